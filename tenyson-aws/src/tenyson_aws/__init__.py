@@ -1,0 +1,1 @@
+"""Tenyson plugin: AWS EC2."""

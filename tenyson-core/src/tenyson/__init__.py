@@ -1,0 +1,3 @@
+"""Tenyson: multi-step post-training research on language models."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Where it runs: the Backend protocol, CloudManager over it, and the local backend."""

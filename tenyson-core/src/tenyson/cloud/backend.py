@@ -1,0 +1,90 @@
+"""Backend: the small protocol on which every place to run stands. `CloudManager.run` is built over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from tenyson.jobs.spec import JobSpec
+
+Phase = Literal["pending", "running", "ended", "unknown"]
+Reason = Literal[
+    "user_error", "out_of_memory", "killed", "timeout", "preempted", "capacity", "quota", "auth", "throttled", "lost",
+    "infrastructure",
+]
+
+
+@dataclass(frozen=True)
+class Handle:
+    """How to find a job again, from any process. JSON-safe, versioned, free of secrets."""
+
+    backend: str
+    run_id: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What the backend itself needs, such as a process id and its start time."""
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a job would cost."""
+
+    per_hour: float
+    """US dollars; 0 for a machine one already has."""
+    worst_case: float | None
+    """US dollars at most; None where nothing bounds it."""
+    note: str
+    """In words, with the date of the price."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is known about a job now."""
+
+    phase: Phase
+    observed: bool
+    """False: the provider could not be reached, so `phase` is what was known before. Unreachable is not dead."""
+    exit_code: int | None = None
+    """Exit status; negative for a signal."""
+    reason: Reason | None = None
+    """Why it failed, once ended."""
+    preempted: bool = False
+    detail: str = ""
+
+
+class Backend(Protocol):
+    """Where a job runs. A class registered by `tenyson_backends` is built as `Backend(**settings)`."""
+
+    name: str
+
+    def validate(self, spec: JobSpec) -> None:
+        """Find what would fail, without spending. Raises: BackendError, MissingDependencyError."""
+
+    def estimate(self, spec: JobSpec) -> Estimate:
+        """Price and worst case."""
+
+    def submit(self, spec: JobSpec) -> Handle:
+        """Start the job; called again for the same run and attempt it returns the same job."""
+
+    def poll(self, handle: Handle) -> Observation:
+        """Look once. Does not raise when the provider is away: `observed` is False then."""
+
+    def stream_logs(self, handle: Handle, cursor: int = 0) -> Iterator[tuple[int, bytes]]:
+        """What was logged since `cursor` (a byte offset), as (next cursor, bytes); ends when nothing more is there now."""
+
+    def fetch_outputs(self, handle: Handle, to: Path) -> None:
+        """Bring outputs here, verified; legal while the job runs, and cheap when nothing changed."""
+
+    def cancel(self, handle: Handle, grace_seconds: float) -> None:
+        """Ask the job to save and end; end it after the grace."""
+
+    def terminate(self, handle: Handle) -> None:
+        """End it now, for sure. Called twice it does no harm."""
+
+    def reattach(self, run_id: str) -> Handle | None:
+        """Find a job by its run id alone."""
+
+    def list(self) -> list[Handle]:
+        """All jobs of this backend that can be found."""

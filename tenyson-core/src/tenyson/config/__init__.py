@@ -1,0 +1,1 @@
+"""What is asked: the configuration's schema, how it is loaded, and how its errors are explained."""

@@ -1,0 +1,215 @@
+"""The schema of a configuration: one for local and remote runs, for SFT, RL and evaluation.
+
+Frozen models; unknown keys are refused. `None` in `training` means the default of TRL itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    """What all sections have in common."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class RunConfig(Section):
+    """Which run this is."""
+
+    id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    """Name of the run and of its folder; made up from job, task and time where it is not given."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of weights, data order and sampling."""
+    output_dir: str = "./outputs"
+    """Folder that holds one folder for each run."""
+
+
+class ModelConfig(Section):
+    """What is trained or measured."""
+
+    name: str | None = None
+    """Model on the Hugging Face Hub, a directory, or the id of an earlier run that trained a full model."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub."""
+    factory: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    """A "module:function" that writes a model directory, `function(directory, seed, **factory_args)`: for models built on the spot."""
+    factory_args: dict[str, Any] = {}
+    """Keyword arguments of `factory`."""
+    adapter: str | None = None
+    """PEFT adapter to start from: a directory, `repo:revision`, or the id of an earlier run."""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "auto"
+    """Type of the loaded weights; `auto` takes bfloat16 on a GPU and float32 on a CPU."""
+    attn_implementation: str | None = None
+    """Attention kernel of transformers, such as "sdpa" or "flash_attention_2"."""
+    trust_remote_code: bool = False
+    """Whether code that comes with the model may run."""
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> ModelConfig:
+        if (self.name is None) == (self.factory is None):
+            raise ValueError("give either model.name or model.factory")
+        return self
+
+
+class TaskConfig(Section):
+    """What is learnt."""
+
+    name: str | None = None
+    """Name of an installed task (`tenyson plugins` lists them)."""
+    module: str | None = None
+    """A Python file with one TaskPlugin class, or "module.path:ClassName"."""
+    args: dict[str, Any] = {}
+    """Keyword arguments of the task's constructor."""
+
+
+class TrainingConfig(Section):
+    """How SFT and RL train."""
+
+    epochs: float = Field(default=1.0, gt=0)
+    """Passes over the samples; `max_steps` goes before it."""
+    max_steps: int | None = Field(default=None, gt=0)
+    """Optimizer steps."""
+    samples: int | None = Field(default=None, gt=0)
+    """Use at most this many of the task's samples."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """Peak learning rate."""
+    lr_scheduler: str = "linear"
+    """Name of a transformers schedule, such as "linear", "cosine" or "constant"."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Optimizer steps of linear warm-up."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay of AdamW."""
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """Gradients are clipped to this norm."""
+    batch_size: int = Field(default=8, gt=0)
+    """Sequences for each device and forward pass; in RL these are completions."""
+    gradient_accumulation_steps: int = Field(default=1, gt=0)
+    """Forward passes for each optimizer step."""
+    gradient_checkpointing: bool = False
+    """Trade a third more compute for much less activation memory."""
+    max_length: int | None = Field(default=1024, gt=0)
+    """SFT: longest sequence in tokens; longer ones are cut, counted and reported."""
+    packing: bool = False
+    """SFT: pack short samples together (best-fit, no attention across samples)."""
+    logging_steps: int = Field(default=1, gt=0)
+    """Steps between two rows of metrics."""
+    eval_steps: int | None = Field(default=None, gt=0)
+    """Steps between two evaluations on the eval split; none means no evaluation while training."""
+    eval_samples: int | None = Field(default=None, gt=0)
+    """Use at most this many samples of the eval split."""
+    save_steps: int | None = Field(default=None, gt=0)
+    """Steps between two checkpoints; a last one is always written."""
+    save_total_limit: int | None = Field(default=2, gt=0)
+    """Checkpoints that are kept."""
+    resume_from_checkpoint: str | None = None
+    """A checkpoint directory, `repo:revision`, or "latest" for the newest one of this run."""
+    early_stopping_patience: int | None = Field(default=None, gt=0)
+    """SFT: evaluations without improvement of eval_loss before training stops."""
+    early_stopping_min_delta: float = Field(default=0.0, ge=0)
+    """SFT: eval_loss must fall by more than this to count as an improvement."""
+    num_generations: int = Field(default=8, gt=1)
+    """RL: completions for each prompt, the group that GRPO compares."""
+    beta: float = Field(default=0.0, ge=0)
+    """RL: weight of the KL term against the starting policy."""
+
+
+class GenerationConfig(Section):
+    """How text is generated, in RL rollouts and in evaluation alike."""
+
+    engine: str = "auto"
+    """`vllm`, `transformers`, another installed engine, or `auto`."""
+    max_new_tokens: int = Field(default=256, gt=0)
+    """Tokens of one reply (one turn)."""
+    temperature: float = Field(default=1.0, ge=0)
+    """0 means greedy."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus sampling; 1 is off."""
+    top_k: int = Field(default=0, ge=0)
+    """Sample among the k likeliest tokens; 0 is off."""
+    max_turns: int = Field(default=32, gt=0)
+    """Multi-turn tasks: replies after which a rollout is cut off."""
+
+
+class EvaluationConfig(Section):
+    """What an EvalJob measures."""
+
+    split: str = "eval"
+    """Split of the task's evaluation samples."""
+    samples: int | None = Field(default=None, gt=0)
+    """Measure on at most this many samples."""
+    samples_per_prompt: int = Field(default=1, gt=0)
+    """Rollouts for each sample."""
+    batch_size: int = Field(default=256, gt=0)
+    """Rollouts generated together; a stop request is looked at between batches."""
+
+
+class TelemetryConfig(Section):
+    """What is recorded, and where."""
+
+    db_url: str | None = None
+    """SQLAlchemy URL of the database, such as sqlite:///./tenyson_telemetry.db."""
+    sinks: list[str] | None = None
+    """Sinks by name. Default: console and jsonl, sql where db_url is set, wandb where wandb.project is set."""
+    settings: dict[str, dict[str, Any]] = {}
+    """Settings of single sinks, by sink name."""
+
+
+class HubConfig(Section):
+    """Where results are pushed on the Hugging Face Hub."""
+
+    repo_id: str | None = None
+    """Repository; nothing is pushed without one."""
+    private: bool = True
+    """Whether a new repository is private."""
+    token_env: str = "HF_TOKEN"
+    """NAME of the environment variable that holds the token."""
+
+
+class WandbConfig(Section):
+    """Weights & Biases."""
+
+    project: str | None = None
+    """Project; W&B is off without one."""
+    entity: str | None = None
+    """User or team."""
+    group: str | None = None
+    """Group, such as the pipeline's name."""
+    tags: list[str] = []
+    """Tags of the run."""
+    mode: Literal["online", "offline"] = "online"
+    """`offline` writes to disk only."""
+    api_key_env: str = "WANDB_API_KEY"
+    """NAME of the environment variable that holds the key."""
+
+
+class BackendConfig(Section):
+    """Where the job runs."""
+
+    name: str = "local"
+    """Name of an installed backend."""
+    settings: dict[str, Any] = {}
+    """Settings of that backend; its own model checks them."""
+
+
+class Config(Section):
+    """A whole configuration."""
+
+    run: RunConfig = RunConfig()
+    model: ModelConfig
+    task: TaskConfig = TaskConfig()
+    training: TrainingConfig = TrainingConfig()
+    generation: GenerationConfig = GenerationConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
+    hub: HubConfig = HubConfig()
+    wandb: WandbConfig = WandbConfig()
+    backend: BackendConfig = BackendConfig()
+    peft: dict[str, Any] | None = None
+    """Arguments of peft.LoraConfig, verbatim; none means that all weights are trained."""
+    trl: dict[str, Any] = {}
+    """Arguments of trl.SFTConfig or trl.GRPOConfig, verbatim; they go before everything in `training`."""
+    engine_args: dict[str, Any] = {}
+    """Arguments of the engine, verbatim (vllm.LLM's, or of transformers' generate)."""

@@ -1,0 +1,1 @@
+"""How text is made: the Engine protocol, its implementations, and the renderer that all jobs share."""

@@ -1,0 +1,63 @@
+"""Engine: token ids in, token ids out. What makes text is behind this one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn."""
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    """0 means greedy."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 means off."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end a reply. The stop token itself is part of the output."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the model wrote for one prompt."""
+
+    ids: list[int]
+    """Token ids, the stop token included."""
+    finish_reason: Literal["stop", "length"]
+    logprobs: list[float] | None = None
+    """Log-probability (nats) of each id under the sampling policy, where the engine reports it."""
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """What an engine is built from."""
+
+    model: str
+    """Directory or Hub name of the model; its tokenizer lies with it."""
+    revision: str | None = None
+    adapter: str | None = None
+    """Directory of a PEFT adapter."""
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    seed: int = 0
+    batch_size: int = 256
+    """Most prompts in one call of `generate`."""
+    args: dict[str, Any] = field(default_factory=dict)
+    """`engine_args` of the configuration, verbatim."""
+
+
+class Engine(Protocol):
+    """Generates text. A class registered by `tenyson_engines` is built as `Engine(spec)`."""
+
+    name: str
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Reply]:
+        """One reply for each prompt, in order. `prompts`: token ids, B x (any length)."""
+
+    def close(self) -> None:
+        """Free the model's memory."""

@@ -1,0 +1,129 @@
+"""Every error that Tenyson raises on purpose.
+
+TenysonError
+├── ConfigError(ValueError)          the configuration cannot be used; carries all problems at once
+├── PluginError(LookupError)
+│   ├── UnknownPluginError           no provider has that name
+│   ├── DuplicatePluginError         two distributions provide one name
+│   └── BrokenPluginError            a provider fails to import or returns something else than entries
+├── TaskError(ValueError)            a task module or a task's data cannot be used
+├── ModelError(ValueError)           a model, adapter, tokenizer or checkpoint cannot be used
+├── EngineError(RuntimeError)        text generation cannot start or broke off
+├── BackendError(RuntimeError)       a machine cannot be had, reached or controlled
+├── TelemetryError(RuntimeError)     the telemetry store cannot be used
+├── ReportError(ValueError)          a report misses something it promises
+└── MissingDependencyError(ImportError)   an optional package is not installed; the message has the pip line
+
+A message says the cause; `place` says where (file, line, key), `next_step` what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class TenysonError(Exception):
+    """The root of the tree. `exit_status` is what the command line exits with."""
+
+    exit_status = 2
+
+    def __init__(self, cause: str, *, place: str | None = None, next_step: str | None = None) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.place = place
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {self.cause}" if self.place else self.cause
+        return f"{text}\n  {self.next_step}" if self.next_step else text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross process boundaries; keyword-only arguments would be lost by the default.
+        return (_rebuild, (type(self), dict(self.__dict__)))
+
+
+def _rebuild(cls: type[TenysonError], state: dict[str, object]) -> TenysonError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, state.get("cause", ""))
+    error.__dict__.update(state)
+    return error
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a configuration."""
+
+    cause: str
+    key: str = ""
+    """Dotted path of the key, such as "training.learning_rate"."""
+    file: str = ""
+    line: int | None = None
+    """1-based line in `file`."""
+    suggestion: str = ""
+    """The nearest valid name, or what to do."""
+
+    def __str__(self) -> str:
+        where = ":".join(str(part) for part in (self.file, self.line) if part)
+        what = f"{self.key}: {self.cause}" if self.key else self.cause
+        text = f"{where}: {what}" if where else what
+        return f"{text} ({self.suggestion})" if self.suggestion else text
+
+
+class ConfigError(TenysonError, ValueError):
+    """The configuration cannot be used. `problems` holds every one that was found."""
+
+    def __init__(self, problems: list[Problem] | str, *, next_step: str | None = None) -> None:
+        self.problems = [Problem(problems)] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems), next_step=next_step)
+
+
+class PluginError(TenysonError, LookupError):
+    """A plugin cannot be used."""
+
+
+class UnknownPluginError(PluginError):
+    """No installed distribution provides that name."""
+
+
+class DuplicatePluginError(PluginError):
+    """Two installed distributions provide one name."""
+
+
+class BrokenPluginError(PluginError):
+    """A plugin fails to import, or does not return entries."""
+
+
+class TaskError(TenysonError, ValueError):
+    """A task module or a task's data cannot be used."""
+
+
+class ModelError(TenysonError, ValueError):
+    """A model, adapter, tokenizer or checkpoint cannot be used."""
+
+
+class EngineError(TenysonError, RuntimeError):
+    """Text generation cannot start or broke off."""
+
+    exit_status = 1
+
+
+class BackendError(TenysonError, RuntimeError):
+    """A machine cannot be had, reached or controlled."""
+
+    exit_status = 1
+
+
+class TelemetryError(TenysonError, RuntimeError):
+    """The telemetry store cannot be used."""
+
+
+class ReportError(TenysonError, ValueError):
+    """A report misses something it promises."""
+
+
+class MissingDependencyError(TenysonError, ImportError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, *, needed_for: str, install: str) -> None:
+        super().__init__(f"{needed_for} needs {package}, which is not installed", next_step=f"pip install '{install}'")
+        self.package = package

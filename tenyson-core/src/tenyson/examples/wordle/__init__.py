@@ -1,0 +1,1 @@
+"""Import paths of the Wordle example; its code is in tenyson-wordle."""

@@ -1,0 +1,1 @@
+"""What runs: SFTJob, RLJob, EvalJob, and the JobResult they return."""

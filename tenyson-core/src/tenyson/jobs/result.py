@@ -1,0 +1,57 @@
+"""JobResult: what every job and every backend returns, in success and in failure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from tenyson.errors import TenysonError
+
+SCHEMA_VERSION = 1
+
+Status = Literal["success", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """The outcome of one job."""
+
+    run_id: str
+    status: Status
+    """`stopped`: interrupted by a signal after saving; it can be resumed. A manual stop is a `success`."""
+    total_time_seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    hf_repo_id: str | None = None
+    hf_revision: str | None = None
+    wandb_url: str | None = None
+    local_output_dir: str | None = None
+    failure_reason: str | None = None
+    instance_id: str | None = None
+    spot_interruption: bool | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    def save(self, path: str | Path) -> Path:
+        """Write as JSON, replacing the file in one move."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(path.name + ".tmp")
+        draft.write_text(json.dumps(asdict(self), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        draft.replace(path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> JobResult:
+        """Read what `save` wrote. Fields of later versions are ignored.
+
+        Raises:
+            TenysonError: the file is missing, is not JSON, or lacks a field.
+        """
+        path = Path(path)
+        try:
+            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            known = {f.name for f in fields(cls)}
+            return cls(**{key: value for key, value in data.items() if key in known})
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise TenysonError(f"not a job result: {error}", place=str(path)) from error

@@ -1,0 +1,21 @@
+"""A JobSpec: everything a machine needs to run a job. JSON-safe; never a pickle, never a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenyson.tasks.preset import JobType
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """One job, ready to be shipped."""
+
+    run_id: str
+    job_type: JobType
+    task: str
+    """The task's "module:Class", or a path to its file."""
+    config: Mapping[str, Any]
+    """The resolved configuration; `run.id` and `task.args` are filled in."""

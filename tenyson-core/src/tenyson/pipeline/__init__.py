@@ -1,0 +1,1 @@
+"""How steps chain: `run_pipeline` and the presets that it runs."""

@@ -1,0 +1,1 @@
+"""What it means: ReportBuilder, report helpers, plots."""

@@ -1,0 +1,22 @@
+"""What is learnt: the vocabulary of a task. Plain Python; nothing here imports torch."""
+
+from tenyson.tasks.environment import Environment, Observation
+from tenyson.tasks.metric import Metric
+from tenyson.tasks.plugin import TaskPlugin
+from tenyson.tasks.preset import Preset, PresetStep
+from tenyson.tasks.reward import Reward
+from tenyson.tasks.rollout import Rollout
+from tenyson.tasks.sample import Message, Sample
+
+__all__ = [
+    "Environment",
+    "Message",
+    "Metric",
+    "Observation",
+    "Preset",
+    "PresetStep",
+    "Reward",
+    "Rollout",
+    "Sample",
+    "TaskPlugin",
+]

@@ -1,0 +1,29 @@
+"""An environment: what answers the model between its turns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The environment's answer to one reply."""
+
+    content: str = ""
+    """The next user message; not shown once `done`."""
+    done: bool = False
+
+
+class Environment(ABC):
+    """One episode of a multi-turn task: made fresh for each rollout by `TaskPlugin.environment`."""
+
+    @abstractmethod
+    def step(self, reply: str) -> Observation:
+        """Take one reply of the model. Must not raise on any text: a malformed reply is data."""
+
+    def info(self) -> Mapping[str, Any]:
+        """What rewards and metrics need to know at the end. JSON-safe."""
+        return {}

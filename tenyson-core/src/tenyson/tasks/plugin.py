@@ -1,0 +1,75 @@
+"""TaskPlugin: the one class that a task's author subclasses. It serves SFT, RL and evaluation alike."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from tenyson.errors import TaskError
+from tenyson.tasks.environment import Environment
+from tenyson.tasks.metric import Metric
+from tenyson.tasks.preset import Preset
+from tenyson.tasks.reward import Reward
+from tenyson.tasks.rollout import Rollout
+from tenyson.tasks.sample import Sample
+
+
+class TaskPlugin(ABC):
+    """A task: its samples by split, its rewards, its metrics. Needs no torch.
+
+    Keyword arguments given to the constructor are the configuration's `task.args`; they must be JSON-safe,
+    since a remote machine builds the same task from them.
+    """
+
+    name: ClassVar[str] = ""
+    """What users type; for an installed task the name of its entry."""
+    summary: ClassVar[str] = ""
+    settings: ClassVar[type[Any] | None] = None
+    """Optional pydantic model of the constructor's arguments; `config check` then knows them."""
+
+    def __init__(self, **arguments: Any) -> None:
+        self.arguments: dict[str, Any] = dict(arguments)
+
+    def sft_samples(self, split: str, seed: int) -> Iterable[Sample]:
+        """Samples with a `completion` to imitate. `split` is "train" or "eval"."""
+        raise TaskError(f"the task {self._name} has no samples for SFT", next_step="Implement sft_samples(split, seed).")
+
+    def rl_samples(self, split: str, seed: int) -> Iterable[Sample]:
+        """Prompts to explore. `split` is "train" or "eval"."""
+        raise TaskError(f"the task {self._name} has no samples for RL", next_step="Implement rl_samples(split, seed).")
+
+    def eval_samples(self, split: str, seed: int) -> Iterable[Sample]:
+        """Prompts to measure on. `split` is whatever `evaluation.split` of the configuration says."""
+        raise TaskError(
+            f"the task {self._name} has no samples for evaluation", next_step="Implement eval_samples(split, seed)."
+        )
+
+    def environment(self, sample: Sample) -> Environment | None:
+        """A fresh environment for one rollout on `sample`; None for a single-turn task."""
+        return None
+
+    def rewards(self) -> Sequence[Reward]:
+        """The reward's named components."""
+        return ()
+
+    def metrics(self, rollouts: Sequence[Rollout]) -> Mapping[str, Metric]:
+        """What is reported over finished rollouts. The default is the mean of each reward."""
+        means = {}
+        for reward in self.rewards():
+            values = [value for value in map(reward, rollouts) if value is not None]
+            means[reward.name] = Metric.mean(values)
+        return means
+
+    def provenance(self) -> Mapping[str, str]:
+        """Names and hashes of the data behind the task; stored with every result."""
+        return {}
+
+    @classmethod
+    def presets(cls) -> Mapping[str, Preset]:
+        """Named default pipelines; the first one is what `tenyson run --task NAME` runs."""
+        return {}
+
+    @property
+    def _name(self) -> str:
+        return self.name or type(self).__name__

@@ -1,0 +1,42 @@
+"""A rollout: one finished conversation of a model on a sample. A bad one is data, not an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tenyson.tasks.sample import Message, Sample
+
+FinishReason = Literal["stop", "length", "turns"]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One finished conversation on `sample`."""
+
+    sample: Sample
+    messages: Sequence[Message]
+    """Everything after the prompt: the model's replies and the environment's answers between them."""
+    finish_reason: FinishReason = "stop"
+    """`stop`: ended by itself; `length`: a reply hit its token limit; `turns`: the turn limit was hit."""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    """What the environment knows at the end (JSON-safe); empty for single-turn tasks."""
+    tokens: int = 0
+    """Number of tokens the model wrote, all turns together."""
+
+    @property
+    def replies(self) -> list[str]:
+        """The model's replies, in order."""
+        return [message["content"] for message in self.messages if message["role"] == "assistant"]
+
+    @property
+    def text(self) -> str:
+        """The model's last reply; of a single-turn task, the completion."""
+        replies = self.replies
+        return replies[-1] if replies else ""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a token limit cut the model off."""
+        return self.finish_reason == "length"

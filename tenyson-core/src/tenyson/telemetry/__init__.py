@@ -1,0 +1,1 @@
+"""What is recorded: events, their dispatch to sinks, and control over a running job."""

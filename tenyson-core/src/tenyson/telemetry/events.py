@@ -1,0 +1,98 @@
+"""Events: what jobs emit while they run. Frozen, JSON-safe, versioned by `EVENT_VERSION`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+EVENT_VERSION = 1
+
+Phase = Literal["sft", "rl", "eval"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """The common part of all events."""
+
+    run_id: str
+    time: float = field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    """A job begins."""
+
+    job_type: Phase
+    task: str
+    config: Mapping[str, Any]
+    """The resolved configuration; it holds names of secret variables, never values."""
+    output_dir: str
+    total_steps: int | None = None
+    """Optimizer steps of training, rollouts of evaluation; None while not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsLogged(Event):
+    """Numbers of one step."""
+
+    phase: Phase
+    step: int
+    total_steps: int | None = None
+    epoch: float | None = None
+    values: Mapping[str, float]
+    """Such as loss, eval_loss, learning_rate, reward, kl, tokens_per_second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochEnded(Event):
+    """Means over one epoch of GRPO."""
+
+    phase: Phase
+    epoch: int
+    step: int
+    loss: float | None
+    kl: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutFinished(Event):
+    """One conversation, in RL or in evaluation."""
+
+    phase: Phase
+    training: bool
+    """Whether it was trained on; False for evaluation, also for evaluation inside RL."""
+    step: int
+    """Optimizer step of the policy that wrote it; 0 in an EvalJob."""
+    sample_id: str
+    group: str
+    """Rollouts of one prompt at one step share a group."""
+    prompt: str
+    """The rendered prompt, as the model saw it."""
+    completion: str
+    """All that follows, as the model saw it."""
+    reward: float | None
+    components: Mapping[str, float | None]
+    advantage: float | None = None
+    finish_reason: str = "stop"
+    tokens: int = 0
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice(Event):
+    """One line for a person."""
+
+    level: Literal["info", "warning", "error"]
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFinished(Event):
+    """A job ended."""
+
+    status: str
+    result: Mapping[str, Any]
+    """The JobResult's fields."""

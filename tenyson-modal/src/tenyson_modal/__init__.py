@@ -1,0 +1,1 @@
+"""Tenyson plugin: Modal."""
