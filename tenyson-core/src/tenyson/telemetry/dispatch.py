@@ -37,6 +37,10 @@ class Telemetry:
             except Exception as error:  # noqa: BLE001  an observer must not kill the host
                 self._mute(sink, error)
 
+    def url(self, name: str) -> str | None:
+        """Where a person can look at what the sink `name` recorded; None where it has no such place."""
+        return next((getattr(sink, "url", None) for sink in self._sinks if sink.name == name), None)
+
     def close(self) -> None:
         """Close every sink. Never raises."""
         for sink in list(self._sinks):
