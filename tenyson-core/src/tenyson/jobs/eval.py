@@ -1,0 +1,148 @@
+"""EvalJob: plays a task's evaluation samples with an engine and measures the rollouts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from tenyson.errors import TaskError
+from tenyson.jobs.job import Job, JobContext, Outcome
+from tenyson.tasks.metric import Metric
+from tenyson.tasks.rollout import Rollout
+from tenyson.tasks.sample import Sample
+from tenyson.telemetry.events import MetricsLogged, RolloutFinished
+
+
+class EvalJob(Job):
+    """Measures a model on a task. All conversations of a batch are played together, turn by turn."""
+
+    job_type = "eval"
+
+    def execute(self, context: JobContext) -> Outcome:
+        """Generate batch by batch, looking for a stop between batches; metrics cover what was processed.
+
+        Raises:
+            TaskError: the task has no samples in this split.
+            ModelError, EngineError: the model or the engine cannot be used.
+        """
+        from tenyson.config.passthrough import check_passthrough
+        from tenyson.engines.choose import choose_engine, open_engine
+        from tenyson.engines.engine import EngineSpec, Sampling
+        from tenyson.engines.play import play
+        from tenyson.engines.renderer import Renderer
+        from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
+
+        config = context.config
+        check_passthrough(config, "eval")
+        samples = self._samples(context)
+        source = resolve_model(config)
+        choice = choose_engine(config.generation.engine, source.path)
+        context.say(f"engine {choice.name}: {choice.reason}")
+        tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
+        renderer = Renderer(tokenizer, generation_eos(source))
+        size = config.evaluation.batch_size
+        engine = open_engine(
+            choice.name,
+            EngineSpec(
+                model=source.path,
+                revision=source.revision,
+                adapter=source.adapter,
+                dtype=config.model.dtype,
+                trust_remote_code=config.model.trust_remote_code,
+                seed=config.run.seed,
+                batch_size=size,
+                args=config.engine_args,
+            ),
+        )
+        generation = config.generation
+        sampling = Sampling(
+            max_new_tokens=generation.max_new_tokens,
+            temperature=generation.temperature,
+            top_p=generation.top_p,
+            top_k=generation.top_k,
+            stop_token_ids=renderer.stop_token_ids,
+        )
+        rewards = list(context.task.rewards())
+        rollouts: list[Rollout] = []
+        begun = time.monotonic()
+        tokens = 0
+        try:
+            for start in range(0, len(samples), size):
+                if context.stop.requested:
+                    context.say(
+                        f"stopped after {len(rollouts)} of {len(samples)} rollouts: {context.stop.reason}",
+                        "warning",
+                    )
+                    break
+                batch = samples[start : start + size]
+                seed = config.run.seed * 1_000_003 + start
+
+                def generate(prompts: list[list[int]], turn: int, seed: int = seed) -> Any:
+                    return engine.generate(prompts, replace(sampling, seed=(seed + turn * 7919) % 2**32))
+
+                trajectories = play(context.task, batch, renderer, generate, max_turns=generation.max_turns)
+                for trajectory in trajectories:
+                    rollout = trajectory.rollout
+                    tokens += rollout.tokens
+                    components = {reward.name: reward(rollout) for reward in rewards}
+                    context.telemetry.emit(
+                        RolloutFinished(
+                            run_id=context.run_id,
+                            phase="eval",
+                            training=False,
+                            step=0,
+                            sample_id=rollout.sample.id,
+                            group=rollout.sample.id,
+                            prompt=renderer.raw(trajectory.prompt_ids),
+                            completion=renderer.raw(trajectory.completion_ids),
+                            reward=sum(
+                                reward.weight * (components[reward.name] or 0.0) for reward in rewards
+                            ),
+                            components=components,
+                            finish_reason=rollout.finish_reason,
+                            tokens=rollout.tokens,
+                            info=rollout.info,
+                        )
+                    )
+                    rollouts.append(rollout)
+                seconds = time.monotonic() - begun
+                context.telemetry.emit(
+                    MetricsLogged(
+                        run_id=context.run_id,
+                        phase="eval",
+                        step=len(rollouts),
+                        total_steps=len(samples),
+                        values={
+                            "tokens_per_second": tokens / seconds,
+                            "rollouts_per_second": len(rollouts) / seconds,
+                        },
+                    )
+                )
+        finally:
+            engine.close()
+        metrics: dict[str, Metric | float] = dict(context.task.metrics(rollouts))
+        truncated = Metric.proportion(sum(rollout.truncated for rollout in rollouts), len(rollouts))
+        return Outcome(
+            metrics={"truncated": truncated, **metrics},
+            metadata={
+                "engine": choice.name,
+                "engine_reason": choice.reason,
+                "split": config.evaluation.split,
+                "samples": len({rollout.sample.id for rollout in rollouts}),
+                "rollouts": len(rollouts),
+                "tokens": tokens,
+                "generation_seconds": time.monotonic() - begun,
+                "fingerprint": renderer.fingerprint(),
+            },
+        )
+
+    def _samples(self, context: JobContext) -> list[Sample]:
+        evaluation = context.config.evaluation
+        found = list(
+            islice(context.task.eval_samples(evaluation.split, context.config.run.seed), evaluation.samples)
+        )
+        if not found:
+            raise TaskError(f"the task has no evaluation samples in the split {evaluation.split!r}")
+        return [sample for sample in found for _ in range(evaluation.samples_per_prompt)]

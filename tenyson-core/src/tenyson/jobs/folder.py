@@ -1,0 +1,56 @@
+"""The job folder: where a job writes everything, and how a later job finds it again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """The folder of one run: <run.output_dir>/<run id>."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, output_dir: str | Path, run_id: str) -> JobFolder:
+        """The folder of a run, whether or not it exists yet."""
+        return cls(Path(output_dir) / run_id)
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Holds step-N folders and LATEST."""
+        return self.path / "checkpoints"
+
+    @property
+    def adapter(self) -> Path:
+        """The trained PEFT adapter."""
+        return self.path / "adapter"
+
+    @property
+    def model(self) -> Path:
+        """The trained full model."""
+        return self.path / "model"
+
+    @property
+    def results(self) -> Path:
+        """Metrics with intervals, and metadata."""
+        return self.path / "results.json"
+
+    @property
+    def job_result(self) -> Path:
+        """The JobResult."""
+        return self.path / "job_result.json"
+
+    def write_json(self, path: Path, data: dict[str, Any]) -> None:
+        """Write JSON, replacing the file in one move."""
+        draft = path.with_name(path.name + ".tmp")
+        draft.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        draft.replace(path)

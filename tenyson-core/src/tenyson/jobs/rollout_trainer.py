@@ -1,0 +1,203 @@
+"""TRL's GRPOTrainer on a Tenyson task: plays multi-turn games, scores rewards, and records every rollout.
+
+Shape legend: B completions on this process; F reward functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from trl import GRPOTrainer
+from trl.models import unwrap_model_for_generation
+
+from tenyson.engines.engine import Reply, Sampling
+from tenyson.engines.play import Trajectory, play
+from tenyson.engines.renderer import Renderer
+from tenyson.engines.transformers import generate_replies
+from tenyson.jobs.checkpoint import CheckpointMixin
+from tenyson.jobs.job import JobContext
+from tenyson.tasks.metric import Metric
+from tenyson.tasks.reward import Reward
+from tenyson.tasks.rollout import Rollout
+from tenyson.tasks.sample import Sample
+from tenyson.telemetry.events import RolloutFinished
+
+
+class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
+    """GRPOTrainer whose prompts, rewards and rollouts are a task's.
+
+    A single-turn task goes through TRL's own generation, so that it does what TRL does to the bit. A multi-turn task
+    is played turn by turn, and tokens that the environment wrote are masked out of the loss.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: JobContext,
+        renderer: Renderer,
+        samples: dict[str, list[Sample]],
+        **arguments: Any,
+    ) -> None:
+        from tenyson.jobs.rl import rows
+
+        self._context = context
+        self._renderer = renderer
+        self._samples = samples
+        self._rewards = list(context.task.rewards())
+        self._playing: list[Sample] = []
+        self._trajectories: list[Trajectory] = []
+        self._local_rewards: list[list[float | None]] = []
+        self._recent: list[dict[str, float | None]] = []
+        self.rollouts_recorded = 0
+        self.checkpoints = context.folder.checkpoints
+        self.keep = context.config.training.save_total_limit
+        multi_turn = context.task.environment(samples["train"][0]) is not None
+        super().__init__(
+            train_dataset=rows(samples["train"]),
+            eval_dataset=rows(samples["eval"]) if samples["eval"] else None,
+            reward_funcs=[_reward_function(reward) for reward in self._rewards],
+            rollout_func=(lambda prompts, trainer: trainer.play_games()) if multi_turn else None,
+            **arguments,
+        )
+        # TRL takes the weights of rewards from its arguments; the task's own hold unless the user set some.
+        if self.args.reward_weights is None:
+            self.reward_weights = torch.tensor(
+                [reward.weight for reward in self._rewards], dtype=torch.float32
+            )
+
+    def play_games(self) -> dict[str, Any]:
+        """Play the samples of this batch; TRL's `rollout_func` contract."""
+        self._trajectories = play(
+            self._context.task,
+            self._playing,
+            self._renderer,
+            self._generate_vllm if self.use_vllm else self._generate_transformers,
+            max_turns=self._context.config.generation.max_turns,
+        )
+        return {
+            "prompt_ids": [trajectory.prompt_ids for trajectory in self._trajectories],
+            "completion_ids": [trajectory.completion_ids for trajectory in self._trajectories],
+            "env_mask": [trajectory.mask for trajectory in self._trajectories],
+            "logprobs": [trajectory.logprobs for trajectory in self._trajectories] if self.use_vllm else None,
+        }
+
+    def last_rewards(self) -> dict[str, Metric]:
+        """Means of the reward and its components over the last training batch."""
+        columns: dict[str, list[float]] = {}
+        for components in self._recent:
+            for name, value in components.items():
+                if value is not None:
+                    columns.setdefault(name, []).append(value)
+        return {name: Metric.mean(values) for name, values in columns.items()}
+
+    def _generate_transformers(self, prompts: list[list[int]], turn: int) -> list[Reply]:  # noqa: ARG002
+        generation = self._context.config.generation
+        sampling = Sampling(
+            max_new_tokens=self.args.max_completion_length,
+            temperature=self.args.temperature,
+            top_p=self.args.top_p,
+            top_k=generation.top_k,
+            stop_token_ids=self._renderer.stop_token_ids,
+        )
+        with unwrap_model_for_generation(
+            self.model_wrapped,
+            self.accelerator,
+            gather_deepspeed3_params=self.args.ds3_gather_for_generation,
+            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+        ) as model:
+            return generate_replies(
+                model, prompts, sampling, self._renderer.pad_token_id, **(self._context.config.engine_args)
+            )
+
+    def _generate_vllm(self, prompts: list[list[int]], turn: int) -> list[Reply]:  # noqa: ARG002
+        _, ids, logprobs, _ = self.vllm_generation.generate(prompts=prompts, images=None, num_generations=1)
+        stops = self._renderer.stop_token_ids
+        return [
+            Reply(
+                list(reply), "stop" if reply and reply[-1] in stops else "length", [row[0] for row in scores]
+            )
+            for reply, scores in zip(ids, logprobs, strict=True)
+        ]
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        training = self.model.training
+        pool = self._samples["train" if training else "eval"]
+        self._playing = [pool[row["sample_index"]] for row in inputs]
+        self._trajectories = []
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        self._record(output["advantages"].tolist(), training)
+        return output
+
+    def _calculate_rewards(
+        self,
+        inputs: list[dict[str, Any]],
+        prompts: list[Any],
+        completions: list[Any],
+        completion_ids: list[list[int]],
+    ) -> Any:
+        if not self._trajectories:
+            self._trajectories = [
+                self._single_turn(sample, ids)
+                for sample, ids in zip(self._playing, completion_ids, strict=True)
+            ]
+        for row, trajectory in zip(inputs, self._trajectories, strict=True):
+            row["rollout"] = trajectory.rollout
+        gathered = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
+        first = self.accelerator.process_index * len(inputs)
+        local = gathered[first : first + len(inputs)].tolist()
+        self._local_rewards = [[None if value != value else value for value in row] for row in local]
+        return gathered
+
+    def _single_turn(self, sample: Sample, ids: Sequence[int]) -> Trajectory:
+        ids = list(ids)
+        ended = bool(ids) and ids[-1] in self._renderer.stop_token_ids
+        rollout = Rollout(
+            sample=sample,
+            messages=({"role": "assistant", "content": self._renderer.text(ids)},),
+            finish_reason="stop" if ended else "length",
+            tokens=len(ids),
+        )
+        return Trajectory(rollout, self._renderer.prompt(sample.prompt), ids, [1] * len(ids), None)
+
+    def _record(self, advantages: list[float], training: bool) -> None:
+        weights = self.reward_weights.tolist()
+        recent = []
+        for trajectory, values, advantage in zip(
+            self._trajectories, self._local_rewards, advantages, strict=True
+        ):
+            rollout = trajectory.rollout
+            components = {reward.name: value for reward, value in zip(self._rewards, values, strict=True)}
+            total = sum(weight * (value or 0.0) for weight, value in zip(weights, values, strict=True))
+            recent.append({"reward": total, **components})
+            self._context.telemetry.emit(
+                RolloutFinished(
+                    run_id=self._context.run_id,
+                    phase="rl",
+                    training=training,
+                    step=self.state.global_step,
+                    sample_id=rollout.sample.id,
+                    group=f"{self.state.global_step}/{rollout.sample.id}",
+                    prompt=self._renderer.raw(trajectory.prompt_ids),
+                    completion=self._renderer.raw(trajectory.completion_ids),
+                    reward=total,
+                    components=components,
+                    advantage=advantage,
+                    finish_reason=rollout.finish_reason,
+                    tokens=rollout.tokens,
+                    info=rollout.info,
+                )
+            )
+        self.rollouts_recorded += len(recent)
+        if training:
+            self._recent = recent
+
+
+def _reward_function(reward: Reward) -> Callable[..., list[float | None]]:
+    def function(rollout: list[Rollout], **_: Any) -> list[float | None]:
+        return [reward(one) for one in rollout]
+
+    # TRL names its metrics after the function.
+    function.__name__ = reward.name
+    return function

@@ -1,0 +1,102 @@
+"""What SFTJob and RLJob share around their trainers: arguments, adapters, resume, and saving what was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tenyson.errors import ConfigError
+from tenyson.jobs.checkpoint import checkpoint_step, find_checkpoint
+from tenyson.jobs.hub import push
+from tenyson.jobs.job import JobContext, Outcome
+from tenyson.jobs.model import ModelSource
+from tenyson.tasks.preset import JobType
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
+    from tenyson.engines.renderer import Renderer
+
+
+def build_arguments(cls: type[Any], arguments: dict[str, Any], config: Config, job_type: JobType) -> Any:
+    """Make TRL's argument object; a wrong name or value is a user's mistake, told before anything is loaded.
+
+    Raises:
+        ConfigError: a name that TRL or PEFT does not know, or values that do not go together.
+    """
+    from tenyson.config.passthrough import check_passthrough
+
+    check_passthrough(config, job_type)
+    try:
+        return cls(**arguments)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{cls.__name__} refuses the training arguments: {error}",
+            next_step="Look at `training` and `trl` in the configuration; `tenyson config show` prints it resolved.",
+        ) from error
+
+
+def new_adapter(config: Config, source: ModelSource) -> Any:
+    """The LoraConfig of a fresh adapter; None for full training, or where an adapter is continued."""
+    if config.peft is None or source.adapter is not None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(**({"task_type": "CAUSAL_LM"} | config.peft))
+
+
+def resume_path(context: JobContext) -> Path | None:
+    """The checkpoint to resume from; says which, or that there is none yet.
+
+    Raises:
+        ModelError: the configuration names something that is no checkpoint.
+    """
+    reference = context.config.training.resume_from_checkpoint
+    if reference is None:
+        return None
+    path = find_checkpoint(reference, context.config, context.folder.checkpoints)
+    if path is None:
+        context.say("there is no checkpoint yet, so training starts from the beginning", "warning")
+    else:
+        context.say(f"resuming from step {checkpoint_step(path)}: {path}")
+    return path
+
+
+def save_trained(
+    context: JobContext, trainer: Any, tokenizer: Any, renderer: Renderer, metrics: Mapping[str, float]
+) -> Outcome:
+    """Write adapter/ or model/ with the tokenizer, push it where the configuration says so, and sum up the run."""
+    from accelerate.utils import is_peft_model
+
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    directory = context.folder.adapter if is_peft_model(model) else context.folder.model
+    if trainer.is_world_process_zero():
+        if is_peft_model(model):
+            # TRL adds a second adapter, "ref", for the KL term; only the trained one is the result.
+            model.save_pretrained(directory, selected_adapters=["default"])
+        else:
+            model.save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
+    history = trainer.state.log_history
+    final = {
+        name: value for name, value in metrics.items() if isinstance(value, (int, float)) and name != "epoch"
+    }
+    evaluations = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    if evaluations:
+        final |= {"eval_loss": evaluations[-1], "best_eval_loss": min(evaluations)}
+    repo_id, revision = push(context, directory)
+    ended_early = trainer.state.global_step < trainer.state.max_steps
+    return Outcome(
+        metrics=final,
+        metadata={
+            "steps": trainer.state.global_step,
+            "epochs": trainer.state.epoch,
+            "stopped_early": ended_early,
+            "stop_reason": context.stop.reason or ("early stopping on eval_loss" if ended_early else None),
+            "best_checkpoint": trainer.state.best_model_checkpoint,
+            "fingerprint": renderer.fingerprint(),
+            "output": directory.name,
+        },
+        hf_repo_id=repo_id,
+        hf_revision=revision,
+    )
