@@ -1,0 +1,81 @@
+"""The console entry point `tenyson`: the table of sub-commands, and how errors look."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from tenyson import __version__
+from tenyson.cli.lazy import LazyCommand, LazyGroup
+from tenyson.errors import TenysonError
+
+COMMANDS = {
+    "run": LazyCommand("tenyson.cli.run:run", "Run a task's preset pipeline, or one job."),
+    "runs": LazyCommand("tenyson.cli.runs:runs", "List the runs of the telemetry database."),
+    "show": LazyCommand("tenyson.cli.runs:show", "Show one run: configuration, metrics, where its files are."),
+    "presets": LazyCommand("tenyson.cli.presets:presets", "List the preset pipelines of the installed tasks."),
+    "config": LazyCommand("tenyson.cli.config:config", "Check, show or describe configurations."),
+    "plugins": LazyCommand("tenyson.cli.plugins:plugins", "List what the installed plugins provide."),
+    "completion": LazyCommand("tenyson.cli.completion:completion", "Print the completion script of a shell."),
+}
+
+EPILOG = """\
+Plugins may add commands of their own; `tenyson plugins` lists them.
+
+\b
+Exit statuses:
+  0    success
+  1    a job or a pipeline failed
+  2    something given is wrong: usage, configuration, plugin, task
+  130  interrupted (Ctrl-C), after saving
+\b
+Environment:
+  TENYSON_PLUGINS   comma-separated names of the plugins to use (core always is)
+  TENYSON_DB_URL    telemetry database of the command line
+  TENYSON_DEBUG=1   show the stack trace of errors
+"""
+
+
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    epilog=EPILOG,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="tenyson")
+def cli() -> None:
+    """Fine-tune, reinforce and evaluate language models, here or on rented machines."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status (see EPILOG)."""
+    try:
+        status = cli.main(args=arguments, prog_name="tenyson", standalone_mode=False)
+    except TenysonError as error:
+        if os.environ.get("TENYSON_DEBUG") == "1":
+            raise
+        print_error(error)
+        return error.exit_status
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (`| head`) has left; Python would complain again on closing stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status if isinstance(status, int) else 0
+
+
+def print_error(error: TenysonError) -> None:
+    """Write an error on stderr: cause, place and next step, without a stack trace."""
+    click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)

@@ -1,0 +1,48 @@
+"""Which plugins are installed, from the metadata of distributions alone: nothing is imported here."""
+
+from __future__ import annotations
+
+import os
+from importlib import metadata
+
+GROUP = "tenyson"
+"""The one entry-point group. An entry point's name is a name that a user types."""
+
+CORE = "core"
+"""The entry point of core's own built-ins."""
+
+FIRST_PARTY = {"aws": "tenyson-aws", "modal": "tenyson-modal", "wordle": "tenyson-wordle"}
+"""Distributions of this project by plugin name, for the pip line of an error."""
+
+
+def installed() -> list[metadata.EntryPoint]:
+    """All allowed plugins: core first, then by name."""
+    points = [point for point in metadata.entry_points(group=GROUP) if allowed(point.name)]
+    return sorted(points, key=lambda point: (point.name != CORE, point.name, distribution(point)))
+
+
+def allow_list() -> frozenset[str] | None:
+    """The names in TENYSON_PLUGINS; None where it is not set, which allows every plugin."""
+    text = os.environ.get("TENYSON_PLUGINS")
+    return None if text is None else frozenset(name.strip() for name in text.split(",") if name.strip())
+
+
+def allowed(name: str) -> bool:
+    """Whether the plugin `name` may be used. Core always may."""
+    names = allow_list()
+    return names is None or name == CORE or name in names
+
+
+def distribution(point: metadata.EntryPoint) -> str:
+    """Name of the distribution that provides an entry point."""
+    return point.dist.name if point.dist else "?"
+
+
+def version(point: metadata.EntryPoint) -> str:
+    """Version of the distribution that provides an entry point."""
+    return point.dist.version if point.dist else "?"
+
+
+def describe(point: metadata.EntryPoint) -> str:
+    """Distribution and version, in words for errors."""
+    return f"{distribution(point)} {version(point)}"

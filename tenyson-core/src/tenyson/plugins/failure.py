@@ -1,0 +1,31 @@
+"""What went wrong in somebody else's code, in one line: the exception, and where in their files it was raised."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+
+
+def one_line(error: BaseException) -> str:
+    """The exception's type, the first line of its message, and file:line of the innermost frame outside Tenyson."""
+    text = str(error).strip()
+    summary = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    place = _place(error)
+    return f"{summary} ({place})" if place else summary
+
+
+def _place(error: BaseException) -> str:
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen") and not _is_machinery(Path(frame.filename))
+    ]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def _is_machinery(path: Path) -> bool:
+    return HERE in path.parents or path.parent.name == "importlib" or path.parent.parent.name == "importlib"
