@@ -58,7 +58,7 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
             train_dataset=rows(samples["train"]),
             eval_dataset=rows(samples["eval"]) if samples["eval"] else None,
             reward_funcs=[_reward_function(reward) for reward in self._rewards],
-            rollout_func=(lambda prompts, trainer: trainer.play_games()) if multi_turn else None,
+            rollout_func=(lambda _, trainer: trainer.play_games()) if multi_turn else None,
             **arguments,
         )
         # TRL takes the weights of rewards from its arguments; the task's own hold unless the user set some.
