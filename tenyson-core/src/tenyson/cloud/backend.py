@@ -11,7 +11,16 @@ from tenyson.jobs.spec import JobSpec
 
 Phase = Literal["pending", "running", "ended", "unknown"]
 Reason = Literal[
-    "user_error", "out_of_memory", "killed", "timeout", "preempted", "capacity", "quota", "auth", "throttled", "lost",
+    "user_error",
+    "out_of_memory",
+    "killed",
+    "timeout",
+    "preempted",
+    "capacity",
+    "quota",
+    "auth",
+    "throttled",
+    "lost",
     "infrastructure",
 ]
 

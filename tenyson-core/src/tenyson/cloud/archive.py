@@ -1,0 +1,33 @@
+"""Earlier attempts: before a job starts again in its folder, what the last attempt left moves aside; nothing is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EARLIER = "earlier"
+_VERDICT = ("job_result.json", "results.json", "exit_status.json", "process.json", "cancel")
+"""What must never be taken for the new attempt's, even where it goes on from the old one's checkpoints."""
+_SIGNS_OF_A_JOB = ("process.json", "job_result.json", "checkpoints")
+
+
+def archive_attempt(folder: Path, *, resumed: bool) -> Path | None:
+    """Move the last attempt's files to <folder>/earlier/<n>/; return that folder, or None if there was no attempt.
+
+    A resumed job keeps its checkpoints, logs and telemetry in place; one that starts from scratch starts empty.
+    """
+    if not any((folder / name).exists() for name in _SIGNS_OF_A_JOB):
+        return None
+    names = _VERDICT if resumed else tuple(sorted(path.name for path in folder.iterdir()))
+    moving = [
+        folder / name for name in names if name not in (EARLIER, ".submit.lock") and (folder / name).exists()
+    ]
+    if not moving:
+        return None
+    earlier = folder / EARLIER
+    earlier.mkdir(exist_ok=True)
+    taken = [int(path.name) for path in earlier.iterdir() if path.name.isdigit()]
+    attempt = earlier / str(max(taken, default=0) + 1)
+    attempt.mkdir()
+    for path in moving:
+        path.rename(attempt / path.name)
+    return attempt

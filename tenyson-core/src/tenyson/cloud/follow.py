@@ -1,0 +1,118 @@
+"""Following a job: what a controller shows of a log stream while the job runs.
+
+Jobs print events as `@tenyson {json}` lines among whatever libraries print (`tenyson.telemetry.progress`). A
+follower gets every line; the log file keeps every line as well, so a follower shows only what a person needs.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol, TextIO
+
+from tenyson.jobs.result import JobResult
+from tenyson.jobs.spec import JobSpec
+from tenyson.telemetry.progress import decode
+
+_WORTH_SHOWING = re.compile(
+    r"^(?:Traceback \(most recent call last\)|[\w.]*(?:Error|Exception)\b|(?i:error|fatal|warning)\s*:)|"
+    r"\b(?:ERROR|CRITICAL|WARNING)\b|\b\w*Warning:"
+)
+_SHOWN_VALUES = ("loss", "eval_loss", "reward", "kl", "tokens_per_second")
+
+
+class Follower(Protocol):
+    """Watches one job after another."""
+
+    def started(self, spec: JobSpec, log: str) -> None:
+        """A job was started (or found running); `log` says where all of its output goes."""
+
+    def line(self, text: str) -> None:
+        """One line of the job's log, without escape sequences."""
+
+    def say(self, text: str) -> None:
+        """One line of the controller itself."""
+
+    def ended(self, result: JobResult) -> None:
+        """The job ended; nothing more comes of it."""
+
+
+class PlainFollower:
+    """Plain lines, for files, pipes and notebooks: at most one line of numbers in `every_seconds`."""
+
+    def __init__(self, stream: TextIO | None = None, every_seconds: float = 5.0) -> None:
+        self.stream = stream
+        self.every_seconds = every_seconds
+        self._run_id = ""
+        self._next_line = 0.0
+        self._pending: Mapping[str, Any] | None = None
+
+    def started(self, spec: JobSpec, log: str) -> None:
+        """Say what runs and where its log is."""
+        self._run_id, self._next_line, self._pending = spec.run_id, 0.0, None
+        self.say(f"{spec.job_type} started; full log: {log}")
+
+    def line(self, text: str) -> None:
+        """Show an event, a warning or an error; drop the rest."""
+        event = decode(text)
+        if event is not None:
+            self._event(event)
+        elif worth_showing(text):
+            self.say(text)
+
+    def say(self, text: str) -> None:
+        """Write one line on the stream (stderr by default)."""
+        prefix = f"[{self._run_id}] " if self._run_id else ""
+        print(f"{prefix}{text}", file=self.stream or sys.stderr, flush=True)
+
+    def ended(self, result: JobResult) -> None:
+        """Show the last numbers and the outcome."""
+        if self._pending is not None:
+            self._numbers(self._pending)
+        self.say(f"{result.status} after {seconds_in_words(result.total_time_seconds)}")
+        self._run_id = ""
+
+    def _event(self, event: Mapping[str, Any]) -> None:
+        match event:
+            case {"event": "RunStarted", "total_steps": int(total), "job_type": kind}:
+                self.say(f"{total} rollouts" if kind == "eval" else f"{total} steps")
+            case {"event": "Notice", "level": level, "message": message}:
+                self.say(message if level == "info" else f"{level}: {message}")
+            case {"event": "MetricsLogged"}:
+                if time.monotonic() >= self._next_line:
+                    self._numbers(event)
+                else:
+                    self._pending = event
+            case _:
+                pass
+
+    def _numbers(self, event: Mapping[str, Any]) -> None:
+        self._pending = None
+        self._next_line = time.monotonic() + self.every_seconds
+        total = f"/{event['total_steps']}" if event.get("total_steps") else ""
+        self.say(f"step {event.get('step', '?')}{total}  {values_in_words(event.get('values', {}))}".rstrip())
+
+
+def worth_showing(line: str) -> bool:
+    """Whether an ordinary log line is a warning or an error."""
+    return _WORTH_SHOWING.search(line) is not None
+
+
+def values_in_words(values: Mapping[str, Any]) -> str:
+    """The values that tell how a job is doing, such as "loss 0.412  reward 1.3"."""
+    # NaN and infinities travel as strings, since JSON has none.
+    return "  ".join(
+        f"{name.replace('_', ' ')} {float(values[name]):.4g}" for name in _SHOWN_VALUES if name in values
+    )
+
+
+def seconds_in_words(seconds: float) -> str:
+    """Such as "8.2 s", "3 min 05 s" or "2 h 10 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

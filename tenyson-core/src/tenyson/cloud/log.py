@@ -1,0 +1,46 @@
+"""A log stream: bytes as they arrive, turned into clean lines for people."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+
+# CSI, OSC and two-character escape sequences (ECMA-48), then the control characters that remain. What models
+# and libraries print must not move a cursor, set a title or recolour the terminal.
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+MAX_LINE = 1_000_000
+
+
+def clean(text: str) -> str:
+    """`text` without escape sequences and control characters (tabs and newlines stay)."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text))
+
+
+class LineReader:
+    """Collects chunks of bytes and gives out whole lines. Bytes that are no UTF-8 become U+FFFD."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._rest = ""
+
+    def feed(self, chunk: bytes) -> Iterator[str]:
+        """The lines that `chunk` completes, without their ends."""
+        *lines, self._rest = (self._rest + self._decoder.decode(chunk)).split("\n")
+        if len(self._rest) > MAX_LINE:
+            lines, self._rest = [*lines, self._rest], ""
+        for line in lines:
+            yield _last_state(line)
+
+    def finish(self) -> Iterator[str]:
+        """The last line, if it had no end."""
+        rest = self._rest + self._decoder.decode(b"", final=True)
+        self._rest = ""
+        if rest:
+            yield _last_state(rest)
+
+
+def _last_state(line: str) -> str:
+    """A progress bar draws over itself with carriage returns: only what it showed last counts."""
+    return clean(line.rstrip("\r").rpartition("\r")[2])
