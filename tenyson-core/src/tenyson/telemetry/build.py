@@ -1,0 +1,59 @@
+"""Building telemetry: from a configuration to open sinks, by name, through the plugin manager."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from tenyson.errors import TelemetryError, TenysonError
+from tenyson.telemetry.dispatch import Sink, Telemetry
+from tenyson.telemetry.redact import Redactor
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
+
+
+def open_telemetry(config: Config, run_dir: Path) -> Telemetry:
+    """Open the sinks of a run. A sink that fails from here on is muted; one that cannot start stops the run now.
+
+    Raises:
+        UnknownPluginError: no installed plugin provides a sink of `telemetry.sinks`.
+        TelemetryError: a sink cannot start, such as `sql` with an unusable `telemetry.db_url`.
+        MissingDependencyError: a sink needs a package that is not installed.
+    """
+    from tenyson.plugins.manager import PluginManager
+
+    manager = PluginManager()
+    # All names are looked up before anything is opened.
+    classes = {name: manager.load(manager.find("sink", name)) for name in sink_names(config)}
+    sinks: list[Sink] = []
+    try:
+        for name, sink_class in classes.items():
+            try:
+                sinks.append(cast(Sink, sink_class(config, run_dir)))
+            except TenysonError:
+                raise
+            except Exception as error:
+                raise TelemetryError(
+                    f"the sink {name} cannot start: {type(error).__name__}: {error}",
+                    next_step="mend it, or leave it out of telemetry.sinks",
+                ) from error
+    except TenysonError:
+        for sink in sinks:
+            sink.close()
+        raise
+    secrets = (config.wandb.api_key_env, config.hub.token_env)
+    return Telemetry(sinks, redact=Redactor(os.environ, names=secrets, db_url=config.telemetry.db_url))
+
+
+def sink_names(config: Config) -> list[str]:
+    """`telemetry.sinks`; by default console and jsonl, sql with a `db_url`, wandb with a `wandb.project`."""
+    if config.telemetry.sinks is not None:
+        return list(dict.fromkeys(config.telemetry.sinks))
+    names = ["console", "jsonl"]
+    if config.telemetry.db_url is not None:
+        names.append("sql")
+    if config.wandb.project is not None:
+        names.append("wandb")
+    return names

@@ -1,0 +1,65 @@
+"""Redaction: values of secrets are struck from events before any sink sees them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from tenyson.telemetry.events import Event
+
+MASK = "***"
+
+# Shorter values ("1", "true") would strike out ordinary text.
+_MIN_LENGTH = 8
+_SECRET_NAME = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIALS?)$", re.IGNORECASE)
+
+
+class Redactor:
+    """Replaces secret values in every string of an event by `***`."""
+
+    def __init__(
+        self, environ: Mapping[str, str], *, names: Iterable[str] = (), db_url: str | None = None
+    ) -> None:
+        """`names`: variables that hold secrets whatever they are called; names such as HF_TOKEN are known."""
+        named = set(names)
+        self._values = {
+            value: MASK
+            for name, value in environ.items()
+            if len(value) >= _MIN_LENGTH and (name in named or _SECRET_NAME.search(name))
+        }
+        if db_url and (password := urlsplit(db_url).password):
+            self._values[db_url] = db_url.replace(f":{password}@", f":{MASK}@")
+            if len(password) >= _MIN_LENGTH:
+                self._values |= {password: MASK, unquote(password): MASK}
+        # Longest first, so that a URL goes before the password inside it.
+        self._order = sorted(self._values, key=len, reverse=True)
+
+    def __call__(self, event: Event) -> Event:
+        """The event itself, or a copy without secrets."""
+        changed = {}
+        for name, value in vars(event).items():
+            clean = self._clean(value)
+            if clean is not value:
+                changed[name] = clean
+        return replace(event, **changed) if changed else event
+
+    def _clean(self, value: Any) -> Any:
+        if isinstance(value, str):
+            for secret in self._order:
+                if secret in value:
+                    value = value.replace(secret, self._values[secret])
+            return value
+        if isinstance(value, Mapping):
+            clean = {self._clean(key): self._clean(item) for key, item in value.items()}
+            same = (
+                all(a is b for a, b in zip(clean.values(), value.values(), strict=False))
+                and clean.keys() == value.keys()
+            )
+            return value if same else clean
+        if isinstance(value, (list, tuple)):
+            items = [self._clean(item) for item in value]
+            return value if all(a is b for a, b in zip(items, value, strict=True)) else items
+        return value

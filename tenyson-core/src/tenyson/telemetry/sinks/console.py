@@ -1,0 +1,81 @@
+"""The console sink: plain lines for people, or marked lines for a controller, on stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenyson.telemetry import progress
+from tenyson.telemetry.events import EpochEnded, Event, MetricsLogged, Notice, RunFinished, RunStarted
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
+
+SHOWN = (
+    "loss",
+    "eval_loss",
+    "reward",
+    "eval_reward",
+    "reward_std",
+    "kl",
+    "grad_norm",
+    "learning_rate",
+    "tokens_per_second",
+)
+"""The numbers shown first; a trainer logs dozens."""
+MOST = 6
+"""Numbers on one line."""
+
+
+class ConsoleSink:
+    """Prints what happens; with TENYSON_PROGRESS=json in the form that `progress.decode` reads."""
+
+    name = "console"
+
+    def __init__(self, config: Config, run_dir: Path) -> None:  # noqa: ARG002  the signature of all sinks
+        self._encode = progress.encode if os.environ.get(progress.VARIABLE) == "json" else describe
+
+    def write(self, event: Event) -> None:
+        """Rollouts are not shown."""
+        if isinstance(event, progress.SENT):
+            # One call, so that lines of several threads do not mix.
+            sys.stdout.write(self._encode(event) + "\n")
+            sys.stdout.flush()
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def describe(event: Event) -> str:
+    """One line for a person."""
+    match event:
+        case RunStarted():
+            steps = f", {event.total_steps} steps" if event.total_steps and event.job_type != "eval" else ""
+            return f"run {event.run_id}: {event.job_type} on task {event.task}{steps}, in {event.output_dir}"
+        case MetricsLogged():
+            of = f"/{event.total_steps}" if event.total_steps else ""
+            return f"step {event.step}{of}  {numbers(event.values)}".rstrip()
+        case EpochEnded():
+            means = {
+                name: value for name, value in (("loss", event.loss), ("kl", event.kl)) if value is not None
+            }
+            return f"epoch {event.epoch} ended at step {event.step}  {numbers(means)}".rstrip()
+        case Notice():
+            return event.message if event.level == "info" else f"{event.level}: {event.message}"
+        case RunFinished():
+            seconds = event.result.get("total_time_seconds")
+            after = f" after {seconds:.1f} s" if isinstance(seconds, (int, float)) else ""
+            reason = event.result.get("failure_reason")
+            text = f"run {event.run_id}: {event.status}{after}" + (f": {reason}" if reason else "")
+            return f"{text}  {numbers(event.result.get('metrics') or {})}".rstrip()
+    return type(event).__name__
+
+
+def numbers(values: Mapping[str, float]) -> str:
+    """The most telling numbers of one step, four digits each."""
+    first = [name for name in SHOWN if name in values]
+    rest = [name for name in values if name not in SHOWN]
+    return "  ".join(f"{name} {values[name]:.4g}" for name in (first + rest)[:MOST])

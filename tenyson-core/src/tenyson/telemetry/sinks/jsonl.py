@@ -1,0 +1,49 @@
+"""The JSONL sink: one JSON line an event in `events.jsonl`, written at once, so that a kill loses nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenyson.errors import TelemetryError
+from tenyson.telemetry.events import Event
+from tenyson.telemetry.jsontext import event_text
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
+
+FILE = "events.jsonl"
+
+
+class JsonlSink:
+    """Appends to `<run folder>/events.jsonl`; a resumed run goes on in the same file."""
+
+    name = "jsonl"
+
+    def __init__(self, config: Config, run_dir: Path) -> None:  # noqa: ARG002  the signature of all sinks
+        self._path = run_dir / FILE
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise TelemetryError(f"cannot write events: {error.strerror}", place=str(self._path)) from error
+        self._mend()
+
+    def write(self, event: Event) -> None:
+        """One `write` call for each event: lines of several threads never mix."""
+        line = (event_text(event) + "\n").encode("ascii")
+        if (written := os.write(self._file, line)) != len(line):
+            raise OSError(
+                f"{self._path}: only {written} of {len(line)} bytes were written; is the disk full?"
+            )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._file)
+
+    def _mend(self) -> None:
+        # A machine that lost power may have left half a line; end it, so that it spoils no other.
+        size = os.fstat(self._file).st_size
+        if size and os.pread(self._file, 1, size - 1) != b"\n":
+            os.write(self._file, b"\n")
