@@ -1,0 +1,69 @@
+"""tenyson-aws before launching exists: it is known, checks its settings, and says plainly what it cannot do."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tenyson.cloud.aws import AWSManager
+from tenyson.errors import BackendError, ConfigError
+from tenyson.jobs.spec import JobSpec
+
+
+class Job:
+    def spec(self):
+        return JobSpec("r", "sft", "m:C", {})
+
+
+def test_the_specifications_arguments_are_taken():
+    """The call of the README works as written."""
+    manager = AWSManager(
+        instance_type="g5.2xlarge", key_name="my-key-name", key_path="~/.ssh/my-key.pem", security_group="sg-...",
+        use_spot=True, spot_max_price=1.5,
+    )  # fmt: skip
+    assert manager.backend.settings.use_spot is True
+
+
+def test_running_says_that_launching_comes_later_and_what_to_use_instead():
+    """Nothing is started, and the next step is named."""
+    with pytest.raises(BackendError, match="later version") as caught:
+        AWSManager().run(Job())
+    assert "--backend local" in caught.value.next_step
+
+
+def test_all_wrong_settings_are_named_at_once_with_the_nearest_name():
+    """An unknown key and a wrong value, in one error."""
+    with pytest.raises(ConfigError) as caught:
+        AWSManager(instance_typ="g5.xlarge", disk_gb=-1)
+    text = str(caught.value)
+    assert "backend.settings.instance_typ: unknown setting (did you mean instance_type?)" in text
+    assert "backend.settings.disk_gb" in text
+
+
+WITHOUT = """
+import sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name == {hidden!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hide())
+import tenyson.cloud.aws
+"""
+
+
+@pytest.mark.parametrize(("hidden", "helps"), [("tenyson_aws", True), ("tenyson_aws.settings", False)])
+def test_the_alias_names_the_pip_line_only_where_the_plugin_itself_is_missing(hidden, helps):
+    """Any other missing module is another trouble, and keeps its own name."""
+    told = subprocess.run(
+        [sys.executable, "-c", WITHOUT.format(hidden=hidden)], capture_output=True, text=True, check=False
+    )
+    assert told.returncode != 0
+    assert ("pip install 'tenyson-aws'" in told.stderr) is helps
+    assert ("MissingDependencyError" in told.stderr) is helps
+    assert hidden in told.stderr
+
+
+def test_the_plugin_imports_neither_boto3_nor_pydantic():
+    """Listing plugins must stay cheap."""
+    code = "import tenyson_aws.plugin, sys; assert not {'boto3', 'pydantic', 'asyncssh'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
