@@ -35,5 +35,14 @@ def tenyson_engines() -> Iterable[EngineEntry]:
 
 @hookimpl
 def tenyson_report_helpers() -> Iterable[ReportHelperEntry]:
-    """Filled in by reporting."""
-    return []
+    """What the report of a pipeline is made of."""
+    helpers = "tenyson.reporting.helpers"
+    return [
+        ReportHelperEntry(name="stages", summary="What was run, and how long it took", load=f"{helpers}.stages:stages"),
+        ReportHelperEntry(name="stage-table", summary="Metrics of all evaluations", load=f"{helpers}.evaluations:stage_table"),
+        ReportHelperEntry(name="differences", summary="What each stage changed", load=f"{helpers}.evaluations:differences"),
+        ReportHelperEntry(name="slices", summary="Metrics over parts of the samples", load=f"{helpers}.evaluations:slices"),
+        ReportHelperEntry(name="curves", summary="Learning curves as SVG files", load=f"{helpers}.curves:curves"),
+        ReportHelperEntry(name="samples", summary="Best, median and worst rollouts", load=f"{helpers}.samples:samples"),
+        ReportHelperEntry(name="configuration", summary="Versions, data and settings", load=f"{helpers}.configuration:configuration"),
+    ]

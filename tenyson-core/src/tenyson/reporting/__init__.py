@@ -1,1 +1,5 @@
-"""What it means: ReportBuilder, report helpers, plots."""
+"""What it means: ReportBuilder, report helpers, paired comparisons and charts."""
+
+from tenyson.reporting.builder import ReportBuilder
+
+__all__ = ["ReportBuilder"]

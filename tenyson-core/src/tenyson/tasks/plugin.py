@@ -28,6 +28,9 @@ class TaskPlugin(ABC):
     settings: ClassVar[type[Any] | None] = None
     """Optional pydantic model of the constructor's arguments; `config check` then knows them."""
 
+    report_helpers: ClassVar[Sequence[str]] = ()
+    """Names of report helpers whose sections a pipeline's report shows for this task, beside those of core."""
+
     def __init__(self, **arguments: Any) -> None:
         self.arguments: dict[str, Any] = dict(arguments)
 

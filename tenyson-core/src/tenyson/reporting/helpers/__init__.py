@@ -1,0 +1,1 @@
+"""The report helpers of core, one concept a file. Plugins add theirs by the hook `tenyson_report_helpers`."""

@@ -1,0 +1,115 @@
+"""Evaluations side by side: the stage table, the slices, and the differences from one to the next."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from tenyson.errors import ReportError
+from tenyson.reporting.context import ReportContext
+from tenyson.reporting.markdown import signed, table, with_interval
+from tenyson.reporting.stage import Stage
+from tenyson.reporting.statistics import (
+    Difference,
+    can_be_paired,
+    paired_difference,
+    sample_means,
+    unpaired_difference,
+)
+from tenyson.tasks.metric import Metric
+
+
+def stage_table(context: ReportContext) -> str:
+    """One row for each metric, one column for each evaluation, with 95% intervals."""
+    if not context.evaluations:
+        return "No evaluation was part of this pipeline."
+    return _table(context, [name for name in _names(context) if "/" not in name])
+
+
+def slices(context: ReportContext) -> str:
+    """The same for metrics over parts of the samples, named `metric/slice`."""
+    names = [name for name in _names(context) if "/" in name]
+    return _table(context, names) if names else "The task reports no slices."
+
+
+def differences(context: ReportContext) -> str:
+    """What each stage changed: the differences between an evaluation and the one before it."""
+    finished = [stage for stage in context.evaluations if stage.metrics]
+    if len(finished) < 2:
+        return "There are no two evaluations to compare."
+    rows, unpaired = [], False
+    for before, after in pairwise(finished):
+        for name, old in before.metrics.items():
+            new = after.metrics.get(name)
+            if old is None or new is None or "/" in name:
+                continue
+            found = difference(name, before, after)
+            if found is None:
+                continue
+            unpaired |= not found.paired
+            how = f"paired, {found.n} samples" if found.paired else "not paired"
+            rows.append([f"{before.label} → {after.label}", name, signed(name, found), how])
+    note = (
+        "Intervals are 95%. Paired: the percentile bootstrap over samples (2,000 draws, fixed seed) of the differences "
+        "within samples."
+    )
+    if unpaired:
+        note += (
+            " Not paired: square-and-add of the two intervals (Newcombe 1998), as for independent samples."
+        )
+    return f"{table(['From → to', 'Metric', 'Difference', 'Comparison'], rows)}\n\n{note}"
+
+
+def difference(name: str, before: Stage, after: Stage) -> Difference | None:
+    """How a metric changed; None where it has no interval and nothing to pair.
+
+    It is paired where the stored rollouts hold a quantity (the reward, a component of it, or a number or truth value
+    of the environment's `info`) whose mean is the metric in both evaluations, over the same samples.
+    """
+    old, new = before.metrics[name], after.metrics[name]
+    if old is None or new is None:
+        return None
+    first, second = before.quantities, after.quantities
+    for quantity in sorted(first.keys() & second.keys(), key=lambda key: _nearness(key, name)):
+        a, b = first[quantity], second[quantity]
+        if not (_is_mean(a, old) and _is_mean(b, new)):
+            continue
+        means_a, means_b = sample_means(a), sample_means(b)
+        if can_be_paired(means_a, means_b):
+            return paired_difference(means_a, means_b)
+    if math.isnan(old.low) or math.isnan(new.low):
+        return None
+    return unpaired_difference(old, new)
+
+
+def _names(context: ReportContext) -> list[str]:
+    return list(dict.fromkeys(name for stage in context.evaluations for name in stage.metrics))
+
+
+def _table(context: ReportContext, names: list[str]) -> str:
+    missing = [
+        f"{name} of {stage.label}"
+        for stage in context.evaluations
+        if stage.complete
+        for name in names
+        if name not in stage.metrics
+    ]
+    if missing:
+        raise ReportError(f"missing: {', '.join(missing)}", next_step="Evaluate all stages with one task.")
+    header = ["Metric (95% interval)", *(stage.label for stage in context.evaluations)]
+    rows = [[name, *(_value(name, stage) for stage in context.evaluations)] for name in names]
+    rows.append(["samples", *(str(stage.metadata.get("samples", "—")) for stage in context.evaluations)])
+    return table(header, rows)
+
+
+def _value(name: str, stage: Stage) -> str:
+    return with_interval(name, stage.metrics[name]) if name in stage.metrics else f"— ({stage.result.status})"
+
+
+def _is_mean(values: list[tuple[str, float]], metric: Metric) -> bool:
+    mean = sum(value for _, value in values) / len(values)
+    return len(values) == metric.n and abs(mean - metric.value) <= 1e-9 * max(1.0, abs(metric.value))
+
+
+def _nearness(quantity: str, name: str) -> tuple[bool, bool, str]:
+    return (quantity != name, not name.startswith(quantity), quantity)

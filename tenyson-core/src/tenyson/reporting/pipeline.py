@@ -1,0 +1,76 @@
+"""The report of a pipeline: gathers what its jobs left behind and fills the template with the report helpers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+
+from tenyson.errors import ReportError
+from tenyson.jobs.result import JobResult
+from tenyson.plugins.manager import PluginManager
+from tenyson.reporting.builder import ReportBuilder
+from tenyson.reporting.context import ReportContext
+from tenyson.reporting.stage import Stage
+from tenyson.tasks.plugin import TaskPlugin
+from tenyson.tasks.preset import JobType
+
+FILE = "report.md"
+
+
+def write_report(
+    title: str,
+    stages: Iterable[tuple[str, JobType, JobResult]],
+    directory: str | Path,
+    task: TaskPlugin | None = None,
+    *,
+    template: str | Path | None = None,
+) -> Path:
+    """Write `<directory>/report.md` and its charts; returns the report's path.
+
+    `stages`: (label, job type, result) in the order in which they ran; `result.local_output_dir` holds the job's files.
+    A pipeline that failed gets a report too, which says so. A job that ended well must have left its numbers.
+    `template`: the placeholders may be `title`, `outcome`, `task-sections` and the name of any report helper.
+
+    Raises:
+        ReportError: numbers are missing; names all that were found missing.
+        UnknownPluginError: the template or the task asks for a report helper that nobody provides.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    context = ReportContext(title, [Stage(*stage) for stage in stages], directory, task)
+    if not context.stages:
+        raise ReportError("missing: the pipeline has no stages")
+    if template is None:
+        template = (
+            resources.files("tenyson.reporting").joinpath("templates/pipeline.md").read_text(encoding="utf-8")
+        )
+    builder = ReportBuilder(template)
+    sections = [name for name in ("title", "outcome", "task-sections") if name in builder.placeholders]
+    written = {"title": title, "outcome": _outcome(context)}
+    manager = PluginManager()
+    problems: list[str] = []
+
+    def helped(name: str) -> str:
+        try:
+            text: str = manager.load(manager.find("report_helper", name))(context)
+        except ReportError as error:
+            problems.append(str(error))
+            return ""
+        return text
+
+    written.update({name: helped(name) for name in builder.placeholders if name not in sections})
+    if "task-sections" in sections:
+        written["task-sections"] = "\n\n".join(filter(None, map(helped, task.report_helpers if task else ())))
+    if problems:
+        raise ReportError("\n".join(dict.fromkeys(problems)), place=str(directory / FILE))
+    return builder.fill(written).write(directory / FILE)
+
+
+def _outcome(context: ReportContext) -> str:
+    broken = [stage for stage in context.stages if not stage.complete]
+    if not broken:
+        return f"All {len(context.stages)} stages ended well."
+    told = ", ".join(f"{stage.label} {stage.result.status}" for stage in broken)
+    done = len(context.stages) - len(broken)
+    return f"**This pipeline did not end well: {told}.** {done} of {len(context.stages)} stages reached ended well."

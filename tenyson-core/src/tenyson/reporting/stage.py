@@ -1,0 +1,153 @@
+"""Stage: one job of a pipeline as a report sees it, with what the job left in its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tenyson.errors import ReportError
+from tenyson.jobs.result import JobResult
+from tenyson.tasks.metric import Metric
+from tenyson.tasks.preset import JobType
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One job: its label in the pipeline, its result, and readers of its files."""
+
+    label: str
+    job: JobType
+    result: JobResult
+
+    @property
+    def complete(self) -> bool:
+        """Whether it ended well; only then must its numbers be there."""
+        return self.result.status == "success"
+
+    @property
+    def folder(self) -> Path | None:
+        """The job folder on this machine; None where the job never got so far."""
+        return Path(self.result.local_output_dir) if self.result.local_output_dir else None
+
+    @cached_property
+    def results(self) -> Mapping[str, Any]:
+        """What `results.json` holds; empty for a job that did not end well and left none.
+
+        Raises: ReportError: a job that ended well has no such file, or it is not what a job writes.
+        """
+        text = self._read("results.json")
+        if text is None:
+            return {}
+        place = str(self.folder / "results.json") if self.folder else None
+        try:
+            results = json.loads(text)
+        except ValueError as error:
+            raise ReportError(f"missing: results of {self.label}: not JSON: {error}", place=place) from error
+        if not isinstance(results, dict) or not isinstance(results.get("metrics"), dict):
+            raise ReportError(f"missing: results of {self.label}: no metrics in it", place=place)
+        return results
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Metric | None]:
+        """Metrics by name; None where there was nothing to measure, as in an empty slice."""
+        return {name: _metric(entry) for name, entry in self.results.get("metrics", {}).items()}
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The `metadata` of `results.json`."""
+        found: Mapping[str, Any] = self.results.get("metadata") or {}
+        return found
+
+    @cached_property
+    def config(self) -> str | None:
+        """The resolved configuration as YAML text; None for a job that did not end well and left none."""
+        return self._read("config.yaml")
+
+    @cached_property
+    def record(self) -> Record:
+        """What `events.jsonl` tells. An attempt that repeats a step replaces it."""
+        path = self.folder / "events.jsonl" if self.folder else None
+        if path is None or not path.is_file():
+            if self.complete:
+                raise ReportError(
+                    f"missing: events.jsonl of {self.label}",
+                    place=str(path or ""),
+                    next_step="Keep the jsonl sink on.",
+                )
+            return Record()
+        record = Record()
+        for event in _events(path, rollouts=self.job == "eval"):
+            kind = event.get("event")
+            if kind == "RunStarted":
+                record.rollouts.clear()
+            elif kind == "MetricsLogged":
+                for name, value in event["values"].items():
+                    record.curves.setdefault(name, {})[event["step"]] = float(value)
+            elif kind == "RolloutFinished":
+                record.rollouts.append(event)
+        return record
+
+    @cached_property
+    def quantities(self) -> Mapping[str, list[tuple[str, float]]]:
+        """What each rollout of an evaluation was worth: (sample id, value) by name of the quantity.
+
+        Quantities are the reward, its components, `truncated`, and numbers and truth values of the environment's info.
+        """
+        found: dict[str, list[tuple[str, float]]] = {}
+        for rollout in self.record.rollouts:
+            candidates = {
+                **rollout.get("info", {}),
+                **rollout.get("components", {}),
+                "reward": rollout.get("reward"),
+                "truncated": rollout.get("finish_reason") == "length",
+            }
+            for name, value in candidates.items():
+                if isinstance(value, (bool, int, float)):
+                    found.setdefault(name, []).append((rollout["sample_id"], float(value)))
+        return found
+
+    def _read(self, name: str) -> str | None:
+        path = self.folder / name if self.folder else None
+        if path is not None and path.is_file():
+            return path.read_text(encoding="utf-8")
+        if self.complete:
+            raise ReportError(f"missing: {name} of {self.label}", place=str(path) if path else None)
+        return None
+
+
+@dataclass
+class Record:
+    """The events of one job, sorted for a report."""
+
+    curves: dict[str, dict[int, float]] = field(default_factory=dict)
+    """Value by step, by name of the metric."""
+    rollouts: list[Mapping[str, Any]] = field(default_factory=list)
+    """Fields of each RolloutFinished of an evaluation; empty for training, whose rollouts are too many."""
+
+
+def _events(path: Path, *, rollouts: bool) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not rollouts and '"RolloutFinished"' in line[:80]:
+                continue
+            try:
+                event = json.loads(line)
+            except ValueError as error:
+                if not line.endswith("\n"):
+                    return  # A job that was killed may leave half a line at the end.
+                raise ReportError(f"not an event: {error}", place=f"{path}:{number}") from error
+            if isinstance(event, dict):
+                yield event
+
+
+def _metric(entry: Mapping[str, Any]) -> Metric | None:
+    value = entry.get("value")
+    if value is None:
+        return None
+    low, high = entry.get("low"), entry.get("high")
+    nan = float("nan")
+    return Metric(value, entry.get("n", 0), nan if low is None else low, nan if high is None else high)

@@ -1,0 +1,79 @@
+"""Comparisons of two evaluations, each with a 95% interval: paired by sample where both saw the same samples."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+from tenyson.tasks.metric import Metric
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`after` less `before`, with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    """Samples that were paired; the smaller of the two numbers of samples where nothing was."""
+    paired: bool
+
+
+def sample_means(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """(sample id, value) of many rollouts as one mean for each sample: rollouts of one sample are not independent."""
+    values: dict[str, list[float]] = {}
+    for sample, value in pairs:
+        values.setdefault(sample, []).append(value)
+    return {sample: fmean(found) for sample, found in values.items()}
+
+
+def can_be_paired(before: Iterable[str], after: Iterable[str]) -> bool:
+    """Whether one evaluation's samples are all among the other's: a stopped one is paired on what it reached."""
+    first, second = set(before), set(after)
+    return bool(first and second) and (first <= second or second <= first)
+
+
+def paired_difference(
+    before: Mapping[str, float], after: Mapping[str, float], *, seed: int = 0, resamples: int = RESAMPLES
+) -> Difference:
+    """Mean of the differences within samples, by sample id, with the percentile bootstrap over samples.
+
+    Resampled are samples, not rollouts (Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13).
+    The same input and seed give the same interval.
+
+    Raises: ValueError: no sample is in both.
+    """
+    shared = sorted(before.keys() & after.keys())
+    if not shared:
+        raise ValueError("no sample is in both evaluations")
+    differences = [after[sample] - before[sample] for sample in shared]
+    n = len(differences)
+    draw = random.Random(seed)
+    means = sorted(sum(draw.choices(differences, k=n)) / n for _ in range(resamples))
+    return Difference(fmean(differences), _quantile(means, 0.025), _quantile(means, 0.975), n, paired=True)
+
+
+def unpaired_difference(before: Metric, after: Metric) -> Difference:
+    """Difference of two independent estimates, its interval built from theirs by square-and-add.
+
+    With d = b - a, the distances from d to its bounds are √((b - l_b)² + (u_a - a)²) and √((u_b - b)² + (a - l_a)²)
+    (Newcombe 1998, Statistics in Medicine 17, 873-890, method 10; Zou & Donner 2008, ibid. 27, 1693-1702).
+    """
+    value = after.value - before.value
+    down = math.hypot(after.value - after.low, before.high - before.value)
+    up = math.hypot(after.high - after.value, before.value - before.low)
+    return Difference(value, value - down, value + up, min(before.n, after.n), paired=False)
+
+
+def _quantile(ordered: list[float], q: float) -> float:
+    """Linear between order statistics (Hyndman & Fan 1996, type 7)."""
+    position = q * (len(ordered) - 1)
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
