@@ -39,27 +39,28 @@ class Redactor:
 
     def __call__(self, event: Event) -> Event:
         """The event itself, or a copy without secrets."""
-        changed = {}
-        for name, value in vars(event).items():
-            clean = self._clean(value)
-            if clean is not value:
-                changed[name] = clean
-        return replace(event, **changed) if changed else event
+        fields = vars(event)
+        if not any(map(self._holds_secret, fields.values())):
+            return event
+        return replace(event, **{name: self._clean(value) for name, value in fields.items()})
+
+    def _holds_secret(self, value: Any) -> bool:
+        # Every field of every rollout comes through here: the common types go first.
+        if isinstance(value, str):
+            return any(secret in value for secret in self._order) if self._order else False
+        if value is None or isinstance(value, (int, float)):
+            return False
+        if isinstance(value, Mapping):
+            return any(map(self._holds_secret, value)) or any(map(self._holds_secret, value.values()))
+        return isinstance(value, (list, tuple)) and any(map(self._holds_secret, value))
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):
             for secret in self._order:
-                if secret in value:
-                    value = value.replace(secret, self._values[secret])
+                value = value.replace(secret, self._values[secret])
             return value
         if isinstance(value, Mapping):
-            clean = {self._clean(key): self._clean(item) for key, item in value.items()}
-            same = (
-                all(a is b for a, b in zip(clean.values(), value.values(), strict=False))
-                and clean.keys() == value.keys()
-            )
-            return value if same else clean
+            return {self._clean(key): self._clean(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            items = [self._clean(item) for item in value]
-            return value if all(a is b for a, b in zip(items, value, strict=True)) else items
+            return [self._clean(item) for item in value]
         return value
