@@ -1,1 +1,7 @@
-"""How steps chain: `run_pipeline` and the presets that it runs."""
+"""How steps chain: `run_pipeline`, and the presets that `tenyson run` runs through it."""
+
+from tenyson.pipeline.result import PipelineResult
+from tenyson.pipeline.run import run_pipeline
+from tenyson.pipeline.step import Step
+
+__all__ = ["PipelineResult", "Step", "run_pipeline"]

@@ -1,0 +1,19 @@
+"""PipelineResult: what became of each step, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tenyson.jobs.result import JobResult, Status
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """The outcome of a pipeline."""
+
+    status: Status
+    """`success`: every step succeeded; `stopped`: interrupted, can be resumed; `failed`: some step failed."""
+    results: Mapping[str, JobResult] = field(default_factory=dict)
+    """The last result of each step that ran, by label, in order. Steps that never ran are missing."""
+    total_time_seconds: float = 0.0
