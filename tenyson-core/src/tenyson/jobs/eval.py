@@ -27,6 +27,9 @@ class EvalJob(Job):
             TaskError: the task has no samples in this split.
             ModelError, EngineError: the model or the engine cannot be used.
         """
+        from tenyson.jobs.quiet import quiet_libraries
+
+        quiet_libraries()
         from tenyson.config.passthrough import check_passthrough
         from tenyson.engines.choose import choose_engine, open_engine
         from tenyson.engines.engine import EngineSpec, Sampling

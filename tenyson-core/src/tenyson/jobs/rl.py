@@ -23,7 +23,10 @@ class RLJob(Job):
             ModelError: model, adapter or checkpoint cannot be used.
             ConfigError: an argument for TRL or PEFT does not exist or cannot work.
         """
-        from transformers import set_seed
+        from tenyson.jobs.quiet import quiet_libraries
+
+        quiet_libraries()
+        from transformers import PrinterCallback, set_seed
         from trl import GRPOConfig
 
         from tenyson.engines.renderer import Renderer
@@ -67,6 +70,7 @@ class RLJob(Job):
                 ManualStopTelemetryCallback(context.stop),
             ],
         )
+        trainer.remove_callback(PrinterCallback)
         output = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         outcome = save_trained(context, trainer, tokenizer, renderer, output.metrics)
         outcome.metrics = {**outcome.metrics, **trainer.last_rewards()}

@@ -26,7 +26,10 @@ class SFTJob(Job):
             ModelError: model, adapter or checkpoint cannot be used.
             ConfigError: an argument for TRL or PEFT does not exist.
         """
-        from transformers import EarlyStoppingCallback, set_seed
+        from tenyson.jobs.quiet import quiet_libraries
+
+        quiet_libraries()
+        from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
         from trl import SFTConfig
 
         from tenyson.engines.renderer import Renderer
@@ -70,6 +73,7 @@ class SFTJob(Job):
             checkpoints=context.folder.checkpoints,
             keep=training.save_total_limit,
         )
+        trainer.remove_callback(PrinterCallback)
         output = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         return save_trained(context, trainer, tokenizer, renderer, output.metrics)
 

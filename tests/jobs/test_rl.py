@@ -1,0 +1,161 @@
+"""RLJob: GRPO that records every rollout with its rewards and advantage, single-turn and multi-turn."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from tenyson.errors import ConfigError, TaskError
+from tenyson.jobs.eval import EvalJob
+from tenyson.jobs.rl import RLJob
+from tenyson.jobs.sft import SFTJob
+
+pytestmark = pytest.mark.train
+
+SFT = {"max_steps": 40, "batch_size": 16, "learning_rate": 0.01}
+RL = {"max_steps": 3, "batch_size": 32, "num_generations": 8, "learning_rate": 0.001}
+
+
+@pytest.fixture
+def warm(configure, echo):
+    """A model that has seen the task, so that its groups differ in reward."""
+    SFTJob(configure("warm", training=SFT), echo).run()
+    return {"name": "warm"}
+
+
+def test_every_rollout_is_recorded_with_components_and_advantage(configure, echo, warm, events):
+    """Three steps of 32 completions are 96 rollouts, none sampled away."""
+    RLJob(configure("rl", model=warm, training=RL), echo).run()
+    rollouts = events("rl", "RolloutFinished")
+    assert len(rollouts) == 96
+    assert all(set(rollout["components"]) == {"right", "letters", "silent"} for rollout in rollouts)
+    assert all(rollout["phase"] == "rl" and rollout["training"] for rollout in rollouts)
+    assert {rollout["step"] for rollout in rollouts} == {0, 1, 2}
+
+
+def test_advantages_are_what_grpo_says_of_the_recorded_rewards(configure, echo, warm, events):
+    """(reward - mean of the group) / (sample standard deviation + 1e-4), from the rows alone."""
+    RLJob(configure("rl", model=warm, training=RL), echo).run()
+    groups: dict[str, list[dict]] = {}
+    for rollout in events("rl", "RolloutFinished"):
+        groups.setdefault(rollout["group"], []).append(rollout)
+    assert any(len({rollout["reward"] for rollout in group}) > 1 for group in groups.values())
+    for group in groups.values():
+        assert len(group) == 8
+        rewards = [rollout["reward"] for rollout in group]
+        mean = fmean(rewards)
+        deviation = (sum((reward - mean) ** 2 for reward in rewards) / 7) ** 0.5
+        for rollout in group:
+            expected = (rollout["reward"] - mean) / (deviation + 1e-4)
+            assert rollout["advantage"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_reward_is_the_weighted_sum_of_its_components(configure, echo, warm, events):
+    """A component of weight 0 is recorded and does not count; one that says nothing counts as 0."""
+    RLJob(configure("rl", model=warm, training=RL), echo).run()
+    for rollout in events("rl", "RolloutFinished"):
+        parts = rollout["components"]
+        assert rollout["reward"] == pytest.approx((parts["right"] or 0) + 0.5 * (parts["letters"] or 0), abs=1e-5)
+
+
+def test_rl_raises_the_reward(configure, echo, warm):
+    """Reinforcement moves the model towards what is rewarded."""
+    before = EvalJob(configure("before", model=warm), echo).run()
+    training = {**RL, "max_steps": 40, "batch_size": 64, "learning_rate": 0.003}
+    RLJob(configure("rl", model=warm, training=training), echo).run()
+    after = EvalJob(configure("after", model={"name": "rl"}), echo).run()
+    assert after.metrics["accuracy"] > before.metrics["accuracy"] + 0.1
+
+
+def test_a_multi_turn_task_is_played_and_learnt(configure, climb, events):
+    """Whole games are rollouts; the environment's words are in the completion, but not in the token count."""
+    SFTJob(configure("warm", training=SFT), climb).run()
+    RLJob(configure("rl", model={"name": "warm"}, training=RL), climb).run()
+    rollouts = events("rl", "RolloutFinished")
+    assert len(rollouts) == 96
+    assert all(rollout["info"]["turns"] == 3 for rollout in rollouts)
+    assert all(rollout["completion"].count("<user>") >= 2 for rollout in rollouts)
+
+
+def test_environment_tokens_do_not_enter_the_loss(configure, climb, tmp_path):
+    """The mask that TRL gets is 0 exactly on what the environment wrote."""
+    from tenyson.jobs import rollout_trainer
+
+    SFTJob(configure("warm", training=SFT), climb).run()
+    seen = []
+    original = rollout_trainer.RolloutTrainer._generate_and_score_completions
+
+    def spy(self, inputs):
+        output = original(self, inputs)
+        seen.append((output["completion_ids"], output["tool_mask"], output["completion_mask"], self._renderer))
+        return output
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rollout_trainer.RolloutTrainer, "_generate_and_score_completions", spy)
+        RLJob(configure("rl", model={"name": "warm"}, training={**RL, "max_steps": 1}), climb).run()
+    ids, trained, present, renderer = seen[0]
+    for row, flags, real in zip(ids.tolist(), trained.tolist(), present.tolist(), strict=True):
+        masked = [token for token, flag, is_real in zip(row, flags, real, strict=True) if is_real and not flag]
+        assert re.fullmatch(r"((<eos>)?<user>[a-h]<model>){2}", renderer.raw(masked)), renderer.raw(masked)
+
+
+def test_evaluation_inside_rl_is_told_apart_from_training(configure, echo, warm, events):
+    """Rollouts of the eval split are never mixed up with those that were trained on."""
+    training = {**RL, "eval_steps": 2, "eval_samples": 4}
+    RLJob(configure("rl", model=warm, training=training), echo).run()
+    rollouts = events("rl", "RolloutFinished")
+    evaluated = [rollout for rollout in rollouts if not rollout["training"]]
+    assert len([rollout for rollout in rollouts if rollout["training"]]) == 96
+    assert len(evaluated) == 2 * 4 * 8, "at step 2 and at the end"
+    assert all(rollout["sample_id"].startswith("eval/") for rollout in evaluated)
+
+
+def test_an_sft_adapter_is_trained_on_by_rl(configure, echo):
+    """RL continues the adapter that SFT wrote: with beta > 0 too, where TRL adds a second adapter."""
+    from safetensors.torch import load_file
+
+    base = configure("x")["model"]
+    lora = {"r": 8, "lora_alpha": 32, "target_modules": "all-linear"}
+    first = SFTJob(configure("sft", training={**SFT, "max_steps": 150}, peft=lora), echo).run()
+    training = {**RL, "beta": 0.05}
+    second = RLJob(configure("rl", model={**base, "adapter": "sft"}, training=training, peft=lora), echo).run()
+    before = load_file(Path(first.local_output_dir) / "adapter" / "adapter_model.safetensors")
+    after = load_file(Path(second.local_output_dir) / "adapter" / "adapter_model.safetensors")
+    assert before.keys() == after.keys()
+    moved = max(float((after[name] - before[name]).abs().max()) for name in before)
+    assert 0 < moved < 0.1, "RL must start from the SFT adapter and move it a little"
+
+
+def test_results_hold_reward_with_its_interval(configure, echo, warm):
+    """The last batch's rewards are in results.json with count and interval."""
+    result = RLJob(configure("rl", model=warm, training=RL), echo).run()
+    reward = json.loads((Path(result.local_output_dir) / "results.json").read_text())["metrics"]["reward"]
+    assert reward["n"] == 32
+    assert reward["low"] <= reward["value"] <= reward["high"]
+
+
+def test_vllm_on_a_cpu_is_refused_for_rl(configure, echo):
+    """TRL cannot sync weights into vLLM on a CPU: better told before training than found in its log."""
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ConfigError, match="cannot take new weights on a CPU"):
+        RLJob(configure("rl", training=RL, generation={"engine": "vllm"}), echo).run()
+
+
+def test_groups_that_do_not_divide_the_batch_are_an_error(configure, echo):
+    """The arithmetic of GRPO is checked before a model is loaded."""
+    with pytest.raises(ConfigError, match="divisible by"):
+        RLJob(configure("rl", training={**RL, "batch_size": 30}), echo).run()
+
+
+def test_a_task_without_rewards_is_refused(configure, echo, monkeypatch):
+    """There is nothing to maximise."""
+    monkeypatch.setattr(type(echo), "rewards", lambda self: ())
+    with pytest.raises(TaskError, match="no rewards"):
+        RLJob(configure("rl", training=RL), echo).run()
