@@ -12,15 +12,16 @@ from tenyson.config.explain import nearest
 from tenyson.errors import ReportError
 from tenyson.reporting.wandb import latest_value
 
-_TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
+_NAME = r"[A-Za-z_][A-Za-z0-9_.-]*"
+_TOKEN = re.compile(rf"\{{(\{{{_NAME}\}})\}}|\{{({_NAME})\}}")
 
 
 class ReportBuilder:
     """Turns a markdown template into a report; every method but `build` and `write` returns the builder.
 
-    A placeholder is a name in braces: letters, digits, `_`, `.` and `-`, beginning with a letter or `_`. `{{` and `}}`
-    stand for literal braces; any other brace, such as that of a JSON snippet, is left as it is. Values are put in
-    as they are: a placeholder inside a value is not filled again.
+    A placeholder is a name in braces: letters, digits, `_`, `.` and `-`, beginning with a letter or `_`. `{{name}}`
+    stands for a literal `{name}`; any other brace, such as that of a JSON snippet, is left as it is. Values are put
+    in as they are: a placeholder inside a value is not filled again.
     """
 
     def __init__(self, template: str | Path) -> None:
@@ -44,7 +45,7 @@ class ReportBuilder:
     @property
     def placeholders(self) -> list[str]:
         """Names of the template's placeholders, each once, in order."""
-        return list(dict.fromkeys(name for name in _TOKEN.findall(self._template) if name))
+        return list(dict.fromkeys(name for _, name in _TOKEN.findall(self._template) if name))
 
     def fill(self, data: Mapping[str, Any]) -> Self:
         """Fill placeholders with `str(value)`; names that the template lacks are ignored, later values win.
@@ -93,10 +94,7 @@ class ReportBuilder:
         missing = [name for name in self.placeholders if name not in self._values]
         if missing:
             raise self._missing(missing, "never filled")
-        return _TOKEN.sub(
-            lambda token: self._values[token[1]] if token[1] else token[0][0],
-            self._template,
-        )
+        return _TOKEN.sub(lambda token: token[1] or self._values[token[2]], self._template)
 
     def write(self, path: str | Path) -> Path:
         """Build, write to `path` as UTF-8 and return it; folders are made. An unfinished report leaves no file.

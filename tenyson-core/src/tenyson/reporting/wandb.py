@@ -6,7 +6,7 @@ import math
 
 from tenyson.errors import MissingDependencyError, ReportError
 
-TIMEOUT_SECONDS = 20
+TIMEOUT_SECONDS = 10
 
 
 def latest_value(run_path: str, metric_name: str) -> float | int | str:
