@@ -60,7 +60,7 @@ def _parse(db_url: str) -> URL:
         url = make_url("postgresql" + db_url[8:] if db_url.startswith("postgres://") else db_url)
     except (ArgumentError, ValueError) as error:
         raise TelemetryError(
-            "telemetry.db_url is not a database URL",
+            "the database URL (telemetry.db_url, --db-url or TENYSON_DB_URL) cannot be read",
             next_step="use sqlite:///./tenyson_telemetry.db or postgresql://user@host/database",
         ) from error
     if url.get_backend_name() not in ("sqlite", "postgresql"):

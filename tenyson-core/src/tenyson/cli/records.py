@@ -1,0 +1,151 @@
+"""Records of runs for listings: what the telemetry database and the job folders know, side by side."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tenyson.errors import TelemetryError, TenysonError
+from tenyson.jobs.folder import JobFolder
+from tenyson.jobs.result import JobResult
+from tenyson.telemetry.store import DB_URL_VARIABLE, DEFAULT_DB_URL, RunRecord, Store
+
+UNFINISHED = "unfinished"
+"""A job folder without a result: the run goes on, or it was killed."""
+
+_TELLING = ("win_rate", "accuracy", "eval_loss", "reward", "loss", "train_loss")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run."""
+
+    run_id: str
+    job: str
+    task: str
+    status: str
+    """ "running" (as far as the database knows), "success", "stopped", "failed" or "unfinished"."""
+    started: float | None
+    """Seconds since the epoch."""
+    seconds: float | None
+    """How long it took, or has taken so far."""
+    metrics: Mapping[str, float]
+    folder: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] | None = None
+    """The JobResult's fields."""
+    results: Mapping[str, Any] = field(default_factory=dict)
+    """results.json: metrics with counts and intervals, and metadata."""
+
+    @property
+    def key_metric(self) -> str:
+        """The most telling number, as "name value"."""
+        names = [name for name in _TELLING if name in self.metrics] + list(self.metrics)
+        return f"{names[0]} {self.metrics[names[0]]:.4g}" if names else ""
+
+
+def read_records(db_url: str | None, output_dir: Path, *, limit: int) -> list[Record]:
+    """Runs of the database and of the job folders, newest first.
+
+    `db_url`: None stands for TENYSON_DB_URL or the command line's default, which may be missing.
+
+    Raises:
+        TelemetryError: the database was named and there is none, or it cannot be read.
+    """
+    store = _open_store(db_url)
+    found: dict[str, Record] = {}
+    if store is not None:
+        with store:
+            found = {run.run_id: _of_database(run) for run in store.runs(limit)}
+    if output_dir.is_dir():
+        for folder in output_dir.iterdir():
+            if folder.name not in found and (record := _of_folder(JobFolder(folder))) is not None:
+                found[record.run_id] = record
+    return sorted(found.values(), key=lambda record: record.started or 0.0, reverse=True)[:limit]
+
+
+def read_record(run_id: str, db_url: str | None, output_dir: Path) -> Record:
+    """One run, with the details of its job folder where that is on this machine.
+
+    Raises:
+        TelemetryError: nobody knows the run, or the database was named and cannot be read.
+    """
+    known = {record.run_id: record for record in read_records(db_url, output_dir, limit=10_000)}
+    record = known.get(run_id)
+    if record is None:
+        near = difflib.get_close_matches(run_id, known, n=1)
+        raise TelemetryError(
+            f"there is no run {run_id!r} in the database or in {output_dir}",
+            next_step=f"did you mean {near[0]}?"
+            if near
+            else "`tenyson runs` lists the runs that are known here",
+        )
+    return replace(record, results=_read_json(JobFolder(Path(record.folder)).results))
+
+
+def _open_store(db_url: str | None) -> Store | None:
+    named = db_url or os.environ.get(DB_URL_VARIABLE)
+    if named is None and not Path(DEFAULT_DB_URL.removeprefix("sqlite:///")).exists():
+        return None
+    return Store(named or DEFAULT_DB_URL)
+
+
+def _of_database(run: RunRecord) -> Record:
+    end = run.finished_at or time.time()
+    return Record(
+        run_id=run.run_id,
+        job=run.job_type,
+        task=run.task,
+        status=run.status,
+        started=run.started_at,
+        seconds=end - run.started_at,
+        metrics=(run.result or {}).get("metrics") or {},
+        folder=run.output_dir,
+        config=run.config,
+        result=run.result,
+    )
+
+
+def _of_folder(folder: JobFolder) -> Record | None:
+    if not folder.config.is_file():
+        return None
+    import yaml
+
+    try:
+        config = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        config = None
+    config = config if isinstance(config, dict) else {}
+    results = _read_json(folder.results)
+    try:
+        result = JobResult.load(folder.job_result) if folder.job_result.exists() else None
+    except TenysonError:
+        result = None
+    task = config.get("task") or {}
+    return Record(
+        run_id=folder.path.name,
+        job=results.get("job_type", ""),
+        task=results.get("task") or task.get("name") or task.get("module") or "",
+        status=result.status if result else UNFINISHED,
+        started=folder.config.stat().st_mtime,
+        seconds=result.total_time_seconds if result else None,
+        metrics=result.metrics if result else {},
+        folder=str(folder.path),
+        config=config,
+        result=vars(result) if result else None,
+        results=results,
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
