@@ -1,0 +1,20 @@
+"""What this distribution registers with Tenyson."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tenyson.plugins import TaskEntry, hookimpl
+
+
+@hookimpl
+def tenyson_tasks() -> Iterable[TaskEntry]:
+    """The Wordle task."""
+    return [
+        TaskEntry(
+            name="wordle",
+            summary="Find a five-letter word in six guesses: a multi-turn game with exact rewards",
+            load="tenyson_wordle.task:WordleTask",
+            settings="tenyson_wordle.settings:WordleSettings",
+        )
+    ]
