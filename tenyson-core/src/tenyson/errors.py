@@ -20,6 +20,7 @@ A message says the cause; `place` says where (file, line, key), `next_step` what
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 class TenysonError(Exception):
@@ -61,6 +62,8 @@ class Problem:
     """1-based line in `file`."""
     suggestion: str = ""
     """The nearest valid name, or what to do."""
+    severity: Literal["error", "warning"] = "error"
+    """A warning stops nothing."""
 
     def __str__(self) -> str:
         where = ":".join(str(part) for part in (self.file, self.line) if part)
@@ -125,5 +128,7 @@ class MissingDependencyError(TenysonError, ImportError):
     """An optional package is not installed."""
 
     def __init__(self, package: str, *, needed_for: str, install: str) -> None:
-        super().__init__(f"{needed_for} needs {package}, which is not installed", next_step=f"pip install '{install}'")
+        super().__init__(
+            f"{needed_for} needs {package}, which is not installed", next_step=f"pip install '{install}'"
+        )
         self.package = package

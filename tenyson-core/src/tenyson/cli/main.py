@@ -15,8 +15,12 @@ from tenyson.errors import TenysonError
 COMMANDS = {
     "run": LazyCommand("tenyson.cli.run:run", "Run a task's preset pipeline, or one job."),
     "runs": LazyCommand("tenyson.cli.runs:runs", "List the runs of the telemetry database."),
-    "show": LazyCommand("tenyson.cli.runs:show", "Show one run: configuration, metrics, where its files are."),
-    "presets": LazyCommand("tenyson.cli.presets:presets", "List the preset pipelines of the installed tasks."),
+    "show": LazyCommand(
+        "tenyson.cli.runs:show", "Show one run: configuration, metrics, where its files are."
+    ),
+    "presets": LazyCommand(
+        "tenyson.cli.presets:presets", "List the preset pipelines of the installed tasks."
+    ),
     "config": LazyCommand("tenyson.cli.config:config", "Check, show or describe configurations."),
     "plugins": LazyCommand("tenyson.cli.plugins:plugins", "List what the installed plugins provide."),
     "completion": LazyCommand("tenyson.cli.completion:completion", "Print the completion script of a shell."),

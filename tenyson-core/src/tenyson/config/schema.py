@@ -5,15 +5,46 @@ Frozen models; unknown keys are refused. `None` in `training` means the default 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
     """What all sections have in common."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
+
+
+def _variable_name(value: str) -> str:
+    # The message must not repeat the value: it may be the secret itself.
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", value) or value.startswith(("AKIA", "ASIA")):
+        raise ValueError(
+            "give the NAME of an environment variable in capitals, such as HF_TOKEN, never a secret itself"
+        )
+    return value
+
+
+def _url_without_password(value: str) -> str:
+    try:
+        secret = urlsplit(value).password
+    except ValueError:
+        secret = None
+    if secret:
+        raise ValueError("leave the password out of the URL: PGPASSWORD or ~/.pgpass holds it")
+    return value
+
+
+VariableName = Annotated[str, AfterValidator(_variable_name)]
+DatabaseUrl = Annotated[str, AfterValidator(_url_without_password)]
 
 
 class RunConfig(Section):
@@ -149,8 +180,8 @@ class EvaluationConfig(Section):
 class TelemetryConfig(Section):
     """What is recorded, and where."""
 
-    db_url: str | None = None
-    """SQLAlchemy URL of the database, such as sqlite:///./tenyson_telemetry.db."""
+    db_url: DatabaseUrl | None = None
+    """SQLAlchemy URL of the database, such as sqlite:///./tenyson_telemetry.db; without a password (PGPASSWORD)."""
     sinks: list[str] | None = None
     """Sinks by name. Default: console and jsonl, sql where db_url is set, wandb where wandb.project is set."""
     settings: dict[str, dict[str, Any]] = {}
@@ -164,7 +195,7 @@ class HubConfig(Section):
     """Repository; nothing is pushed without one."""
     private: bool = True
     """Whether a new repository is private."""
-    token_env: str = "HF_TOKEN"
+    token_env: VariableName = "HF_TOKEN"
     """NAME of the environment variable that holds the token."""
 
 
@@ -181,7 +212,7 @@ class WandbConfig(Section):
     """Tags of the run."""
     mode: Literal["online", "offline"] = "online"
     """`offline` writes to disk only."""
-    api_key_env: str = "WANDB_API_KEY"
+    api_key_env: VariableName = "WANDB_API_KEY"
     """NAME of the environment variable that holds the key."""
 
 
@@ -210,6 +241,7 @@ class Config(Section):
     peft: dict[str, Any] | None = None
     """Arguments of peft.LoraConfig, verbatim; none means that all weights are trained."""
     trl: dict[str, Any] = {}
-    """Arguments of trl.SFTConfig or trl.GRPOConfig, verbatim; they go before everything in `training`."""
+    """Arguments of trl.SFTConfig or trl.GRPOConfig, verbatim; they go before everything in `training`. The few that
+    are not yours to give here (output_dir, seed, report_to ...) are refused with the key that is."""
     engine_args: dict[str, Any] = {}
     """Arguments of the engine, verbatim (vllm.LLM's, or of transformers' generate)."""

@@ -9,7 +9,13 @@ from importlib import metadata
 from typing import Any, Literal
 
 from tenyson.config.explain import nearest
-from tenyson.errors import BrokenPluginError, DuplicatePluginError, MissingDependencyError, TenysonError, UnknownPluginError
+from tenyson.errors import (
+    BrokenPluginError,
+    DuplicatePluginError,
+    MissingDependencyError,
+    TenysonError,
+    UnknownPluginError,
+)
 from tenyson.plugins import discovery
 from tenyson.plugins.entries import Entry
 from tenyson.plugins.failure import one_line
@@ -45,7 +51,7 @@ class PluginManager:
 
     def __init__(self) -> None:
         self._points = discovery.installed()
-        self._read: dict[metadata.EntryPoint, Plugin] = {}
+        self._read: dict[int, Plugin] = {}
 
     def find(self, kind: Kind, name: str) -> Entry:
         """The entry of that kind and name.
@@ -103,7 +109,11 @@ class PluginManager:
         if not (plugin.entries or plugin.broken or plugin.misspelt or plugin.name == discovery.CORE):
             yield report("broken", detail=f"{plugin.module} registers nothing: it has no hook")
         for kind, entry in plugin.entries:
-            owners = {other.owner for other, _ in _providers(self.plugins(), kind, entry.name) if other is not plugin}
+            owners = {
+                other.owner
+                for other, _ in _providers(self.plugins(), kind, entry.name)
+                if other is not plugin
+            }
             if owners:
                 detail = f"the {_words(kind)} {entry.name!r} is provided by {' and '.join([plugin.owner, *sorted(owners)])}"
                 yield report("broken", kind=kind, name=entry.name, detail=detail)
@@ -119,9 +129,10 @@ class PluginManager:
                 yield report("ok", kind=kind, name=entry.name)
 
     def _plugin(self, point: metadata.EntryPoint) -> Plugin:
-        if point not in self._read:
-            self._read[point] = read(point)
-        return self._read[point]
+        # Entry points of two distributions can be equal, so identity is the key.
+        if id(point) not in self._read:
+            self._read[id(point)] = read(point)
+        return self._read[id(point)]
 
     def _resolve(self, entry: Entry, target: Any) -> Any:
         try:
@@ -135,9 +146,13 @@ class PluginManager:
         except TenysonError:
             raise
         except (Exception, SystemExit) as error:
-            owner = f" of {entry.provenance.distribution} {entry.provenance.version}" if entry.provenance else ""
+            owner = (
+                f" of {entry.provenance.distribution} {entry.provenance.version}" if entry.provenance else ""
+            )
             what = f" ({target})" if isinstance(target, str) else ""
-            raise BrokenPluginError(f"{entry.name!r}{owner}{what} cannot be loaded: {one_line(error)}") from error
+            raise BrokenPluginError(
+                f"{entry.name!r}{owner}{what} cannot be loaded: {one_line(error)}"
+            ) from error
 
     def _unknown(self, kind: Kind, name: str) -> UnknownPluginError:
         hints = []
@@ -150,7 +165,9 @@ class PluginManager:
             hints.append("It is installed, but TENYSON_PLUGINS leaves it out.")
         elif name in discovery.FIRST_PARTY and name not in installed_names:
             hints.append(f"pip install {discovery.FIRST_PARTY[name]}")
-        hints.append(f"Known: {', '.join(sorted(set(names)))}." if names else f"No {_words(kind)} is installed.")
+        hints.append(
+            f"Known: {', '.join(sorted(set(names)))}." if names else f"No {_words(kind)} is installed."
+        )
         for plugin in self.plugins():
             hints += [f"Note: {sentence}" for sentence in plugin.misspelt]
             if plugin.broken:
@@ -159,7 +176,12 @@ class PluginManager:
 
 
 def _providers(plugins: list[Plugin], kind: str, name: str) -> list[tuple[Plugin, Entry]]:
-    return [(plugin, entry) for plugin in plugins for found, entry in plugin.entries if (found, entry.name) == (kind, name)]
+    return [
+        (plugin, entry)
+        for plugin in plugins
+        for found, entry in plugin.entries
+        if (found, entry.name) == (kind, name)
+    ]
 
 
 def _words(kind: str) -> str:

@@ -78,12 +78,12 @@ def read(point: metadata.EntryPoint) -> Plugin:
         return replace(plugin, broken=_broken(plugin, f"has a hook with a wrong signature: {reason}", error))
     plugin = replace(plugin, misspelt=tuple(_misspelt(manager, module, plugin)))
     try:
-        return replace(plugin, entries=tuple(_entries(manager, module, plugin)))
+        return replace(plugin, entries=tuple(_entries(manager, plugin)))
     except BrokenPluginError as error:
         return replace(plugin, broken=error)
 
 
-def _entries(manager: pluggy.PluginManager, module: Any, plugin: Plugin) -> Iterator[tuple[str, Entry]]:
+def _entries(manager: pluggy.PluginManager, plugin: Plugin) -> Iterator[tuple[str, Entry]]:
     provenance = Provenance(distribution=plugin.distribution, version=plugin.version)
     for hook, (kind, expected) in HOOKS.items():
         for implementation in getattr(manager.hook, hook).get_hookimpls():
