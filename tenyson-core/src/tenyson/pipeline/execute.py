@@ -46,6 +46,11 @@ def job_class(job_type: JobType) -> type[Job]:
     return EvalJob
 
 
+def make_job(planned: PlannedStep, task: TaskPlugin) -> Job:
+    """The job of a step, which checks its configuration and the task's arguments. Raises: ConfigError, TaskError."""
+    return job_class(planned.job)(planned.config, _own_task(planned, task))
+
+
 def execute(
     plan: Plan,
     task: TaskPlugin,
@@ -61,6 +66,7 @@ def execute(
     """Run all steps of a plan and write <output_dir>/<plan id>/report.md.
 
     Args:
+        task: gives the class; every step has it built with its own `task.args`.
         resume: take over the steps that an earlier run of the same plan finished, and go on with the one it broke
             off in from its latest checkpoint.
 
@@ -76,11 +82,11 @@ def execute(
 
 
 def write_report(plan: Plan, result: PipelineResult, task: TaskPlugin) -> Path | None:
-    """The report on all steps that succeeded. One that cannot be written is a warning: the runs are what counts."""
+    """The report on all steps that ran. One that cannot be written is a warning: the runs are what counts."""
     from tenyson.reporting.pipeline import write_report as write
 
     kinds = {planned.label: planned.job for planned in plan.steps}
-    stages = [(label, kinds[label], one) for label, one in result.results.items() if one.status == "success"]
+    stages = [(label, kinds[label], one) for label, one in result.results.items()]
     if not stages:
         return None
     try:
@@ -113,7 +119,13 @@ def _step(planned: PlannedStep, task: TaskPlugin, *, resume: bool) -> Step:
     config: Mapping[str, Any] = planned.config
     if resume and planned.job != "eval":
         config = with_values(config, "training", resume_from_checkpoint="latest")
-    return Step(planned.label, config, job_class(planned.job), task, planned.model_from)
+    return Step(planned.label, config, job_class(planned.job), _own_task(planned, task), planned.model_from)
+
+
+def _own_task(planned: PlannedStep, task: TaskPlugin) -> TaskPlugin:
+    from tenyson.tasks.load import build_task
+
+    return build_task(type(task), planned.config["task"]["args"])
 
 
 def _same_configuration(planned: PlannedStep) -> None:

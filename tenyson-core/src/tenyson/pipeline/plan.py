@@ -94,12 +94,9 @@ def plan_preset(
             source = resolved[step.model_from]
             config = start_from(config, source.config, source.folder, expected_kind(source.config))
         try:
-            parsed = parse_config(config, overrides)
+            parsed = parse_config(config, overrides, f"preset {preset.name}, step {step.label}")
         except ConfigError as error:
-            where = f"preset {preset.name}, step {step.label}"
-            problems += [
-                Problem(p.cause, p.key, p.file or where, p.line, p.suggestion) for p in error.problems
-            ]
+            problems += error.problems
             continue
         resolved[step.label] = PlannedStep(
             step.label, step.job, parsed.model_dump(mode="json"), step.model_from

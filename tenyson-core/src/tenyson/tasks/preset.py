@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from tenyson.config.explain import did_you_mean
 from tenyson.errors import ConfigError, Problem
 
 JobType = Literal["sft", "rl", "eval"]
@@ -125,13 +126,9 @@ def _problems(data: Any) -> list[tuple[str, str]]:
 
 
 def _unknown(prefix: str, data: Mapping[str, Any], known: tuple[str, ...]) -> list[tuple[str, str]]:
-    import difflib
-
     found = []
     for key in data:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            found.append(
-                (f"{prefix}{key}", f"unknown key (did you mean {near[0]}?)" if near else "unknown key")
-            )
+            near = did_you_mean(str(key), known)
+            found.append((f"{prefix}{key}", f"unknown key ({near})" if near else "unknown key"))
     return found

@@ -1,0 +1,103 @@
+"""How a plan looks: for `tenyson run --dry-run`, to people and to programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tenyson.cloud.backend import Estimate
+from tenyson.pipeline.plan import Plan, PlannedStep
+
+if TYPE_CHECKING:
+    from tenyson.cloud.backend import Backend
+    from tenyson.jobs.spec import JobSpec
+
+
+def plan_data(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec]) -> dict[str, Any]:
+    """A plan as JSON-safe data, with what each step would cost."""
+    return {
+        "plan": plan.id,
+        "title": plan.title,
+        "backend": backend.name,
+        "output_dir": str(plan.output_dir),
+        "steps": [
+            {
+                "label": step.label,
+                "job": step.job,
+                "task": specs[step.label].task,
+                "model_from": step.model_from,
+                "work": work(step),
+                "folder": str(step.folder),
+                "estimate": vars(backend.estimate(specs[step.label])),
+                "config": step.config,
+            }
+            for step in plan.steps
+        ],
+    }
+
+
+def print_plan(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec], console: Console) -> None:
+    """Print the steps, what they work on, where they write, and what they would cost."""
+    console.print(Text(f"{plan.title} on backend {backend.name}: nothing is started", style="bold"))
+    table = Table("step", "job", "model", "work", "folder", "cost", box=None, pad_edge=False)
+    for step in plan.steps:
+        estimate = backend.estimate(specs[step.label])
+        row = (
+            step.label,
+            step.job,
+            model_in_words(step),
+            work(step),
+            str(step.folder),
+            cost_in_words(estimate),
+        )
+        table.add_row(*(Text(cell, overflow="fold") for cell in row))
+    console.print(table)
+    first = plan.steps[0]
+    console.print(Text(f"task: {specs[first.label].task}  seed: {first.config['run']['seed']}"))
+    console.print(Text(f"report: {plan.directory / 'report.md'}"))
+
+
+def model_in_words(step: PlannedStep) -> str:
+    """Such as "Qwen/Qwen3-0.6B, LoRA" or "what sft trained"."""
+    model = step.config["model"]
+    base = f"what {step.model_from} trained" if step.model_from else model["name"] or model["factory"]
+    if step.job == "eval":
+        return str(base)
+    lora = step.config.get("peft") is not None or model.get("adapter")
+    return f"{base}, {'LoRA' if lora else 'all weights'}"
+
+
+def work(step: PlannedStep) -> str:
+    """The batch arithmetic in words, for one device; None in the configuration means: as many as the task has."""
+    config = step.config
+    training, evaluation = config["training"], config["evaluation"]
+    if step.job == "eval":
+        samples = evaluation["samples"] or "all"
+        each = f" × {evaluation['samples_per_prompt']}" if evaluation["samples_per_prompt"] > 1 else ""
+        return f"{samples}{each} rollouts of split {evaluation['split']}"
+    size, accumulation = training["batch_size"], training["gradient_accumulation_steps"]
+    batch = size * accumulation
+    arithmetic = f"{size} × {accumulation} = {batch}" if accumulation > 1 else str(batch)
+    steps = training["max_steps"]
+    length = (
+        f"{steps} steps"
+        if steps
+        else f"{training['epochs']:g} epochs of {training['samples'] or 'all'} samples"
+    )
+    if step.job == "sft":
+        total = f", {steps * batch} in all" if steps else ""
+        return f"{length}; {arithmetic} sequences a step{total}"
+    group = training["num_generations"]
+    return f"{length}; {arithmetic} completions a step: {batch / group:g} prompts × {group}"
+
+
+def cost_in_words(estimate: Estimate) -> str:
+    """Such as "nothing" or "$1.21 an hour, at most $4.80"."""
+    if not estimate.per_hour:
+        return "nothing"
+    worst = "" if estimate.worst_case is None else f", at most ${estimate.worst_case:.2f}"
+    return f"${estimate.per_hour:.2f} an hour{worst}"

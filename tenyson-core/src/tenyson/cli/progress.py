@@ -1,0 +1,99 @@
+"""Progress on a terminal: one bar a job, with loss, reward, throughput and time left, fed by the job's log lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from tenyson.cloud.follow import Follower, PlainFollower, seconds_in_words, values_in_words, worth_showing
+from tenyson.jobs.result import JobResult
+from tenyson.jobs.spec import JobSpec
+from tenyson.telemetry.progress import decode
+
+_STYLES = {"info": "dim", "warning": "yellow", "error": "red"}
+_OUTCOMES = {"success": "green", "stopped": "yellow", "failed": "bold red"}
+
+
+def choose_follower() -> Follower:
+    """Bars where stderr is a terminal, plain lines elsewhere. stdout is left to results."""
+    return BarFollower() if sys.stderr.isatty() else PlainFollower()
+
+
+class BarFollower:
+    """A live bar; notices, warnings and errors scroll by above it, everything else is in the log file."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self._progress: Progress | None = None
+        self._bar = TaskID(0)
+
+    def started(self, spec: JobSpec, log: str) -> None:
+        """Open the bar; it spins until the number of steps is known."""
+        self.console.print(Text(f"{spec.run_id}: log in {log}", style="dim"))
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[values]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("left", style="dim"),
+            TimeRemainingColumn(),
+            console=self.console,
+            refresh_per_second=4,
+        )
+        self._bar = self._progress.add_task(f"{spec.job_type}, starting", total=None, values="")
+        self._progress.start()
+
+    def line(self, text: str) -> None:
+        """Move the bar by an event; show a warning or an error of anybody else's."""
+        event = decode(text)
+        if event is not None:
+            self._event(event)
+        elif worth_showing(text):
+            self.console.print(Text(text, style="dim"))
+
+    def say(self, text: str) -> None:
+        """One line of the controller above the bar."""
+        self.console.print(Text(text, style="bold"))
+
+    def ended(self, result: JobResult) -> None:
+        """Close the bar and leave one line about the job."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+        told = f"{result.run_id}: {result.status} after {seconds_in_words(result.total_time_seconds)}"
+        self.console.print(Text(told, style=_OUTCOMES[result.status]))
+
+    def _event(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "Notice":
+            level = str(event.get("level", "info"))
+            self.console.print(Text(str(event.get("message", "")), style=_STYLES.get(level, "")))
+        elif self._progress is None:
+            pass
+        elif event["event"] == "RunStarted":
+            total = event.get("total_steps")
+            self._progress.update(self._bar, description=str(event.get("job_type", "")), total=total)
+        elif event["event"] == "MetricsLogged":
+            values = event.get("values", {})
+            self._progress.update(
+                self._bar,
+                description=str(event.get("phase", "")),
+                completed=event.get("step", 0),
+                total=event.get("total_steps") or self._progress.tasks[0].total,
+                values=values_in_words(values),
+            )
