@@ -18,6 +18,7 @@ COMMANDS = {
     "show": LazyCommand(
         "tenyson.cli.runs:show", "Show one run: configuration, metrics, where its files are."
     ),
+    "stop": LazyCommand("tenyson.cli.runs:stop", "Ask a run to stop, save and finish."),
     "presets": LazyCommand(
         "tenyson.cli.presets:presets", "List the preset pipelines of the installed tasks."
     ),

@@ -19,9 +19,7 @@ from tenyson.errors import (
 from tenyson.plugins import discovery
 from tenyson.plugins.entries import Entry
 from tenyson.plugins.failure import one_line
-from tenyson.plugins.registration import KINDS, Plugin, read
-
-Kind = Literal["task", "backend", "sink", "report_helper", "engine"]
+from tenyson.plugins.registration import Kind, Plugin, read
 
 
 @dataclass(frozen=True)
@@ -186,6 +184,3 @@ def _providers(plugins: list[Plugin], kind: str, name: str) -> list[tuple[Plugin
 
 def _words(kind: str) -> str:
     return kind.replace("_", " ")
-
-
-__all__ = ["KINDS", "Kind", "PluginManager", "Report"]

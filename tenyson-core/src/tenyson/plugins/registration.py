@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from importlib import metadata
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pluggy
 
@@ -24,7 +24,10 @@ from tenyson.plugins.entries import (
 )
 from tenyson.plugins.failure import one_line
 
-HOOKS: dict[str, tuple[str, type[Entry]]] = {
+Kind = Literal["task", "backend", "sink", "report_helper", "engine"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+HOOKS: dict[str, tuple[Kind, type[Entry]]] = {
     "tenyson_tasks": ("task", TaskEntry),
     "tenyson_backends": ("backend", BackendEntry),
     "tenyson_sinks": ("sink", SinkEntry),
@@ -32,8 +35,6 @@ HOOKS: dict[str, tuple[str, type[Entry]]] = {
     "tenyson_engines": ("engine", EngineEntry),
 }
 """Hook name -> (kind, type of what it returns)."""
-
-KINDS = tuple(kind for kind, _ in HOOKS.values())
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

@@ -31,8 +31,6 @@ def settings_problems(
 def check_settings(config: Config, plugins: PluginManager, document: Document | None = None) -> list[Problem]:
     """Problems of a configuration with the plugins it names: unknown names, and settings that they refuse.
 
-    A name that is not installed here is a warning: the machine that runs the job may have it.
-
     Raises:
         BrokenPluginError, DuplicatePluginError.
     """
@@ -48,7 +46,7 @@ def check_settings(config: Config, plugins: PluginManager, document: Document | 
     ]
     sinks = set(config.telemetry.sinks or ()) | set(config.telemetry.settings)
     for sink in sorted(sinks):
-        path = ("telemetry", "settings", sink)
+        path: KeyPath = ("telemetry", "settings", sink)
         wanted.append(("sink", sink, path, config.telemetry.settings.get(sink, {}), path))
     if config.generation.engine != "auto":
         wanted.append(("engine", config.generation.engine, ("generation", "engine"), {}, ("engine_args",)))
@@ -60,8 +58,7 @@ def check_settings(config: Config, plugins: PluginManager, document: Document | 
             entry = plugins.find(kind, name)
         except UnknownPluginError as error:
             hint = (error.next_step or "").splitlines()[0] if error.next_step else ""
-            problem = document.problem(named_at, error.cause, hint)
-            found.append(problem)
+            found.append(document.problem(named_at, error.cause, hint))
             continue
         model = plugins.settings(entry)
         if model is None and kind == "task":

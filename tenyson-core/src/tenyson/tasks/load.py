@@ -35,7 +35,7 @@ def load_task(spec: str, args: Mapping[str, Any] | None = None) -> TaskPlugin:
 
 def load_task_class(spec: str) -> type[TaskPlugin]:
     """The class that `spec` names. Raises: as `load_task`."""
-    if spec.endswith(".py") or "/" in spec or "\\" in spec:
+    if spec.endswith(".py") or ".py:" in spec or "/" in spec or "\\" in spec:
         return _from_file(spec)
     if ":" in spec:
         return _from_module(spec)
@@ -81,7 +81,8 @@ def task_spec(task: TaskPlugin | type[TaskPlugin]) -> str:
             next_step="Define it at the top level of a Python file.",
         )
     if cls.__module__.startswith(_PREFIX) or cls.__module__ == "__main__":
-        return str(Path(str(file)).resolve())
+        path = str(Path(str(file)).resolve())
+        return path if module is not None and _candidates(module) == [cls] else f"{path}:{cls.__qualname__}"
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
@@ -114,6 +115,8 @@ def _from_module(spec: str) -> type[TaskPlugin]:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise TaskError(f"there is no module {error.name}", next_step=_INSTALL) from error
         raise TaskError(f"the module {name} raises on import: {one_line(error)}") from error
+    except TenysonError:
+        raise
     except (Exception, SystemExit) as error:
         raise TaskError(f"the module {name} raises on import: {one_line(error)}") from error
     for part in attribute.split("."):
@@ -165,6 +168,8 @@ def _import_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
+        if isinstance(error, TenysonError):
+            raise
         raise TaskError(f"{path} raises on import: {one_line(error)}") from error
     return module
 

@@ -1,0 +1,107 @@
+"""tenyson config: check a configuration, show it resolved, describe what can be in one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from tenyson.config.document import Document
+    from tenyson.config.schema import Config
+    from tenyson.errors import Problem
+
+JOBS = ("sft", "rl", "eval")
+
+_file = click.argument("file", type=click.Path())
+_set = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value. Repeatable."
+)
+
+
+@click.group()
+def config() -> None:
+    """Check, show or describe configurations."""
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON Schema, for editors."""
+    from tenyson.config.schema import Config
+
+    click.echo(json.dumps(Config.model_json_schema(), indent=2))
+
+
+@config.command()
+@_file
+@_set
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of YAML.")
+def show(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Print FILE with all defaults filled in."""
+    from tenyson.config.load import dump_config, load_config
+
+    loaded = load_config(file, overrides)
+    click.echo(
+        json.dumps(loaded.model_dump(mode="json"), indent=2) if as_json else dump_config(loaded), nl=as_json
+    )
+
+
+@config.command()
+@_file
+@_set
+@click.option(
+    "--job",
+    type=click.Choice(JOBS),
+    help="Also check what this job needs: keys that belong to another one, and the arguments for TRL, PEFT and the engine.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
+def check(file: str, overrides: tuple[str, ...], job: str | None, as_json: bool) -> int:
+    """Check FILE: every problem with its line and what was probably meant. Exits with 2 if there is an error."""
+    problems = _check(file, overrides, job)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(problem) for problem in problems], indent=2))
+        return 2 if errors else 0
+    for problem in problems:
+        colour = "red" if problem.severity == "error" else "yellow"
+        click.echo(click.style(f"{problem.severity}: ", fg=colour) + str(problem), err=True)
+    if errors:
+        click.echo(f"{file}: {len(errors)} error{'s' if len(errors) > 1 else ''}", err=True)
+        return 2
+    click.echo(f"{file}: fine" + (f" for {job}" if job else ""))
+    return 0
+
+
+def _check(file: str, overrides: tuple[str, ...], job: str | None) -> list[Problem]:
+    from tenyson.config.load import check_document
+    from tenyson.config.reading import read_document
+    from tenyson.errors import ConfigError
+
+    try:
+        document = read_document(file)
+        loaded = check_document(document, overrides)
+    except ConfigError as error:
+        return error.problems
+    return _check_plugins(loaded, document) + (_check_job(loaded, job, document) if job else [])
+
+
+def _check_plugins(loaded: Config, document: Document) -> list[Problem]:
+    from tenyson.plugins.manager import PluginManager
+    from tenyson.plugins.settings import check_settings, settings_problems
+    from tenyson.tasks.load import load_task_class
+
+    found = check_settings(loaded, PluginManager(), document)
+    if loaded.task.module:
+        settings: Any = load_task_class(loaded.task.module).settings
+        if settings is not None:
+            found += settings_problems(settings, loaded.task.args, ("task", "args"), document)
+    return found
+
+
+def _check_job(loaded: Config, job: str, document: Document) -> list[Problem]:
+    from tenyson.config.passthrough import passthrough_problems
+    from tenyson.config.relevance import irrelevant_keys
+
+    return irrelevant_keys(loaded, job, document) + passthrough_problems(loaded, job, document)

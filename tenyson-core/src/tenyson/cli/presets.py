@@ -1,0 +1,89 @@
+"""tenyson presets: the default pipelines of the installed tasks."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tenyson.cli.names import complete_task
+from tenyson.cli.table import print_table
+
+if TYPE_CHECKING:
+    from tenyson.plugins.manager import PluginManager
+    from tenyson.tasks.plugin import TaskPlugin
+
+
+@click.command()
+@click.argument("task", required=False, shell_complete=complete_task)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the configuration of every step.")
+def presets(task: str | None, as_json: bool) -> int:
+    """List presets of TASK (a name, a file or module:Class), or of all installed tasks."""
+    classes = _one(task) if task else _installed()
+    rows: list[dict[str, Any]] = [
+        {
+            "task": name,
+            "preset": preset.name,
+            "steps": [
+                {
+                    "label": step.label,
+                    "job": step.job,
+                    "model_from": step.model_from,
+                    "config": dict(step.config),
+                }
+                for step in preset.steps
+            ],
+            "needs": preset.needs,
+            "summary": preset.summary,
+        }
+        for name, cls in classes.items()
+        for preset in cls.presets().values()
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return 0
+    if not rows:
+        click.echo(
+            "no presets: " + (f"the task {task} has none" if task else "no installed task has any"), err=True
+        )
+        return 0
+    cells = [
+        [
+            row["task"],
+            row["preset"],
+            " > ".join(step["label"] for step in row["steps"]),
+            row["needs"],
+            row["summary"],
+        ]
+        for row in rows
+    ]
+    print_table(["TASK", "PRESET", "STEPS", "NEEDS", "SUMMARY"], cells)
+    first = rows[0]
+    click.echo(f"\ntenyson run --task {task or first['task']} --preset {first['preset']}")
+    return 0
+
+
+def _one(task: str) -> dict[str, type[TaskPlugin]]:
+    from tenyson.tasks.load import load_task_class
+
+    cls = load_task_class(task)
+    return {cls.name or cls.__name__: cls}
+
+
+def _installed() -> dict[str, type[TaskPlugin]]:
+    """Tasks by name; one that cannot be loaded is told and left out."""
+    from tenyson.errors import TenysonError
+    from tenyson.plugins.manager import PluginManager
+
+    manager: PluginManager = PluginManager()
+    for plugin in manager.plugins():
+        if plugin.broken:
+            click.echo(click.style("warning: ", fg="yellow") + str(plugin.broken), err=True)
+    classes = {}
+    for entry in manager.all("task"):
+        try:
+            classes[entry.name] = manager.load(entry)
+        except TenysonError as error:
+            click.echo(click.style("warning: ", fg="yellow") + str(error), err=True)
+    return classes
