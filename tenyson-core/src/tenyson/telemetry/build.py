@@ -44,7 +44,7 @@ def open_telemetry(config: Config, run_dir: Path) -> Telemetry:
             sink.close()
         raise
     secrets = (config.wandb.api_key_env, config.hub.token_env)
-    return Telemetry(sinks, redact=Redactor(os.environ, names=secrets, db_url=config.telemetry.db_url))
+    return Telemetry(sinks, redact=Redactor(os.environ, names=secrets))
 
 
 def sink_names(config: Config) -> list[str]:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from tenyson.telemetry.events import Event
 
@@ -14,28 +13,22 @@ MASK = "***"
 
 # Shorter values ("1", "true") would strike out ordinary text.
 _MIN_LENGTH = 8
-_SECRET_NAME = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIALS?)$", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|(^|_|API)KEY)$", re.IGNORECASE)
 
 
 class Redactor:
     """Replaces secret values in every string of an event by `***`."""
 
-    def __init__(
-        self, environ: Mapping[str, str], *, names: Iterable[str] = (), db_url: str | None = None
-    ) -> None:
+    def __init__(self, environ: Mapping[str, str], *, names: Iterable[str] = ()) -> None:
         """`names`: variables that hold secrets whatever they are called; names such as HF_TOKEN are known."""
         named = set(names)
-        self._values = {
-            value: MASK
+        values = {
+            value
             for name, value in environ.items()
             if len(value) >= _MIN_LENGTH and (name in named or _SECRET_NAME.search(name))
         }
-        if db_url and (password := urlsplit(db_url).password):
-            self._values[db_url] = db_url.replace(f":{password}@", f":{MASK}@")
-            if len(password) >= _MIN_LENGTH:
-                self._values |= {password: MASK, unquote(password): MASK}
-        # Longest first, so that a URL goes before the password inside it.
-        self._order = sorted(self._values, key=len, reverse=True)
+        # Longest first: one secret may be part of another.
+        self._secrets = sorted(values, key=len, reverse=True)
 
     def __call__(self, event: Event) -> Event:
         """The event itself, or a copy without secrets."""
@@ -47,7 +40,7 @@ class Redactor:
     def _holds_secret(self, value: Any) -> bool:
         # Every field of every rollout comes through here: the common types go first.
         if isinstance(value, str):
-            return any(secret in value for secret in self._order) if self._order else False
+            return any(secret in value for secret in self._secrets) if self._secrets else False
         if value is None or isinstance(value, (int, float)):
             return False
         if isinstance(value, Mapping):
@@ -56,8 +49,8 @@ class Redactor:
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):
-            for secret in self._order:
-                value = value.replace(secret, self._values[secret])
+            for secret in self._secrets:
+                value = value.replace(secret, MASK)
             return value
         if isinstance(value, Mapping):
             return {self._clean(key): self._clean(item) for key, item in value.items()}

@@ -1,0 +1,81 @@
+"""Databases for the telemetry tests: a SQLite file, and a throw-away PostgreSQL server on a socket of its own."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tenyson.config.schema import Config
+
+
+@pytest.fixture
+def make_config(tmp_path):
+    """A configuration with the given sections over a model that is never loaded."""
+
+    def make(**sections) -> Config:
+        return Config(**{"model": {"name": "unused"}, "run": {"id": "run-1"}} | sections)
+
+    return make
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/folder/that/is/new/telemetry.db"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def db_url(request) -> str:
+    """Each test that takes this runs against both databases."""
+    return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Path]:
+    """The socket folder of a running server. PostgreSQL refuses to run as root, so root becomes `postgres`."""
+    programs = {name: _program(name) for name in ("initdb", "pg_ctl")}
+    if None in programs.values():
+        pytest.skip("PostgreSQL's server programs (initdb, pg_ctl) are not installed")
+    as_user: list[str] = []
+    # Not pytest's own folder: the server's user may not enter it, and socket paths must be short.
+    home = Path(tempfile.mkdtemp(prefix="tenyson-pg-", dir="/tmp"))
+    if os.geteuid() == 0:
+        if shutil.which("runuser") is None:
+            pytest.skip("running as root, and there is no runuser to start PostgreSQL as another user")
+        as_user = ["runuser", "-u", "postgres", "--"]
+        shutil.chown(home, "postgres")
+    data = home / "data"
+
+    def call(*command: str) -> None:
+        with tempfile.TemporaryFile() as log:
+            done = subprocess.run([*as_user, *command], cwd=home, stdout=log, stderr=log, timeout=120)
+            log.seek(0)
+            assert done.returncode == 0, log.read().decode()
+
+    call(str(programs["initdb"]), "-D", str(data), "-A", "trust", "-U", "tester", "-N", "-E", "UTF8")
+    options = f"-k {home} -c listen_addresses='' -c fsync=off"
+    call(str(programs["pg_ctl"]), "-D", str(data), "-l", str(home / "log"), "-o", options, "-w", "start")
+    yield home
+    call(str(programs["pg_ctl"]), "-D", str(data), "-m", "immediate", "-w", "stop")
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Path) -> str:
+    """A fresh database on the server."""
+    psycopg = pytest.importorskip("psycopg")
+    name = f"t{uuid.uuid4().hex}"
+    with psycopg.connect(
+        host=str(postgres_server), user="tester", dbname="postgres", autocommit=True
+    ) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"postgresql://tester@/{name}?host={postgres_server}"
+
+
+def _program(name: str) -> str | None:
+    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return shutil.which(name) or (str(debian[-1]) if debian else None)
