@@ -18,6 +18,8 @@ from tenyson.errors import ConfigError
 
 MAX_BYTES = 1_000_000
 
+TAG = "tag:yaml.org,2002:"
+
 
 def read_document(source: Path | str) -> Document:
     """Read a YAML or JSON file. Raises: ConfigError where it cannot be read at all."""
@@ -76,7 +78,7 @@ def _read_yaml(text: str, file: str) -> Document:
         root = yaml.compose(text, Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        suggestion = "indent with spaces" if "'\\t'" in str(error.problem) else ""
+        suggestion = "indent with spaces, not tabs" if mark and _character(text, mark) == "\t" else ""
         cause = " ".join(part for part in (error.context, error.problem) if part)
         raise ConfigError(
             [whole(file, f"not valid YAML: {cause}", suggestion, mark.line + 1 if mark else None)]
@@ -95,6 +97,11 @@ def _read_yaml(text: str, file: str) -> Document:
         )
     document.data = build(root, (), document)
     return document
+
+
+def _character(text: str, mark: yaml.Mark) -> str:
+    lines = text.split("\n")
+    return lines[mark.line][mark.column : mark.column + 1] if mark.line < len(lines) else ""
 
 
 def _check_bounds(text: str, file: str) -> None:
@@ -135,6 +142,9 @@ def _expanded_size(node: yaml.Node, known: dict[int, int], above: set[int], file
 
 def build(node: yaml.Node, path: KeyPath, document: Document) -> Any:
     """Plain data from a YAML node within bounds; notes lines and problems in the document."""
+    if not isinstance(node, yaml.ScalarNode) and node.tag not in (f"{TAG}map", f"{TAG}seq"):
+        document.problems.append(document.problem(path, f"the tag {node.tag} is not allowed"))
+        return None
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path, document)
     if isinstance(node, yaml.SequenceNode):
@@ -152,7 +162,7 @@ def _mapping(node: yaml.MappingNode, path: KeyPath, document: Document) -> dict[
     own: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
-        if key_node.tag == "tag:yaml.org,2002:merge":
+        if key_node.tag == f"{TAG}merge":
             sources = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
             for source in reversed(sources):
                 if isinstance(source, yaml.MappingNode):
@@ -178,9 +188,9 @@ def _mapping(node: yaml.MappingNode, path: KeyPath, document: Document) -> dict[
 
 def _scalar(node: yaml.ScalarNode, path: KeyPath, document: Document) -> Any:
     """The value of a scalar node; what is no plain JSON value becomes a problem."""
-    text, kind = str(node.value), node.tag.removeprefix("tag:yaml.org,2002:")
+    text, kind = str(node.value), node.tag.removeprefix(TAG)
     if kind == "str":
-        if node.style is None:
+        if not node.style:
             document.raw[path] = text
         return text
     document.raw[path] = text
