@@ -7,10 +7,11 @@ over thousands of words takes microseconds in plain Python.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
-from tenyson_wordle.game import Turn, feedback
+from tenyson_wordle.game import LENGTH, Turn
 
 
 class Knowledge:
@@ -19,18 +20,51 @@ class Knowledge:
     def __init__(self, answers: Sequence[str]) -> None:
         self.answers = tuple(answers)
         self.everything = (1 << len(self.answers)) - 1
+        self._at: list[defaultdict[str, int]] = [defaultdict(int) for _ in range(LENGTH)]
+        """For each place and letter, the answers with that letter there."""
+        self._has: defaultdict[tuple[str, int], int] = defaultdict(int)
+        """For each letter and number n, the answers that hold it at least n times."""
+        for index, answer in enumerate(self.answers):
+            for place, letter in enumerate(answer):
+                self._at[place][letter] |= 1 << index
+                self._has[letter, answer[: place + 1].count(letter)] |= 1 << index
         self._divisions: dict[str, dict[str, int]] = {}
 
     def division(self, guess: str) -> dict[str, int]:
         """For each possible feedback the set of answers that give it."""
         found = self._divisions.get(guess)
         if found is None:
-            found = {}
-            for place, answer in enumerate(self.answers):
-                marks = feedback(guess, answer)
-                found[marks] = found.get(marks, 0) | 1 << place
-            self._divisions[guess] = found
+            found = self._divisions[guess] = dict(self._divide(guess))
         return found
+
+    def _divide(self, guess: str) -> list[tuple[str, int]]:
+        # The two passes of feedback, each over all answers at once: first the places, then the letters left over.
+        parts = [("", self.everything)]
+        for place, letter in enumerate(guess):
+            there = self._at[place][letter]
+            parts = [
+                (marks + mark, part)
+                for marks, members in parts
+                for mark, part in (("G", members & there), (".", members & ~there))
+                if part
+            ]
+        for letter in dict.fromkeys(guess):
+            parts = [part for marks, members in parts for part in self._yellows(guess, letter, marks, members)]
+        return parts
+
+    def _yellows(self, guess: str, letter: str, marks: str, members: int) -> Iterator[tuple[str, int]]:
+        places = [place for place in range(LENGTH) if guess[place] == letter]
+        free = [place for place in places if marks[place] != "G"]
+        green = len(places) - len(free)
+        for yellow in range(len(free) + 1):
+            part = members & self._has[letter, green + yellow] if green + yellow else members
+            if yellow < len(free):
+                part &= ~self._has[letter, green + yellow + 1]
+            if part:
+                marked = list(marks)
+                for place in free[:yellow]:
+                    marked[place] = "Y"
+                yield "".join(marked), part
 
     def after(self, candidates: int, guess: str, marks: str) -> int:
         """The candidates that are left after a guess."""
