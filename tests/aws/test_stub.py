@@ -36,7 +36,7 @@ def test_all_wrong_settings_are_named_at_once_with_the_nearest_name():
     with pytest.raises(ConfigError) as caught:
         AWSManager(instance_typ="g5.xlarge", disk_gb=-1)
     text = str(caught.value)
-    assert "backend.settings.instance_typ: unknown setting (did you mean instance_type?)" in text
+    assert "backend.settings.instance_typ: unknown key (did you mean backend.settings.instance_type?)" in text
     assert "backend.settings.disk_gb" in text
 
 

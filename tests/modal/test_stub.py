@@ -33,7 +33,7 @@ def test_all_wrong_settings_are_named_at_once_with_the_nearest_name():
     with pytest.raises(ConfigError) as caught:
         ModalManager(timeouts=5, cpu=-1)
     text = str(caught.value)
-    assert "backend.settings.timeouts: unknown setting (did you mean timeout?)" in text
+    assert "backend.settings.timeouts: unknown key (did you mean backend.settings.timeout?)" in text
     assert "backend.settings.cpu" in text
 
 

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tenyson.cloud.follow import seconds_in_words
 from tenyson.pipeline.execute import Execution
 from tenyson.pipeline.plan import Plan
 
-MOST_COLUMNS = 5
+MOST_METRICS = 5
 _COLOURS = {"success": "green", "stopped": "yellow", "failed": "bold red"}
 
 
@@ -36,33 +37,24 @@ def outcome_data(plan: Plan, execution: Execution, resume: str) -> dict[str, Any
 
 
 def print_outcome(plan: Plan, execution: Execution, next_command: str, console: Console) -> None:
-    """Print the table of stages, the report's path and the next command."""
+    """Print the stages with what was measured, the report's path and the next command."""
     result = execution.result
-    measured = {label: read_metrics(one.local_output_dir) for label, one in result.results.items()}
-    names = headline(
-        {name for metrics in measured.values() for name, entry in metrics.items() if has_interval(entry)}
-    )
-    table = Table("stage", "status", *names, "n", box=None, pad_edge=False)
+    table = Table("stage", "status", "time", "metric", "value", "95% interval", "n", box=None, pad_edge=False)
     for step in plan.steps:
         one = result.results.get(step.label)
         status = one.status if one else "not run"
-        metrics = measured.get(step.label, {})
-        counts = sorted(
-            {entry["n"] for name, entry in metrics.items() if name in names and has_interval(entry)}
-        )
-        table.add_row(
-            Text(step.label),
-            Text(status, style=_COLOURS.get(status, "dim")),
-            *(Text(in_words(metrics.get(name))) for name in names),
-            Text(", ".join(map(str, counts))),
-        )
+        took = seconds_in_words(one.total_time_seconds) if one else ""
+        head = [Text(step.label), Text(status, style=_COLOURS.get(status, "dim")), Text(took)]
+        metrics = read_metrics(one.local_output_dir) if one and step.job == "eval" else {}
+        rows = [in_words(name, metrics[name]) for name in headline(metrics)] or [("", "", "", "")]
+        for row in rows:
+            table.add_row(*head, *map(Text, row))
+            head = [Text("")] * 3
     console.print()
     console.print(table)
-    if names:
-        console.print(Text("in brackets: 95% intervals", style="dim"))
     if execution.report:
         console.print(Text(f"report: {execution.report}"), soft_wrap=True)
-    console.print(Text(f"next: {next_command}", style="bold"), soft_wrap=True)
+    console.print(Text(f"next:   {next_command}", style="bold"), soft_wrap=True)
 
 
 def read_metrics(folder: str | None) -> dict[str, dict[str, Any]]:
@@ -74,20 +66,15 @@ def read_metrics(folder: str | None) -> dict[str, dict[str, Any]]:
     return {name: entry for name, entry in metrics.items() if isinstance(entry, dict)}
 
 
-def headline(names: set[str]) -> list[str]:
-    """The few metrics that fit on a line: rates first, wins before all others."""
-    return sorted(names, key=lambda name: ("win" not in name, not name.endswith("rate"), name))[:MOST_COLUMNS]
+def headline(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The few metrics that are shown: measured over samples, wins and other rates before the rest."""
+    measured = [name for name, entry in metrics.items() if entry.get("low") is not None]
+    return sorted(measured, key=lambda name: ("win" not in name, not name.endswith("rate"), name))[
+        :MOST_METRICS
+    ]
 
 
-def has_interval(entry: Mapping[str, Any]) -> bool:
-    """Whether a metric was measured over samples, rather than being a plain number."""
-    return entry.get("low") is not None and entry.get("high") is not None
-
-
-def in_words(entry: Mapping[str, Any] | None) -> str:
-    """Such as "0.412 [0.381, 0.444]"."""
-    if entry is None or entry.get("value") is None:
-        return "-"
-    if not has_interval(entry):
-        return f"{entry['value']:.3f}"
-    return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
+def in_words(name: str, entry: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Name, value, interval and sample count of a metric."""
+    interval = f"[{entry['low']:.3f}, {entry['high']:.3f}]"
+    return name.replace("_", " "), f"{entry['value']:.3f}", interval, str(entry["n"])

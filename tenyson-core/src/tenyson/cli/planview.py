@@ -43,7 +43,7 @@ def plan_data(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec]) -> dic
 def print_plan(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec], console: Console) -> None:
     """Print the steps, what they work on, where they write, and what they would cost."""
     console.print(Text(f"{plan.title} on backend {backend.name}: nothing is started", style="bold"))
-    table = Table("step", "job", "model", "work", "folder", "cost", box=None, pad_edge=False)
+    table = Table("step", "job", "model", "work", "cost", box=None, pad_edge=False)
     for step in plan.steps:
         estimate = backend.estimate(specs[step.label])
         row = (
@@ -58,6 +58,7 @@ def print_plan(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec], conso
     console.print(table)
     first = plan.steps[0]
     console.print(Text(f"task: {specs[first.label].task}  seed: {first.config['run']['seed']}"))
+    console.print(Text(f"folders: {', '.join(str(step.folder) for step in plan.steps)}"), soft_wrap=True)
     console.print(Text(f"report: {plan.directory / 'report.md'}"))
 
 

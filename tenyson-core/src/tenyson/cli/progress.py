@@ -40,9 +40,11 @@ class BarFollower:
         self.console = console or Console(stderr=True, highlight=False)
         self._progress: Progress | None = None
         self._bar = TaskID(0)
+        self._values: dict[str, Any] = {}
 
     def started(self, spec: JobSpec, log: str) -> None:
         """Open the bar; it spins until the number of steps is known."""
+        self._values = {}
         self.console.print(Text(f"{spec.run_id}: log in {log}", style="dim"))
         self._progress = Progress(
             SpinnerColumn(),
@@ -89,11 +91,12 @@ class BarFollower:
             total = event.get("total_steps")
             self._progress.update(self._bar, description=str(event.get("job_type", "")), total=total)
         elif event["event"] == "MetricsLogged":
-            values = event.get("values", {})
+            # Not every event has every value; the last known one stands.
+            self._values |= event.get("values", {})
             self._progress.update(
                 self._bar,
                 description=str(event.get("phase", "")),
                 completed=event.get("step", 0),
                 total=event.get("total_steps") or self._progress.tasks[0].total,
-                values=values_in_words(values),
+                values=values_in_words(self._values),
             )

@@ -48,10 +48,11 @@ class PlainFollower:
         self._run_id = ""
         self._next_line = 0.0
         self._pending: Mapping[str, Any] | None = None
+        self._values: dict[str, Any] = {}
 
     def started(self, spec: JobSpec, log: str) -> None:
         """Say what runs and where its log is."""
-        self._run_id, self._next_line, self._pending = spec.run_id, 0.0, None
+        self._run_id, self._next_line, self._pending, self._values = spec.run_id, 0.0, None, {}
         self.say(f"{spec.job_type} started; full log: {log}")
 
     def line(self, text: str) -> None:
@@ -81,6 +82,8 @@ class PlainFollower:
             case {"event": "Notice", "level": level, "message": message}:
                 self.say(message if level == "info" else f"{level}: {message}")
             case {"event": "MetricsLogged"}:
+                # Not every event has every value; the last known one stands.
+                self._values |= event.get("values", {})
                 if time.monotonic() >= self._next_line:
                     self._numbers(event)
                 else:
@@ -92,7 +95,7 @@ class PlainFollower:
         self._pending = None
         self._next_line = time.monotonic() + self.every_seconds
         total = f"/{event['total_steps']}" if event.get("total_steps") else ""
-        self.say(f"step {event.get('step', '?')}{total}  {values_in_words(event.get('values', {}))}".rstrip())
+        self.say(f"step {event.get('step', '?')}{total}  {values_in_words(self._values)}".rstrip())
 
 
 def worth_showing(line: str) -> bool:

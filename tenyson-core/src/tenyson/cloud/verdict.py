@@ -44,7 +44,7 @@ def conclude(
     return replace(
         left or JobResult(spec.run_id, "failed", seconds, local_output_dir=str(folder)),
         status="failed",
-        failure_reason=_redact(_reason(seen, left, complaint, folder, tail), spec),
+        failure_reason=_redact(_reason(seen, left, complaint, folder, tail), spec.run_id),
         instance_id=None if handle is None else handle.data.get("instance_id"),
         spot_interruption=seen.preempted,
     )
@@ -90,9 +90,8 @@ def _reason(seen: Observation, left: JobResult | None, complaint: str, folder: P
     return text
 
 
-def _redact(text: str, spec: JobSpec) -> str:
+def _redact(text: str, run_id: str) -> str:
     """A log may hold a secret that a library printed; a failure reason travels further than a log."""
-    strike = Redactor(os.environ, db_url=(spec.config.get("telemetry") or {}).get("db_url"))
-    redacted = strike(Notice(run_id=spec.run_id, level="error", message=text))
+    redacted = Redactor(os.environ)(Notice(run_id=run_id, level="error", message=text))
     assert isinstance(redacted, Notice)
     return redacted.message

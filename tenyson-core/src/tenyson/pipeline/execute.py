@@ -73,7 +73,7 @@ def execute(
     Raises:
         ConfigError: nothing was started; with `resume`, the earlier run had another configuration.
     """
-    done = finished_steps(plan) if resume else {}
+    done = finished_steps(plan, task) if resume else {}
     steps = [_step(planned, task, resume=resume and planned.label not in done) for planned in plan.steps]
     result = run_pipeline(
         steps, cloud, on_failure, ask=ask, done=done, log_file=log_file, webhook_url=webhook_url
@@ -96,7 +96,7 @@ def write_report(plan: Plan, result: PipelineResult, task: TaskPlugin) -> Path |
         return None
 
 
-def finished_steps(plan: Plan) -> dict[str, JobResult]:
+def finished_steps(plan: Plan, task: TaskPlugin) -> dict[str, JobResult]:
     """Results of the steps, from the first one on, that an earlier run of this plan finished.
 
     Raises:
@@ -110,7 +110,7 @@ def finished_steps(plan: Plan) -> dict[str, JobResult]:
             break
         if result.status != "success":
             break
-        _same_configuration(planned)
+        _same_configuration(planned, task)
         done[planned.label] = result
     return done
 
@@ -128,13 +128,13 @@ def _own_task(planned: PlannedStep, task: TaskPlugin) -> TaskPlugin:
     return build_task(type(task), planned.config["task"]["args"])
 
 
-def _same_configuration(planned: PlannedStep) -> None:
+def _same_configuration(planned: PlannedStep, task: TaskPlugin) -> None:
     from tenyson.config.load import load_config
 
     before = load_config(planned.folder / "config.yaml").model_dump(mode="json")
     problems = [
         Problem(f"was {was!r} when step {planned.label} ran, and is {now!r} now", key=key)
-        for key, was, now in _differences(before, planned.config)
+        for key, was, now in _differences(before, make_job(planned, task).spec().config)
     ]
     if problems:
         raise ConfigError(
