@@ -13,12 +13,10 @@ from typing import Any
 import yaml
 
 from tenyson.config.document import MAX_DEPTH, MAX_NODES, Document, KeyPath, whole
-from tenyson.config.yamltext import Loader
+from tenyson.config.yamltext import TAG, Loader
 from tenyson.errors import ConfigError
 
 MAX_BYTES = 1_000_000
-
-TAG = "tag:yaml.org,2002:"
 
 
 def read_document(source: Path | str) -> Document:

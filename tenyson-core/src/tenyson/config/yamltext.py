@@ -10,15 +10,15 @@ import yaml
 
 BaseLoader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-_TAG = "tag:yaml.org,2002:"
+TAG = "tag:yaml.org,2002:"
 _FLOAT = re.compile(
     r"[-+]?(?:(?:[0-9][0-9_]*)?\.[0-9_]+(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*\.?(?:[eE][-+]?[0-9]+)|[0-9][0-9_]*\."
     r"|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 )
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0b[01_]+|0x[0-9a-fA-F_]+)$")
-_OWN = {_TAG + "float": (_FLOAT, "-+0123456789."), _TAG + "int": (_INT, "-+0123456789")}
+_OWN = {TAG + "float": (_FLOAT, "-+0123456789."), TAG + "int": (_INT, "-+0123456789")}
 _RESOLVERS = {
-    first: [(tag, regexp) for tag, regexp in resolvers if tag not in _OWN and tag != _TAG + "timestamp"]
+    first: [(tag, regexp) for tag, regexp in resolvers if tag not in _OWN and tag != TAG + "timestamp"]
     for first, resolvers in yaml.resolver.Resolver.yaml_implicit_resolvers.items()
 }
 for _tag, (_regexp, _starts) in _OWN.items():
