@@ -264,18 +264,24 @@ def test_wandb_offline_writes_a_run_that_can_be_synced(tmp_path):
     assert folder.is_dir()
     assert folder.is_relative_to(tmp_path / "run-1")
     (record,) = folder.glob("*.wandb")
-    history = read_history(record)
+    records = read_records(record)
+    history = [
+        {"/".join(item.nested_key) or item.key: item.value_json for item in found.history.item}
+        for found in records
+        if found.WhichOneof("record_type") == "history"
+    ]
     assert [float(row["step"]) for row in history if "loss" in row] == [1, 2, 1, 2, 3]
-    # Neither the command line nor the requirements of this machine.
+    # Neither the host's name, nor the command line, nor the packages of this machine.
+    assert [found.run.host for found in records if found.WhichOneof("record_type") == "run"] == ["-"]
     assert not list(folder.rglob("wandb-metadata.json"))
     assert not list(folder.rglob("requirements.txt"))
 
 
-def read_history(path):
-    """The rows of W&B's record file: protobuf messages in LevelDB's log format, blocks of 32 KiB."""
+def read_records(path):
+    """W&B's record file: protobuf messages in LevelDB's log format, blocks of 32 KiB."""
     from wandb.proto import wandb_internal_pb2
 
-    data, rows, message, place = path.read_bytes(), [], b"", 7
+    data, records, message, place = path.read_bytes(), [], b"", 7
     while place < len(data):
         left = 32768 - place % 32768
         if left < 7:
@@ -285,12 +291,9 @@ def read_history(path):
         message += data[place + 7 : place + 7 + length]
         place += 7 + length
         if kind in (1, 4):  # whole, or the last part
-            record = wandb_internal_pb2.Record.FromString(message)
+            records.append(wandb_internal_pb2.Record.FromString(message))
             message = b""
-            if record.WhichOneof("record_type") == "history":
-                items = record.history.item
-                rows.append({"/".join(item.nested_key) or item.key: item.value_json for item in items})
-    return rows
+    return records
 
 
 def test_wandb_mode_of_the_environment_goes_before_the_configuration(tmp_path):

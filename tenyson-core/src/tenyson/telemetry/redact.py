@@ -13,7 +13,9 @@ MASK = "***"
 
 # Shorter values ("1", "true") would strike out ordinary text.
 _MIN_LENGTH = 8
-_SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|(^|_|API)KEY)$", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|(^|_|API)KEY)$", re.IGNORECASE
+)
 
 
 class Redactor:

@@ -91,6 +91,7 @@ class WandbSink:
 # Nothing about the machine, its user, its command line or its code; W&B's own console capture would also take
 # whatever else the process prints.
 _PRIVATE: dict[str, Any] = {
+    "host": "-",
     "console": "off",
     "disable_code": True,
     "disable_git": True,
