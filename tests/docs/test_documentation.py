@@ -1,0 +1,92 @@
+"""The documentation is checked against the code: hooks, placeholders, links, the tutorial's files."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tenyson.plugins import hookspecs
+from tenyson.plugins.builtin import tenyson_report_helpers
+from tenyson.tasks.load import load_task
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tenyson-*/*.md")])
+EXAMPLES = ROOT / "docs" / "examples"
+
+
+def test_every_hook_is_documented() -> None:
+    """docs/reference/hooks.md has a section and a row of the table for each hook specification."""
+    page = (ROOT / "docs/reference/hooks.md").read_text(encoding="utf-8")
+    hooks = [
+        name for name, _ in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("tenyson_")
+    ]
+    assert len(hooks) == 5
+    for hook in hooks:
+        assert f"\n## {hook}\n" in page, hook
+        assert f"| `{hook}` |" in page, hook
+
+
+def test_every_report_helper_of_core_is_documented() -> None:
+    """docs/reference/reports.md lists every placeholder that core fills."""
+    page = (ROOT / "docs/reference/reports.md").read_text(encoding="utf-8")
+    for entry in tenyson_report_helpers():
+        assert f"| `{entry.name}` |" in page, entry.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_files_lead_somewhere(page: Path) -> None:
+    """Relative links of every page in the repository point to files that are there."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        if "://" not in target and not target.startswith("mailto:"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_tutorial_shows_the_example_as_it_is() -> None:
+    """What the reader copies is what the tests run; and the task stays within 40 lines."""
+    page = (ROOT / "docs/tutorial/first-task.md").read_text(encoding="utf-8")
+    for file in ("reverse_task.py", "reverse.yaml"):
+        assert (EXAMPLES / file).read_text(encoding="utf-8") in page, file
+    assert len((EXAMPLES / "reverse_task.py").read_text(encoding="utf-8").splitlines()) <= 40
+
+
+def test_the_example_task_gives_what_a_task_should() -> None:
+    """The same samples each time, ids that differ, and rewards that know a right answer."""
+    task = load_task(str(EXAMPLES / "reverse_task.py"), {})
+    samples = list(task.eval_samples("eval", 0))
+    assert samples == list(task.eval_samples("eval", 0))
+    assert len({sample.id for sample in samples}) == len(samples) == 200
+    assert not {sample.id for sample in samples} & {sample.id for sample in task.sft_samples("train", 0)}
+
+
+@pytest.mark.train
+def test_the_example_learns_as_the_tutorial_says(tmp_path: Path) -> None:
+    """The tutorial's commands up to the evaluation after SFT: nothing right before, most right after."""
+
+    def tenyson(*arguments: str) -> None:
+        program = Path(sys.executable).with_name("tenyson")
+        task = EXAMPLES / "reverse_task.py"
+        command = [str(program), "run", "--task", str(task), *arguments]
+        done = subprocess.run(
+            [*command, "--config", str(EXAMPLES / "reverse.yaml")],
+            cwd=tmp_path, env={**os.environ, "TENYSON_CACHE": str(tmp_path / "cache")},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def accuracy(run: str) -> float:
+        results = json.loads((tmp_path / "outputs" / run / "results.json").read_text(encoding="utf-8"))
+        return float(results["metrics"]["accuracy"]["value"])
+
+    tenyson("--job", "eval", "--run-id", "untrained")
+    tenyson("--job", "sft", "--run-id", "reverse-sft")
+    tenyson("--job", "eval", "--run-id", "after", "--set", "model={name: reverse-sft}")
+    assert accuracy("untrained") < 0.05
+    assert accuracy("after") > 0.5

@@ -1,0 +1,117 @@
+"""The four wheels: what is in them, how much they bring along, and that they work without the repository."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+CONFIG = """
+run: {id: from-wheels}
+model: {factory: "tenyson.testing.tiny:build"}
+training: {max_steps: 2, batch_size: 4}
+"""
+
+TASK = """
+from tenyson.tasks import Sample, TaskPlugin
+
+class Letters(TaskPlugin):
+    name = "letters"
+
+    def sft_samples(self, split, seed):
+        for letter in "abcdefgh":
+            messages = [{"role": "user", "content": letter}], [{"role": "assistant", "content": letter}]
+            yield Sample(letter, *messages)
+"""
+
+
+def test_every_wheel_is_typed_licensed_and_holds_its_own_module_alone(wheels: dict[str, Path]) -> None:
+    """py.typed, the licence, a description; no file of another package, no tests, no caches."""
+    modules = {
+        "tenyson-core": "tenyson",
+        "tenyson-aws": "tenyson_aws",
+        "tenyson-modal": "tenyson_modal",
+        "tenyson-wordle": "tenyson_wordle",
+    }
+    for package, module in modules.items():
+        with zipfile.ZipFile(wheels[package]) as wheel:
+            names = wheel.namelist()
+            about = next(wheel.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
+        assert f"{module}/py.typed" in names
+        assert any(name.endswith("/licenses/LICENSE") for name in names)
+        assert {name.split("/")[0].split("-")[0] for name in names} == {module, package.replace("-", "_")}
+        assert not [name for name in names if "__pycache__" in name or "/tests/" in name]
+        assert "License-Expression: Apache-2.0" in about
+        assert len(about.split("\n\n", 1)[1]) > 200, f"{package} has no README to speak of"
+
+
+def test_files_that_are_not_python_are_in_the_wheels(wheels: dict[str, Path]) -> None:
+    """Every file under src/ is in the wheel: templates, presets, word lists."""
+    root = Path(__file__).parents[2]
+    for package, path in wheels.items():
+        source = root / package / "src"
+        listing = ["git", "-C", str(source), "ls-files", "."]
+        tracked = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.splitlines()
+        with zipfile.ZipFile(path) as wheel:
+            missing = set(tracked) - set(wheel.namelist())
+        assert tracked
+        assert not missing, package
+
+
+@pytest.mark.slow
+def test_core_is_light(light: object) -> None:
+    """`pip install tenyson-core` brings at most 20 distributions and 50 MB in all, and neither torch nor numpy."""
+    site = light.site_packages  # type: ignore[attr-defined]
+    names = {found.metadata["Name"].lower() for found in metadata.distributions(path=[str(site)])}
+    size = sum(
+        file.stat().st_size for file in site.rglob("*") if file.is_file() and "__pycache__" not in file.parts
+    )
+    assert len(names) <= 20, sorted(names)
+    assert size <= 50e6, f"{size / 1e6:.1f} MB"
+    assert not names & {"torch", "numpy", "boto3", "modal"}
+
+
+def test_every_dependency_has_a_lower_bound(wheels: dict[str, Path]) -> None:
+    """A requirement without a bound resolves to something that nobody has tried."""
+    for path in wheels.values():
+        with zipfile.ZipFile(path) as wheel:
+            file = next(name for name in wheel.namelist() if name.endswith("METADATA"))
+            about = metadata.PathDistribution(zipfile.Path(wheel, file.split("/")[0] + "/")).requires or []
+        for text in about:
+            requirement = Requirement(text)
+            bounded = any(spec.operator in (">=", "==", "~=") for spec in requirement.specifier)
+            assert bounded or requirement.name.startswith("tenyson"), text
+
+
+@pytest.mark.slow
+def test_the_command_line_works_from_wheels(installed: object, tmp_path: Path) -> None:
+    """In a clean environment `tenyson plugins --check` finds all four packages, loads everything and is content."""
+    done = installed.run("tenyson", "plugins", "--check", "--json", cwd=tmp_path)  # type: ignore[attr-defined]
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = json.dumps(json.loads(done.stdout))
+    for package in ("tenyson-core", "tenyson-aws", "tenyson-modal", "tenyson-wordle"):
+        assert package in text, package
+
+
+@pytest.mark.slow
+@pytest.mark.train
+def test_a_tiny_job_runs_from_wheels(training: object, tmp_path: Path) -> None:
+    """Specification, runner cli: the remote entry point trains where Tenyson came in wheels (torch is borrowed)."""
+    (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    (tmp_path / "letters.py").write_text(TASK, encoding="utf-8")
+    where = training.run("python", "-c", "import tenyson; print(tenyson.__file__)", cwd=tmp_path)  # type: ignore[attr-defined]
+    assert str(training.path) in where.stdout  # type: ignore[attr-defined]
+    done = training.run(  # type: ignore[attr-defined]
+        "python", "-m", "tenyson.runner", "--job-type", "sft", "--config", "config.yaml", "--task-module", "letters.py",
+        cwd=tmp_path, TENYSON_CACHE=str(tmp_path / "cache"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(
+        (tmp_path / "outputs" / "from-wheels" / "job_result.json").read_text(encoding="utf-8")
+    )
+    assert result["status"] == "success"
