@@ -57,9 +57,9 @@ def test_win_rates_by_slice(compact):
     """Train and held-out secrets part the games; an empty slice is left out."""
     rollouts = [play(compact, secret, [secret]) for secret in compact.lexicon.answers]
     found = compact.metrics(rollouts)
-    assert found["win_rate_train_secrets"].n + found["win_rate_held_out_secrets"].n == 100
-    assert found["win_rate_duplicate_letters"].n == sum(len(set(w)) < 5 for w in compact.lexicon.answers)
-    assert "win_rate_traps" not in found
+    assert found["win_rate/train_secrets"].n + found["win_rate/held_out_secrets"].n == 100
+    assert found["win_rate/duplicate_letters"].n == sum(len(set(w)) < 5 for w in compact.lexicon.answers)
+    assert "win_rate/traps" not in found
 
 
 def test_pass_at_k_is_without_bias(chat):
@@ -82,6 +82,14 @@ def test_no_rollouts_give_no_numbers(chat):
     found = chat.metrics([])
     assert math.isnan(found["win_rate"].value)
     assert found["win_rate"].n == 0
+
+
+def test_metrics_have_the_same_names_however_badly_a_model_plays(compact):
+    """An untrained model has no legal guess to measure information on; a report still lines the stages up."""
+    good = compact.metrics([play(compact, secret, [secret]) for secret in compact.lexicon.answers])
+    poor = compact.metrics([play(compact, secret, ["?"] * 6) for secret in compact.lexicon.answers])
+    assert list(good) == list(poor)
+    assert math.isnan(poor["bits_per_guess"].value)
 
 
 def test_a_truncated_rollout_is_a_loss(chat):

@@ -29,9 +29,10 @@ class WordleEnvironment(Environment):
         return Observation(self._style.answer(turn, TURNS - len(self._game.turns)))
 
     def info(self) -> Mapping[str, Any]:
-        """The board, for rewards, metrics and reports."""
+        """The board, for rewards, metrics and reports; `guesses` counts a game that is not won as seven."""
         return {
             "secret": self._game.secret,
             "won": self._game.won,
+            "guesses": len(self._game.turns) if self._game.won else TURNS + 1,
             "turns": to_data(self._game.turns[self._given :]),
         }

@@ -49,7 +49,9 @@ class Knowledge:
                 if part
             ]
         for letter in dict.fromkeys(guess):
-            parts = [part for marks, members in parts for part in self._yellows(guess, letter, marks, members)]
+            parts = [
+                part for marks, members in parts for part in self._yellows(guess, letter, marks, members)
+            ]
         return parts
 
     def _yellows(self, guess: str, letter: str, marks: str, members: int) -> Iterator[tuple[str, int]]:

@@ -22,7 +22,8 @@ PASS_AT = (2, 4, 8, 16, 32)
 def of_games(games: Sequence[tuple[str, Board]], lexicon: Lexicon, knowledge: Knowledge) -> dict[str, Metric]:
     """Metrics of finished games. `games`: the sample's id and the board.
 
-    `guesses` counts a loss as seven. The intervals of shares are Wilson's and take games as independent of each
+    `guesses` counts a loss as seven; `win_rate/...` are slices. Where there is nothing to measure, such as the
+    information in guesses that are all illegal, the value is NaN with a count of 0. The intervals of shares are Wilson's and take games as independent of each
     other; games on one secret are not quite.
     """
     boards = [board for _, board in games]
@@ -34,7 +35,7 @@ def of_games(games: Sequence[tuple[str, Board]], lexicon: Lexicon, knowledge: Kn
     for name in SLICES:
         won = [board.won for board in boards if name in lexicon.slices(board.secret)]
         if won:
-            found[f"win_rate_{name}"] = _share(won)
+            found[f"win_rate/{name}"] = _share(won)
     found.update(_information(boards, knowledge))
     found.update(pass_at(games))
     return found
@@ -107,8 +108,6 @@ def _information(boards: Sequence[Board], knowledge: Knowledge) -> Mapping[str, 
             own.append(bits)
             solver.append(max(bits, best[candidates]))
             candidates = knowledge.after(candidates, turn.guess, turn.marks)
-    if not own:
-        return {}
     return {"bits_per_guess": Metric.mean(own), "best_bits_per_guess": Metric.mean(solver)}
 
 

@@ -35,6 +35,7 @@ class WordleTask(TaskPlugin):
     name = "wordle"
     summary = "Find a five-letter word in six guesses"
     settings: ClassVar[type[Any] | None] = WordleSettings
+    report_helpers: ClassVar[Sequence[str]] = ("wordle",)
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
