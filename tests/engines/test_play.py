@@ -64,7 +64,9 @@ def test_games_of_different_length_are_played_together(renderer):
     from tenyson.engines.play import play
 
     calls: list[int] = []
-    games = play(CountdownTask(), [sample(1), sample(3), sample(2)], renderer, speaker(renderer, calls), max_turns=9)
+    games = play(
+        CountdownTask(), [sample(1), sample(3), sample(2)], renderer, speaker(renderer, calls), max_turns=9
+    )
     assert calls == [3, 2, 1]
     assert [len(game.rollout.replies) for game in games] == [1, 3, 2]
     assert games[1].rollout.info == {"heard": ["turn0", "turn1", "turn2"]}

@@ -41,7 +41,10 @@ def make_tokenizer(template: str | None):
     )
     tokenizer.train_from_iterator(["first second wrong Begin assistant user system\n"] * 50, trainer)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<pad>", extra_special_tokens=["<|im_start|>"]
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<pad>",
+        extra_special_tokens=["<|im_start|>"],
     )
     fast.chat_template = template
     return fast
@@ -111,7 +114,9 @@ def test_a_template_that_refuses_system_messages_is_named(renderer):
     """The template's own complaint reaches the user with the roles that it was given."""
     from tenyson.engines.renderer import Renderer
 
-    strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
+    strict = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
+    )
     with pytest.raises(ModelError, match="no system role"):
         Renderer(make_tokenizer(strict)).prompt(GAME.prompt)
 
@@ -121,7 +126,10 @@ def test_the_fingerprint_changes_with_the_template_and_only_then(renderer):
     from tenyson.engines.renderer import Renderer
 
     assert Renderer(make_tokenizer(CHATML)).fingerprint() == renderer.fingerprint()
-    assert Renderer(make_tokenizer(CHATML.replace("system", "SYSTEM") + " ")).fingerprint() != renderer.fingerprint()
+    assert (
+        Renderer(make_tokenizer(CHATML.replace("system", "SYSTEM") + " ")).fingerprint()
+        != renderer.fingerprint()
+    )
 
 
 def test_templates_that_strip_history_still_render_the_bridge():

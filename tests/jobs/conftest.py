@@ -75,6 +75,8 @@ def losses(events) -> Callable[[str], list[float]]:
     """The training losses of a run, step by step."""
 
     def read(run_id: str) -> list[float]:
-        return [event["values"]["loss"] for event in events(run_id, "MetricsLogged") if "loss" in event["values"]]
+        return [
+            event["values"]["loss"] for event in events(run_id, "MetricsLogged") if "loss" in event["values"]
+        ]
 
     return read

@@ -55,7 +55,10 @@ def test_the_same_seed_gives_the_same_rollouts(configure, echo, events):
 def test_greedy_decoding_gives_every_repeat_the_same_reply(configure, echo, events):
     """Temperature 0 means greedy."""
     EvalJob(
-        configure("eval", generation={"temperature": 0.0}, evaluation={"samples_per_prompt": 3, "samples": 5}), echo
+        configure(
+            "eval", generation={"temperature": 0.0}, evaluation={"samples_per_prompt": 3, "samples": 5}
+        ),
+        echo,
     ).run()
     by_sample: dict[str, set[str]] = {}
     for event in events("eval", "RolloutFinished"):

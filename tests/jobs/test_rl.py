@@ -59,7 +59,9 @@ def test_the_reward_is_the_weighted_sum_of_its_components(configure, echo, warm,
     RLJob(configure("rl", model=warm, training=RL), echo).run()
     for rollout in events("rl", "RolloutFinished"):
         parts = rollout["components"]
-        assert rollout["reward"] == pytest.approx((parts["right"] or 0) + 0.5 * (parts["letters"] or 0), abs=1e-5)
+        assert rollout["reward"] == pytest.approx(
+            (parts["right"] or 0) + 0.5 * (parts["letters"] or 0), abs=1e-5
+        )
 
 
 def test_rl_raises_the_reward(configure, echo, warm):
@@ -91,7 +93,9 @@ def test_environment_tokens_do_not_enter_the_loss(configure, climb, tmp_path):
 
     def spy(self, inputs):
         output = original(self, inputs)
-        seen.append((output["completion_ids"], output["tool_mask"], output["completion_mask"], self._renderer))
+        seen.append(
+            (output["completion_ids"], output["tool_mask"], output["completion_mask"], self._renderer)
+        )
         return output
 
     with pytest.MonkeyPatch.context() as patch:
@@ -99,7 +103,9 @@ def test_environment_tokens_do_not_enter_the_loss(configure, climb, tmp_path):
         RLJob(configure("rl", model={"name": "warm"}, training={**RL, "max_steps": 1}), climb).run()
     ids, trained, present, renderer = seen[0]
     for row, flags, real in zip(ids.tolist(), trained.tolist(), present.tolist(), strict=True):
-        masked = [token for token, flag, is_real in zip(row, flags, real, strict=True) if is_real and not flag]
+        masked = [
+            token for token, flag, is_real in zip(row, flags, real, strict=True) if is_real and not flag
+        ]
         assert re.fullmatch(r"((<eos>)?<user>[a-h]<model>){2}", renderer.raw(masked)), renderer.raw(masked)
 
 
@@ -122,7 +128,9 @@ def test_an_sft_adapter_is_trained_on_by_rl(configure, echo):
     lora = {"r": 8, "lora_alpha": 32, "target_modules": "all-linear"}
     first = SFTJob(configure("sft", training={**SFT, "max_steps": 150}, peft=lora), echo).run()
     training = {**RL, "beta": 0.05}
-    second = RLJob(configure("rl", model={**base, "adapter": "sft"}, training=training, peft=lora), echo).run()
+    second = RLJob(
+        configure("rl", model={**base, "adapter": "sft"}, training=training, peft=lora), echo
+    ).run()
     before = load_file(Path(first.local_output_dir) / "adapter" / "adapter_model.safetensors")
     after = load_file(Path(second.local_output_dir) / "adapter" / "adapter_model.safetensors")
     assert before.keys() == after.keys()

@@ -49,7 +49,9 @@ def test_help_names_exactly_the_flags_of_the_specification():
 @pytest.mark.train
 def test_an_evaluation_runs_from_a_file_path(write, tmp_path):
     """--task-module takes a path to a Python file; results land in the run's folder, exit status 0."""
-    done = runner("--job-type", "eval", "--config", write("run"), "--task-module", str(TASKS / "echo_task.py"))
+    done = runner(
+        "--job-type", "eval", "--config", write("run"), "--task-module", str(TASKS / "echo_task.py")
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "outputs" / "run" / "job_result.json").read_text())
     assert result["status"] == "success"
@@ -62,7 +64,13 @@ def test_a_json_configuration_and_a_module_class_work_too(tmp_path, configure):
     path = tmp_path / "run.json"
     path.write_text(json.dumps(configure("run")))
     done = runner(
-        "--job-type", "eval", "--config", str(path), "--task-module", "echo_task:EchoTask", PYTHONPATH=str(TASKS)
+        "--job-type",
+        "eval",
+        "--config",
+        str(path),
+        "--task-module",
+        "echo_task:EchoTask",
+        PYTHONPATH=str(TASKS),
     )
     assert done.returncode == 0, done.stderr
 

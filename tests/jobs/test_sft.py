@@ -45,23 +45,30 @@ def test_the_job_folder_holds_what_the_design_promises(configure, echo, tmp_path
     assert json.loads((folder / "job_result.json").read_text())["status"] == "success"
 
 
-def test_lora_writes_an_adapter_that_changes_the_model(configure, echo):
+def test_lora_writes_an_adapter_that_changes_the_model(configure, echo, events):
     """With `peft` only the adapter is trained and written, and an evaluation finds it by run id."""
-    SFTJob(configure("base", training={**QUICK, "max_steps": 25}), echo).run()
-    base = {"name": "base"}
-    lora = {"r": 16, "lora_alpha": 64, "target_modules": "all-linear"}
-    result = SFTJob(configure("lora", model=base, training=QUICK, peft=lora), echo).run()
+    base = SFTJob(configure("base", training={**QUICK, "max_steps": 30, "eval_steps": 30}), echo).run()
+    lora = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
+    training = {**QUICK, "learning_rate": 0.005, "eval_steps": 60}
+    result = SFTJob(configure("lora", model={"name": "base"}, training=training, peft=lora), echo).run()
     folder = Path(result.local_output_dir)
     assert (folder / "adapter" / "adapter_model.safetensors").is_file()
     assert not (folder / "model").exists()
-    plain = EvalJob(configure("plain", model=base), echo).run()
-    adapted = EvalJob(configure("adapted", model={**base, "adapter": "lora"}), echo).run()
-    assert adapted.metrics["accuracy"] > plain.metrics["accuracy"] + 0.2
+    assert result.metrics["eval_loss"] < base.metrics["eval_loss"] - 0.1
+    greedy = {"temperature": 0.0}
+    EvalJob(configure("plain", model={"name": "base"}, generation=greedy), echo).run()
+    EvalJob(configure("adapted", model={"name": "base", "adapter": "lora"}, generation=greedy), echo).run()
+    replies = {
+        run: [event["completion"] for event in events(run, "RolloutFinished")] for run in ("plain", "adapted")
+    }
+    assert replies["plain"] != replies["adapted"]
 
 
 def test_packing_trains_the_same_samples(configure, echo):
     """Packed samples are learnt as well; none leaks into its neighbour's loss."""
-    SFTJob(configure("packed", training={**QUICK, "max_steps": 300, "packing": True, "max_length": 64}), echo).run()
+    SFTJob(
+        configure("packed", training={**QUICK, "max_steps": 300, "packing": True, "max_length": 64}), echo
+    ).run()
     after = EvalJob(configure("after", model={"name": "packed"}), echo).run()
     assert after.metrics["accuracy"] > 0.5
 

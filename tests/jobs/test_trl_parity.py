@@ -72,14 +72,21 @@ def test_rl_losses_equal_those_of_a_bare_trl_script(configure, echo, losses, mod
     RLJob(configure("rl", model={"name": model_directory}, training=training), echo).run()
 
     def right(completions, answer, **_):
-        return [float(completion[0]["content"] == want) for completion, want in zip(completions, answer, strict=True)]
+        return [
+            float(completion[0]["content"] == want)
+            for completion, want in zip(completions, answer, strict=True)
+        ]
 
     def letters(completions, answer, **_):
         return [
-            completion[0]["content"].count(want[0]) / 8 for completion, want in zip(completions, answer, strict=True)
+            completion[0]["content"].count(want[0]) / 8
+            for completion, want in zip(completions, answer, strict=True)
         ]
 
-    rows = [{"prompt": list(sample.prompt), "answer": sample.data["answer"]} for sample in echo.rl_samples("train", 0)]
+    rows = [
+        {"prompt": list(sample.prompt), "answer": sample.data["answer"]}
+        for sample in echo.rl_samples("train", 0)
+    ]
     bare = GRPOTrainer(
         model=model_directory,
         reward_funcs=[right, letters],

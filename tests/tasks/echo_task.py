@@ -11,7 +11,7 @@ LETTERS = "abcdefghijklmnop"
 
 
 class EchoTask(TaskPlugin):
-    """"a" is to be answered with "aaa"."""
+    """ "a" is to be answered with "aaa"."""
 
     name = "echo"
 
@@ -38,7 +38,11 @@ class EchoTask(TaskPlugin):
     def rewards(self) -> Sequence[Reward]:
         return [
             Reward("right", lambda rollout: float(rollout.text == rollout.sample.data["answer"])),
-            Reward("letters", lambda rollout: rollout.text.count(rollout.sample.data["answer"][0]) / 8, weight=0.5),
+            Reward(
+                "letters",
+                lambda rollout: rollout.text.count(rollout.sample.data["answer"][0]) / 8,
+                weight=0.5,
+            ),
             Reward("silent", lambda rollout: None if rollout.text else 1.0, weight=0.0),
         ]
 

@@ -106,7 +106,10 @@ def test_private_and_abstract_classes_do_not_count(write):
         ("x = 1", "has no TaskPlugin subclass"),
         (dedent(ONE) + "class Two(TaskPlugin): ...", "has several TaskPlugin classes: One, Two"),
         ("\n\n1 / 0", r"raises on import: ZeroDivisionError: division by zero \(.*mistake.py:3\)"),
-        ("import no_such_package", r"raises on import: ModuleNotFoundError: No module named 'no_such_package' \(.*:1\)"),
+        (
+            "import no_such_package",
+            r"raises on import: ModuleNotFoundError: No module named 'no_such_package' \(.*:1\)",
+        ),
         ("def f(:", r"raises on import: SyntaxError: .*mistake.py:1\)"),
         ("import sys; sys.exit()", "raises on import: SystemExit"),
     ],
@@ -158,7 +161,9 @@ def test_a_name_is_an_installed_task():
 def test_arguments_that_the_constructor_refuses(write):
     """Unknown ones, and bad values."""
     path = write("one.py", ONE)
-    with pytest.raises(TaskError, match=r"One refuses its arguments: TypeError: .*'sise'(?s:.*)task.args.*given: sise"):
+    with pytest.raises(
+        TaskError, match=r"One refuses its arguments: TypeError: .*'sise'(?s:.*)task.args.*given: sise"
+    ):
         load_task(path, {"sise": 1})
     with pytest.raises(TaskError, match="size must not be negative"):
         load_task(path, {"size": -1})

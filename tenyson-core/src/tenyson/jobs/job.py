@@ -103,6 +103,10 @@ class Job(ABC):
         with ExitStack() as stack:
             telemetry = open_telemetry(self.config, folder.path)
             stack.callback(telemetry.close)
+            if self.config.telemetry.db_url:
+                # Before the run is announced: a stop that is asked for from then on must count.
+                poller = ControlPoller(self.config.telemetry.db_url, self.run_id, stop, telemetry=telemetry)
+                stack.enter_context(poller)
             telemetry.emit(
                 RunStarted(
                     run_id=self.run_id,
@@ -112,8 +116,6 @@ class Job(ABC):
                     output_dir=str(folder.path),
                 )
             )
-            if self.config.telemetry.db_url:
-                stack.enter_context(ControlPoller(self.config.telemetry.db_url, self.run_id, stop))
             context = JobContext(self.run_id, self.config, self.task, folder, telemetry, stop)
             try:
                 outcome = self.execute(context)
