@@ -161,7 +161,7 @@ def test_latest_resumes_from_the_newest_checkpoint_of_this_run(configure, echo, 
 def test_a_directory_that_is_no_checkpoint_is_refused(configure, echo, tmp_path):
     """The error names the directory and what is missing in it."""
     training = {**QUICK, "resume_from_checkpoint": str(tmp_path)}
-    with pytest.raises(ModelError, match="trainer_state.json"):
+    with pytest.raises(ModelError, match=r"trainer_state\.json"):
         SFTJob(configure("run", training=training), echo).run()
 
 

@@ -77,8 +77,8 @@ def _architecture(model: str) -> str | None:
         config: Any = AutoConfig.from_pretrained(model)
     except Exception:
         return None
-    names = getattr(config, "architectures", None) or [None]
-    return names[0]
+    names: list[str] = getattr(config, "architectures", None) or []
+    return names[0] if names else None
 
 
 def _supported(architecture: str) -> bool:

@@ -133,7 +133,7 @@ class Renderer:
     def _find_turn_end(self) -> str:
         question: list[Message] = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _REPLY}]
         rest = self._render(question, opening=False).rpartition(_REPLY)[2]
-        special = set(self._tokenizer.get_added_vocab()) | set(self._tokenizer.all_special_tokens)
+        special: set[str] = set(self._tokenizer.get_added_vocab()) | set(self._tokenizer.all_special_tokens)
         ends = [token for token in special if token and rest.startswith(token)]
         if not ends:
             raise ModelError(

@@ -166,7 +166,7 @@ def download(reference: str, token_env: str) -> str:
 
     repo, _, revision = reference.partition(":")
     try:
-        return snapshot_download(repo, revision=revision or None, token=os.environ.get(token_env))
+        return str(snapshot_download(repo, revision=revision or None, token=os.environ.get(token_env)))
     except Exception as error:
         raise ModelError(
             f"cannot be fetched from the Hub: {type(error).__name__}: {str(error).splitlines()[0]}",
