@@ -47,7 +47,10 @@ def test_all_problems_come_at_once_with_file_line_and_key(write):
         (7, "generaton"),
     ]
     assert {problem.file for problem in found} == {str(path)}
-    assert str(found[0]) == f"{path}:3: training.learning_rat: unknown key (did you mean training.learning_rate?)"
+    assert (
+        str(found[0])
+        == f"{path}:3: training.learning_rat: unknown key (did you mean training.learning_rate?)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,9 @@ def test_an_unknown_key_gets_the_nearest_valid_one_even_of_another_section(write
 
 def test_a_number_with_an_exponent_is_a_number_everywhere(write):
     """PyYAML alone reads 1e-4 as text, which would reach TRL as such."""
-    config = load_config(write(MODEL + "training: {learning_rate: 1e-4}\ntrl: {adam_epsilon: 1e-6, a: 5E+3}\n"))
+    config = load_config(
+        write(MODEL + "training: {learning_rate: 1e-4}\ntrl: {adam_epsilon: 1e-6, a: 5E+3}\n")
+    )
     assert config.training.learning_rate == 1e-4
     assert config.trl == {"adam_epsilon": 1e-6, "a": 5000.0}
 
@@ -101,7 +106,11 @@ def test_merge_keys_and_anchors_work(write):
 def test_a_duplicate_key_is_refused_with_both_lines(write):
     """The last one would win in silence."""
     (problem,) = problems(load_config, write(MODEL + "training:\n  epochs: 1\n  epochs: 2\n"))
-    assert (problem.line, problem.key, problem.cause) == (4, "training.epochs", "is given twice, first in line 3")
+    assert (problem.line, problem.key, problem.cause) == (
+        4,
+        "training.epochs",
+        "is given twice, first in line 3",
+    )
 
 
 BOMB = "model: {name: m}\na0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -146,7 +155,10 @@ def test_a_file_that_is_no_configuration_gets_one_clear_line(write, content, exp
     [
         ('{"model": ', "not valid JSON"),
         ('{"model": {"name": "m"}, "training": {"beta": NaN}}', "must be a finite number, not NaN"),
-        ('{"model": {"name": "m"}, "task": {"args": {"a": -Infinity}}}', "must be a finite number, not -Infinity"),
+        (
+            '{"model": {"name": "m"}, "task": {"args": {"a": -Infinity}}}',
+            "must be a finite number, not -Infinity",
+        ),
         ('{"model": {"name": "m"}, "model": {"name": "n"}}', "is given twice"),
         ("[" * 100_000, "nested deeper than"),
         ("[" * 100_000 + "]" * 100_000, "nested deeper than"),
@@ -161,7 +173,9 @@ def test_json_has_the_same_bounds(write, content, expected):
 
 
 @pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "1e999"])
-@pytest.mark.parametrize("key", ["training: {learning_rate: %s}", "trl: {learning_rate: %s}", "task: {args: {x: [%s]}}"])
+@pytest.mark.parametrize(
+    "key", ["training: {learning_rate: %s}", "trl: {learning_rate: %s}", "task: {args: {x: [%s]}}"]
+)
 def test_numbers_must_be_finite_everywhere(write, key, value):
     """NaN and infinity are refused even where values are passed through."""
     (problem,) = problems(load_config, write(MODEL + key % value))
@@ -196,7 +210,9 @@ def test_a_model_is_required():
     assert problem.cause == "give either model.name or model.factory"
 
 
-@pytest.mark.parametrize("secret", ["hf_AbCdEfGhIjKl", "AKIAIOSFODNN7EXAMPLE", "0123456789abcdef0123456789abcdef01234567"])
+@pytest.mark.parametrize(
+    "secret", ["hf_AbCdEfGhIjKl", "AKIAIOSFODNN7EXAMPLE", "0123456789abcdef0123456789abcdef01234567"]
+)
 @pytest.mark.parametrize("key", ["hub: {token_env: '%s'}", "wandb: {api_key_env: '%s'}"])
 def test_a_secret_given_as_a_variables_name_is_refused_and_not_repeated(write, key, secret):
     """Names of variables are stored, never values."""
@@ -216,10 +232,20 @@ def test_a_password_in_the_database_url_is_refused_and_not_repeated(write):
 @pytest.mark.parametrize(
     "data",
     [
-        {"model": {"name": "m"}, "task": {"args": {"text": "1e-4", "zeros": "007", "off": "no", "date": "2025-01-01"}}},
-        {"model": {"name": "m"}, "trl": {"tiny": 1e-7, "huge": 1e300, "whole": 3.0, "text": "a: b\n# c\n\tü"}},
+        {
+            "model": {"name": "m"},
+            "task": {"args": {"text": "1e-4", "zeros": "007", "off": "no", "date": "2025-01-01"}},
+        },
+        {
+            "model": {"name": "m"},
+            "trl": {"tiny": 1e-7, "huge": 1e300, "whole": 3.0, "text": "a: b\n# c\n\tü"},
+        },
         {"model": {"factory": "a.b:c", "factory_args": {"x": [1, None, True, {"y": "~"}]}}, "peft": {}},
-        {"model": {"name": "m"}, "run": {"id": "123"}, "task": {"args": {"a": "12:30", "b": ".5", "c": "0x1f", "d": ""}}},
+        {
+            "model": {"name": "m"},
+            "run": {"id": "123"},
+            "task": {"args": {"a": "12:30", "b": ".5", "c": "0x1f", "d": ""}},
+        },
     ],
     ids=range(4),
 )
@@ -237,8 +263,13 @@ def test_data_from_memory_has_the_same_bounds():
     assert "nested deeper" in problems(parse_config, loop)[0].cause
     assert "not a list" in problems(parse_config, [1])[0].cause
     assert "a key must be text" in problems(parse_config, {"model": {"name": "m"}, "trl": {1: 2}})[0].cause
-    assert "object of type set" in problems(parse_config, {"model": {"name": "m"}, "trl": {"a": {1}}})[0].cause
-    assert parse_config({"model": {"name": "m"}, "training": {"learning_rate": "1e-4"}}).training.learning_rate == 1e-4
+    assert (
+        "object of type set" in problems(parse_config, {"model": {"name": "m"}, "trl": {"a": {1}}})[0].cause
+    )
+    assert (
+        parse_config({"model": {"name": "m"}, "training": {"learning_rate": "1e-4"}}).training.learning_rate
+        == 1e-4
+    )
 
 
 def test_the_mapping_given_is_not_changed():

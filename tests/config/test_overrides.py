@@ -49,9 +49,15 @@ def test_the_last_override_of_a_key_wins():
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("training.learning_rat=1", "--set: training.learning_rat: unknown key (did you mean training.learning_rate?)"),
+        (
+            "training.learning_rat=1",
+            "--set: training.learning_rat: unknown key (did you mean training.learning_rate?)",
+        ),
         ("lr=1", "--set: lr: unknown key (did you mean training.learning_rate?)"),
-        ("training.max_steps=soon", "--set: training.max_steps: expected a whole number, not the text 'soon'"),
+        (
+            "training.max_steps=soon",
+            "--set: training.max_steps: expected a whole number, not the text 'soon'",
+        ),
         ("training.max_steps", "--set: cannot read 'training.max_steps' (write section.key=value)"),
         ("=1", "--set: cannot read '=1' (write section.key=value)"),
         ("task.args={a", "--set: task.args: not valid YAML"),

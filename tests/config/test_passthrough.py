@@ -19,15 +19,31 @@ def config(**sections):
 @pytest.mark.parametrize(
     ("job", "sections", "expected"),
     [
-        ("sft", {"trl": {"adam_epsilom": 1e-6}}, "trl.adam_epsilom: trl has no such argument (did you mean trl.adam_epsilon?)"),
-        ("rl", {"trl": {"loss_typ": "grpo"}}, "trl.loss_typ: trl has no such argument (did you mean trl.loss_type?)"),
-        ("sft", {"peft": {"lora_alfa": 16}}, "peft.lora_alfa: peft has no such argument (did you mean peft.lora_alpha?)"),
+        (
+            "sft",
+            {"trl": {"adam_epsilom": 1e-6}},
+            "trl.adam_epsilom: trl has no such argument (did you mean trl.adam_epsilon?)",
+        ),
+        (
+            "rl",
+            {"trl": {"loss_typ": "grpo"}},
+            "trl.loss_typ: trl has no such argument (did you mean trl.loss_type?)",
+        ),
+        (
+            "sft",
+            {"peft": {"lora_alfa": 16}},
+            "peft.lora_alfa: peft has no such argument (did you mean peft.lora_alpha?)",
+        ),
         (
             "eval",
             {"engine_args": {"repetition_penality": 1.1}, "generation": {"engine": "transformers"}},
             "engine_args.repetition_penality: transformers has no such argument (did you mean engine_args.repetition_penalty?)",
         ),
-        ("sft", {"trl": {"output_dir": "x"}}, "trl.output_dir: is set by Tenyson itself (use run.output_dir)"),
+        (
+            "sft",
+            {"trl": {"output_dir": "x"}},
+            "trl.output_dir: is set by Tenyson itself (use run.output_dir)",
+        ),
         ("rl", {"trl": {"seed": 1}}, "trl.seed: is set by Tenyson itself (use run.seed)"),
     ],
 )

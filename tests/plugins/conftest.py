@@ -79,5 +79,10 @@ HELLO_TASK = """
 @pytest.fixture
 def hello(site):
     """A tiny third-party plugin with one task."""
-    site.install("acme-hello", {"hello": "hello_plugin"}, {"hello_plugin": HELLO, "hello_task": HELLO_TASK}, version="2.3")
+    site.install(
+        "acme-hello",
+        {"hello": "hello_plugin"},
+        {"hello_plugin": HELLO, "hello_task": HELLO_TASK},
+        version="2.3",
+    )
     return site

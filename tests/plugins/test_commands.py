@@ -17,7 +17,13 @@ def test_plugins_lists_kind_name_distribution_and_version(hello):
 def test_plugins_json_is_the_same_list(hello):
     """For scripts."""
     entries = json.loads(hello.tenyson("plugins", "--json").stdout)["entries"]
-    assert {"kind": "task", "name": "hello", "summary": "Say hello", "distribution": "acme-hello", "version": "2.3"} in entries
+    assert {
+        "kind": "task",
+        "name": "hello",
+        "summary": "Say hello",
+        "distribution": "acme-hello",
+        "version": "2.3",
+    } in entries
 
 
 def test_check_exits_with_1_if_something_is_broken(hello):
@@ -66,13 +72,17 @@ def test_a_plugin_adds_a_command(hello):
     """The group `tenyson.commands`; `tenyson plugins` lists it."""
     hello.install("acme-greet", {}, {"greet_command": COMMAND}, commands={"greet": "greet_command:greet"})
     assert hello.tenyson("greet").stdout == "hello from a plugin\n"
-    assert any(line.split()[:2] == ["command", "greet"] for line in hello.tenyson("plugins").stdout.splitlines())
+    assert any(
+        line.split()[:2] == ["command", "greet"] for line in hello.tenyson("plugins").stdout.splitlines()
+    )
     assert hello.tenyson("greet", TENYSON_PLUGINS="wordle").returncode == 2
 
 
 def test_a_command_that_cannot_be_loaded_is_one_line(hello):
     """And status 2."""
-    hello.install("acme-greet", {}, {"greet_command": "import nowhere"}, commands={"greet": "greet_command:greet"})
+    hello.install(
+        "acme-greet", {}, {"greet_command": "import nowhere"}, commands={"greet": "greet_command:greet"}
+    )
     done = hello.tenyson("greet")
     assert done.returncode == 2
     assert "the command 'greet' of acme-greet 1.0" in done.stderr
@@ -84,5 +94,9 @@ def test_completion_knows_the_names_of_plugins(hello):
     """Through the protocol that the completion script speaks."""
     words = {"_TENYSON_COMPLETE": "bash_complete", "COMP_WORDS": "tenyson run --task he", "COMP_CWORD": "3"}
     assert "plain,hello" in hello.tenyson(**words).stdout.split()
-    words = {"_TENYSON_COMPLETE": "bash_complete", "COMP_WORDS": "tenyson run --backend lo", "COMP_CWORD": "3"}
+    words = {
+        "_TENYSON_COMPLETE": "bash_complete",
+        "COMP_WORDS": "tenyson run --backend lo",
+        "COMP_CWORD": "3",
+    }
     assert hello.tenyson(**words).stdout.split() == ["plain,local"]

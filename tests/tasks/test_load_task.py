@@ -51,7 +51,7 @@ def test_a_file_with_one_task(write):
 def test_a_relative_path_is_looked_up_here_and_then_on_sys_path(write, tmp_path, monkeypatch):
     """So that tenyson/examples/wordle/wordle_task.py works anywhere."""
     write("root/pack/tasks/one.py", ONE)
-    with pytest.raises(TaskError, match="there is no file pack/tasks/one.py"):
+    with pytest.raises(TaskError, match=r"there is no file pack/tasks/one\.py"):
         load_task("pack/tasks/one.py")
     monkeypatch.syspath_prepend(str(tmp_path / "root"))
     assert type(load_task("pack/tasks/one.py")).__name__ == "One"

@@ -145,7 +145,7 @@ def _cause(detail: ErrorDetails) -> str:
     bounds = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
     signs = {"gt": "greater than", "ge": "at least", "lt": "less than", "le": "at most"}
     if kind in bounds:
-        return f"must be {signs[bounds[kind]]} {context[bounds[kind]]:g}, not {value}"
+        return f"must be {signs[bounds[kind]]} {context[bounds[kind]]}, not {value}"
     return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 

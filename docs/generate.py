@@ -1,0 +1,135 @@
+"""Write docs/reference/configuration.md from the schema: `python docs/generate.py`; with --check only compare."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from tenyson.config.passthrough import OWNED
+from tenyson.config.relevance import ONLY_FOR
+from tenyson.config.schema import Config, Section
+
+PAGE = Path(__file__).parent / "reference" / "configuration.md"
+
+HEAD = """\
+# Configuration
+
+<!-- Written by docs/generate.py from tenyson-core/src/tenyson/config/schema.py. Do not edit. -->
+
+One schema, in YAML or JSON, for local and remote runs. Unknown keys are refused with the nearest valid one; all problems
+are told at once, each with file, line and key.
+
+```bash
+tenyson config schema                      # JSON Schema, for editors
+tenyson config check FILE --job sft        # every problem; exit status 2 if there is an error
+tenyson config show FILE --set run.seed=1  # with all defaults filled in
+```
+
+`--set section.key=value` overrides a key; the value is YAML, and taken as it stands where the key holds text. YAML is read
+as usual (`no`, `on` and `yes` are booleans: quote them where text is meant), except that `1e-4` is a number, and dates,
+clock times and numbers with leading zeros are text. A file may have 1 MB, 50 levels and 50,000 values; NaN, infinity,
+duplicate keys and Python tags are refused.
+
+Secrets are never stored: keys that end in `_env` hold the name of an environment variable.
+
+A minimal file:
+
+```yaml
+model:
+  name: HuggingFaceTB/SmolLM2-135M-Instruct
+task:
+  name: wordle
+training:
+  learning_rate: 1e-4
+  max_steps: 100
+```
+"""
+
+
+def page() -> str:
+    """The page as Markdown."""
+    parts, verbatim = [HEAD], []
+    for name, info in Config.model_fields.items():
+        model = info.annotation
+        if isinstance(model, type) and issubclass(model, Section):
+            parts.append(_section(name, model))
+        else:
+            verbatim.append((name, info))
+    rows = [f"| `{name}` | {_cell(info.description)} | {_jobs(name)} |" for name, info in verbatim]
+    parts.append(
+        "## Passed through verbatim\n\n"
+        "Names are checked against the installed TRL, PEFT and engine before a job starts.\n\n"
+        "| key | meaning | read by |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n\n"
+        "Tenyson gives some arguments itself, since resuming, results or secrets depend on them:\n\n"
+        "| refused | use instead |\n| --- | --- |\n"
+        + "\n".join(
+            f"| `{part}.{name}` | `{key}` |" for part, names in OWNED.items() for name, key in names.items()
+        )
+        + "\n"
+    )
+    return "\n".join(parts)
+
+
+def _section(name: str, model: type[Section]) -> str:
+    rows = []
+    for key, info in model.model_fields.items():
+        default = "required" if info.is_required() else f"`{json.dumps(info.default)}`"
+        only = "" if f"{name}.{key}" not in ONLY_FOR else f" Read by {_jobs(f'{name}.{key}')}."
+        meaning = _cell(info.description) + (
+            only if not _cell(info.description).startswith(("SFT:", "RL:")) else ""
+        )
+        rows.append(f"| `{key}` | {_type(info)} | {default} | {meaning} |")
+    jobs = f" Read by {_jobs(name)}." if name in ONLY_FOR else ""
+    head = f"## {name}\n\n{(model.__doc__ or '').strip()}{jobs}\n\n| key | type | default | meaning |\n| --- | --- | --- | --- |\n"
+    return head + "\n".join(rows) + "\n"
+
+
+def _jobs(key: str) -> str:
+    return " and ".join(ONLY_FOR.get(key, ("every job",)))
+
+
+def _type(info: FieldInfo) -> str:
+    signs = {"gt": "> ", "ge": "≥ ", "lt": "< ", "le": "≤ "}
+    bounds = [
+        f"{sign}{getattr(rule, name)}"
+        for rule in info.metadata
+        for name, sign in signs.items()
+        if getattr(rule, name, None) is not None
+    ]
+    return _words(info.annotation) + (f", {', '.join(bounds)}" if bounds else "")
+
+
+def _words(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _words(arguments[0])
+    if origin is typing.Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_words(part) for part in arguments)
+    if origin is list:
+        return f"list of {_words(arguments[0])}"
+    if origin is dict:
+        return "mapping"
+    names = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "null"}
+    return names[annotation]
+
+
+def _cell(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv:
+        sys.exit(
+            0
+            if PAGE.read_text(encoding="utf-8") == page()
+            else f"{PAGE} is out of date: python docs/generate.py"
+        )
+    PAGE.write_text(page(), encoding="utf-8")

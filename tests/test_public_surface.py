@@ -1,0 +1,95 @@
+"""The public surface, frozen: what a user or a plugin's author may import. Change it on purpose, with the changelog."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+SPECIFICATION = {
+    "tenyson.cloud.aws": {"AWSManager"},
+    "tenyson.cloud.modal": {"ModalManager"},
+    "tenyson.core.control": {"main"},
+    "tenyson.examples.wordle.wordle_task": {"WordleTask"},
+    "tenyson.jobs.eval": {"EvalJob"},
+    "tenyson.jobs.result": {"JobResult"},
+    "tenyson.jobs.rl": {"RLJob"},
+    "tenyson.jobs.sft": {"SFTJob"},
+    "tenyson.pipeline": {"run_pipeline"},
+    "tenyson.reporting": {"ReportBuilder"},
+    "tenyson.runner": {"main"},
+}
+"""Import paths that the specification names, or that its sections use."""
+
+FROZEN = {
+    "tenyson.plugins": {
+        "BackendEntry",
+        "EngineEntry",
+        "ReportHelperEntry",
+        "SinkEntry",
+        "TaskEntry",
+        "hookimpl",
+    },
+    "tenyson.tasks": {
+        "Environment",
+        "Message",
+        "Metric",
+        "Observation",
+        "Preset",
+        "PresetStep",
+        "Reward",
+        "Rollout",
+        "Sample",
+        "TaskPlugin",
+    },
+    "tenyson.errors": {
+        "BackendError",
+        "BrokenPluginError",
+        "ConfigError",
+        "DuplicatePluginError",
+        "EngineError",
+        "MissingDependencyError",
+        "ModelError",
+        "PluginError",
+        "Problem",
+        "ReportError",
+        "TaskError",
+        "TelemetryError",
+        "TenysonError",
+        "UnknownPluginError",
+    },
+}
+"""Modules whose names are all public."""
+
+FUNCTIONS = {
+    "tenyson.config.load": {"check_document", "dump_config", "load_config", "parse_config"},
+    "tenyson.plugins.manager": {"PluginManager", "Report"},
+    "tenyson.tasks.load": {"build_task", "load_task", "load_task_class", "task_spec"},
+}
+"""What else a script may use."""
+
+
+@pytest.mark.parametrize("module", SPECIFICATION | FUNCTIONS)
+def test_a_public_name_stays(module):
+    """Each import path gives each name."""
+    names = (SPECIFICATION | FUNCTIONS)[module]
+    assert names <= set(dir(importlib.import_module(module)))
+
+
+@pytest.mark.parametrize("module", FROZEN)
+def test_a_public_module_has_just_these_names(module):
+    """Nothing vanishes, and nothing becomes public by accident."""
+    found = importlib.import_module(module)
+    public = getattr(found, "__all__", None) or [
+        name
+        for name, value in vars(found).items()
+        if getattr(value, "__module__", None) == module and name[0] != "_"
+    ]
+    assert set(public) == FROZEN[module]
+
+
+def test_every_public_name_is_documented():
+    """A docstring on each class and function of the frozen modules."""
+    for module, names in FROZEN.items():
+        for name in names:
+            assert getattr(importlib.import_module(module), name).__doc__, f"{module}.{name}"
