@@ -53,6 +53,13 @@ def test_changes_between_evaluations_are_paired_by_sample_where_rollouts_allow(r
     assert "Newcombe 1998" in changes
 
 
+def test_two_evaluations_without_a_win_are_not_certain_to_be_equal(jobs: Any, tmp_path: Path) -> None:
+    """Resampling differences that are all 0 shows no spread; the interval then comes from the two intervals."""
+    stages = [jobs.evaluation("one", 0.0), jobs.evaluation("two", 0.0)]
+    text = write_report("t", stages, tmp_path / "report").read_text(encoding="utf-8")
+    assert re.search(r"one → two \| win_rate \| \+0\.0 pp \[-6\.0, \+6\.0\] \| not paired", text)
+
+
 def test_slices_stand_by_themselves(report: str) -> None:
     """A metric named metric/slice is no headline number; it is shown under Slices."""
     assert "win_rate/held_out" in section(report, "### Slices")
@@ -115,6 +122,13 @@ def test_a_failed_pipeline_gets_a_report_that_says_so(jobs: Any, tmp_path: Path)
     assert "out of memory | at step 3" in text
     assert re.search(r"\| win_rate \| \S+% \[[^|]+\| — \(stopped\) \|", text)
     assert "No loss was logged before it failed." in text
+
+
+def test_a_run_too_short_for_a_curve_says_so(jobs: Any, tmp_path: Path) -> None:
+    """Where logging_steps exceeds the run, only the trainer's sum is logged; that is no missing number."""
+    stages = [jobs.training("sft", "sft", train_loss=[2.0])]
+    text = write_report("t", stages, tmp_path / "report").read_text(encoding="utf-8")
+    assert "shorter than `training.logging_steps`" in text
 
 
 @pytest.mark.parametrize("file", ["results.json", "events.jsonl", "config.yaml"])

@@ -28,10 +28,12 @@ def fence(text: str, language: str = "") -> str:
     return f"{ticks}{language}\n{text.rstrip()}\n{ticks}"
 
 
+_SHARE = re.compile(r"pass@|(.*_)?(rate|accuracy|share|fraction|legal|satisfaction|truncated)(_|$)")
+
+
 def is_share(name: str) -> bool:
-    """Whether a metric of this name is printed in percent."""
-    base = name.partition("/")[0]
-    return base.startswith("pass@") or base.endswith(("rate", "accuracy")) or base == "truncated"
+    """Whether a metric of this name is printed in percent; results hold values without units."""
+    return bool(_SHARE.match(name.partition("/")[0])) and name != "learning_rate"
 
 
 def number(name: str, value: float) -> str:

@@ -76,7 +76,11 @@ def difference(name: str, before: Stage, after: Stage) -> Difference | None:
             continue
         means_a, means_b = sample_means(a), sample_means(b)
         if can_be_paired(means_a, means_b):
-            return paired_difference(means_a, means_b)
+            found = paired_difference(means_a, means_b)
+            if found.low < found.high:
+                return found
+            # Where all samples changed alike, resampling them shows no spread, which is not the same as certainty.
+            break
     if math.isnan(old.low) or math.isnan(new.low):
         return None
     return unpaired_difference(old, new)
