@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from rich.text import Text
 from tenyson.cloud.follow import seconds_in_words
 from tenyson.pipeline.execute import Execution
 from tenyson.pipeline.plan import Plan
+from tenyson.tasks.plugin import TaskPlugin
 
-MOST_METRICS = 5
+MOST_METRICS = 3
 _COLOURS = {"success": "green", "stopped": "yellow", "failed": "bold red"}
 
 
@@ -36,22 +37,30 @@ def outcome_data(plan: Plan, execution: Execution, resume: str) -> dict[str, Any
     }
 
 
-def print_outcome(plan: Plan, execution: Execution, next_command: str, console: Console) -> None:
+def print_outcome(
+    plan: Plan, execution: Execution, task: TaskPlugin, next_command: str, console: Console
+) -> None:
     """Print the stages with what was measured, the report's path and the next command."""
     result = execution.result
-    table = Table("stage", "status", "time", "metric", "value", "95% interval", "n", box=None, pad_edge=False)
+    measured = {
+        step.label: read_metrics(one.local_output_dir)
+        for step in plan.steps
+        if step.job == "eval" and (one := result.results.get(step.label))
+    }
+    columns = headline(task, measured.values())
+    table = Table(
+        "stage", "status", "time", *(name.replace("_", " ") for name in columns), box=None, pad_edge=False
+    )
     for step in plan.steps:
         one = result.results.get(step.label)
         status = one.status if one else "not run"
+        cells = [in_words(measured.get(step.label, {}).get(name)) for name in columns]
         took = seconds_in_words(one.total_time_seconds) if one else ""
-        head = [Text(step.label), Text(status, style=_COLOURS.get(status, "dim")), Text(took)]
-        metrics = read_metrics(one.local_output_dir) if one and step.job == "eval" else {}
-        rows = [in_words(name, metrics[name]) for name in headline(metrics)] or [("", "", "", "")]
-        for row in rows:
-            table.add_row(*head, *map(Text, row))
-            head = [Text("")] * 3
+        table.add_row(step.label, Text(status, style=_COLOURS.get(status, "dim")), took, *cells)
     console.print()
     console.print(table)
+    if columns:
+        console.print(Text("values with their 95% intervals; n is the number measured", style="dim"))
     if execution.report:
         console.print(Text(f"report: {execution.report}"), soft_wrap=True)
     console.print(Text(f"next:   {next_command}", style="bold"), soft_wrap=True)
@@ -66,15 +75,16 @@ def read_metrics(folder: str | None) -> dict[str, dict[str, Any]]:
     return {name: entry for name, entry in metrics.items() if isinstance(entry, dict)}
 
 
-def headline(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The few metrics that are shown: measured over samples, wins and other rates before the rest."""
-    measured = [name for name, entry in metrics.items() if entry.get("low") is not None]
-    return sorted(measured, key=lambda name: ("win" not in name, not name.endswith("rate"), name))[
-        :MOST_METRICS
-    ]
+def headline(task: TaskPlugin, measured: Iterable[Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """The few metrics that are shown: those that the task names, else the first ones with an interval."""
+    found = [name for metrics in measured for name, entry in metrics.items() if entry.get("low") is not None]
+    names = [name for name in task.headline if name in found] or list(dict.fromkeys(found))
+    return names[:MOST_METRICS]
 
 
-def in_words(name: str, entry: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """Name, value, interval and sample count of a metric."""
-    interval = f"[{entry['low']:.3f}, {entry['high']:.3f}]"
-    return name.replace("_", " "), f"{entry['value']:.3f}", interval, str(entry["n"])
+def in_words(entry: Mapping[str, Any] | None) -> str:
+    """Value, interval and sample count of a metric, in two short lines."""
+    if entry is None or entry.get("value") is None:
+        return ""
+    value = f"{entry['value']:.3f}  n={entry['n']}"
+    return value if entry["low"] is None else f"{value}\n[{entry['low']:.3f}, {entry['high']:.3f}]"

@@ -103,7 +103,7 @@ def _run(request: Request, plan: Plan, task: TaskPlugin, backend: Backend, *, as
         _print_json(outcome_data(plan, execution, resume))
     else:
         following = _next_command(request, plan, task) if status == "success" else resume
-        print_outcome(plan, execution, following, Console(highlight=False))
+        print_outcome(plan, execution, task, following, Console(highlight=False))
     if cloud.interrupted:
         told = f"interrupted; to go on: {resume}"
         Console(stderr=True, highlight=False).print(told, style="yellow", markup=False, soft_wrap=True)

@@ -44,6 +44,8 @@ def common_arguments(config: Config, checkpoints: Path) -> dict[str, Any]:
         "gradient_accumulation_steps": training.gradient_accumulation_steps,
         "gradient_checkpointing": training.gradient_checkpointing,
         "logging_steps": training.logging_steps,
+        # A run shorter than logging_steps still shows where it began.
+        "logging_first_step": True,
         "save_strategy": "steps" if training.save_steps else "no",
         # Retention is ours: transformers would delete by its own names.
         "save_total_limit": None,

@@ -25,6 +25,8 @@ class TaskPlugin(ABC):
     name: ClassVar[str] = ""
     """What users type; for an installed task the name of its entry."""
     summary: ClassVar[str] = ""
+    headline: ClassVar[tuple[str, ...]] = ()
+    """Names of the metrics that summaries show, most telling first; empty: the first few there are."""
     settings: ClassVar[type[Any] | None] = None
     """Optional pydantic model of the constructor's arguments; `config check` then knows them."""
 
@@ -36,16 +38,21 @@ class TaskPlugin(ABC):
 
     def sft_samples(self, split: str, seed: int) -> Iterable[Sample]:
         """Samples with a `completion` to imitate. `split` is "train" or "eval"."""
-        raise TaskError(f"the task {self._name} has no samples for SFT", next_step="Implement sft_samples(split, seed).")
+        raise TaskError(
+            f"the task {self._name} has no samples for SFT", next_step="Implement sft_samples(split, seed)."
+        )
 
     def rl_samples(self, split: str, seed: int) -> Iterable[Sample]:
         """Prompts to explore. `split` is "train" or "eval"."""
-        raise TaskError(f"the task {self._name} has no samples for RL", next_step="Implement rl_samples(split, seed).")
+        raise TaskError(
+            f"the task {self._name} has no samples for RL", next_step="Implement rl_samples(split, seed)."
+        )
 
     def eval_samples(self, split: str, seed: int) -> Iterable[Sample]:
         """Prompts to measure on. `split` is whatever `evaluation.split` of the configuration says."""
         raise TaskError(
-            f"the task {self._name} has no samples for evaluation", next_step="Implement eval_samples(split, seed)."
+            f"the task {self._name} has no samples for evaluation",
+            next_step="Implement eval_samples(split, seed).",
         )
 
     def environment(self, sample: Sample) -> Environment | None:
