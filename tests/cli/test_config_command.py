@@ -100,7 +100,7 @@ def test_check_for_a_job_asks_trl(write):
     path = write(GOOD + "trl: {adam_epsilom: 1e-6}\n")
     done = tenyson("config", "check", path, "--job", "rl")
     assert done.returncode == 2
-    expected = "trl.adam_epsilom: trl has no such argument (did you mean trl.adam_epsilon?)"
+    expected = "trl.adam_epsilom: no argument of trl (did you mean trl.adam_epsilon?)"
     assert f"error: {path}:3: {expected}" in done.stderr
 
 

@@ -22,22 +22,22 @@ def config(**sections):
         (
             "sft",
             {"trl": {"adam_epsilom": 1e-6}},
-            "trl.adam_epsilom: trl has no such argument (did you mean trl.adam_epsilon?)",
+            "trl.adam_epsilom: no argument of trl (did you mean trl.adam_epsilon?)",
         ),
         (
             "rl",
             {"trl": {"loss_typ": "grpo"}},
-            "trl.loss_typ: trl has no such argument (did you mean trl.loss_type?)",
+            "trl.loss_typ: no argument of trl (did you mean trl.loss_type?)",
         ),
         (
             "sft",
             {"peft": {"lora_alfa": 16}},
-            "peft.lora_alfa: peft has no such argument (did you mean peft.lora_alpha?)",
+            "peft.lora_alfa: no argument of peft (did you mean peft.lora_alpha?)",
         ),
         (
             "eval",
             {"engine_args": {"repetition_penality": 1.1}, "generation": {"engine": "transformers"}},
-            "engine_args.repetition_penality: transformers has no such argument (did you mean engine_args.repetition_penalty?)",
+            "engine_args.repetition_penality: no argument of transformers (did you mean engine_args.repetition_penalty?)",
         ),
         (
             "sft",
@@ -58,6 +58,7 @@ def test_valid_names_pass():
     """Any argument, though Tenyson has no key for it."""
     check_passthrough(config(trl={"adam_epsilon": 1e-6, "assistant_only_loss": True}, peft={"r": 8}), "sft")
     check_passthrough(config(trl={"loss_type": "dapo", "epsilon_high": 0.3}), "rl")
+    check_passthrough(config(engine_args={"repetition_penalty": 1.1}), "rl")
 
 
 def test_sections_that_the_job_does_not_read_are_left_alone():

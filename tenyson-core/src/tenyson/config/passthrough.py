@@ -71,8 +71,12 @@ def passthrough_problems(config: Config, job_type: str, document: Document | Non
     if config.engine_args and job_type != "sft":
         engine = config.generation.engine
         if engine == "auto":
-            engine = "vllm" if find_spec("vllm") else "transformers"
-        if engine in ("vllm", "transformers"):
+            # Which one is taken depends on the model and the machine, so either's arguments are let through.
+            either = (_vllm_arguments() or set()) | (_generate_arguments() or set())
+            found += _unknown(
+                "engine_args", config.engine_args, either or None, "vllm or transformers", document
+            )
+        elif engine in ("vllm", "transformers"):
             names = _vllm_arguments() if engine == "vllm" else _generate_arguments()
             found += _unknown("engine_args", config.engine_args, names, engine, document)
     return found
@@ -89,7 +93,7 @@ def _unknown(
             found.append(document.problem(path, "is set by Tenyson itself", f"use {owned[name]}"))
         elif names is not None and name not in names:
             hint = did_you_mean(f"{section}.{name}", [f"{section}.{known}" for known in names - set(owned)])
-            found.append(document.problem(path, f"{package} has no such argument", hint))
+            found.append(document.problem(path, f"no argument of {package}", hint))
     if names is None:
         warning = document.problem((section,), f"cannot be checked: {package} is not installed here")
         found.append(dataclasses.replace(warning, severity="warning"))

@@ -10,17 +10,39 @@ from tenyson.plugins import BackendEntry, EngineEntry, ReportHelperEntry, SinkEn
 @hookimpl
 def tenyson_backends() -> Iterable[BackendEntry]:
     """The machine at hand."""
-    return [BackendEntry(name="local", summary="This machine, in a process of its own", load="tenyson.cloud.local:LocalBackend")]
+    return [
+        BackendEntry(
+            name="local",
+            summary="This machine, in a process of its own",
+            load="tenyson.cloud.local:LocalBackend",
+        )
+    ]
 
 
 @hookimpl
 def tenyson_sinks() -> Iterable[SinkEntry]:
     """The four sinks of core."""
     return [
-        SinkEntry(name="console", summary="Lines on the terminal", load="tenyson.telemetry.sinks.console:ConsoleSink"),
-        SinkEntry(name="jsonl", summary="One JSON line an event, in the run's folder", load="tenyson.telemetry.sinks.jsonl:JsonlSink"),
-        SinkEntry(name="sql", summary="SQLite or PostgreSQL through SQLAlchemy", load="tenyson.telemetry.sinks.sql:SqlSink"),
-        SinkEntry(name="wandb", summary="Weights & Biases, online or offline", load="tenyson.telemetry.sinks.wandb:WandbSink"),
+        SinkEntry(
+            name="console",
+            summary="Lines on the terminal",
+            load="tenyson.telemetry.sinks.console:ConsoleSink",
+        ),
+        SinkEntry(
+            name="jsonl",
+            summary="One JSON line an event, in the run's folder",
+            load="tenyson.telemetry.sinks.jsonl:JsonlSink",
+        ),
+        SinkEntry(
+            name="sql",
+            summary="SQLite or PostgreSQL through SQLAlchemy",
+            load="tenyson.telemetry.sinks.sql:SqlSink",
+        ),
+        SinkEntry(
+            name="wandb",
+            summary="Weights & Biases, online or offline",
+            load="tenyson.telemetry.sinks.wandb:WandbSink",
+        ),
     ]
 
 
@@ -28,7 +50,11 @@ def tenyson_sinks() -> Iterable[SinkEntry]:
 def tenyson_engines() -> Iterable[EngineEntry]:
     """The two engines of core."""
     return [
-        EngineEntry(name="transformers", summary="transformers' generate: any machine", load="tenyson.engines.transformers:TransformersEngine"),
+        EngineEntry(
+            name="transformers",
+            summary="transformers' generate: any machine",
+            load="tenyson.engines.transformers:TransformersEngine",
+        ),
         EngineEntry(name="vllm", summary="vLLM: continuous batching", load="tenyson.engines.vllm:VllmEngine"),
     ]
 
@@ -38,11 +64,29 @@ def tenyson_report_helpers() -> Iterable[ReportHelperEntry]:
     """What the report of a pipeline is made of."""
     helpers = "tenyson.reporting.helpers"
     return [
-        ReportHelperEntry(name="stages", summary="What was run, and how long it took", load=f"{helpers}.stages:stages"),
-        ReportHelperEntry(name="stage-table", summary="Metrics of all evaluations", load=f"{helpers}.evaluations:stage_table"),
-        ReportHelperEntry(name="differences", summary="What each stage changed", load=f"{helpers}.evaluations:differences"),
-        ReportHelperEntry(name="slices", summary="Metrics over parts of the samples", load=f"{helpers}.evaluations:slices"),
-        ReportHelperEntry(name="curves", summary="Learning curves as SVG files", load=f"{helpers}.curves:curves"),
-        ReportHelperEntry(name="samples", summary="Best, median and worst rollouts", load=f"{helpers}.samples:samples"),
-        ReportHelperEntry(name="configuration", summary="Versions, data and settings", load=f"{helpers}.configuration:configuration"),
+        ReportHelperEntry(
+            name="stages", summary="What was run, and how long it took", load=f"{helpers}.stages:stages"
+        ),
+        ReportHelperEntry(
+            name="stage-table",
+            summary="Metrics of all evaluations",
+            load=f"{helpers}.evaluations:stage_table",
+        ),
+        ReportHelperEntry(
+            name="differences", summary="What each stage changed", load=f"{helpers}.evaluations:differences"
+        ),
+        ReportHelperEntry(
+            name="slices", summary="Metrics over parts of the samples", load=f"{helpers}.evaluations:slices"
+        ),
+        ReportHelperEntry(
+            name="curves", summary="Learning curves as SVG files", load=f"{helpers}.curves:curves"
+        ),
+        ReportHelperEntry(
+            name="samples", summary="Best, median and worst rollouts", load=f"{helpers}.samples:samples"
+        ),
+        ReportHelperEntry(
+            name="configuration",
+            summary="Versions, data and settings",
+            load=f"{helpers}.configuration:configuration",
+        ),
     ]
