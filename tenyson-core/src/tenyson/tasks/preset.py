@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tenyson.config.explain import did_you_mean
 from tenyson.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from tenyson.config.document import Document, KeyPath
 
 JobType = Literal["sft", "rl", "eval"]
 
@@ -46,21 +49,14 @@ class Preset:
         Raises:
             ConfigError: the file cannot be read or holds something else; all problems at once.
         """
-        import yaml
+        from tenyson.config.reading import read_document
 
         path = Path(path)
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError([Problem(f"cannot be read: {error.strerror}", file=str(path))]) from error
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else None
-            raise ConfigError([Problem(f"not YAML: {error.problem}", file=str(path), line=line)]) from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError([Problem(f"not YAML: {error}", file=str(path))]) from error
-        problems = _problems(data)
+        document = read_document(path)
+        problems = [*document.problems, *_problems(document)]
         if problems:
-            raise ConfigError([Problem(cause, key=key, file=str(path)) for key, cause in problems])
+            raise ConfigError(problems)
+        data = document.data
         shared = data.get("shared") or {}
         steps = tuple(
             PresetStep(
@@ -88,47 +84,50 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _problems(data: Any) -> list[tuple[str, str]]:
-    """(key, cause) of all that is wrong with a preset's shape; the configurations are checked by their own schema."""
-    if not isinstance(data, Mapping):
-        return [("", "a preset is a mapping with the key steps")]
-    found = _unknown("", data, ("name", "summary", "needs", "shared", "steps"))
+def _problems(document: Document) -> list[Problem]:
+    """All that is wrong with a preset's shape; the configurations are checked by their own schema."""
+    data = document.data
+    found = _unknown(document, (), data, ("name", "summary", "needs", "shared", "steps"))
     for key in ("name", "summary", "needs"):
         if not isinstance(data.get(key, ""), str):
-            found.append((key, "must be text"))
+            found.append(document.problem((key,), "must be text"))
     if not isinstance(data.get("shared") or {}, Mapping):
-        found.append(("shared", "must be a mapping"))
+        found.append(document.problem(("shared",), "must be a mapping"))
     steps = data.get("steps")
     if not isinstance(steps, list) or not steps:
-        return [*found, ("steps", "must be a list of at least one step")]
+        return [*found, document.problem(("steps",), "must be a list of at least one step")]
     labels: list[str] = []
     for number, step in enumerate(steps):
-        place = f"steps[{number}]"
-        if not isinstance(step, Mapping):
-            found.append((place, "must be a mapping with label and job"))
-            continue
-        found += _unknown(f"{place}.", step, ("label", "job", "config", "model_from"))
-        label, source = step.get("label"), step.get("model_from")
-        if not isinstance(label, str) or not label:
-            found.append((f"{place}.label", "must be text"))
-        elif label in labels:
-            found.append((f"{place}.label", f"{label!r} is there twice"))
-        if step.get("job") not in get_args(JobType):
-            found.append(
-                (f"{place}.job", f"must be one of {', '.join(get_args(JobType))}, not {step.get('job')!r}")
-            )
-        if not isinstance(step.get("config") or {}, Mapping):
-            found.append((f"{place}.config", "must be a mapping"))
-        if source is not None and source not in labels:
-            found.append((f"{place}.model_from", f"{source!r} is no earlier step"))
-        labels.append(str(label))
+        found += _step_problems(document, ("steps", str(number)), step, labels)
+        labels.append(str(step.get("label")) if isinstance(step, Mapping) else "")
     return found
 
 
-def _unknown(prefix: str, data: Mapping[str, Any], known: tuple[str, ...]) -> list[tuple[str, str]]:
-    found = []
-    for key in data:
-        if key not in known:
-            near = did_you_mean(str(key), known)
-            found.append((f"{prefix}{key}", f"unknown key ({near})" if near else "unknown key"))
+def _step_problems(document: Document, place: KeyPath, step: Any, labels: list[str]) -> list[Problem]:
+    """What is wrong with one step; `labels` are those of the steps before it."""
+    if not isinstance(step, Mapping):
+        return [document.problem(place, "must be a mapping with label and job")]
+    found = _unknown(document, place, step, ("label", "job", "config", "model_from"))
+    label, source, jobs = step.get("label"), step.get("model_from"), get_args(JobType)
+    if not isinstance(label, str) or not label:
+        found.append(document.problem((*place, "label"), "must be text"))
+    elif label in labels:
+        found.append(document.problem((*place, "label"), f"{label!r} is there twice"))
+    if step.get("job") not in jobs:
+        cause = f"must be one of {', '.join(jobs)}, not {step.get('job')!r}"
+        found.append(document.problem((*place, "job"), cause))
+    if not isinstance(step.get("config") or {}, Mapping):
+        found.append(document.problem((*place, "config"), "must be a mapping"))
+    if source is not None and source not in labels:
+        found.append(document.problem((*place, "model_from"), f"{source!r} is no earlier step"))
     return found
+
+
+def _unknown(
+    document: Document, place: KeyPath, data: Mapping[str, Any], known: tuple[str, ...]
+) -> list[Problem]:
+    return [
+        document.problem((*place, str(key)), "unknown key", did_you_mean(str(key), known))
+        for key in data
+        if key not in known
+    ]
