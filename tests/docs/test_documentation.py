@@ -49,6 +49,16 @@ def test_links_between_files_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_every_page_can_be_found_on_the_site() -> None:
+    """Each page under docs/ is in the navigation of mkdocs.yml, and linked from the index but for the index itself."""
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").rglob("*.md"):
+        path = page.relative_to(ROOT / "docs").as_posix()
+        assert f": {path}\n" in navigation, path
+        assert path == "index.md" or f"({path})" in index, path
+
+
 def test_the_tutorial_shows_the_example_as_it_is() -> None:
     """What the reader copies is what the tests run; and the task stays within 40 lines."""
     page = (ROOT / "docs/tutorial/first-task.md").read_text(encoding="utf-8")
