@@ -78,7 +78,7 @@ def test_the_example_task_gives_what_a_task_should() -> None:
 
 @pytest.mark.train
 def test_the_example_learns_as_the_tutorial_says(tmp_path: Path) -> None:
-    """The tutorial's commands up to the evaluation after SFT: nothing right before, most right after."""
+    """The tutorial's commands: nothing right at first, some after SFT, most after RL."""
 
     def tenyson(*arguments: str) -> None:
         program = Path(sys.executable).with_name("tenyson")
@@ -95,8 +95,15 @@ def test_the_example_learns_as_the_tutorial_says(tmp_path: Path) -> None:
         results = json.loads((tmp_path / "outputs" / run / "results.json").read_text(encoding="utf-8"))
         return float(results["metrics"]["accuracy"]["value"])
 
+    def model(run: str) -> tuple[str, str]:
+        return "--set", f"model={{name: {run}}}"
+
+    steps = ("--set", "training.max_steps=150", "--set", "training.learning_rate=1e-3")
     tenyson("--job", "eval", "--run-id", "untrained")
     tenyson("--job", "sft", "--run-id", "reverse-sft")
-    tenyson("--job", "eval", "--run-id", "after", "--set", "model={name: reverse-sft}")
+    tenyson("--job", "eval", "--run-id", "after-sft", *model("reverse-sft"))
+    tenyson("--job", "rl", "--run-id", "reverse-rl", *model("reverse-sft"), *steps)
+    tenyson("--job", "eval", "--run-id", "after-rl", *model("reverse-rl"))
     assert accuracy("untrained") < 0.05
-    assert accuracy("after") > 0.5
+    assert accuracy("after-sft") > 0.1
+    assert accuracy("after-rl") > accuracy("after-sft") + 0.2
