@@ -15,7 +15,7 @@ from pathlib import Path
 ANSWER_SIZES = (10, 20, 35)
 GUESS_SIZES = (10, 20, 35, 40, 50, 55, 60, 70)
 TINY_SIZES = (10,)
-TINY_WORDS = 100
+TINY_WORDS = 80
 DATA = Path(__file__).parents[1] / "src" / "tenyson_wordle" / "data"
 
 # Slurs and crude words, as the first eight hexadecimal digits of their SHA-256, so that nobody has to read them.
