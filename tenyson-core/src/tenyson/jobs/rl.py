@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any
 
 from tenyson.errors import ConfigError, TaskError
 from tenyson.jobs.job import Job, JobContext, Outcome
@@ -108,12 +107,3 @@ class RLJob(Job):
         if not found:
             raise TaskError(f"the task has no RL samples in the split {split!r}")
         return found
-
-
-def rows(samples: list[Sample]) -> Any:
-    """The dataset that GRPOTrainer draws from: the prompt, and which sample it belongs to."""
-    from datasets import Dataset
-
-    return Dataset.from_list(
-        [{"prompt": list(sample.prompt), "sample_index": index} for index, sample in enumerate(samples)]
-    )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from datasets import Dataset
 from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
@@ -40,8 +41,6 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         samples: dict[str, list[Sample]],
         **arguments: Any,
     ) -> None:
-        from tenyson.jobs.rl import rows
-
         self._context = context
         self._renderer = renderer
         self._samples = samples
@@ -55,8 +54,8 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         self.keep = context.config.training.save_total_limit
         multi_turn = context.task.environment(samples["train"][0]) is not None
         super().__init__(
-            train_dataset=rows(samples["train"]),
-            eval_dataset=rows(samples["eval"]) if samples["eval"] else None,
+            train_dataset=_dataset(samples["train"]),
+            eval_dataset=_dataset(samples["eval"]) if samples["eval"] else None,
             reward_funcs=[_reward_function(reward) for reward in self._rewards],
             rollout_func=(lambda _, trainer: trainer.play_games()) if multi_turn else None,
             **arguments,
@@ -201,3 +200,10 @@ def _reward_function(reward: Reward) -> Callable[..., list[float | None]]:
     # TRL names its metrics after the function.
     function.__name__ = reward.name
     return function
+
+
+def _dataset(samples: list[Sample]) -> Dataset:
+    """What GRPOTrainer draws from: the prompt, and which sample it belongs to."""
+    return Dataset.from_list(
+        [{"prompt": list(sample.prompt), "sample_index": index} for index, sample in enumerate(samples)]
+    )
