@@ -113,7 +113,8 @@ def _from_module(spec: str) -> type[TaskPlugin]:
         value: Any = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise TaskError(f"there is no module {error.name}", next_step=_INSTALL) from error
+            missing = name if name == error.name else f"{name}: {error.name} is missing"
+            raise TaskError(f"there is no module {missing}", next_step=_INSTALL) from error
         raise TaskError(f"the module {name} raises on import: {one_line(error)}") from error
     except TenysonError:
         raise
