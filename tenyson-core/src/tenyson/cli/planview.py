@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tenyson.cloud.backend import Estimate
+from tenyson.jobs.memory import GIB, MemoryEstimate, estimate_memory, find_shape
 from tenyson.pipeline.plan import Plan, PlannedStep
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def plan_data(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec]) -> dic
                 "model_from": step.model_from,
                 "work": work(step),
                 "folder": str(step.folder),
+                "memory_bytes": memory.total if (memory := memory_of(step, plan)) else None,
                 "estimate": vars(backend.estimate(specs[step.label])),
                 "config": step.config,
             }
@@ -43,7 +45,7 @@ def plan_data(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec]) -> dic
 def print_plan(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec], console: Console) -> None:
     """Print the steps, what they work on, where they write, and what they would cost."""
     console.print(Text(f"{plan.title} on backend {backend.name}: nothing is started", style="bold"))
-    table = Table("step", "job", "model", "work", "cost", box=None, pad_edge=False)
+    table = Table("step", "job", "model", "work", "memory", "cost", box=None, pad_edge=False)
     for step in plan.steps:
         estimate = backend.estimate(specs[step.label])
         row = (
@@ -51,7 +53,7 @@ def print_plan(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec], conso
             step.job,
             model_in_words(step),
             work(step),
-            str(step.folder),
+            memory_in_words(step, plan),
             cost_in_words(estimate),
         )
         table.add_row(*(Text(cell, overflow="fold") for cell in row))
@@ -60,6 +62,12 @@ def print_plan(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec], conso
     console.print(Text(f"task: {specs[first.label].task}  seed: {first.config['run']['seed']}"))
     console.print(Text(f"folders: {', '.join(str(step.folder) for step in plan.steps)}"), soft_wrap=True)
     console.print(Text(f"report: {plan.directory / 'report.md'}"))
+    for step in plan.steps:
+        if (memory := memory_of(step, plan)) is not None:
+            parts = "; ".join(
+                f"{name} {size / GIB:.1f} ({how})" for name, (size, how) in memory.parts.items()
+            )
+            console.print(Text(f"memory of {step.label}, in GiB: {parts}", style="dim"), soft_wrap=True)
 
 
 def model_in_words(step: PlannedStep) -> str:
@@ -70,6 +78,23 @@ def model_in_words(step: PlannedStep) -> str:
         return str(base)
     lora = step.config.get("peft") is not None or model.get("adapter")
     return f"{base}, {'LoRA' if lora else 'all weights'}"
+
+
+def memory_of(step: PlannedStep, plan: Plan) -> MemoryEstimate | None:
+    """What the step needs on its accelerator; None where the model's shape is not known here."""
+    config = dict(step.config)
+    shape = find_shape(config["model"])
+    for source in plan.steps:
+        if source.label == step.model_from:
+            shape = shape or find_shape(source.config["model"])
+            config["peft"] = config.get("peft") or source.config.get("peft")
+    return estimate_memory(shape, step.job, config) if shape else None
+
+
+def memory_in_words(step: PlannedStep, plan: Plan) -> str:
+    """Such as "about 12.3 GiB"."""
+    memory = memory_of(step, plan)
+    return str(memory) if memory else "not known here"
 
 
 def work(step: PlannedStep) -> str:

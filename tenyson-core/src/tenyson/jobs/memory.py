@@ -1,0 +1,159 @@
+"""The memory estimate: what a job needs on its accelerator, part by part, from a model's shape and a configuration.
+
+An estimate by arithmetic, before anything is loaded. Notation: P parameters, T trainable ones; L layers; h hidden
+size; q, kv the widths of queries and of keys or values; i the width of the MLP; V the vocabulary; n tokens at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tenyson.tasks.preset import JobType
+
+GIB = 2**30
+QUEUED = 16
+"""vLLM queues what finds no room in its cache; with room for fewer whole sequences than this it gets slow."""
+
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a decoder with a gated MLP (Llama, Qwen, Mistral and their kin)."""
+
+    layers: int
+    hidden: int
+    query: int
+    """Width of all query heads together."""
+    key_value: int
+    """Width of all key heads together; the values have the same."""
+    intermediate: int
+    vocabulary: int
+    tied: bool
+    """Whether input and output embeddings are one matrix."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Shape:
+        """Read a model's config.json. Raises: KeyError where it describes another kind of model."""
+        heads = config["num_attention_heads"]
+        head = config.get("head_dim") or config["hidden_size"] // heads
+        return cls(
+            layers=config["num_hidden_layers"],
+            hidden=config["hidden_size"],
+            query=heads * head,
+            key_value=(config.get("num_key_value_heads") or heads) * head,
+            intermediate=config["intermediate_size"],
+            vocabulary=config["vocab_size"],
+            tied=bool(config.get("tie_word_embeddings", False)),
+        )
+
+    @property
+    def parameters(self) -> int:
+        """P, but for norms and biases (well under 0.1%)."""
+        return self.layers * sum(a * b for a, b in self.linear) + self.vocabulary * self.hidden * (
+            2 - self.tied
+        )
+
+    @property
+    def linear(self) -> list[tuple[int, int]]:
+        """(inputs, outputs) of the linear maps of one layer."""
+        attention = [
+            (self.hidden, self.query),
+            (self.query, self.hidden),
+            *[(self.hidden, self.key_value)] * 2,
+        ]
+        return attention + [(self.hidden, self.intermediate)] * 2 + [(self.intermediate, self.hidden)]
+
+
+# The published shapes of models that presets name, so that a laptop can plan without fetching anything.
+KNOWN = {
+    "Qwen/Qwen3-0.6B": Shape(28, 1024, 2048, 1024, 3072, 151936, True),
+    "Qwen/Qwen3-4B": Shape(36, 2560, 4096, 1024, 9728, 151936, True),
+}
+
+
+def find_shape(model: Mapping[str, Any]) -> Shape | None:
+    """The shape of a configuration's `model`: from its directory or the known ones; None where neither has it."""
+    name = model.get("name")
+    if name in KNOWN:
+        return KNOWN[name]
+    try:
+        return Shape.from_config(json.loads((Path(name or "") / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes on one device, by part, each with its arithmetic in words."""
+
+    parts: Mapping[str, tuple[int, str]]
+
+    @property
+    def total(self) -> int:
+        """All parts together, in bytes."""
+        return sum(size for size, _ in self.parts.values())
+
+    def __str__(self) -> str:
+        return f"about {self.total / GIB:.1f} GiB"
+
+
+def estimate_memory(shape: Shape, job: JobType, config: Mapping[str, Any]) -> MemoryEstimate:
+    """What one job needs on one device, from a resolved configuration as plain data.
+
+    The optimizer is AdamW: two float32 moments for each trainable parameter. Activations are what one layer keeps
+    for its backward pass (inputs of the linear maps, queries, keys, values, attention's output, and the MLP's three
+    intermediate products); with gradient checkpointing each layer keeps its input and one layer is whole. Logits
+    are counted twice in float32: themselves and their gradient.
+    """
+    training, generation = config["training"], config["generation"]
+    lora = config.get("peft")
+    adapted = lora is not None or config["model"].get("adapter") is not None
+    dtype = config["model"]["dtype"]
+    width = _BYTES.get(dtype, 2 if adapted or job == "eval" else 4)
+    p = shape.parameters
+    parts = {"weights": (p * width, f"{p / 1e9:.2f} B parameters x {width} bytes")}
+    if job == "eval":
+        at_once = config["evaluation"]["batch_size"]
+        if generation["engine"] == "vllm":
+            at_once = min(at_once, QUEUED)
+        parts["KV cache"] = _cache(shape, at_once * _sequence(config, job), width)
+        return MemoryEstimate(parts)
+    rank = int((lora or {}).get("r", 8))
+    trainable = shape.layers * sum(rank * (a + b) for a, b in shape.linear) if adapted else p
+    parts["gradients"] = (trainable * 4, f"{trainable / 1e6:.1f} M trainable x 4 bytes")
+    parts["optimizer"] = (trainable * 8, f"{trainable / 1e6:.1f} M trainable x 8 bytes")
+    if job == "rl" and training["beta"] > 0 and not adapted:
+        parts["reference"] = (p * width, "a second copy of the weights for the KL term")
+    n = training["batch_size"] * _sequence(config, job)
+    layer = 4 * shape.hidden + 2 * shape.query + 2 * shape.key_value + 4 * shape.intermediate
+    kept = shape.layers * shape.hidden + layer if training["gradient_checkpointing"] else shape.layers * layer
+    parts["activations"] = (n * kept * 2, f"{n} tokens x {kept} values x 2 bytes")
+    parts["logits"] = (n * shape.vocabulary * 8, f"{n} tokens x {shape.vocabulary} words x 2 x 4 bytes")
+    if job == "rl" and generation["engine"] != "vllm":
+        parts["KV cache"] = _cache(shape, n, width)
+    elif job == "rl":
+        batch = training["batch_size"] * training["gradient_accumulation_steps"]
+        cache, words = _cache(shape, min(batch, QUEUED) * _sequence(config, job), 2)
+        parts["vLLM"] = (p * 2 + cache, f"a second copy of the weights, and {words}")
+    return MemoryEstimate(parts)
+
+
+def _sequence(config: Mapping[str, Any], job: JobType) -> int:
+    """Tokens of one sequence at most, as far as the configuration tells."""
+    if job == "sft":
+        return int(config["training"]["max_length"] or 1024)
+    told = (config.get("engine_args") or {}).get("max_model_len") or config["trl"].get(
+        "vllm_max_model_length"
+    )
+    # A prompt is taken to be as long as a reply where nothing bounds it.
+    return int(told or 2 * config["generation"]["max_new_tokens"])
+
+
+def _cache(shape: Shape, tokens: int, width: int) -> tuple[int, str]:
+    each = 2 * shape.layers * shape.key_value * width
+    return tokens * each, f"{tokens} tokens x {each} bytes of keys and values"
