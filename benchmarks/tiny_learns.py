@@ -26,6 +26,8 @@ def run_preset(seed: int, output_dir: str) -> tuple[dict[str, Path], float]:
     """Run the preset; returns each evaluation's folder and the seconds that the pipeline took."""
     run_id = f"tiny-seed-{seed}-{int(time.time())}"
     command = [
+        sys.executable,
+        "-m",
         "tenyson",
         "run",
         "--task",
