@@ -11,7 +11,6 @@ import pytest
 
 from tenyson.jobs.memory import GIB, KNOWN, Shape, estimate_memory
 
-
 TENYSON = str(Path(sys.executable).parent / "tenyson")
 
 
