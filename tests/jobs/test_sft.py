@@ -113,6 +113,26 @@ def test_a_falling_eval_loss_trains_to_the_end(configure, echo):
     assert results["metadata"]["stopped_early"] is False
 
 
+def test_training_stops_once_eval_loss_reaches_the_target(configure, echo, events):
+    """target_eval_loss ends the run at the first evaluation that is low enough, and the result says so."""
+    training = {**QUICK, "eval_steps": 5, "target_eval_loss": 1.0}
+    result = SFTJob(configure("target", training=training), echo).run()
+    metadata = json.loads((Path(result.local_output_dir) / "results.json").read_text())["metadata"]
+    losses = [
+        e["values"]["eval_loss"] for e in events("target", "MetricsLogged") if "eval_loss" in e["values"]
+    ]
+    assert losses[-1] <= 1.0 < losses[-2]
+    assert metadata["steps"] == 5 * len(losses) < 60
+    assert metadata["stop_reason"] == "eval_loss reached 1"
+
+
+@pytest.mark.parametrize("key", ["early_stopping_patience", "target_eval_loss"])
+def test_stopping_on_eval_loss_needs_evaluations(configure, echo, key):
+    """Without eval_steps there would never be a loss to look at."""
+    with pytest.raises(ConfigError, match=f"{key} looks at eval_loss, so it needs eval_steps"):
+        SFTJob(configure("run", training={key: 1}), echo)
+
+
 def test_early_stopping_keeps_the_best_checkpoint(configure, echo, events):
     """The loss rises after a while at this rate; the model that is written is the best one, not the last."""
     training = {

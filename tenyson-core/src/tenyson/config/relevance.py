@@ -16,6 +16,7 @@ ONLY_FOR = {
     "training.packing": ("sft",),
     "training.early_stopping_patience": ("sft",),
     "training.early_stopping_min_delta": ("sft",),
+    "training.target_eval_loss": ("sft",),
     "training.num_generations": ("rl",),
     "training.beta": ("rl",),
     "generation": ("rl", "eval"),

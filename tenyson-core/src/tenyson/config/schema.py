@@ -141,10 +141,19 @@ class TrainingConfig(Section):
     """SFT: evaluations without improvement of eval_loss before training stops."""
     early_stopping_min_delta: float = Field(default=0.0, ge=0)
     """SFT: eval_loss must fall by more than this to count as an improvement."""
+    target_eval_loss: float | None = Field(default=None, gt=0)
+    """SFT: training stops at the first evaluation whose eval_loss is at or below this."""
     num_generations: int = Field(default=8, gt=1)
     """RL: completions for each prompt, the group that GRPO compares."""
     beta: float = Field(default=0.0, ge=0)
     """RL: weight of the KL term against the starting policy."""
+
+    @model_validator(mode="after")
+    def _stops_on_what_is_evaluated(self) -> TrainingConfig:
+        for key in ("early_stopping_patience", "target_eval_loss"):
+            if getattr(self, key) is not None and self.eval_steps is None:
+                raise ValueError(f"{key} looks at eval_loss, so it needs eval_steps")
+        return self
 
 
 class GenerationConfig(Section):

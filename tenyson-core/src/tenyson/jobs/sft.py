@@ -37,6 +37,7 @@ class SFTJob(Job):
         from tenyson.jobs.callbacks import ManualStopTelemetryCallback, SFTTelemetryCallback
         from tenyson.jobs.model import generation_eos, load_model, load_tokenizer, resolve_model
         from tenyson.jobs.sft_trainer import CheckpointedSFTTrainer
+        from tenyson.jobs.target import TargetLossCallback
         from tenyson.jobs.training import build_arguments, new_adapter, resume_path, save_trained
 
         config, training = context.config, context.config.training
@@ -62,6 +63,8 @@ class SFTJob(Job):
             callbacks.append(
                 EarlyStoppingCallback(training.early_stopping_patience, training.early_stopping_min_delta)
             )
+        if training.target_eval_loss is not None:
+            callbacks.append(TargetLossCallback(training.target_eval_loss))
         trainer = CheckpointedSFTTrainer(
             model=model,
             args=arguments,

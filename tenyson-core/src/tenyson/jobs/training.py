@@ -92,7 +92,7 @@ def save_trained(
             "steps": trainer.state.global_step,
             "epochs": trainer.state.epoch,
             "stopped_early": ended_early,
-            "stop_reason": context.stop.reason or ("early stopping on eval_loss" if ended_early else None),
+            "stop_reason": context.stop.reason or (_why_early(context, evaluations) if ended_early else None),
             "best_checkpoint": trainer.state.best_model_checkpoint,
             "fingerprint": renderer.fingerprint(),
             "output": directory.name,
@@ -100,3 +100,10 @@ def save_trained(
         hf_repo_id=repo_id,
         hf_revision=revision,
     )
+
+
+def _why_early(context: JobContext, evaluations: list[float]) -> str:
+    target = context.config.training.target_eval_loss
+    if target is not None and evaluations and evaluations[-1] <= target:
+        return f"eval_loss reached {target:g}"
+    return "early stopping on eval_loss"
