@@ -9,6 +9,8 @@ import pytest
 
 # Subprocesses inherit these; torch reads the first one when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Threads that wait by spinning take the cores from the other worker's tests.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("TENYSON_DB_URL", None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -35,7 +34,6 @@ def test_real_weights_are_trained_and_evaluated_by_vllm(tmp_path):
             *(part for key, value in settings.items() for part in ("--set", f"{key}={value}")),
         ],
         cwd=tmp_path,
-        env=os.environ | {"OMP_NUM_THREADS": "2"},
         capture_output=True,
         text=True,
         timeout=600,
