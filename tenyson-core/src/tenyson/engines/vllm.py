@@ -30,7 +30,7 @@ class VllmEngine:
         import torch
 
         on_gpu = torch.cuda.is_available()
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         if not on_gpu:
             # Its own worker processes take a minute to start on a CPU, and it would take 40% of memory for its cache.
