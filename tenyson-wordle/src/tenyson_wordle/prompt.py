@@ -1,6 +1,7 @@
 """The conversation: how the rules, guesses and feedback read, and how a guess is found in a reply.
 
-Two styles. `chat` is for instruction models: the rules as a system prompt, a guess as `<guess>crane</guess>`.
+Three styles. `chat` is for instruction models: the rules as a system prompt, a guess as `<guess>crane</guess>`.
+`spelled` is the same with `<guess>c r a n e</guess>`: a small model sees its letters one by one and can count them.
 `compact` is for the tiny character model: "?", then five letters against five marks, "!!!!!" for an illegal guess.
 """
 
@@ -14,7 +15,7 @@ from typing import Literal, Protocol
 from tenyson.tasks import Message
 from tenyson_wordle.game import LENGTH, TURNS, Illegal, Turn
 
-StyleName = Literal["chat", "compact"]
+StyleName = Literal["chat", "spelled", "compact"]
 
 RULES = """\
 You play Wordle. Find a secret English word of five letters in at most six guesses.
@@ -23,7 +24,7 @@ G: the letter is right and in the right place.
 Y: the letter is in the word, but in another place.
 .: the letter is not in the word, or not as often as you guessed it.
 A guess that is not a common English word of five letters uses up its turn.
-End every reply with exactly one guess, written like this: <guess>crane</guess>"""
+End every reply with exactly one guess, written like this: """
 
 HARD_RULE = (
     "Hard mode: keep every G letter in its place, and use every letter that got a Y in all later guesses."
@@ -63,7 +64,7 @@ class Chat:
 
     def opening(self, *, hard: bool, suffix: str) -> list[Message]:
         """System prompt with the rules, then the first call for a guess."""
-        rules = "\n".join(filter(None, [RULES, HARD_RULE if hard else "", suffix]))
+        rules = "\n".join(filter(None, [RULES + self.reply("crane"), HARD_RULE if hard else "", suffix]))
         return [
             {"role": "system", "content": rules},
             {"role": "user", "content": f"Make your first guess. You have {TURNS} guesses."},
@@ -82,7 +83,7 @@ class Chat:
 
     def parse(self, reply: str) -> Parsed:
         """The last complete tag outside of thinking; different guesses in one reply make it illegal."""
-        found = [match.strip().lower() for match in self._tag.findall(spoken(reply))]
+        found = [self._word(match.strip().lower()) for match in self._tag.findall(spoken(reply))]
         if not found:
             return Parsed(None, "format", "the reply has no <guess>word</guess>")
         if len(set(found)) > 1:
@@ -90,6 +91,20 @@ class Chat:
         if not re.fullmatch(f"[a-z]{{{LENGTH}}}", found[-1]):
             return Parsed(None, "format", f"a guess is {LENGTH} letters a-z")
         return Parsed(found[-1])
+
+    def _word(self, text: str) -> str:
+        return text
+
+
+class Spelled(Chat):
+    """For small instruction models: the letters of a guess stand apart, as they do in the answers."""
+
+    def reply(self, guess: str, rationale: str = "") -> str:
+        """The rationale, if any, on its own lines before the tag."""
+        return super().reply(" ".join(guess), rationale)
+
+    def _word(self, text: str) -> str:
+        return text.replace(" ", "")
 
 
 class Compact:
@@ -148,4 +163,4 @@ def rationale(turns: Sequence[Turn]) -> str:
     return " ".join(facts) if present or absent else ""
 
 
-STYLES: dict[str, Style] = {"chat": Chat(), "compact": Compact()}
+STYLES: dict[str, Style] = {"chat": Chat(), "spelled": Spelled(), "compact": Compact()}
