@@ -39,8 +39,8 @@ def differences(context: ReportContext) -> str:
         return "There are no two evaluations to compare."
     rows, unpaired = [], False
     for before, after in pairwise(finished):
-        for name, old in before.metrics.items():
-            new = after.metrics.get(name)
+        for name in _names(context):
+            old, new = before.metrics.get(name), after.metrics.get(name)
             if old is None or new is None or "/" in name:
                 continue
             found = difference(name, before, after)
@@ -87,7 +87,10 @@ def difference(name: str, before: Stage, after: Stage) -> Difference | None:
 
 
 def _names(context: ReportContext) -> list[str]:
-    return list(dict.fromkeys(name for stage in context.evaluations for name in stage.metrics))
+    """Names of all metrics; those that the task puts first come first."""
+    found = dict.fromkeys(name for stage in context.evaluations for name in stage.metrics)
+    first = [name for name in (context.task.headline if context.task else ()) if name in found]
+    return [*first, *(name for name in found if name not in first)]
 
 
 def _table(context: ReportContext, names: list[str]) -> str:
