@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenyson.cli.table import print_table
+
 if TYPE_CHECKING:
     from tenyson.cli.records import Record
 
@@ -56,7 +58,7 @@ def runs(db_url: str | None, output_dir: Path, limit: int, as_json: bool) -> Non
             (r.run_id, r.job, r.task, r.status, _moment(r.started), _duration(r.seconds), r.key_metric)
             for r in found
         ]
-        _print_table(("run", "job", "task", "status", "started", "took", "result"), rows)
+        print_table(("run", "job", "task", "status", "started", "took", "result"), rows)
 
 
 @click.command()
@@ -83,7 +85,7 @@ def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
         click.echo(f"{name:<24} {value}")
     if rows := _metric_rows(record):
         click.echo()
-        _print_table(("metric", "value", "95% interval", "n"), rows)
+        print_table(("metric", "value", "95% interval", "n"), rows)
     for sink, why in (_metadata(record).get("muted_sinks") or {}).items():
         click.echo(f"telemetry sink {sink} was off: {why}")
     if files := _files(record):
@@ -205,15 +207,3 @@ def _duration(seconds: float | None) -> str:
 
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, default=str))
-
-
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*header, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    console = Console(markup=False, highlight=False, emoji=False)
-    # A pipe has no width: nothing is cut for the program behind it.
-    console.print(table, width=None if console.is_terminal else 10_000, soft_wrap=not console.is_terminal)

@@ -83,13 +83,17 @@ def plan_preset(
         raise ConfigError("run.id cannot be set for all steps alike", next_step="Use --run-id.")
     resolved: dict[str, PlannedStep] = {}
     problems: list[Problem] = []
+    seen: set[str] = set()
     for step in preset.steps:
+        seen.add(step.label)
         config = _complete(step, task, pipeline_id, output_dir, defaults or {})
         if step.model_from is not None:
             if step.model_from not in resolved:
-                problems.append(
-                    Problem(f"{step.label} starts from {step.model_from!r}, which is no earlier step")
-                )
+                # A source that is wrong itself has been told; one that never came before has not.
+                if step.model_from not in seen:
+                    problems.append(
+                        Problem(f"{step.label} starts from {step.model_from!r}, which is no earlier step")
+                    )
                 continue
             source = resolved[step.model_from]
             config = start_from(config, source.config, source.folder, expected_kind(source.config))
@@ -102,7 +106,8 @@ def plan_preset(
             step.label, step.job, parsed.model_dump(mode="json"), step.model_from
         )
     if problems:
-        raise ConfigError(problems)
+        # An override is wrong for every step in the same words.
+        raise ConfigError(list(dict.fromkeys(problems)))
     if not resolved:
         raise ConfigError(f"the preset {preset.name} has no steps")
     steps = tuple(resolved.values())
