@@ -60,7 +60,7 @@ def print_outcome(
     console.print()
     console.print(table)
     if columns:
-        console.print(Text("values with their 95% intervals; n is the number measured", style="dim"))
+        console.print(Text("values with their 95% intervals", style="dim"))
     if execution.report:
         console.print(Text(f"report: {execution.report}"), soft_wrap=True)
     console.print(Text(f"next:   {next_command}", style="bold"), soft_wrap=True)
