@@ -34,7 +34,7 @@ class WordleTask(TaskPlugin):
 
     name = "wordle"
     summary = "Find a five-letter word in six guesses"
-    headline = ("win_rate", "win_rate/held_out_secrets", "legal_guesses", "format_legal")
+    headline = ("win_rate", "legal_guesses", "format_legal")
     settings: ClassVar[type[Any] | None] = WordleSettings
     report_helpers: ClassVar[Sequence[str]] = ("wordle",)
 

@@ -70,6 +70,7 @@ class EvalJob(Job):
         rewards = list(context.task.rewards())
         rollouts: list[Rollout] = []
         begun = time.monotonic()
+        seconds = 0.0
         tokens = 0
         try:
             for start in range(0, len(samples), size):
@@ -136,7 +137,7 @@ class EvalJob(Job):
                 "samples": len({rollout.sample.id for rollout in rollouts}),
                 "rollouts": len(rollouts),
                 "tokens": tokens,
-                "generation_seconds": time.monotonic() - begun,
+                "generation_seconds": seconds,
                 "fingerprint": renderer.fingerprint(),
             },
         )
