@@ -132,7 +132,7 @@ class TrainingConfig(Section):
     eval_samples: int | None = Field(default=None, gt=0)
     """Use at most this many samples of the eval split."""
     save_steps: int | None = Field(default=None, gt=0)
-    """Steps between two checkpoints; a last one is always written."""
+    """Steps between two checkpoints; a run that is stopped writes one in any case."""
     save_total_limit: int | None = Field(default=2, gt=0)
     """Checkpoints that are kept."""
     resume_from_checkpoint: str | None = None

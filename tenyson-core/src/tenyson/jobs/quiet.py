@@ -7,7 +7,7 @@ import warnings
 
 
 def quiet_libraries() -> None:
-    """Call before the first training library is imported, and once more after.
+    """Call before the first training library is imported.
 
     Tenyson draws its own progress; the libraries' bars would fill the log with control characters.
     """
