@@ -30,8 +30,10 @@ def tenyson(tmp_path):
 def database(make_config, tmp_path):
     """Two runs in the default database: `early` failed, `late` is running."""
     url = f"sqlite:///{tmp_path}/tenyson_telemetry.db"
-    sink = SqlSink(make_config(telemetry={"db_url": url}), tmp_path)
+    result = {"total_time_seconds": 5.0, "metrics": {"eval_loss": 1.25}, "failure_reason": "out of memory"}
     for run_id, ago in (("late", 10), ("early", 100)):
+        settings = {"telemetry": {"db_url": url}, "run": {"id": run_id}}
+        sink = SqlSink(make_config(**settings), tmp_path / "outputs" / run_id)
         began = time.time() - ago
         config = {"model": {"name": "tiny-model"}, "training": {"learning_rate": 0.5}}
         sink.write(
@@ -44,9 +46,9 @@ def database(make_config, tmp_path):
                 output_dir=f"outputs/{run_id}",
             )
         )
-    result = {"total_time_seconds": 5.0, "metrics": {"eval_loss": 1.25}, "failure_reason": "out of memory"}
-    sink.write(RunFinished(run_id="early", time=time.time() - 95, status="failed", result=result))
-    sink.close()
+        if run_id == "early":
+            sink.write(RunFinished(run_id="early", time=time.time() - 95, status="failed", result=result))
+        sink.close()
     return url
 
 

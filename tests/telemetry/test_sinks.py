@@ -130,7 +130,7 @@ def test_jsonl_holds_every_event(make_config, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines] == [type(event).__name__ for event in EVENTS]
     assert lines[2]["completion"] == "COMPLETION"
-    assert {line["v"] for line in lines} == {1}
+    assert {line["v"] for line in lines} == {2}
     sink.close()
 
 

@@ -13,7 +13,14 @@ import sqlalchemy
 from tenyson.errors import MissingDependencyError, TelemetryError
 from tenyson.telemetry.build import open_telemetry
 from tenyson.telemetry.database import open_database
-from tenyson.telemetry.events import EpochEnded, MetricsLogged, RolloutFinished, RunFinished, RunStarted
+from tenyson.telemetry.events import (
+    AttemptBegan,
+    EpochEnded,
+    MetricsLogged,
+    RolloutFinished,
+    RunFinished,
+    RunStarted,
+)
 from tenyson.telemetry.sinks.sql import SqlSink
 from tenyson.telemetry.store import Store
 
@@ -31,6 +38,10 @@ def started(run_id="run-1", job_type="sft", **fields):
     return RunStarted(
         run_id=run_id, job_type=job_type, task="echo", config={"a": 1}, output_dir="out", **fields
     )
+
+
+def began(step, run_id="run-1"):
+    return AttemptBegan(run_id=run_id, step=step)
 
 
 def metrics(step, run_id="run-1", phase="sft", **values):
@@ -152,12 +163,14 @@ def test_a_run_is_running_until_its_result_is_stored(record, db_url):
 
 def test_steps_repeated_after_a_resume_stand_for_the_first_ones(record, db_url):
     """The curve has each step once, the latest attempt's; the raw rows of both attempts stay."""
-    record(db_url, started(), *(metrics(step, loss=1.0) for step in (1, 2, 3, 4)))
-    record(db_url, started(), *(metrics(step, loss=2.0) for step in (3, 4, 5)))
+    record(db_url, started(), began(0), *(metrics(step, loss=1.0) for step in (1, 2, 3, 4)))
+    record(db_url, started(), began(2), *(metrics(step, loss=2.0) for step in (3, 4, 5)))
     with Store(db_url) as store:
-        curve = [(row["step"], row["loss"]) for row in store.metrics("run-1")]
+        curve = [(row["step"], row["metrics"]["loss"]) for row in store.metrics("run-1")]
     assert curve == [(1, 1.0), (2, 1.0), (3, 2.0), (4, 2.0), (5, 2.0)]
-    assert rows(db_url, "SELECT count(*) AS n FROM sft_metrics") == [{"n": 7}]
+    by_sql = rows(db_url, "SELECT step, loss FROM sft_metrics ORDER BY step")
+    assert [(row["step"], row["loss"]) for row in by_sql] == curve
+    assert rows(db_url, "SELECT count(*) AS n FROM metric_records") == [{"n": 7}]
 
 
 def test_whatever_a_model_writes_can_be_stored(record, db_url):
@@ -196,25 +209,36 @@ WRITER = """
 import sys
 from pathlib import Path
 from tenyson.config.schema import Config
-from tenyson.telemetry.events import MetricsLogged, RunStarted
+from tenyson.telemetry.events import MetricsLogged, RolloutFinished, RunStarted
 from tenyson.telemetry.sinks.sql import SqlSink
-db_url, run_id = sys.argv[1:]
-sink = SqlSink(Config(model={"name": "unused"}, telemetry={"db_url": db_url}), Path("."))
+db_url, run_id, folder = sys.argv[1:]
+config = Config(model={"name": "unused"}, run={"id": run_id}, telemetry={"db_url": db_url})
+sink = SqlSink(config, Path(folder) / run_id)
 sink.write(RunStarted(run_id=run_id, job_type="sft", task="echo", config={}, output_dir="out"))
 for step in range(500):
     sink.write(MetricsLogged(run_id=run_id, phase="sft", step=step, values={"loss": 1.0}))
+    sink.write(
+        RolloutFinished(
+            run_id=run_id, phase="rl", training=True, step=step, sample_id="s", group=f"{step}/s", prompt="p" * 600,
+            completion="c" * 1200, reward=step % 2, components={},
+        )
+    )
 sink.close()
 """
 
 
-def test_processes_that_create_and_fill_one_database_at_once_lose_nothing(db_url):
-    """Four runs start together on a database that is not there yet."""
+def test_processes_that_create_and_fill_one_database_at_once_lose_nothing(db_url, tmp_path):
+    """Eight runs start together on a database that is not there yet."""
     if db_url.startswith("postgresql"):
         pytest.importorskip("psycopg")
-    runs = [subprocess.Popen([sys.executable, "-c", WRITER, db_url, f"run-{number}"]) for number in range(4)]
-    assert [run.wait(timeout=120) for run in runs] == [0, 0, 0, 0]
+    names = [f"run-{number}" for number in range(8)]
+    command = [sys.executable, "-c", WRITER, db_url]
+    runs = [subprocess.Popen([*command, name, str(tmp_path)]) for name in names]
+    assert [run.wait(timeout=240) for run in runs] == [0] * 8
     counts = rows(db_url, "SELECT run_id, count(*) AS n FROM sft_metrics GROUP BY run_id")
-    assert {row["run_id"]: row["n"] for row in counts} == {f"run-{number}": 500 for number in range(4)}
+    assert {row["run_id"]: row["n"] for row in counts} == dict.fromkeys(names, 500)
+    counts = rows(db_url, "SELECT run_id, count(*) AS n, sum(reward) AS total FROM rollouts GROUP BY run_id")
+    assert {row["run_id"]: (row["n"], row["total"]) for row in counts} == dict.fromkeys(names, (500, 250.0))
 
 
 def test_a_writer_waits_while_another_process_holds_the_lock(make_config, sqlite_url, tmp_path):
@@ -236,23 +260,27 @@ def test_a_writer_waits_while_another_process_holds_the_lock(make_config, sqlite
     assert rows(sqlite_url, "SELECT count(*) AS n FROM sft_metrics") == [{"n": 100}]
 
 
-def test_a_database_that_fails_later_mutes_the_sink_once(make_config, sqlite_url, tmp_path, capfd):
-    """The run goes on, the warning comes once, and no prompt is in it."""
-    telemetry = open_telemetry(
-        make_config(telemetry={"db_url": sqlite_url, "sinks": ["sql", "jsonl"]}), tmp_path
-    )
-    with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as connection:
-        connection.execute("DROP TABLE rollouts")
-    for _ in range(3):
-        telemetry.emit(rollout(prompt="PRIVATE PROMPT"))
+def test_a_database_that_fails_later_gets_everything_once_it_is_back(
+    make_config, sqlite_url, tmp_path, capfd
+):
+    """The run goes on, the warning comes once, no prompt is in it, and nothing is lost."""
+    config = make_config(telemetry={"db_url": sqlite_url, "sinks": ["sql", "jsonl"]})
+    telemetry = open_telemetry(config, tmp_path)
+    with sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), timeout=30) as connection:
+        connection.execute("ALTER TABLE rollout_records RENAME TO gone")
+    for number in range(3):
+        telemetry.emit(rollout(prompt="PRIVATE PROMPT", sample_id=f"s{number}"))
         time.sleep(0.5)
+    with sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), timeout=30) as connection:
+        connection.execute("ALTER TABLE gone RENAME TO rollout_records")
     telemetry.close()
-    assert "no such table" in telemetry.muted["sql"]
-    assert list(telemetry.muted) == ["sql"]
+    assert telemetry.muted == {}
     shown = capfd.readouterr().err
     assert shown.count("warning:") == 1
+    assert "no such table" in shown
     assert "PRIVATE" not in shown
     assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 3
+    assert rows(sqlite_url, "SELECT count(*) AS n FROM rollouts") == [{"n": 3}]
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ def tenyson_sinks() -> Iterable[SinkEntry]:
             name="sql",
             summary="SQLite or PostgreSQL through SQLAlchemy",
             load="tenyson.telemetry.sinks.sql:SqlSink",
+            settings="tenyson.telemetry.sinks.settings:SqlSettings",
         ),
         SinkEntry(
             name="wandb",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -14,8 +15,13 @@ if TYPE_CHECKING:
     from tenyson.config.schema import Config
 
 
-def open_telemetry(config: Config, run_dir: Path) -> Telemetry:
+def open_telemetry(
+    config: Config, run_dir: Path, *, run_id: str = "", attempt_uid: str | None = None, rank: int = 0
+) -> Telemetry:
     """Open the sinks of a run. A sink that fails from here on is muted; one that cannot start stops the run now.
+
+    `attempt_uid` is the same on all processes of one attempt, 32 hexadecimal digits. On ranks other than 0 only the
+    sinks that record on every rank are opened.
 
     Raises:
         UnknownPluginError: no installed plugin provides a sink of `telemetry.sinks`.
@@ -27,11 +33,15 @@ def open_telemetry(config: Config, run_dir: Path) -> Telemetry:
     manager = PluginManager()
     # All names are looked up before anything is opened.
     classes = {name: manager.load(manager.find("sink", name)) for name in sink_names(config)}
+    if rank:
+        classes = {name: found for name, found in classes.items() if getattr(found, "every_rank", False)}
     sinks: list[Sink] = []
     try:
         for name, sink_class in classes.items():
             try:
                 sinks.append(cast(Sink, sink_class(config, run_dir)))
+                if joins := getattr(sinks[-1], "joins", None):
+                    joins(attempt_uid or uuid.uuid4().hex, rank)
             except TenysonError:
                 raise
             except Exception as error:
@@ -44,7 +54,12 @@ def open_telemetry(config: Config, run_dir: Path) -> Telemetry:
             sink.close()
         raise
     secrets = (config.wandb.api_key_env, config.hub.token_env)
-    return Telemetry(sinks, redact=Redactor(os.environ, names=secrets))
+    return Telemetry(
+        sinks,
+        redact=Redactor(os.environ, names=secrets),
+        run_id=run_id or config.run.id or run_dir.name,
+        rank=rank,
+    )
 
 
 def sink_names(config: Config) -> list[str]:

@@ -5,6 +5,8 @@ Imports SQLAlchemy: import this module only where the database is used.
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -16,36 +18,54 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from tenyson.errors import MissingDependencyError, TelemetryError
 from tenyson.telemetry import jsontext
-from tenyson.telemetry.tables import metadata
+from tenyson.telemetry.filesystem import is_on_network
+from tenyson.telemetry.packing import unpacker
+from tenyson.telemetry.schema import check_version, prepare, read_version
+from tenyson.telemetry.views import unpacking_views
 
 BUSY_SECONDS = 30
 """How long a writer waits for another process's transaction on one SQLite file."""
 _CONNECT_SECONDS = 10
-# Any number will do, as long as no other program takes the same one.
-_SCHEMA_LOCK = 0x7E4750
 
 
 def open_database(db_url: str, *, create: bool) -> Engine:
     """Connect, and make sure that the tables are there.
 
     With `create`, missing folders, files and tables are made, and transactions take SQLite's write lock at
-    their start (BEGIN IMMEDIATE), so that none fails half-way. Without, the engine is meant for reading.
+    their start (BEGIN IMMEDIATE), so that none fails half-way. Without, the engine reads and cannot write.
 
     Raises:
+        SchemaOutdatedError: it holds runs in an older schema.
         TelemetryError: the URL cannot be used, there is no such database, or it cannot be reached.
         MissingDependencyError: the database's driver is not installed.
     """
     url = _parse(db_url)
     place = url.render_as_string(hide_password=True)
     try:
-        engine = _sqlite(url, create=create) if url.get_backend_name() == "sqlite" else _postgres(url)
+        engine = connect(db_url, create=create)
         if create:
-            _create_tables(engine)
-        elif not sqlalchemy.inspect(engine).has_table("runs"):
-            raise TelemetryError("this is not a telemetry database: it has no table `runs`", place=place)
+            prepare(engine)
+        else:
+            with engine.connect() as connection:
+                check_version(read_version(connection))
+    except TelemetryError as error:
+        error.place = error.place or place
+        raise
     except (SQLAlchemyError, OSError) as error:
         raise TelemetryError(f"the database cannot be used: {first_line(error)}", place=place) from error
     return engine
+
+
+def connect(db_url: str, *, create: bool) -> Engine:
+    """The engine alone: nothing is asked of the database but, for SQLite, that its file may be used.
+
+    Raises:
+        TelemetryError, MissingDependencyError: as `open_database`.
+    """
+    url = _parse(db_url)
+    return (
+        _sqlite(url, create=create) if url.get_backend_name() == "sqlite" else _postgres(url, create=create)
+    )
 
 
 def first_line(error: BaseException) -> str:
@@ -79,6 +99,13 @@ def _sqlite(url: URL, *, create: bool) -> Engine:
             next_step="use sqlite:///./tenyson_telemetry.db",
         )
     path = Path(str(url.database))
+    if kind := is_on_network(path):
+        raise TelemetryError(
+            f"SQLite cannot be used on a network file system ({kind}): its locks do not hold there, and two writers "
+            "would damage the file",
+            place=str(path),
+            next_step="Put it on a local disk, or use PostgreSQL: postgresql://user@host/database",
+        )
     if create:
         path.parent.mkdir(parents=True, exist_ok=True)
     elif not path.is_file():
@@ -90,8 +117,11 @@ def _sqlite(url: URL, *, create: bool) -> Engine:
     def _configure(connection: Any, _record: Any) -> None:
         # Python's driver must not begin transactions of its own: `_begin` does.
         connection.isolation_level = None
-        _retry_busy(connection, "PRAGMA journal_mode=WAL") if create else None
-        connection.execute("PRAGMA synchronous=NORMAL")
+        if create:
+            _retry_busy(connection, "PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+        else:
+            _read_only(connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: sqlalchemy.Connection) -> None:
@@ -99,6 +129,15 @@ def _sqlite(url: URL, *, create: bool) -> Engine:
         connection.exec_driver_sql("BEGIN" if reads else begin)
 
     return engine
+
+
+def _read_only(connection: Any) -> None:
+    connection.create_function("tenyson_text", 1, unpacker(), deterministic=True)
+    # No telemetry database, or an older one: `check_version` says so.
+    with contextlib.suppress(sqlite3.DatabaseError):
+        for statement in unpacking_views():
+            connection.execute(statement)
+    connection.execute("PRAGMA query_only=ON")
 
 
 def _retry_busy(connection: Any, statement: str) -> None:
@@ -114,11 +153,14 @@ def _retry_busy(connection: Any, statement: str) -> None:
             time.sleep(0.02)
 
 
-def _postgres(url: URL) -> Engine:
+def _postgres(url: URL, *, create: bool) -> Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
+    arguments: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, "application_name": "tenyson"}
+    if not create:
+        arguments["options"] = "-c default_transaction_read_only=on"
     try:
-        return _engine(url, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT_SECONDS})
+        return _engine(url, pool_pre_ping=True, connect_args=arguments)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise MissingDependencyError(
             "psycopg", needed_for="telemetry in PostgreSQL", install="tenyson-core[postgres]"
@@ -128,10 +170,3 @@ def _postgres(url: URL) -> Engine:
 def _engine(url: URL, **options: Any) -> Engine:
     # Parameters hold prompts and completions: they do not belong into error messages.
     return sqlalchemy.create_engine(url, json_serializer=jsontext.dumps, hide_parameters=True, **options)
-
-
-def _create_tables(engine: Engine) -> None:
-    with engine.begin() as connection:  # on SQLite this holds the write lock
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
-        metadata.create_all(connection)

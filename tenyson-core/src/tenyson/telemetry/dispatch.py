@@ -1,18 +1,23 @@
-"""Telemetry: hands each event to the sinks. A sink that fails is muted; it never harms the job."""
+"""Telemetry: hands each event to the sinks. A sink that fails is muted and counted; it never harms the job."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
-from tenyson.telemetry.events import Event
+from tenyson.telemetry.background import Background
+from tenyson.telemetry.events import Event, EventsLost
+from tenyson.telemetry.jsontext import event_line
 
 
 class Sink(Protocol):
     """Where events go. A class registered by `tenyson_sinks` is built as `Sink(config, run_dir)`.
 
-    A sink that shows its record somewhere has an attribute `url`. `write` may be called from several threads.
+    A sink that shows its record somewhere has an attribute `url`. By default a sink gets its events from a thread of
+    its own, on the main process only. Class attributes change that: `inline = True` for one that never waits for anything,
+    `every_rank = True` for one that records on all processes of a job.
     """
 
     name: str
@@ -27,27 +32,60 @@ class Sink(Protocol):
 class Telemetry:
     """The one place that jobs send events to."""
 
-    def __init__(self, sinks: Sequence[Sink] = (), *, redact: Callable[[Event], Event] | None = None) -> None:
+    def __init__(
+        self,
+        sinks: Sequence[Sink] = (),
+        *,
+        redact: Callable[[Event], Event] | None = None,
+        run_id: str = "",
+        rank: int = 0,
+    ) -> None:
         """`redact` strikes secrets from an event before any sink sees it."""
-        self._sinks = list(sinks)
-        self._built = {sink.name: sink for sink in sinks}
-        self._redact = redact
         self.muted: dict[str, str] = {}
         """Why a sink was muted, by name."""
+        self._run_id = run_id
+        self._rank = rank
+        self._redact = redact
+        self._built: dict[str, Sink] = {sink.name: sink for sink in sinks}
+        self._lost: dict[str, int] = {}
+        # Sinks that take encoded lines share one encoding of each event.
+        self._sinks: list[tuple[Any, Callable[[Sequence[bytes]], None] | None]] = [
+            (sink, getattr(sink, "write_lines", None))
+            if getattr(sink, "inline", False)
+            else (Background(sink, partial(self._mute, sink)), None)
+            for sink in sinks
+        ]
 
-    def emit(self, event: Event) -> None:
-        """Send an event to every sink. Never raises."""
+    @property
+    def lost(self) -> dict[str, int]:
+        """Events that a sink has not recorded, by name; without those that lost none."""
+        found = dict(self._lost)
+        for sink, _ in self._sinks:
+            found[sink.name] = found.get(sink.name, 0) + getattr(sink, "lost", 0)
+        return {name: number for name, number in found.items() if number}
+
+    def emit(self, *events: Event) -> None:
+        """Send events to every sink; those of one call stay together. Never raises."""
+        kept: Sequence[Event] = events
         if self._redact is not None:
             try:
-                event = self._redact(event)
+                kept = [self._redact(event) for event in events]
             except Exception as error:
                 self._warn("redaction", f"{type(error).__name__}: {error}", "an event was not recorded")
                 return
-        for sink in list(self._sinks):
+        lines: list[bytes] | None = None
+        for name in self.muted:
+            self._lost[name] = self._lost.get(name, 0) + len(events)
+        for sink, write_lines in list(self._sinks):
             try:
-                sink.write(event)
+                if write_lines is not None:
+                    lines = lines or [event_line(event) for event in kept]
+                    write_lines(lines)
+                else:
+                    for event in kept:
+                        sink.write(event)
             except Exception as error:
-                self._mute(sink, error)
+                self._mute(sink, error, len(events))
 
     def url(self, sink: str) -> str | None:
         """Where a sink shows this run, such as W&B's page; None where it has no such place. Holds after `close`."""
@@ -55,20 +93,40 @@ class Telemetry:
         return found if isinstance(found, str) else None
 
     def close(self) -> None:
-        """Close every sink. Never raises."""
-        for sink in list(self._sinks):
+        """Close every sink, the last one registered first. Never raises."""
+        self._tell_losses()
+        for sink, _ in list(self._sinks):
             try:
                 sink.close()
             except Exception as error:
-                self._mute(sink, error)
+                self._mute(sink, error, 0)
         self._sinks.clear()
 
-    def _mute(self, sink: Sink, error: Exception) -> None:
-        if sink in self._sinks:  # two threads may see it fail at once
-            self._sinks.remove(sink)
-        self._warn(
-            sink.name, f"{type(error).__name__}: {error}", f"telemetry sink {sink.name} is off from here on"
-        )
+    def _tell_losses(self) -> None:
+        for name, number in self.lost.items():
+            reason = self.muted.get(name) or "it was full"
+            self.emit(
+                EventsLost(run_id=self._run_id, sink=name, reason=reason, events=number, rank=self._rank)
+            )
+
+    def _mute(self, sink: Any, error: Exception, lost: int = 0) -> None:
+        found = [pair for pair in self._sinks if pair[0].name == sink.name]
+        for pair in found:  # two threads may see it fail at once
+            self._sinks.remove(pair)
+            lost += getattr(pair[0], "lost", 0)
+        reason = f"{type(error).__name__}: {error}"
+        self._lost[sink.name] = self._lost.get(sink.name, 0) + lost
+        self._warn(sink.name, reason, f"telemetry sink {sink.name} is off from here on")
+        if found and self._sinks:
+            self.emit(
+                EventsLost(
+                    run_id=self._run_id,
+                    sink=sink.name,
+                    reason=reason,
+                    events=self._lost[sink.name],
+                    rank=self._rank,
+                )
+            )
 
     def _warn(self, name: str, reason: str, effect: str) -> None:
         if name not in self.muted:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-EVENT_VERSION = 1
+EVENT_VERSION = 2
 
 Phase = Literal["sft", "rl", "eval"]
 
@@ -32,6 +32,22 @@ class RunStarted(Event):
     output_dir: str
     total_steps: int | None = None
     """Optimizer steps of training, rollouts of evaluation; None while not known."""
+    attempt_uid: str = ""
+    """32 hexadecimal digits; the same on all ranks of one attempt."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """config_hash, git_commit, git_diff_hash, versions, host, accelerator, processes: columns of `attempts`."""
+    inputs: Sequence[Mapping[str, str | None]] = ()
+    """What it is made from: kind, reference, source_run_id; rows of `lineage`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptBegan(Event):
+    """Training or evaluation begins; from here on this attempt's rows stand for those of earlier ones."""
+
+    step: int
+    """Optimizer steps already done: 0, or the step of the checkpoint that it goes on from."""
+    checkpoint: str | None = None
+    """The checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +93,10 @@ class RolloutFinished(Event):
     components: Mapping[str, float | None]
     advantage: float | None = None
     finish_reason: str = "stop"
+    trained: bool = False
+    """Whether it carried a gradient."""
+    dropped: str | None = None
+    """Why it carried none, although it was made for training."""
     tokens: int = 0
     info: Mapping[str, Any] = field(default_factory=dict)
 
@@ -90,9 +110,21 @@ class Notice(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EventsLost(Event):
+    """A sink failed, or was full: how much it has not recorded so far."""
+
+    sink: str
+    reason: str
+    events: int
+    rank: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
     """A job ended."""
 
     status: str
+    reason: str = "completed"
+    """completed, what stopped it, or why it failed."""
     result: Mapping[str, Any]
     """The JobResult's fields."""

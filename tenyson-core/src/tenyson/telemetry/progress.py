@@ -21,8 +21,8 @@ _START = MARK + '{"event":'
 
 
 def encode(event: Event) -> str:
-    """One line, without its newline. The configuration is left out: the controller wrote it."""
-    return MARK + event_text(event, without=frozenset({"config"}))
+    """One line, without its newline. Configuration and provenance are left out: a controller needs neither."""
+    return MARK + event_text(event, without=frozenset({"config", "provenance"}))
 
 
 def decode(line: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Redaction: values of secrets are struck from events before any sink sees them."""
+"""Redaction: secrets are struck from events before any sink sees them, by exact value, by key name and by pattern."""
 
 from __future__ import annotations
 
@@ -13,13 +13,41 @@ MASK = "***"
 
 # Shorter values ("1", "true") would strike out ordinary text.
 _MIN_LENGTH = 8
-_SECRET_NAME = re.compile(
+_SECRET_VARIABLE = re.compile(
     r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|(^|_|API)KEY)$", re.IGNORECASE
 )
+_SECRET_KEY = re.compile(
+    r"(^|_)(api_?key|secret|secret_key|access_key|private_key|auth_?key|password|passwd|passphrase|credentials?"
+    r"|authorization|(hf|hub|api|auth|access|session|refresh|bearer|wandb|github|modal|aws)_token)$|^token$",
+    re.IGNORECASE,
+)
+"""Keys such as `eos_token` are none."""
+_SHORTEST_PATTERN = 16
+_PATTERN = re.compile(
+    r"hf_[A-Za-z0-9]{30,}"
+    r"|sk-[A-Za-z0-9_-]{20,}"
+    r"|(?:AKIA|ASIA)[A-Z0-9]{16}"
+    r"|gh[opsur]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,}|glpat-[A-Za-z0-9_-]{20,}"
+    r"|xox[abeoprs]-[A-Za-z0-9-]{10,}"
+    r"|AIza[A-Za-z0-9_-]{35}"
+    r"|wandb_v\d_[A-Za-z0-9_]{20,}"
+    r"|\ba[ks]-[A-Za-z0-9]{20,}"
+    r"|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{16,}"
+    r"|(?<=://)[^\s:/@]*:[^\s/@]+(?=@)",
+    re.DOTALL,
+)
+"""Tokens of Hugging Face, OpenAI and its kin, AWS, GitHub, GitLab, Slack, Google, W&B, Modal; JSON web tokens, private
+keys, bearer headers, and the user and password of a URL."""
+_MODEL_TEXT = frozenset({"prompt", "completion"})
+"""What a model reads and writes is data: only the exact values of secrets are struck from it."""
+_DATA = frozenset({"info", "components", "values", "metrics"})
+"""Mappings whose keys are a task's own: a game may well call its answer "secret"."""
 
 
 class Redactor:
-    """Replaces secret values in every string of an event by `***`."""
+    """Replaces secrets in an event by `***`."""
 
     def __init__(self, environ: Mapping[str, str], *, names: Iterable[str] = ()) -> None:
         """`names`: variables that hold secrets whatever they are called; names such as HF_TOKEN are known."""
@@ -27,7 +55,7 @@ class Redactor:
         values = {
             value
             for name, value in environ.items()
-            if len(value) >= _MIN_LENGTH and (name in named or _SECRET_NAME.search(name))
+            if len(value) >= _MIN_LENGTH and (name in named or _SECRET_VARIABLE.search(name))
         }
         # Longest first: one secret may be part of another.
         self._secrets = sorted(values, key=len, reverse=True)
@@ -35,27 +63,70 @@ class Redactor:
     def __call__(self, event: Event) -> Event:
         """The event itself, or a copy without secrets."""
         fields = vars(event)
-        if not any(map(self._holds_secret, fields.values())):
+        for name, value in fields.items():
+            if name in _MODEL_TEXT:
+                if self._secrets and self._holds_value(value):
+                    break
+            elif self._holds_secret(value, keys=name not in _DATA):
+                break
+        else:
             return event
-        return replace(event, **{name: self._clean(value) for name, value in fields.items()})
+        return replace(event, **{name: self._clean_field(name, value) for name, value in fields.items()})
 
-    def _holds_secret(self, value: Any) -> bool:
+    def text(self, text: str) -> str:
+        """A line of text without secrets, by exact value and by pattern."""
+        return _PATTERN.sub(MASK, self._strike_values(text))
+
+    def _holds_value(self, text: str) -> bool:
+        return any(secret in text for secret in self._secrets)
+
+    def _holds_secret(self, value: Any, *, keys: bool) -> bool:
         # Every field of every rollout comes through here: the common types go first.
         if isinstance(value, str):
-            return any(secret in value for secret in self._secrets) if self._secrets else False
+            if len(value) < _MIN_LENGTH:
+                return False
+            if self._secrets and self._holds_value(value):
+                return True
+            return len(value) >= _SHORTEST_PATTERN and _PATTERN.search(value) is not None
         if value is None or isinstance(value, (int, float)):
             return False
         if isinstance(value, Mapping):
-            return any(map(self._holds_secret, value)) or any(map(self._holds_secret, value.values()))
-        return isinstance(value, (list, tuple)) and any(map(self._holds_secret, value))
-
-    def _clean(self, value: Any) -> Any:
-        if isinstance(value, str):
-            for secret in self._secrets:
-                value = value.replace(secret, MASK)
-            return value
-        if isinstance(value, Mapping):
-            return {self._clean(key): self._clean(item) for key, item in value.items()}
+            for key, item in value.items():
+                if keys and _is_secret_key(key) and item is not None:
+                    return True
+                if self._holds_secret(item, keys=keys and key not in _DATA) or self._holds_secret(
+                    key, keys=False
+                ):
+                    return True
+            return False
         if isinstance(value, (list, tuple)):
-            return [self._clean(item) for item in value]
+            return any(self._holds_secret(item, keys=keys) for item in value)
+        return False
+
+    def _clean_field(self, name: str, value: Any) -> Any:
+        if name in _MODEL_TEXT:
+            return self._strike_values(value)
+        return self._clean(value, keys=name not in _DATA)
+
+    def _clean(self, value: Any, *, keys: bool) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {
+                self._clean(key, keys=False): MASK
+                if keys and _is_secret_key(key) and item is not None
+                else self._clean(item, keys=keys and key not in _DATA)
+                for key, item in value.items()
+            }
+        if isinstance(value, (list, tuple)):
+            return [self._clean(item, keys=keys) for item in value]
         return value
+
+    def _strike_values(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return text
+
+
+def _is_secret_key(key: Any) -> bool:
+    return isinstance(key, str) and _SECRET_KEY.search(key) is not None

@@ -1,4 +1,4 @@
-"""Rows: which tables an event goes to, and as what.
+"""Rows: which tables an event goes to, and as what. Events come as the mappings that a spool's lines hold.
 
 Imports SQLAlchemy: import this module only where the database is used.
 """
@@ -6,142 +6,183 @@ Imports SQLAlchemy: import this module only where the database is used.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+import orjson
+from sqlalchemy import Connection, Table, select
 
-from tenyson.telemetry.events import (
-    EpochEnded,
-    Event,
-    MetricsLogged,
-    RolloutFinished,
-    RunFinished,
-    RunStarted,
-)
-from tenyson.telemetry.tables import (
-    epoch_metrics,
-    generations,
-    results,
-    rollouts,
-    runs,
-    sft_metrics,
-    step_metrics,
-)
+from tenyson.telemetry import tables
+from tenyson.telemetry.attempts import AttemptRow, begin, finish, start
+from tenyson.telemetry.bulk import insert_rows, upsert_rows
 
-Row = dict[str, Any]
+Fields = dict[str, Any]
+Row = tuple[Any, ...]
 
 
 class Recorder:
-    """Stores batches of events. Knows the attempt of each run that was started through it."""
+    """Turns the events of one attempt into rows and stores them inside a connection's transaction."""
 
-    def __init__(self) -> None:
-        self._attempts: dict[str, int] = {}
+    def __init__(self, attempt: AttemptRow, pack: Callable[[str], Any] | None = None) -> None:
+        """`pack` makes of a completion what is stored of it."""
+        self.attempt = attempt
+        self._pack = pack
+        self._rows: dict[Table, list[Row]] = defaultdict(list)
+        self._groups: dict[Row, list[Any]] = {}
+        self._prompts: dict[int, str] = {}
+        self._known_prompts: set[int] = set()
 
-    def store(self, connection: Connection, events: Iterable[Event]) -> None:
-        """Store a batch inside the connection's transaction."""
-        batch: dict[Table, list[Row]] = defaultdict(list)
-        for event in events:
-            if isinstance(event, RunStarted):
-                self._attempts[event.run_id] = _start(connection, event)
-            attempt = self._attempts.get(event.run_id, 1)
-            if isinstance(event, RunFinished):
-                _finish(connection, event, attempt)
-            for table, row in _rows(event):
-                row |= {"run_id": event.run_id, "attempt": attempt, "created_at": event.time}
-                batch[table].append(row)
-        for table, table_rows in batch.items():
-            connection.execute(insert(table), table_rows)
-
-
-def _start(connection: Connection, event: RunStarted) -> int:
-    before = connection.execute(select(runs.c.attempt).where(runs.c.run_id == event.run_id)).scalar()
-    row = {
-        "attempt": (before or 0) + 1,
-        "job_type": event.job_type,
-        "task": event.task,
-        "status": "running",
-        "config": event.config,
-        "output_dir": event.output_dir,
-        "total_steps": event.total_steps,
-        "started_at": event.time,
-        "finished_at": None,
-    }
-    if before is None:
-        connection.execute(insert(runs).values(run_id=event.run_id, created_at=event.time, **row))
-    else:
-        connection.execute(update(runs).where(runs.c.run_id == event.run_id).values(**row))
-    return (before or 0) + 1
-
-
-def _finish(connection: Connection, event: RunFinished, attempt: int) -> None:
-    same_run = runs.c.run_id == event.run_id
-    connection.execute(update(runs).where(same_run).values(status=event.status, finished_at=event.time))
-    connection.execute(delete(results).where(results.c.run_id == event.run_id, results.c.attempt == attempt))
-    connection.execute(
-        insert(results).values(
-            run_id=event.run_id,
-            attempt=attempt,
-            status=event.status,
-            total_time_seconds=event.result.get("total_time_seconds"),
-            metrics=event.result.get("metrics") or {},
-            result=event.result,
-            created_at=event.time,
-        )
-    )
-
-
-def _rows(event: Event) -> list[tuple[Table, Row]]:
-    match event:
-        case MetricsLogged(phase="sft"):
-            return [(sft_metrics, _metrics(event, "loss", "eval_loss", "learning_rate"))]
-        case MetricsLogged():
-            return [
-                (
-                    step_metrics,
-                    _metrics(event, "loss", "reward", "kl", "learning_rate") | {"phase": event.phase},
+    def store(self, connection: Connection, numbered: Iterable[tuple[int, Fields]]) -> None:
+        """Store events, each with its number. An event whose number is stored already is left out by the caller."""
+        late: list[Fields] = []
+        for number, event in numbered:
+            kind = event.get("event")
+            if kind == "RolloutFinished":
+                self._rollout(number, event)
+            elif kind == "MetricsLogged":
+                self._add(
+                    tables.metric_records, number, event["phase"], event["step"], event["epoch"],
+                    _json(event["values"]), event["time"],
+                )  # fmt: skip
+            elif kind == "EpochEnded":
+                self._add(
+                    tables.epoch_records, number, event["phase"], event["epoch"], event["step"],
+                    _number(event["loss"]), _number(event["kl"]), event["time"],
+                )  # fmt: skip
+            elif kind == "Notice":
+                self._rows[tables.notices].append(
+                    (
+                        number,
+                        self.attempt.run_id,
+                        self.attempt.attempt,
+                        event["level"],
+                        event["message"],
+                        event["time"],
+                    )
                 )
-            ]
-        case EpochEnded():
-            return [
-                (
-                    epoch_metrics,
-                    {name: getattr(event, name) for name in ("phase", "epoch", "step", "loss", "kl")},
-                )
-            ]
-        case RolloutFinished():
-            conversation = {
-                "phase": event.phase,
-                "step": event.step,
-                "sample_id": clean(event.sample_id),
-                "group_id": clean(event.group),
-                "prompt": clean(event.prompt),
-                "completion": clean(event.completion),
-            }
-            rollout = conversation | {
-                "training": event.training,
-                "reward": _number(event.reward),
-                "components": event.components,
-                "advantage": _number(event.advantage),
-                "finish_reason": event.finish_reason,
-                "truncated": event.finish_reason == "length",
-                "tokens": event.tokens,
-                "info": event.info,
-            }
-            return [(rollouts, rollout), (generations, conversation)]
-    return []
+            else:
+                late.append(event)
+        self._flush(connection)
+        for event in late:
+            self._attempt_event(connection, event)
+        if not self.attempt.is_latest:
+            self.attempt.supersede_by_later(connection)
+
+    def _attempt_event(self, connection: Connection, event: Fields) -> None:
+        match event.get("event"):
+            case "RunStarted":
+                start(connection, self.attempt, event)
+            case "AttemptBegan":
+                begin(connection, self.attempt, event)
+            case "RunFinished":
+                finish(connection, self.attempt, event)
+            case "EventsLost":
+                row = (self.attempt.run_id, self.attempt.attempt, event["rank"], event["sink"], event["reason"],
+                       event["events"], event["time"])  # fmt: skip
+                upsert_rows(connection, tables.losses, [row], "events = excluded.events")
+
+    def _rollout(self, number: int, event: Fields) -> None:
+        prompt = prompt_id(event["prompt"])
+        if prompt not in self._known_prompts:
+            self._prompts[prompt] = event["prompt"]
+        reward, tokens = _number(event["reward"]), event["tokens"]
+        completion, finish_reason = event["completion"], event["finish_reason"]
+        phase, training, step = event["phase"], event["training"], event["step"]
+        self._add(
+            tables.rollout_records, number, phase, training, step, event["sample_id"], event["group"], prompt,
+            self._pack(completion) if self._pack else completion, reward, _json(event["components"]),
+            _number(event["advantage"]), finish_reason, event["trained"], event["dropped"], tokens,
+            _json(event["info"]), event["time"],
+        )  # fmt: skip
+        key = (step, event["group"], phase, training)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = [event["sample_id"], 0, 0, 0.0, 0.0, None, None, 0, 0]
+        group[1] += 1
+        if reward is not None and reward == reward:
+            group[2] += 1
+            group[3] += reward
+            group[4] += reward * reward
+            group[5] = reward if group[5] is None else min(group[5], reward)
+            group[6] = reward if group[6] is None else max(group[6], reward)
+        group[7] += finish_reason == "length"
+        group[8] += tokens
+
+    def _add(self, table: Table, number: int, *values: Any) -> None:
+        self._rows[table].append((number, self.attempt.run, self.attempt.attempt, *values, False))
+
+    def _flush(self, connection: Connection) -> None:
+        if self._prompts:
+            upsert_rows(connection, tables.prompts, list(self._prompts.items()), None)
+        for table, rows in self._rows.items():
+            if rows:
+                insert_rows(connection, table, rows)
+        if self._groups:
+            upsert_rows(connection, tables.rollout_groups, self._group_rows(), _ADD_GROUP)
+        if len(self._known_prompts) > 100_000:
+            self._known_prompts.clear()
+        self._known_prompts.update(self._prompts)
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what is not stored yet: the transaction has failed."""
+        self._rows.clear()
+        self._groups.clear()
+        self._prompts.clear()
+
+    def _group_rows(self) -> list[Row]:
+        rows = []
+        for (step, group_id, phase, training), values in self._groups.items():
+            sample, n, scored, total, squares, low, high, truncated, tokens = values
+            mean = total / scored if scored else None
+            rows.append(
+                (self.attempt.run, step, group_id, self.attempt.attempt, phase, training, sample, n, scored, total,
+                 squares, mean, low, high, truncated, tokens, False)
+            )  # fmt: skip
+        return rows
 
 
-def _metrics(event: MetricsLogged, *columns: str) -> Row:
-    row: Row = {name: _number(event.values.get(name)) for name in columns}
-    return row | {"step": event.step, "epoch": event.epoch, "metrics": event.values}
+# A group may come in several batches, from several ranks.
+_ADD_GROUP = """
+    n = rollout_groups.n + excluded.n,
+    scored = rollout_groups.scored + excluded.scored,
+    reward_sum = rollout_groups.reward_sum + excluded.reward_sum,
+    reward_squares = rollout_groups.reward_squares + excluded.reward_squares,
+    reward_mean = (rollout_groups.reward_sum + excluded.reward_sum)
+        / nullif(rollout_groups.scored + excluded.scored, 0),
+    reward_min = CASE WHEN rollout_groups.reward_min <= excluded.reward_min OR excluded.reward_min IS NULL
+        THEN rollout_groups.reward_min ELSE excluded.reward_min END,
+    reward_max = CASE WHEN rollout_groups.reward_max >= excluded.reward_max OR excluded.reward_max IS NULL
+        THEN rollout_groups.reward_max ELSE excluded.reward_max END,
+    truncated = rollout_groups.truncated + excluded.truncated,
+    tokens = rollout_groups.tokens + excluded.tokens"""
+
+_NUMBERED = (
+    tables.metric_records,
+    tables.epoch_records,
+    tables.rollout_records,
+    tables.notices,
+)
+
+
+def stored_numbers(connection: Connection, first: int, last: int) -> set[int]:
+    """Numbers of events from `first` to `last` that are stored already."""
+    found: set[int] = set()
+    for table in _NUMBERED:
+        found.update(connection.execute(select(table.c.id).where(table.c.id.between(first, last))).scalars())
+    return found
+
+
+def prompt_id(text: str) -> int:
+    """63 bits of BLAKE2b: among 10 million prompts, two share an id with probability 5e-6."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _number(value: Any) -> float | None:
-    # A reward may be a bool, which PostgreSQL does not take for a number.
+    # A reward may be a bool, which PostgreSQL does not take for a number; NaN travels as text.
     return None if value is None else float(value)
-
-
-def clean(text: str) -> str:
-    """Text that every database takes: a model may write NUL characters and half surrogates."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -36,6 +36,8 @@ class RunRecord:
     started_at: float
     """Start of the latest attempt."""
     finished_at: float | None
+    heartbeat_at: float | None = None
+    """When its writer was last alive; a run that is "running" and has been silent for a minute was killed."""
     config: Row = field(default_factory=dict)
     result: Row | None = None
     """The JobResult's fields; None while there is none of the latest attempt."""
@@ -83,22 +85,15 @@ class Store:
 
         Where a resumed attempt repeats steps, its rows stand for those of the attempt before.
         """
-        from sqlalchemy import select
+        from tenyson.telemetry.tables import metric_records as table
 
-        from tenyson.telemetry.tables import sft_metrics, step_metrics
-
-        rows: list[Row] = []
-        for table in (sft_metrics, step_metrics):
-            rows += self._rows(select(table).where(table.c.run_id == run_id).order_by(table.c.id))
-        return canonical(rows)
+        return self._rows(_of_run(table, run_id).order_by(table.c.step, table.c.id))
 
     def epochs(self, run_id: str) -> list[Row]:
         """Mean loss and KL of each epoch of an RL run, the latest attempt's where several have it."""
-        from sqlalchemy import select
+        from tenyson.telemetry.tables import epoch_records as table
 
-        from tenyson.telemetry.tables import epoch_metrics as table
-
-        return canonical(self._rows(select(table).where(table.c.run_id == run_id).order_by(table.c.id)))
+        return self._rows(_of_run(table, run_id).order_by(table.c.step, table.c.id))
 
     def rollouts(
         self,
@@ -107,21 +102,105 @@ class Store:
         phase: str | None = None,
         training: bool | None = None,
         step: int | None = None,
-        limit: int = 100,
+        group: str | None = None,
+        worst: bool | None = None,
+        limit: int | None = 100,
     ) -> list[Row]:
-        """Rollouts of a run, the newest first: prompt, completion, reward and its components, advantage.
+        """Rollouts of a run: prompt, completion, reward and its components, advantage, and so on.
 
-        Rows of all attempts. `training` tells what was trained on from evaluation inside RL.
+        The newest first, or with `worst` the lowest (True) or highest (False) reward first. `training` tells what
+        was made for training from evaluation inside RL. Steps that a later attempt repeated are left out.
         """
         from sqlalchemy import select
 
-        from tenyson.telemetry.tables import rollouts as table
+        from tenyson.telemetry.packing import unpacker
+        from tenyson.telemetry.tables import prompts
+        from tenyson.telemetry.tables import rollout_records as table
 
-        query = select(table).where(table.c.run_id == run_id)
-        for column, value in ((table.c.phase, phase), (table.c.training, training), (table.c.step, step)):
+        query = (
+            select(table, prompts.c.text)
+            .join(prompts, prompts.c.id == table.c.prompt)
+            .where(table.c.run == _run_number(run_id), ~table.c.superseded)
+        )
+        wanted = (
+            (table.c.phase, phase),
+            (table.c.training, training),
+            (table.c.step, step),
+            (table.c.group_id, group),
+        )
+        for column, value in wanted:
             if value is not None:
                 query = query.where(column == value)
-        return self._rows(query.order_by(table.c.id.desc()).limit(limit))
+        if worst is None:
+            query = query.order_by(table.c.step.desc(), table.c.id.desc())
+        else:
+            reward = table.c.reward.asc() if worst else table.c.reward.desc()
+            query = query.where(table.c.reward.is_not(None)).order_by(reward, table.c.id)
+        unpack = unpacker()
+        rows = self._rows(query.limit(limit))
+        for row in rows:
+            row.update(prompt=row.pop("text"), completion=unpack(row["completion"]), run_id=run_id)
+            row["truncated"] = row["finish_reason"] == "length"
+        return rows
+
+    def groups(
+        self,
+        run_id: str | None,
+        *,
+        step: int | None = None,
+        worst: bool | None = None,
+        limit: int | None = 20,
+    ) -> list[Row]:
+        """Groups of rollouts with their sums, of one run or of all; the last steps first, or by mean reward."""
+        from sqlalchemy import select
+
+        from tenyson.telemetry.tables import rollout_groups as table
+        from tenyson.telemetry.tables import runs
+
+        query = select(table, runs.c.run_id).join(runs, runs.c.id == table.c.run).where(~table.c.superseded)
+        if run_id is not None:
+            query = query.where(table.c.run == _run_number(run_id))
+        if step is not None:
+            query = query.where(table.c.step == step)
+        if worst is None:
+            query = query.order_by(table.c.step.desc(), table.c.group_id)
+        else:
+            mean = table.c.reward_mean.asc() if worst else table.c.reward_mean.desc()
+            query = query.where(table.c.reward_mean.is_not(None)).order_by(mean)
+        return self._rows(query.limit(limit))
+
+    def reward_by_step(self, run_id: str, *, training: bool = True) -> list[tuple[int, float]]:
+        """Mean reward of all rollouts of each step, from the sums over groups."""
+        from sqlalchemy import func, select
+
+        from tenyson.telemetry.tables import rollout_groups as table
+
+        query = (
+            select(
+                table.c.step,
+                (func.sum(table.c.reward_sum) / func.nullif(func.sum(table.c.scored), 0)).label("mean"),
+            )
+            .where(table.c.run == _run_number(run_id), ~table.c.superseded, table.c.training == training)
+            .group_by(table.c.step)
+            .order_by(table.c.step)
+        )
+        return [(row["step"], row["mean"]) for row in self._rows(query) if row["mean"] is not None]
+
+    def attempts(self, run_id: str) -> list[Row]:
+        """The attempts of a run, the first one first: code, versions, machine, times and why each ended."""
+        from sqlalchemy import select
+
+        from tenyson.telemetry.tables import attempts as table
+
+        return self._rows(select(table).where(table.c.run_id == run_id).order_by(table.c.started_at))
+
+    def losses(self, run_id: str) -> list[Row]:
+        """What sinks did not record."""
+        from sqlalchemy import select
+
+        from tenyson.telemetry.tables import losses as table
+
+        return self._rows(select(table).where(table.c.run_id == run_id).order_by(table.c.attempt))
 
     def _runs(self, query: Select[Any]) -> list[RunRecord]:
         return [RunRecord(**row) for row in self._rows(query)]
@@ -141,20 +220,27 @@ class Store:
             ) from error
 
 
-def canonical(rows: list[Row]) -> list[Row]:
-    """Rows in the order of their steps; an attempt's rows end where the next attempt begins."""
-    kept: list[Row] = []
-    for attempt in sorted({row["attempt"] for row in rows}):
-        own = [row for row in rows if row["attempt"] == attempt]
-        first = min(row["step"] for row in own)
-        kept = [row for row in kept if row["step"] < first] + own
-    return sorted(kept, key=lambda row: row["step"])
+def _of_run(table: Any, run_id: str) -> Select[Any]:
+    from sqlalchemy import select
+
+    return select(table).where(table.c.run == _run_number(run_id), ~table.c.superseded)
+
+
+def _run_number(run_id: str) -> Any:
+    from sqlalchemy import select
+
+    from tenyson.telemetry.tables import runs
+
+    return select(runs.c.id).where(runs.c.run_id == run_id).scalar_subquery()
 
 
 def _with_results() -> Select[Any]:
     from sqlalchemy import select
 
-    from tenyson.telemetry.tables import results, runs
+    from tenyson.telemetry.tables import attempts, results, runs
 
     of_latest = (results.c.run_id == runs.c.run_id) & (results.c.attempt == runs.c.attempt)
-    return select(runs, results.c.result).select_from(runs.outerjoin(results, of_latest))
+    of_attempt = (attempts.c.run_id == runs.c.run_id) & (attempts.c.attempt == runs.c.attempt)
+    columns = [column for column in runs.c if column.name != "id"]
+    joined = runs.outerjoin(results, of_latest).outerjoin(attempts, of_attempt)
+    return select(*columns, attempts.c.heartbeat_at, results.c.result).select_from(joined)

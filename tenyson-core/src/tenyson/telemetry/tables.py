@@ -1,8 +1,11 @@
-"""The tables of the telemetry database. `sft_metrics`, `epoch_metrics`, `rollouts`, `generations` and
-`run_controls` are promised by the specification; `runs`, `results` and `step_metrics` stand around them.
+"""The tables of the telemetry database, as SQLAlchemy sees them. `tenyson.telemetry.views` holds what stands on them.
 
-Times are seconds since the epoch. `attempt` counts the starts of one run, from 1: a resumed run adds rows, and
-the rows of the attempt before stay (`tenyson.telemetry.store` reads the canonical curve).
+What grows with every step (`metric_records`, `epoch_records`, `rollout_records`, `rollout_groups`) names its run by
+a number, `runs.id`; the views put the name back. Each `id` of these is the number of the event: `spools.id` in the upper 32 bits,
+the event's place in that spool in the lower ones, so that nothing is stored twice.
+Times are seconds since the epoch. `attempt` counts the starts of one run, from 1. `superseded` is true where a later
+attempt repeated the step: the views leave such rows out.
+
 Imports SQLAlchemy: import this module only where the database is used.
 """
 
@@ -22,145 +25,265 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     false,
 )
 
 metadata = MetaData()
 
+_BIG = BigInteger().with_variant(Integer, "sqlite")
+_RUN_ID = String(128)
 
-def _id() -> Column[Any]:
+
+def _number() -> Column[Any]:
     # SQLite numbers rows by itself only where the type is exactly INTEGER.
-    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    return Column("id", _BIG, primary_key=True, autoincrement=True)
 
 
-def _of_run() -> list[Column[Any]]:
+def _event() -> list[Column[Any]]:
     return [
-        Column("run_id", String(128), nullable=False),
+        Column("id", _BIG, primary_key=True, autoincrement=False, comment="number of the event"),
+        Column("run", Integer, nullable=False, comment="`runs.id`"),
         Column("attempt", Integer, nullable=False),
     ]
+
+
+def _superseded() -> Column[Any]:
+    return Column(
+        "superseded",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="whether a later attempt repeated this step",
+    )
 
 
 runs = Table(
     "runs",
     metadata,
-    Column("run_id", String(128), primary_key=True),
-    Column("attempt", Integer, nullable=False),  # the latest
-    Column("job_type", String(16), nullable=False),
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("run_id", _RUN_ID, nullable=False, unique=True, comment="the run's name"),
+    Column("attempt", Integer, nullable=False, comment="the latest"),
+    Column("job_type", String(16), nullable=False, comment="sft, rl or eval"),
     Column("task", Text, nullable=False),
-    Column("status", String(16), nullable=False),  # running, success, stopped, failed
-    Column("config", JSON, nullable=False),
-    Column("output_dir", Text, nullable=False),
+    Column("status", String(16), nullable=False, comment="running, success, stopped or failed"),
+    Column("config", JSON, nullable=False, comment="resolved configuration, secrets struck out"),
+    Column("output_dir", Text, nullable=False, comment="the job folder"),
     Column("total_steps", Integer),
-    Column("created_at", Double, nullable=False),  # start of the first attempt
-    Column("started_at", Double, nullable=False),  # start of the latest attempt
+    Column("created_at", Double, nullable=False, comment="start of the first attempt"),
+    Column("started_at", Double, nullable=False, comment="start of the latest attempt"),
     Column("finished_at", Double),
+    Index("ix_runs_started", "started_at"),
+    comment="A run, as its latest attempt left it.",
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("run_id", _RUN_ID, primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False, comment="from 1"),
+    Column("uid", String(32), nullable=False, unique=True, comment="made up by the job when it starts"),
+    Column("status", String(16), nullable=False, comment="running, success, stopped or failed"),
+    Column(
+        "began_at_step", Integer, comment="0, or the step of the checkpoint it resumed from; null before that"
+    ),
+    Column("config", JSON, nullable=False, comment="resolved configuration, secrets struck out"),
+    Column("config_hash", String(64), comment="SHA-256 of the configuration in canonical JSON"),
+    Column("git_commit", String(64), comment="of the folder that the job was started in"),
+    Column("git_diff_hash", String(64), comment="SHA-256 of `git diff HEAD`; null for a clean tree"),
+    Column("versions", JSON, nullable=False, comment="every installed distribution"),
+    Column("host", Text),
+    Column("accelerator", Text, comment="such as `2 x NVIDIA H100`; `cpu` where there is none"),
+    Column("processes", Integer, nullable=False, server_default="1", comment="ranks"),
+    Column("started_at", Double, nullable=False),
+    Column("finished_at", Double),
+    Column("exit_reason", Text, comment="completed, what stopped it, or why it failed"),
+    Column("heartbeat_at", Double, comment="when its writer was last alive; at most about 10 s old"),
+    comment="A start of a run: what was asked, with which code, on which machine, and how it ended.",
+)
+
+lineage = Table(
+    "lineage",
+    metadata,
+    _number(),
+    Column("run_id", _RUN_ID, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("kind", String(16), nullable=False, comment="model, factory, adapter, checkpoint or task"),
+    Column("reference", Text, nullable=False, comment="as the configuration names it"),
+    Column("source_run_id", _RUN_ID, comment="the run that made it, where it was one"),
+    UniqueConstraint("run_id", "attempt", "kind", "reference", name="uq_lineage"),
+    comment="What an attempt was made from.",
 )
 
 results = Table(
     "results",
     metadata,
-    Column("run_id", String(128), primary_key=True),
+    Column("run_id", _RUN_ID, primary_key=True),
     Column("attempt", Integer, primary_key=True, autoincrement=False),
     Column("status", String(16), nullable=False),
     Column("total_time_seconds", Double),
-    Column("metrics", JSON, nullable=False),
-    Column("result", JSON, nullable=False),  # the whole JobResult
+    Column("metrics", JSON, nullable=False, comment="name: value"),
+    Column("result", JSON, nullable=False, comment="the whole JobResult"),
     Column("created_at", Double, nullable=False),
+    comment="The end of an attempt.",
 )
 
-sft_metrics = Table(
-    "sft_metrics",
+metric_records = Table(
+    "metric_records",
     metadata,
-    _id(),
-    *_of_run(),
-    Column("step", Integer, nullable=False),
+    *_event(),
+    Column("phase", String(8), nullable=False, comment="sft, rl or eval"),
+    Column("step", Integer, nullable=False, comment="optimizer steps done; rollouts done in an evaluation"),
     Column("epoch", Double),
-    Column("loss", Double),
-    Column("eval_loss", Double),
-    Column("learning_rate", Double),
-    Column("metrics", JSON, nullable=False),  # everything that was logged at this step
+    Column("metrics", JSON, nullable=False, comment="everything that was logged at this step"),
     Column("created_at", Double, nullable=False),
-    Index("ix_sft_metrics_run_step", "run_id", "step"),
+    _superseded(),
+    Index("ix_metric_records_run_step", "run", "step"),
+    comment="A logged step, all attempts.",
 )
 
-step_metrics = Table(
-    "step_metrics",
+epoch_records = Table(
+    "epoch_records",
     metadata,
-    _id(),
-    *_of_run(),
-    Column("phase", String(8), nullable=False),  # rl, eval
-    Column("step", Integer, nullable=False),
-    Column("epoch", Double),
-    Column("loss", Double),
-    Column("reward", Double),
-    Column("kl", Double),
-    Column("learning_rate", Double),
-    Column("metrics", JSON, nullable=False),
-    Column("created_at", Double, nullable=False),
-    Index("ix_step_metrics_run_step", "run_id", "step"),
-)
-
-epoch_metrics = Table(
-    "epoch_metrics",
-    metadata,
-    _id(),
-    *_of_run(),
+    *_event(),
     Column("phase", String(8), nullable=False),
-    Column("epoch", Integer, nullable=False),  # from 1
+    Column("epoch", Integer, nullable=False, comment="from 1"),
     Column("step", Integer, nullable=False),
     Column("loss", Double),
     Column("kl", Double),
     Column("created_at", Double, nullable=False),
-    Index("ix_epoch_metrics_run_epoch", "run_id", "epoch"),
+    _superseded(),
+    Index("ix_epoch_records_run_step", "run", "step"),
+    comment="An epoch of RL, all attempts.",
 )
 
-
-def _conversation() -> list[Column[Any]]:
-    return [
-        *_of_run(),
-        Column("phase", String(8), nullable=False),  # rl, eval
-        Column("step", Integer, nullable=False),
-        Column("sample_id", Text, nullable=False),
-        Column("group_id", Text, nullable=False),
-        Column("prompt", Text, nullable=False),
-        Column("completion", Text, nullable=False),
-        Column("created_at", Double, nullable=False),
-    ]
-
-
-generations = Table(
-    "generations",
+prompts = Table(
+    "prompts",
     metadata,
-    _id(),
-    *_conversation(),
-    Index("ix_generations_run_step", "run_id", "phase", "step"),
+    Column("id", _BIG, primary_key=True, autoincrement=False, comment="63 bits of the text's BLAKE2b hash"),
+    Column("text", Text, nullable=False),
+    comment="Each prompt once, as the model saw it.",
 )
 
-rollouts = Table(
-    "rollouts",
+rollout_records = Table(
+    "rollout_records",
     metadata,
-    _id(),
-    *_conversation(),
-    Column("training", Boolean, nullable=False),  # whether it was trained on
+    *_event(),
+    Column("phase", String(8), nullable=False, comment="rl or eval"),
+    Column("training", Boolean, nullable=False, comment="false in evaluations, also inside RL"),
+    Column(
+        "step", Integer, nullable=False, comment="optimizer steps that the policy had done; 0 in an EvalJob"
+    ),
+    Column("sample_id", Text, nullable=False),
+    Column("group_id", Text, nullable=False, comment="rollouts of one prompt at one step"),
+    Column("prompt", _BIG, nullable=False, comment="`prompts.id`"),
+    Column("completion", Text, nullable=False, comment="text; with `compress`, a zstd frame"),
     Column("reward", Double),
-    Column("components", JSON, nullable=False),
+    Column("components", JSON, nullable=False, comment="reward components by name"),
     Column("advantage", Double),
-    Column("finish_reason", String(32), nullable=False),
-    Column("truncated", Boolean, nullable=False),  # finish_reason is "length"
-    Column("tokens", Integer, nullable=False),
-    Column("info", JSON, nullable=False),
-    Index("ix_rollouts_run_step", "run_id", "phase", "step"),
+    Column("finish_reason", String(32), nullable=False, comment="stop, length or turns"),
+    Column("trained", Boolean, nullable=False, comment="whether it carried a gradient"),
+    Column("dropped", Text, comment="why it did not, where `training` is true"),
+    Column("tokens", Integer, nullable=False, comment="that the model wrote"),
+    Column("info", JSON, nullable=False, comment="what the environment tells"),
+    Column("created_at", Double, nullable=False),
+    _superseded(),
+    Index("ix_rollout_records_run_step", "run", "step"),
+    comment="A conversation in RL or evaluation, all attempts.",
+)
+
+rollout_groups = Table(
+    "rollout_groups",
+    metadata,
+    Column("run", Integer, primary_key=True, autoincrement=False, comment="`runs.id`"),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("group_id", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("phase", String(8), primary_key=True),
+    Column("training", Boolean, primary_key=True),
+    Column("sample_id", Text, nullable=False),
+    Column("n", Integer, nullable=False, comment="rollouts"),
+    Column("scored", Integer, nullable=False, comment="rollouts with a reward"),
+    Column("reward_sum", Double, nullable=False),
+    Column("reward_squares", Double, nullable=False, comment="sum of squared rewards"),
+    Column("reward_mean", Double),
+    Column("reward_min", Double),
+    Column("reward_max", Double),
+    Column("truncated", Integer, nullable=False, comment="rollouts that ran out of tokens"),
+    Column("tokens", Integer, nullable=False, comment="sum"),
+    _superseded(),
+    Index("ix_rollout_groups_run_mean", "run", "reward_mean"),
+    sqlite_with_rowid=False,
+    comment="Sums over one group at one step, written with its rollouts.",
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", _BIG, primary_key=True, autoincrement=False),
+    Column("run_id", _RUN_ID, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("level", String(8), nullable=False, comment="info, warning or error"),
+    Column("message", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("ix_notices_run", "run_id"),
+    comment="A line for a person.",
+)
+
+losses = Table(
+    "losses",
+    metadata,
+    Column("run_id", _RUN_ID, primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("rank", Integer, primary_key=True, autoincrement=False),
+    Column("sink", String(64), primary_key=True),
+    Column("reason", Text, nullable=False, comment="the first one"),
+    Column("events", Integer, nullable=False, comment="that this sink did not record"),
+    Column("created_at", Double, nullable=False),
+    comment="What a sink that failed or was full did not record.",
+)
+
+spools = Table(
+    "spools",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("uid", String(32), nullable=False, unique=True),
+    Column("run_id", _RUN_ID, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("segment", Integer, nullable=False, comment="file that is read next, from 0"),
+    Column("position", _BIG, nullable=False, comment="byte in it"),
+    Column("events", _BIG, nullable=False, comment="events that are stored"),
+    Column("updated_at", Double, nullable=False),
+    comment="How far each writer's spool is stored; moved in the transaction that stores its rows.",
 )
 
 run_controls = Table(
     "run_controls",
     metadata,
-    _id(),
-    Column("run_id", String(128), nullable=False),
-    Column("stop_requested", Boolean, nullable=False, server_default=false()),
-    Column("status", String(16), nullable=False, server_default="pending"),  # pending, accepted, expired
+    _number(),
+    Column("run_id", _RUN_ID, nullable=False),
+    Column("attempt", Integer, comment="the attempt it is aimed at; null for the one that runs"),
+    Column("verb", String(16), comment="stop, pause, resume, checkpoint or extend; null reads as stop"),
+    Column(
+        "stop_requested", Boolean, nullable=False, server_default=false(), comment="the specification's flag"
+    ),
+    Column("argument", Integer, comment="steps, for extend"),
+    Column("key", String(64), comment="a second request with the same key changes nothing"),
+    Column(
+        "status",
+        String(16),
+        nullable=False,
+        server_default="pending",
+        comment="open (an attempt's own row), pending, accepted, applied, rejected or expired",
+    ),
+    Column("reason", Text, comment="why it was rejected"),
     Column("requested_by", Text),
     Column("requested_at", Double),
     Column("accepted_at", Double),
+    Column("applied_at", Double),
+    Column("applied_step", Integer, comment="optimizer steps done, or rollouts of an evaluation"),
     Index("ix_run_controls_run", "run_id"),
+    UniqueConstraint("run_id", "key", name="uq_run_controls_key"),
+    comment="What was asked of a run; a user may write here by SQL.",
 )

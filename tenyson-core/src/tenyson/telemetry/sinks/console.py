@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenyson.telemetry import progress
-from tenyson.telemetry.events import EpochEnded, Event, MetricsLogged, Notice, RunFinished, RunStarted
+from tenyson.telemetry.events import (
+    EpochEnded,
+    Event,
+    EventsLost,
+    MetricsLogged,
+    Notice,
+    RunFinished,
+    RunStarted,
+)
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -34,6 +42,7 @@ class ConsoleSink:
     """Prints what happens; with TENYSON_PROGRESS=json in the form that `progress.decode` reads."""
 
     name = "console"
+    inline = True
 
     def __init__(self, config: Config, run_dir: Path) -> None:  # noqa: ARG002  the signature of all sinks
         self._encode = progress.encode if os.environ.get(progress.VARIABLE) == "json" else describe
@@ -65,6 +74,8 @@ def describe(event: Event) -> str:
             return f"epoch {event.epoch} ended at step {event.step}  {numbers(means)}".rstrip()
         case Notice():
             return event.message if event.level == "info" else f"{event.level}: {event.message}"
+        case EventsLost():
+            return f"telemetry sink {event.sink} did not record {event.events} events: {event.reason}"
         case RunFinished():
             seconds = event.result.get("total_time_seconds")
             after = f" after {seconds:.1f} s" if isinstance(seconds, (int, float)) else ""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.events import Event
-from tenyson.telemetry.jsontext import event_text
+from tenyson.telemetry.jsontext import event_line
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -20,6 +21,8 @@ class JsonlSink:
     """Appends to `<run folder>/events.jsonl`; a resumed run goes on in the same file."""
 
     name = "jsonl"
+    inline = True
+    every_rank = True
 
     def __init__(self, config: Config, run_dir: Path) -> None:  # noqa: ARG002  the signature of all sinks
         self._path = run_dir / FILE
@@ -31,11 +34,15 @@ class JsonlSink:
         self._mend()
 
     def write(self, event: Event) -> None:
-        """One `write` call for each event: lines of several threads never mix."""
-        line = (event_text(event) + "\n").encode("ascii")
-        if (written := os.write(self._file, line)) != len(line):
+        """Append one event."""
+        self.write_lines([event_line(event)])
+
+    def write_lines(self, lines: Sequence[bytes]) -> None:
+        """One `write` call for each batch: lines of several threads and processes never mix."""
+        data = b"\n".join(lines) + b"\n"
+        if (written := os.write(self._file, data)) != len(data):
             raise OSError(
-                f"{self._path}: only {written} of {len(line)} bytes were written; is the disk full?"
+                f"{self._path}: only {written} of {len(data)} bytes were written; is the disk full?"
             )
 
     def close(self) -> None:

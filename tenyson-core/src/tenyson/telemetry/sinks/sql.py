@@ -1,101 +1,194 @@
-"""The SQL sink: a background thread writes batches, so that a training step never waits for the database."""
+"""The SQL sink: events go into a spool beside the job at once, and from there into the database, by a thread."""
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.events import Event
+from tenyson.telemetry.jsontext import event_line
+from tenyson.telemetry.spool import FOLDER, SpoolWriter
 
 if TYPE_CHECKING:
-    from tenyson.config.schema import Config
+    from sqlalchemy import Engine
 
-BATCH_SECONDS = 0.25
-"""Events wait at most this long for the ones that follow."""
-BATCH_EVENTS = 2048
-"""Events of one transaction."""
-_CLOSE_SECONDS = 60
+    from tenyson.config.schema import Config
+    from tenyson.telemetry.shipper import Shipper
+
+PERIOD_SECONDS = 0.25
+"""Between two looks into the spool. The thread sleeps: waking it would cost the caller more than its write."""
+LONGEST_BACKOFF_SECONDS = 10.0
+HEARTBEAT_SECONDS = 10.0
 
 
 class SqlSink:
-    """Writes into the database at `telemetry.db_url`; the tables are in `tenyson.telemetry.tables`.
+    """Records into the database at `telemetry.db_url`; the tables are in `tenyson.telemetry.tables`.
+
+    While the database is away, events wait in `<run folder>/spool`; so they do where it holds runs in an older
+    schema. What an earlier, dead process left there is stored first.
 
     Raises:
-        TelemetryError: there is no `telemetry.db_url`, or that database cannot be used.
+        TelemetryError: there is no `telemetry.db_url`, that database cannot be used, or the spool cannot be written.
         MissingDependencyError: its driver is not installed.
     """
 
     name = "sql"
+    inline = True
+    every_rank = True
 
-    def __init__(self, config: Config, run_dir: Path) -> None:  # noqa: ARG002  the signature of all sinks
+    def __init__(self, config: Config, run_dir: Path) -> None:
         from tenyson.telemetry.database import open_database
-        from tenyson.telemetry.rows import Recorder
+        from tenyson.telemetry.schema import SchemaOutdatedError
+        from tenyson.telemetry.sinks.settings import SqlSettings
 
         if config.telemetry.db_url is None:
             raise TelemetryError(
                 "the sink sql needs telemetry.db_url",
                 next_step="set telemetry.db_url, for example to sqlite:///./tenyson_telemetry.db",
             )
-        self._engine = open_database(config.telemetry.db_url, create=True)
-        self._recorder = Recorder()
-        self._queue: SimpleQueue[Event | None] = SimpleQueue()
-        self._closing = threading.Event()
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._write_batches, name="telemetry-sql", daemon=True)
-        self._thread.start()
+        self._db_url = config.telemetry.db_url
+        self._run_dir = run_dir
+        self._run_id = config.run.id or run_dir.name
+        self._settings = SqlSettings(**config.telemetry.settings.get("sql", {}))
+        self._pack: Callable[[str], Any] | None = None
+        if self._settings.compress and self._db_url.startswith("sqlite"):
+            from tenyson.telemetry.packing import packer
+
+            self._pack = packer()
+        self._said: str | None = None
+        self._engine: Engine | None = None
+        try:
+            self._engine = open_database(self._db_url, create=True)
+        except SchemaOutdatedError as error:
+            self._say(f"{error.cause}; events wait in {run_dir / FOLDER}. {error.next_step}")
+        self._writer: SpoolWriter | None = None
+        self._attempt_uid = uuid.uuid4().hex
+        self._rank = 0
+        self._pid = os.getpid()
+        self._start_lock = threading.Lock()
+
+    @property
+    def lost(self) -> int:
+        """Events that will not be in the database."""
+        writer = self._writer
+        return (writer.lost if writer else 0) + (self._shipper.refused if writer and self._shipper else 0)
+
+    def joins(self, attempt_uid: str, rank: int) -> None:
+        """Say which attempt, and which of its processes, writes here; before the first event."""
+        self._attempt_uid, self._rank = attempt_uid, rank
+        self._start()
 
     def write(self, event: Event) -> None:
-        """Hand one event to the thread. Raises: TelemetryError if the thread has failed."""
-        self._raise_failure()
-        self._queue.put(event)
+        """Record one event."""
+        self.write_lines([event_line(event)])
+
+    def write_lines(self, lines: Sequence[bytes]) -> None:
+        """Record events that are encoded already, as one batch. Never waits for the database."""
+        if self._writer is None or os.getpid() != self._pid:
+            self._start()
+        self._writer.append(lines)  # type: ignore[union-attr]
 
     def close(self) -> None:
-        """Write what is left. Raises: TelemetryError if not all could be written."""
+        """Store what is left; what the database does not take in time stays in the spool, and is told."""
+        if self._writer is None:
+            self._start()
+        assert self._writer is not None
+        self._writer.sync()
         self._closing.set()
-        self._queue.put(None)
-        self._thread.join(_CLOSE_SECONDS)
-        if self._thread.is_alive():
-            raise TelemetryError(f"the database took no more events within {_CLOSE_SECONDS} s")
-        self._raise_failure()
+        self._thread.join(self._settings.close_seconds + 5)
+        self._writer.close()
+        if self._stored_all:
+            self._writer.delete()
+        else:
+            print(  # noqa: T201
+                f"warning: the database has not taken all events; the rest is safe in {self._writer.folder}\n"
+                f"  Store it with `tenyson telemetry recover {self._run_dir}` once the database is back.",
+                file=sys.stderr,
+            )
 
-    def _write_batches(self) -> None:
-        try:
-            more = True
-            while more:
-                events, more = self._next_batch()
-                if events:
-                    with self._engine.begin() as connection:
-                        self._recorder.store(connection, events)
-        except Exception as error:
-            self._error = error
-        finally:
+    def _start(self) -> None:
+        """Open the spool and start the thread; once in each process, since a fork goes on in a spool of its own."""
+        if os.getpid() != self._pid:
+            self._pid, self._start_lock = os.getpid(), threading.Lock()
+            if self._writer is not None:
+                self._writer.abandon()
+                self._writer = None
+            if self._engine is not None:
+                self._engine.dispose(close=False)  # the connections are the parent's
+        with self._start_lock:
+            if self._writer is not None:
+                return
+            try:
+                self._writer = SpoolWriter(
+                    self._run_dir,
+                    run_id=self._run_id,
+                    attempt_uid=self._attempt_uid,
+                    rank=self._rank,
+                    cap_bytes=self._settings.spool_bytes,
+                )
+            except OSError as error:
+                raise TelemetryError(
+                    f"cannot spool events: {error.strerror}", place=str(self._run_dir / FOLDER)
+                ) from error
+            self._shipper: Shipper | None = None
+            self._stored_all = False
+            self._closing = threading.Event()
+            self._thread = threading.Thread(target=self._work, name="telemetry-sql", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        assert self._writer is not None
+        writer, closing = self._writer, self._closing
+        delay, beaten, deadline = PERIOD_SECONDS, time.monotonic(), None
+        while deadline is None or time.monotonic() < deadline:
+            if closing.wait(delay if deadline is None else 0) and deadline is None:
+                deadline = time.monotonic() + self._settings.close_seconds
+            try:
+                self._ship(writer)
+                if self._rank == 0 and time.monotonic() - beaten > HEARTBEAT_SECONDS:
+                    self._shipper.beat()  # type: ignore[union-attr]
+                    beaten = time.monotonic()
+            except Exception as error:
+                self._say_away(error)
+                delay = min(delay * 2, LONGEST_BACKOFF_SECONDS)
+                if deadline is not None:
+                    time.sleep(PERIOD_SECONDS)
+                continue
+            delay, self._said = PERIOD_SECONDS, None
+            if deadline is not None:
+                self._stored_all = True
+                break
+        if self._engine is not None:
             self._engine.dispose()
 
-    def _next_batch(self) -> tuple[list[Event], bool]:
-        """Events to write, and whether more may follow."""
-        first = self._queue.get()
-        # Sleeping, instead of taking each event as it comes, leaves the interpreter to the training thread.
-        self._closing.wait(BATCH_SECONDS)
-        batch: list[Event] = []
-        following = first
-        while following is not None:
-            batch.append(following)
-            if len(batch) == BATCH_EVENTS:
-                return batch, True
-            try:
-                following = self._queue.get_nowait()
-            except Empty:
-                return batch, True
-        return batch, False
+    def _ship(self, writer: SpoolWriter) -> None:
+        """Store everything that is in the spool now."""
+        from tenyson.telemetry.database import open_database
+        from tenyson.telemetry.recover import recover
+        from tenyson.telemetry.shipper import Shipper
 
-    def _raise_failure(self) -> None:
-        if self._error is not None:
-            from tenyson.telemetry.database import first_line
+        if self._engine is None:
+            self._engine = open_database(self._db_url, create=True)
+        if self._shipper is None:
+            if self._rank == 0:
+                recover(self._engine, self._run_dir, pack=self._pack)
+            self._shipper = Shipper(self._engine, writer.folder, writer.header, pack=self._pack)
+        while self._shipper.ship():
+            writer.mark_stored(self._shipper.segment, self._shipper.position)
 
-            raise TelemetryError(
-                f"the database refused a batch: {first_line(self._error)}",
-                next_step="events.jsonl has what follows",
-            ) from self._error
+    def _say_away(self, error: Exception) -> None:
+        from tenyson.telemetry.database import first_line
+
+        self._say(f"the database takes no events, they wait in {self._run_dir / FOLDER}: {first_line(error)}")
+
+    def _say(self, message: str) -> None:
+        if self._said is None:
+            self._said = message
+            print(f"warning: {message}", file=sys.stderr)  # noqa: T201

@@ -1,0 +1,1 @@
+"""Migrations of the telemetry database, by Alembic: one file a version, whose tables are frozen in `schemas`."""

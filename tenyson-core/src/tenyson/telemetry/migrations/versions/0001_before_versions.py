@@ -1,0 +1,8 @@
+"""The schema of Tenyson 0.1 before it was versioned: a database that has it is stamped, never made anew."""
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Nothing: the tables are there."""

@@ -1,0 +1,69 @@
+"""Recovery: stores what dead processes left in their spools, in the order in which their attempts began.
+
+Imports SQLAlchemy: import this module only where the database is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from tenyson.telemetry.shipper import Shipper
+from tenyson.telemetry.spool import Spool, find_spools
+
+KILLED = "its process ended without a word"
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What became of one spool."""
+
+    spool: Spool
+    events: int
+    """Events that were stored now; those that the database had already are not counted."""
+    torn_bytes: int
+    """Bytes at the end that are no whole record: the batch that was being written when the process died."""
+    refused: int
+    """Events that the database does not take."""
+    refusal: str | None
+    ended: bool
+    """Whether the attempt was marked as failed now, since nothing said how it ended."""
+
+
+def recover(
+    engine: Engine, run_dir: Path, *, pack: Callable[[str], Any] | None = None, keep: bool = False
+) -> list[Recovered]:
+    """Store and delete the spools of a run's folder whose writers are dead. `keep` leaves the files.
+
+    Raises: SQLAlchemyError, OSError: the database or a file failed on the way; calling again goes on from there.
+    """
+    return [
+        recover_spool(engine, spool, pack=pack, keep=keep)
+        for spool in find_spools(run_dir)
+        if not spool.is_alive()
+    ]
+
+
+def recover_spool(
+    engine: Engine, spool: Spool, *, pack: Callable[[str], Any] | None = None, keep: bool = False
+) -> Recovered:
+    """Store all of one spool."""
+    shipper = Shipper(engine, spool.folder, spool.header, pack=pack)
+    while shipper.ship():
+        pass
+    torn = _torn_bytes(spool, shipper.segment, shipper.position)
+    ended = spool.header.rank == 0 and shipper.give_up(KILLED)
+    if not keep:
+        spool.delete()
+    return Recovered(spool, shipper.stored, torn, shipper.refused, shipper.refusal, ended)
+
+
+def _torn_bytes(spool: Spool, segment: int, position: int) -> int:
+    sizes = {number: spool.path(number).stat().st_size for number in spool.segments}
+    return max(0, sizes.get(segment, 0) - position) + sum(
+        size for number, size in sizes.items() if number > segment
+    )

@@ -1,0 +1,316 @@
+"""The spool: an append-only file of events beside a job, written before any database hears of them.
+
+One write call a batch, so that a kill loses nothing that the caller returned from. A spool belongs to one process: its
+writer holds a lock on it for as long as it lives, which is how others know that it is dead. Layout of
+`<run folder>/spool/<uid>-<segment>.spool`: the magic line, then records. A record is its length and CRC-32 (two
+little-endian 32-bit numbers) and its payload: the first record of a segment is its header in JSON, every other one
+holds the JSON lines of one batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import struct
+import sys
+import threading
+import time
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FOLDER = "spool"
+MAGIC = b"tenyson spool 1\n"
+SEGMENT_BYTES = 64 << 20
+"""A segment is closed at this size; one that is stored is deleted."""
+CAP_BYTES = 4 << 30
+"""Bytes that may wait for the database. From three quarters on, one rollout in KEPT_ROLLOUTS is kept; above, none is."""
+KEPT_ROLLOUTS = 8
+PENDING_BYTES = 32 << 20
+"""Bytes that are kept in memory while the disk is full; beyond, rollouts are dropped, and at twice that all events."""
+
+_RECORD = struct.Struct("<II")
+_ROLLOUT = b'{"event":"RolloutFinished"'
+
+
+@dataclass(frozen=True)
+class Header:
+    """Who wrote a spool."""
+
+    uid: str
+    run_id: str
+    attempt_uid: str
+    rank: int
+    segment: int
+    began: float
+    """When its attempt's writer was opened; seconds since the epoch."""
+
+
+class SpoolWriter:
+    """Appends batches of event lines. Nothing that goes wrong leaves it: it is counted in `lost`, and said once."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        run_id: str,
+        attempt_uid: str,
+        rank: int = 0,
+        segment_bytes: int = SEGMENT_BYTES,
+        cap_bytes: int = CAP_BYTES,
+    ) -> None:
+        """Open a new spool. Raises: OSError: it cannot be written."""
+        self.folder = run_dir / FOLDER
+        self.lost = 0
+        """Events that were dropped."""
+        self.trouble: str | None = None
+        """What went wrong first."""
+        self._identity = {"run_id": run_id, "attempt_uid": attempt_uid, "rank": rank}
+        self._segment_bytes = segment_bytes
+        self._cap_bytes = cap_bytes
+        self.uid = uuid.uuid4().hex
+        self.segment = -1
+        self._began = time.time()
+        self._lock = threading.Lock()
+        self._pending: list[tuple[bytes, int]] = []
+        self._pending_bytes = 0
+        self._written_bytes = 0
+        self._stored_bytes = 0
+        self._first_segment = 0
+        self._closed_sizes: list[int] = []
+        self._rollouts = 0
+        self._file = -1
+        self._size = 0
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._next_segment()
+
+    @property
+    def header(self) -> Header:
+        """Of the segment that is written to."""
+        return Header(uid=self.uid, segment=self.segment, began=self._began, **self._identity)  # type: ignore[arg-type]
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Write one batch as one record, in one call. Never raises."""
+        try:
+            with self._lock:
+                self._append(lines)
+        except Exception as error:
+            self._lose(len(lines), f"{type(error).__name__}: {error}")
+
+    def sync(self) -> None:
+        """Try once more to write what a full disk has kept back."""
+        with self._lock, contextlib.suppress(OSError):
+            self._flush()
+
+    def mark_stored(self, segment: int, position: int) -> None:
+        """The database has everything before this byte of this segment; segments before it are deleted."""
+        self._stored_bytes = sum(self._closed_sizes[:segment]) + position
+        for number in range(self._first_segment, segment):
+            segment_path(self.folder, self.uid, number).unlink(missing_ok=True)
+        self._first_segment = segment
+
+    def close(self) -> None:
+        """Let go of the file; what could not be written by now is lost."""
+        self.sync()
+        with self._lock:
+            for _, number in self._pending:
+                self._lose(number, "the disk is full")
+            self._pending.clear()
+            os.close(self._file)
+
+    def delete(self) -> None:
+        """Remove the files: all is stored."""
+        for number in range(self._first_segment, self.segment + 1):
+            segment_path(self.folder, self.uid, number).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+    def abandon(self) -> None:
+        """In a forked process: let go of the parent's file, and leave the rest to it."""
+        os.close(self._file)
+
+    def _next_segment(self) -> None:
+        segment = self.segment + 1
+        path = segment_path(self.folder, self.uid, segment)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        header = Header(uid=self.uid, segment=segment, began=self._began, **self._identity)  # type: ignore[arg-type]
+        start = MAGIC + record(json.dumps(asdict(header)).encode())
+        if os.write(file, start) != len(start):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self._file >= 0:
+            os.close(self._file)
+            self._closed_sizes.append(self._size)
+        self._file, self.segment, self._size = file, segment, len(start)
+        self._written_bytes += len(start)
+
+    def _append(self, lines: Sequence[bytes]) -> None:
+        waiting = self._written_bytes - self._stored_bytes
+        if waiting > self._cap_bytes * 3 // 4:
+            lines = self._thin(lines, keep=0 if waiting > self._cap_bytes else KEPT_ROLLOUTS)
+            if not lines:
+                return
+        data = record(b"\n".join(lines))
+        if self._pending:
+            self._flush()
+        if self._pending or not self._write(data):
+            self._put_aside(lines)
+
+    def _write(self, data: bytes) -> bool:
+        try:
+            if self._size >= self._segment_bytes:
+                self._next_segment()
+            written = os.write(self._file, data)
+        except OSError as error:
+            self._say(error.strerror or str(error))
+            return False
+        if written != len(data):
+            # Half a record would hide all that follows.
+            os.ftruncate(self._file, self._size)
+            self._say(os.strerror(errno.ENOSPC))
+            return False
+        self._size += written
+        self._written_bytes += written
+        return True
+
+    def _put_aside(self, lines: Sequence[bytes]) -> None:
+        if self._pending_bytes > PENDING_BYTES:
+            lines = self._thin(lines, keep=0)
+        if self._pending_bytes > 2 * PENDING_BYTES:
+            self._lose(len(lines), "the disk is full")
+        elif lines:
+            data = record(b"\n".join(lines))
+            self._pending.append((data, len(lines)))
+            self._pending_bytes += len(data)
+
+    def _flush(self) -> None:
+        while self._pending:
+            if not self._write(self._pending[0][0]):
+                return
+            data, _ = self._pending.pop(0)
+            self._pending_bytes -= len(data)
+
+    def _thin(self, lines: Sequence[bytes], *, keep: int) -> list[bytes]:
+        """All but rollouts; of those, one in `keep`, or none."""
+        kept = []
+        for line in lines:
+            if line.startswith(_ROLLOUT):
+                self._rollouts += 1
+                if not keep or self._rollouts % keep:
+                    continue
+            kept.append(line)
+        if len(kept) < len(lines):
+            self._lose(len(lines) - len(kept), "the spool has reached its limit, so rollouts are left out")
+        return kept
+
+    def _lose(self, number: int, why: str) -> None:
+        self.lost += number
+        self._say(why)
+
+    def _say(self, why: str) -> None:
+        if self.trouble is None:
+            self.trouble = why
+            print(f"warning: telemetry cannot be spooled to {self.folder}: {why}", file=sys.stderr)  # noqa: T201
+
+
+@dataclass(frozen=True)
+class Spool:
+    """A spool on disk, as a reader sees it."""
+
+    folder: Path
+    header: Header
+    segments: tuple[int, ...]
+    """Those that are there, in order."""
+
+    def path(self, segment: int) -> Path:
+        """The file of a segment."""
+        return segment_path(self.folder, self.header.uid, segment)
+
+    def is_alive(self) -> bool:
+        """Whether its writer still runs."""
+        try:
+            file = os.open(self.path(self.segments[-1]), os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(file)
+        return False
+
+    def delete(self) -> None:
+        """Remove its files, and the folder where it was the last one."""
+        for segment in self.segments:
+            self.path(segment).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+
+def find_spools(run_dir: Path) -> list[Spool]:
+    """The spools of a run's folder, the oldest attempt first. What has no readable header is left out."""
+    segments: dict[str, list[int]] = {}
+    for path in (run_dir / FOLDER).glob("*.spool"):
+        uid, _, segment = path.stem.partition("-")
+        if segment.isdecimal():
+            segments.setdefault(uid, []).append(int(segment))
+    spools = []
+    for uid, found in segments.items():
+        found.sort()
+        header = read_header(segment_path(run_dir / FOLDER, uid, found[0]))
+        if header is not None:
+            spools.append(Spool(run_dir / FOLDER, header, tuple(found)))
+    return sorted(spools, key=lambda spool: (spool.header.began, spool.header.rank))
+
+
+def read_header(path: Path) -> Header | None:
+    """The header of a segment; None where it is torn or of another kind."""
+    for payload, _ in read_records(path, 0):
+        try:
+            return Header(**json.loads(payload))
+        except (ValueError, TypeError):
+            return None
+    return None
+
+
+def read_records(path: Path, position: int) -> Iterator[tuple[bytes, int]]:
+    """Payloads from a byte on, each with the place behind it; ends at the end or at a record that is not whole.
+
+    From 0 the first payload is the header.
+
+    Raises: OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        if position == 0:
+            if file.read(len(MAGIC)) != MAGIC:
+                return
+            position = len(MAGIC)
+        file.seek(position)
+        while len(head := file.read(_RECORD.size)) == _RECORD.size:
+            length, checksum = _RECORD.unpack(head)
+            payload = file.read(length)
+            if len(payload) != length or zlib.crc32(payload) != checksum:
+                return
+            position += _RECORD.size + length
+            yield payload, position
+
+
+def record(payload: bytes) -> bytes:
+    """Length, CRC-32 and payload."""
+    return _RECORD.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def segment_path(folder: Path, uid: str, segment: int) -> Path:
+    """The file of one segment."""
+    return folder / f"{uid}-{segment:05d}.spool"
+
+
+def event_lines(payload: bytes) -> list[bytes]:
+    """The JSON lines of a batch."""
+    return payload.split(b"\n")

@@ -1,0 +1,112 @@
+"""The views of the telemetry database: what a user's SQL reads. `sft_metrics`, `epoch_metrics`, `rollouts` and
+`generations` are promised by the specification. Each shows the canonical record: steps that a later attempt
+repeated are left out (they stay in the tables, `tenyson.telemetry.tables`).
+"""
+
+from __future__ import annotations
+
+SQLITE_PACKED = "(compressed: `tenyson sql` and `tenyson rollouts` read it)"
+
+_METRIC = "u.run_id, m.attempt, m.phase, m.step, m.epoch"
+_OF_RUN = "FROM metric_records m JOIN runs u ON u.id = m.run"
+_GROUP_COLUMNS = """
+    u.run_id, g.attempt, g.phase, g.training, g.step, g.group_id, g.sample_id, g.n, g.reward_mean,
+    CASE WHEN g.scored > 1 AND g.reward_squares * g.scored > g.reward_sum * g.reward_sum
+         THEN sqrt((g.reward_squares - g.reward_sum * g.reward_sum / g.scored) / (g.scored - 1))
+         WHEN g.scored > 1 THEN 0.0 END AS reward_std,
+    g.reward_min, g.reward_max, g.truncated, g.tokens * 1.0 / g.n AS tokens_mean"""
+
+COMMENTS = {
+    "sft_metrics": "A step that SFT logged.",
+    "step_metrics": "A step that RL or an evaluation logged.",
+    "metrics": "One number of one logged step; null where it was not finite.",
+    "epoch_metrics": "An epoch of RL: means of loss and KL.",
+    "rollouts": "A conversation in RL or evaluation.",
+    "generations": "The same conversation, its text only.",
+    "groups": "The rollouts of one prompt at one step, summed up.",
+}
+"""What a row of each view is."""
+
+
+def create_views(dialect: str) -> list[str]:
+    """The statements that make the views, for "sqlite" or "postgresql"."""
+    views = _views(dialect, "main" if dialect == "sqlite" else "")
+    return [f"CREATE VIEW {name} AS {query}" for name, query in views.items()]
+
+
+def drop_views() -> list[str]:
+    """The statements that remove them."""
+    return [f"DROP VIEW IF EXISTS {name}" for name in COMMENTS]
+
+
+def unpacking_views() -> list[str]:
+    """SQLite: views of one connection that go before the stored ones and unpack compressed texts.
+
+    They need the function `tenyson_text` (`tenyson.telemetry.packing`), which other programs do not have.
+    """
+    views = _views("sqlite", "temp")
+    return [f"CREATE TEMP VIEW {name} AS {views[name]}" for name in ("rollouts", "generations")]
+
+
+def _views(dialect: str, schema: str) -> dict[str, str]:
+    if dialect == "sqlite":
+
+        def number(name: str) -> str:
+            path = f"m.metrics, '$.{name}'"
+            return (
+                f"CASE json_type({path}) WHEN 'real' THEN json_extract({path}) "
+                f"WHEN 'integer' THEN json_extract({path}) END AS {name}"
+            )
+
+        each = (
+            "SELECT u.run_id, m.attempt, m.phase, m.step, m.epoch, j.key AS name, "
+            "CASE WHEN j.type IN ('real', 'integer') THEN j.value END AS value, m.created_at "
+            f"{_OF_RUN}, json_each(m.metrics) j WHERE NOT m.superseded"
+        )
+        completion = (
+            "tenyson_text(r.completion)"
+            if schema == "temp"
+            else f"CASE typeof(r.completion) WHEN 'blob' THEN '{SQLITE_PACKED}' ELSE r.completion END"
+        )
+    else:
+
+        def number(name: str) -> str:
+            return f"CAST(m.metrics->>'{name}' AS double precision) AS {name}"
+
+        each = (
+            "SELECT u.run_id, m.attempt, m.phase, m.step, m.epoch, j.name, "
+            "CASE WHEN j.value NOT IN ('NaN', 'Infinity', '-Infinity') THEN CAST(j.value AS double precision) END "
+            f"AS value, m.created_at {_OF_RUN}, json_each_text(m.metrics) AS j(name, value) WHERE NOT m.superseded"
+        )
+        completion = "r.completion"
+
+    def wide(*names: str, where: str) -> str:
+        columns = ", ".join(map(number, names))
+        return (
+            f"SELECT m.id, {_METRIC}, {columns}, m.metrics, m.created_at {_OF_RUN} "
+            f"WHERE {where} AND NOT m.superseded"
+        )
+
+    conversation = (
+        "r.id, u.run_id, r.attempt, r.phase, r.step, r.sample_id, r.group_id, p.text AS prompt, "
+        f"{completion} AS completion, r.created_at"
+    )
+    of_rollout = (
+        "FROM rollout_records r JOIN runs u ON u.id = r.run JOIN prompts p ON p.id = r.prompt "
+        "WHERE NOT r.superseded"
+    )
+    return {
+        "sft_metrics": wide("loss", "eval_loss", "learning_rate", where="m.phase = 'sft'"),
+        "step_metrics": wide("loss", "reward", "kl", "learning_rate", where="m.phase <> 'sft'"),
+        "metrics": each,
+        "epoch_metrics": (
+            "SELECT e.id, u.run_id, e.attempt, e.phase, e.epoch, e.step, e.loss, e.kl, e.created_at "
+            "FROM epoch_records e JOIN runs u ON u.id = e.run WHERE NOT e.superseded"
+        ),
+        "rollouts": (
+            f"SELECT {conversation}, r.training, r.trained, r.dropped, r.reward, r.components, r.advantage, "
+            f"r.finish_reason, (r.finish_reason = 'length') AS truncated, r.tokens, r.info {of_rollout}"
+        ),
+        "generations": f"SELECT {conversation} {of_rollout}",
+        "groups": f"SELECT {_GROUP_COLUMNS} FROM rollout_groups g JOIN runs u ON u.id = g.run WHERE NOT g.superseded",
+    }
