@@ -25,6 +25,11 @@ from tenyson.telemetry.views import unpacking_views
 
 BUSY_SECONDS = 30
 """How long a writer waits for another process's transaction on one SQLite file."""
+PAGE_BYTES = 8192
+"""SQLite's pages; at its own 4096, two rollouts of 1,400 bytes leave a third of each page empty."""
+CACHE_KIB = 32768
+WAL_BYTES = 32 << 20
+"""Size at which SQLite moves its write-ahead log into the database: at its own 4 MB, that was at every batch of rollouts."""
 _CONNECT_SECONDS = 10
 
 
@@ -118,8 +123,12 @@ def _sqlite(url: URL, *, create: bool) -> Engine:
         # Python's driver must not begin transactions of its own: `_begin` does.
         connection.isolation_level = None
         if create:
+            # Before WAL is on; a file that has tables keeps its page size.
+            connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
             _retry_busy(connection, "PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+            connection.execute(f"PRAGMA wal_autocheckpoint={WAL_BYTES // PAGE_BYTES}")
         else:
             _read_only(connection)
 

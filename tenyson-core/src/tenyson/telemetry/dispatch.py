@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 from tenyson.telemetry.background import Background
+from tenyson.telemetry.batch import Encoder
 from tenyson.telemetry.events import Event, EventsLost
-from tenyson.telemetry.jsontext import event_line
+from tenyson.telemetry.redact import Redactor
 
 
 class Sink(Protocol):
@@ -36,7 +38,7 @@ class Telemetry:
         self,
         sinks: Sequence[Sink] = (),
         *,
-        redact: Callable[[Event], Event] | None = None,
+        redact: Redactor | None = None,
         run_id: str = "",
         rank: int = 0,
     ) -> None:
@@ -46,15 +48,18 @@ class Telemetry:
         self._run_id = run_id
         self._rank = rank
         self._redact = redact
+        self._encoder = Encoder()
+        # A sink that fails is told to the others from within `emit`.
+        self._lock = threading.RLock()
         self._built: dict[str, Sink] = {sink.name: sink for sink in sinks}
         self._lost: dict[str, int] = {}
         # Sinks that take encoded lines share one encoding of each event.
-        self._sinks: list[tuple[Any, Callable[[Sequence[bytes]], None] | None]] = [
+        self._sinks: tuple[tuple[Any, Callable[[bytes | memoryview], None] | None], ...] = tuple(
             (sink, getattr(sink, "write_lines", None))
             if getattr(sink, "inline", False)
             else (Background(sink, partial(self._mute, sink)), None)
             for sink in sinks
-        ]
+        )
 
     @property
     def lost(self) -> dict[str, int]:
@@ -66,23 +71,26 @@ class Telemetry:
 
     def emit(self, *events: Event) -> None:
         """Send events to every sink; those of one call stay together. Never raises."""
-        kept: Sequence[Event] = events
-        if self._redact is not None:
-            try:
-                kept = [self._redact(event) for event in events]
-            except Exception as error:
-                self._warn("redaction", f"{type(error).__name__}: {error}", "an event was not recorded")
-                return
-        lines: list[bytes] | None = None
-        for name in self.muted:
-            self._lost[name] = self._lost.get(name, 0) + len(events)
-        for sink, write_lines in list(self._sinks):
+        with self._lock:
+            self._emit(events)
+
+    def _emit(self, events: Sequence[Event]) -> None:
+        try:
+            lines = self._encoder.encode(events)
+            if self._redact is not None and (kept := self._redact.batch(events, lines)) is not events:
+                events, lines = kept, self._encoder.encode(kept)
+        except Exception as error:
+            self._warn("redaction", f"{type(error).__name__}: {error}", "an event was not recorded")
+            return
+        if self.muted:
+            for name in self.muted:
+                self._lost[name] = self._lost.get(name, 0) + len(events)
+        for sink, write_lines in self._sinks:
             try:
                 if write_lines is not None:
-                    lines = lines or [event_line(event) for event in kept]
                     write_lines(lines)
                 else:
-                    for event in kept:
+                    for event in events:
                         sink.write(event)
             except Exception as error:
                 self._mute(sink, error, len(events))
@@ -95,12 +103,12 @@ class Telemetry:
     def close(self) -> None:
         """Close every sink, the last one registered first. Never raises."""
         self._tell_losses()
-        for sink, _ in list(self._sinks):
+        for sink, _ in self._sinks:
             try:
                 sink.close()
             except Exception as error:
                 self._mute(sink, error, 0)
-        self._sinks.clear()
+        self._sinks = ()
 
     def _tell_losses(self) -> None:
         for name, number in self.lost.items():
@@ -111,9 +119,8 @@ class Telemetry:
 
     def _mute(self, sink: Any, error: Exception, lost: int = 0) -> None:
         found = [pair for pair in self._sinks if pair[0].name == sink.name]
-        for pair in found:  # two threads may see it fail at once
-            self._sinks.remove(pair)
-            lost += getattr(pair[0], "lost", 0)
+        self._sinks = tuple(pair for pair in self._sinks if pair not in found)
+        lost += sum(getattr(muted, "lost", 0) for muted, _ in found)
         reason = f"{type(error).__name__}: {error}"
         self._lost[sink.name] = self._lost.get(sink.name, 0) + lost
         self._warn(sink.name, reason, f"telemetry sink {sink.name} is off from here on")

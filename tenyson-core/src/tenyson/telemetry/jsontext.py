@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tenyson.telemetry.events import EVENT_VERSION, Event
+import orjson
+
+from tenyson.telemetry.events import EVENT_VERSION, Event, MetricsLogged, RolloutFinished
 
 
 def dumps(value: Any) -> str:
@@ -26,15 +28,13 @@ def event_text(event: Event, *, without: frozenset[str] = frozenset()) -> str:
 
 def event_line(event: Event) -> bytes:
     """The same in UTF-8, by orjson: about 3 microseconds for a rollout of 1,800 characters."""
-    import orjson
-
     fields = vars(event)
     # orjson would write NaN as null; what it refuses (half surrogates, large integers, odd keys) goes the slow way too.
-    if any(map(_is_odd, fields.values())):
+    if _holds_odd(event, fields):
         return event_text(event).encode("ascii")
     try:
         return orjson.dumps(
-            {"event": type(event).__name__, "v": EVENT_VERSION, **fields}, default=_plain_or_refuse
+            {"event": event.__class__.__name__, "v": EVENT_VERSION, **fields}, default=_plain_or_refuse
         )
     except TypeError:
         return event_text(event).encode("ascii")
@@ -45,8 +45,6 @@ def read_line(line: bytes) -> dict[str, Any]:
 
     Raises: ValueError: not a JSON object.
     """
-    import orjson
-
     try:
         fields = orjson.loads(line)
         fields = _clean(fields) if rb"\u0000" in line else fields
@@ -62,8 +60,23 @@ def _fields(event: Event, without: frozenset[str]) -> dict[str, Any]:
     return {"event": type(event).__name__, "v": EVENT_VERSION, **fields}
 
 
+def _holds_odd(event: Event, fields: Mapping[str, Any]) -> bool:
+    # The two kinds that come by the thousand: only their numbers can be odd.
+    if event.__class__ is MetricsLogged:
+        return any(map(_is_odd, fields["values"].values()))
+    if event.__class__ is RolloutFinished:
+        return (
+            _is_odd(fields["reward"])
+            or _is_odd(fields["advantage"])
+            or any(map(_is_odd, fields["components"].values()))
+            or (bool(fields["info"]) and _is_odd(fields["info"]))
+        )
+    return any(map(_is_odd, fields.values()))
+
+
 def _is_odd(value: Any) -> bool:
-    # Every field of every rollout comes through here: the common types go first.
+    if value.__class__ is float:
+        return bool(value - value != 0)
     if isinstance(value, (str, int)) or value is None:
         return False
     if isinstance(value, float):

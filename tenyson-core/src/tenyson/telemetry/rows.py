@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -21,71 +22,87 @@ Fields = dict[str, Any]
 Row = tuple[Any, ...]
 
 
-class Recorder:
-    """Turns the events of one attempt into rows and stores them inside a connection's transaction."""
+class Rows:
+    """The rows of a batch of events of one attempt: built without the database, stored in one go."""
 
-    def __init__(self, attempt: AttemptRow, pack: Callable[[str], Any] | None = None) -> None:
-        """`pack` makes of a completion what is stored of it."""
-        self.attempt = attempt
+    def __init__(
+        self,
+        attempt: AttemptRow,
+        numbered: Iterable[tuple[int, Fields]],
+        pack: Callable[[str], Any] | None = None,
+    ) -> None:
+        """`numbered`: events, each with its number. `pack` makes of a completion what is stored of it.
+
+        Raises: KeyError, TypeError, ValueError: an event is not what its kind should be.
+        """
+        self._attempt = attempt
         self._pack = pack
         self._rows: dict[Table, list[Row]] = defaultdict(list)
         self._groups: dict[Row, list[Any]] = {}
         self._prompts: dict[int, str] = {}
-        self._known_prompts: set[int] = set()
-
-    def store(self, connection: Connection, numbered: Iterable[tuple[int, Fields]]) -> None:
-        """Store events, each with its number. An event whose number is stored already is left out by the caller."""
-        late: list[Fields] = []
+        self._about_attempt: list[Fields] = []
         for number, event in numbered:
-            kind = event.get("event")
-            if kind == "RolloutFinished":
+            self._add_event(number, event)
+
+    def store(self, connection: Connection) -> None:
+        """Write everything inside the connection's transaction."""
+        if self._prompts:
+            upsert_rows(connection, tables.prompts, list(self._prompts.items()), None)
+        for table, rows in self._rows.items():
+            insert_rows(connection, table, rows)
+        if self._groups:
+            upsert_rows(connection, tables.rollout_groups, self._group_rows(), _ADD_GROUP)
+        for event in self._about_attempt:
+            self._store_about_attempt(connection, event)
+        if not self._attempt.is_latest:
+            self._attempt.supersede_by_later(connection)
+
+    def _add_event(self, number: int, event: Fields) -> None:
+        match event.get("event"):
+            case "RolloutFinished":
                 self._rollout(number, event)
-            elif kind == "MetricsLogged":
+            case "MetricsLogged":
                 self._add(
                     tables.metric_records, number, event["phase"], event["step"], event["epoch"],
                     _json(event["values"]), event["time"],
                 )  # fmt: skip
-            elif kind == "EpochEnded":
+            case "EpochEnded":
                 self._add(
                     tables.epoch_records, number, event["phase"], event["epoch"], event["step"],
                     _number(event["loss"]), _number(event["kl"]), event["time"],
                 )  # fmt: skip
-            elif kind == "Notice":
+            case "Notice":
+                # A pipeline speaks of the runs of others.
                 self._rows[tables.notices].append(
                     (
                         number,
-                        self.attempt.run_id,
-                        self.attempt.attempt,
+                        event["run_id"],
+                        self._attempt.attempt,
                         event["level"],
                         event["message"],
                         event["time"],
                     )
                 )
-            else:
-                late.append(event)
-        self._flush(connection)
-        for event in late:
-            self._attempt_event(connection, event)
-        if not self.attempt.is_latest:
-            self.attempt.supersede_by_later(connection)
+            case _:
+                self._about_attempt.append(event)
 
-    def _attempt_event(self, connection: Connection, event: Fields) -> None:
+    def _store_about_attempt(self, connection: Connection, event: Fields) -> None:
+        attempt = self._attempt
         match event.get("event"):
             case "RunStarted":
-                start(connection, self.attempt, event)
+                start(connection, attempt, event)
             case "AttemptBegan":
-                begin(connection, self.attempt, event)
+                begin(connection, attempt, event)
             case "RunFinished":
-                finish(connection, self.attempt, event)
+                finish(connection, attempt, event)
             case "EventsLost":
-                row = (self.attempt.run_id, self.attempt.attempt, event["rank"], event["sink"], event["reason"],
+                row = (attempt.run_id, attempt.attempt, event["rank"], event["sink"], event["reason"],
                        event["events"], event["time"])  # fmt: skip
                 upsert_rows(connection, tables.losses, [row], "events = excluded.events")
 
     def _rollout(self, number: int, event: Fields) -> None:
         prompt = prompt_id(event["prompt"])
-        if prompt not in self._known_prompts:
-            self._prompts[prompt] = event["prompt"]
+        self._prompts[prompt] = event["prompt"]
         reward, tokens = _number(event["reward"]), event["tokens"]
         completion, finish_reason = event["completion"], event["finish_reason"]
         phase, training, step = event["phase"], event["training"], event["step"]
@@ -110,26 +127,7 @@ class Recorder:
         group[8] += tokens
 
     def _add(self, table: Table, number: int, *values: Any) -> None:
-        self._rows[table].append((number, self.attempt.run, self.attempt.attempt, *values, False))
-
-    def _flush(self, connection: Connection) -> None:
-        if self._prompts:
-            upsert_rows(connection, tables.prompts, list(self._prompts.items()), None)
-        for table, rows in self._rows.items():
-            if rows:
-                insert_rows(connection, table, rows)
-        if self._groups:
-            upsert_rows(connection, tables.rollout_groups, self._group_rows(), _ADD_GROUP)
-        if len(self._known_prompts) > 100_000:
-            self._known_prompts.clear()
-        self._known_prompts.update(self._prompts)
-        self.forget()
-
-    def forget(self) -> None:
-        """Drop what is not stored yet: the transaction has failed."""
-        self._rows.clear()
-        self._groups.clear()
-        self._prompts.clear()
+        self._rows[table].append((number, self._attempt.run, self._attempt.attempt, *values, False))
 
     def _group_rows(self) -> list[Row]:
         rows = []
@@ -137,7 +135,7 @@ class Recorder:
             sample, n, scored, total, squares, low, high, truncated, tokens = values
             mean = total / scored if scored else None
             rows.append(
-                (self.attempt.run, step, group_id, self.attempt.attempt, phase, training, sample, n, scored, total,
+                (self._attempt.run, step, group_id, self._attempt.attempt, phase, training, sample, n, scored, total,
                  squares, mean, low, high, truncated, tokens, False)
             )  # fmt: skip
         return rows
@@ -166,6 +164,12 @@ _NUMBERED = (
 )
 
 
+def any_stored(connection: Connection, first: int, last: int) -> bool:
+    """Whether an event with a number from `first` to `last` is stored already."""
+    between = (select(table.c.id).where(table.c.id.between(first, last)).limit(1) for table in _NUMBERED)
+    return any(connection.execute(query).first() is not None for query in between)
+
+
 def stored_numbers(connection: Connection, first: int, last: int) -> set[int]:
     """Numbers of events from `first` to `last` that are stored already."""
     found: set[int] = set()
@@ -174,6 +178,7 @@ def stored_numbers(connection: Connection, first: int, last: int) -> set[int]:
     return found
 
 
+@lru_cache(maxsize=1024)
 def prompt_id(text: str) -> int:
     """63 bits of BLAKE2b: among 10 million prompts, two share an id with probability 5e-6."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1

@@ -7,23 +7,28 @@ Imports SQLAlchemy: import this module only where the database is used.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError
 
-from tenyson.telemetry.attempts import beat, find_or_make, give_up
+from tenyson.telemetry.attempts import AttemptRow, beat, find_or_make, give_up
 from tenyson.telemetry.database import first_line
 from tenyson.telemetry.jsontext import read_line
-from tenyson.telemetry.rows import Recorder, stored_numbers
-from tenyson.telemetry.spool import Header, event_lines, read_records, segment_path
+from tenyson.telemetry.rows import Rows, any_stored, stored_numbers
+from tenyson.telemetry.spool import Header, read_records, segment_path
 from tenyson.telemetry.tables import spools
 
 BATCH_EVENTS = 2048
 """Events of one transaction, about: a batch of the caller is never cut."""
 BATCH_BYTES = 16 << 20
+CHUNK_EVENTS = 256
+"""Events that are decoded and written together: as many as a processor's own cache holds."""
+PAUSE_SECONDS = 1e-3
+"""Between two chunks, so that a training thread that waits for the interpreter gets it."""
 
 # Not an outage: the event itself is odd, as one that a plugin made up may be.
 _REFUSED = (
@@ -38,8 +43,17 @@ _REFUSED = (
 )
 
 
+@dataclass(frozen=True)
+class _Place:
+    """How far a spool is stored: its segment, the byte in it, and the number of events before that."""
+
+    segment: int
+    position: int
+    events: int
+
+
 class Shipper:
-    """Ships one spool. One thread at a time."""
+    """Ships one spool. One thread at a time may call it."""
 
     def __init__(
         self,
@@ -48,68 +62,76 @@ class Shipper:
         header: Header,
         *,
         pack: Callable[[str], Any] | None = None,
+        quick: bool = True,
     ) -> None:
-        self._engine = engine
-        self._folder = folder
-        self._header = header
-        self._pack = pack
-        self._recorder: Recorder | None = None
-        self.segment = header.segment
-        """Where the next batch is read: segment and byte."""
-        self.position = 0
-        self.events = 0
-        """Events of this spool that the database has."""
+        """`quick`: without pauses, for a process in which nobody else works."""
         self.stored = 0
-        """Events that this shipper has brought there."""
+        """Events that this shipper has stored."""
         self.refused = 0
         """Events that the database does not take, whatever is tried."""
         self.refusal: str | None = None
         """Why, of the first one."""
+        self.quick = quick
+        self._engine = engine
+        self._folder = folder
+        self._header = header
+        self._pack = pack
+        self._place = _Place(header.segment, 0, 0)
         self._number = 0
+        self._replays = False
+        self._attempt: AttemptRow | None = None
+
+    @property
+    def segment(self) -> int:
+        """The segment that is read next."""
+        return self._place.segment
+
+    @property
+    def position(self) -> int:
+        """The byte in it."""
+        return self._place.position
 
     def ship(self) -> int:
         """Store the next batch; returns how many events it held, 0 where all is stored.
 
         Raises: SQLAlchemyError, OSError: nothing of the batch was stored.
         """
-        if self._recorder is None:
-            with self._engine.begin() as connection:
-                self._take_up(connection)
-        # Read and decoded before the transaction begins, since others may wait for it.
-        lines, segment, position = self._read()
-        if (segment, position) == (self.segment, self.position):
+        if self._attempt is not None and not self._is_behind():
             return 0
-        events = [_decode(line) for line in lines]
         try:
             with self._engine.begin() as connection:
-                if self._take_up(connection):
-                    self._store(connection, events)
-                    self._move(connection, segment, position, self.events + len(events))
-                else:
-                    return 1  # somebody else has shipped some of it: look again
+                self._take_up(connection)
+                end = self._place
+                first = (self._number << 32) + end.events
+                # Only where the place was set back by hand, or the spool was copied.
+                self._replays = any_stored(connection, first, (self._number + 1 << 32) - 1)
+                for lines, place in self._chunks():
+                    self._store(connection, end.events, lines)
+                    end = place
+                    self._pause()
+                begin = self._place
+                if end != begin:
+                    self._move(connection, end)
         except BaseException:
-            self._recorder = None
+            self._attempt = None
             raise
-        self.segment, self.position = segment, position
-        self.events += len(events)
-        self.stored += len(events)
-        return max(1, len(events))
+        self._place = end
+        self.stored += end.events - begin.events
+        return 0 if end == begin else max(1, end.events - begin.events)
 
     def beat(self) -> None:
         """Note in the database that the writer is alive. Raises: SQLAlchemyError."""
-        if self._recorder is not None:
+        if self._attempt is not None:
             with self._engine.begin() as connection:
-                beat(connection, self._recorder.attempt, time.time())
+                beat(connection, self._attempt, time.time())
 
     def give_up(self, reason: str) -> bool:
         """Mark the attempt as failed, if nothing says how it ended. Raises: SQLAlchemyError."""
         with self._engine.begin() as connection:
-            self._take_up(connection)
-            assert self._recorder is not None
-            return give_up(connection, self._recorder.attempt, reason)
+            return give_up(connection, self._take_up(connection), reason)
 
-    def _take_up(self, connection: Connection) -> bool:
-        """Lock this spool's row and see where it stands; True where that is where this shipper left it."""
+    def _take_up(self, connection: Connection) -> AttemptRow:
+        """Lock this spool's row, and go on from where it stands."""
         head = self._header
         row = connection.execute(select(spools).where(spools.c.uid == head.uid).with_for_update()).first()
         attempt = find_or_make(connection, head.run_id, head.attempt_uid, head.began)
@@ -125,65 +147,94 @@ class Shipper:
                 updated_at=time.time(),
             )
             self._number = int(connection.execute(made.returning(spools.c.id)).scalar_one())
-            place = (head.segment, 0, 0)
+            self._place = _Place(head.segment, 0, 0)
         else:
-            self._number, place = row.id, (row.segment, row.position, row.events)
+            self._number, self._place = row.id, _Place(row.segment, row.position, row.events)
         attempt.refresh(connection)
-        if self._recorder is None:
-            self._recorder = Recorder(attempt, self._pack)
-        self._recorder.attempt = attempt
-        same = place == (self.segment, self.position, self.events)
-        self.segment, self.position, self.events = place
-        return same
+        if self._attempt is None:
+            self._attempt = attempt
+        self._attempt.is_latest = attempt.is_latest
+        return self._attempt
 
-    def _move(self, connection: Connection, segment: int, position: int, events: int) -> None:
+    def _move(self, connection: Connection, place: _Place) -> None:
         connection.execute(
             update(spools)
             .where(spools.c.id == self._number)
-            .values(segment=segment, position=position, events=events, updated_at=time.time())
+            .values(
+                segment=place.segment, position=place.position, events=place.events, updated_at=time.time()
+            )
         )
 
-    def _read(self) -> tuple[list[bytes], int, int]:
-        """The next lines, and the place behind them."""
+    def _is_behind(self) -> bool:
+        """Whether the spool holds more than is stored; without asking the database."""
+        place = self._place
+        try:
+            size = segment_path(self._folder, self._header.uid, place.segment).stat().st_size
+        except FileNotFoundError:
+            size = 0
+        return size > place.position or (
+            segment_path(self._folder, self._header.uid, place.segment + 1).exists()
+        )
+
+    def _chunks(self) -> Iterator[tuple[list[bytes], _Place]]:
+        """Lines from the place on, until a batch is full; each chunk with the place behind it."""
         lines: list[bytes] = []
-        segment, position, read = self.segment, self.position, 0
-        while len(lines) < BATCH_EVENTS and read < BATCH_BYTES:
+        read, place = 0, self._place
+        for payload, behind in self._records(self._place):
+            place = behind
+            chunk = payload.split(b"\n") if payload else []
+            lines += chunk
+            read += len(payload)
+            if len(lines) >= CHUNK_EVENTS:
+                yield lines, place
+                lines = []
+            if place.events - self._place.events >= BATCH_EVENTS or read >= BATCH_BYTES:
+                break
+        if lines or place != self._place:
+            yield lines, place
+
+    def _records(self, place: _Place) -> Iterator[tuple[bytes, _Place]]:
+        """Payloads from a place on, across segments, each with the place behind it; a header's is empty."""
+        segment, position, events = place.segment, place.position, place.events
+        while True:
             path = segment_path(self._folder, self._header.uid, segment)
             if path.exists():
-                at_start = position == 0
                 for payload, behind in read_records(path, position):
+                    if position == 0:
+                        payload = b""
                     position = behind
-                    if at_start:  # the header
-                        at_start = False
-                        continue
-                    lines += event_lines(payload)
-                    read += len(payload)
-                    if len(lines) >= BATCH_EVENTS or read >= BATCH_BYTES:
-                        return lines, segment, position
+                    events += payload.count(b"\n") + 1 if payload else 0
+                    yield payload, _Place(segment, position, events)
             # The writer begins a segment only once the one before is whole.
             if not segment_path(self._folder, self._header.uid, segment + 1).exists():
-                break
+                return
             segment, position = segment + 1, 0
-        return lines, segment, position
 
-    def _store(self, connection: Connection, events: list[dict[str, Any]]) -> None:
-        assert self._recorder is not None
-        first = (self._number << 32) + self.events
-        there = stored_numbers(connection, first, first + len(events) - 1)
-        numbered = [pair for pair in enumerate(events, start=first) if pair[0] not in there]
+    def _pause(self) -> None:
+        if not self.quick:
+            time.sleep(PAUSE_SECONDS)
+
+    def _store(self, connection: Connection, before: int, lines: list[bytes]) -> None:
+        """Store the events of some lines, `before` of the spool's events being stored."""
+        assert self._attempt is not None
+        if not lines:
+            return
+        first = (self._number << 32) + before
+        there = stored_numbers(connection, first, first + len(lines) - 1) if self._replays else frozenset()
+        events = enumerate(map(_decode, lines), start=first)
+        numbered = [pair for pair in events if pair[0] not in there] if there else list(events)
         try:
             with connection.begin_nested():
-                self._recorder.store(connection, numbered)
+                Rows(self._attempt, numbered, self._pack).store(connection)
             return
         except _REFUSED:
-            self._recorder.forget()
+            pass
         # One of them cannot be stored: the others are.
         for pair in numbered:
             try:
                 with connection.begin_nested():
-                    self._recorder.store(connection, [pair])
+                    Rows(self._attempt, [pair], self._pack).store(connection)
             except _REFUSED as error:
-                self._recorder.forget()
                 self.refused += 1
                 self.refusal = self.refusal or f"{type(error).__name__}: {first_line(error)}"
 

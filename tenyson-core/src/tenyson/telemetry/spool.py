@@ -20,7 +20,7 @@ import threading
 import time
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -77,7 +77,7 @@ class SpoolWriter:
         self.segment = -1
         self._began = time.time()
         self._lock = threading.Lock()
-        self._pending: list[tuple[bytes, int]] = []
+        self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._written_bytes = 0
         self._stored_bytes = 0
@@ -94,13 +94,13 @@ class SpoolWriter:
         """Of the segment that is written to."""
         return Header(uid=self.uid, segment=self.segment, began=self._began, **self._identity)  # type: ignore[arg-type]
 
-    def append(self, lines: Sequence[bytes]) -> None:
-        """Write one batch as one record, in one call. Never raises."""
+    def append(self, lines: bytes | memoryview) -> None:
+        """Write one batch (JSON lines, no newline at the end) as one record, in one call. Never raises."""
         try:
             with self._lock:
                 self._append(lines)
         except Exception as error:
-            self._lose(len(lines), f"{type(error).__name__}: {error}")
+            self._lose(_count(bytes(lines)), f"{type(error).__name__}: {error}")
 
     def sync(self) -> None:
         """Try once more to write what a full disk has kept back."""
@@ -118,8 +118,8 @@ class SpoolWriter:
         """Let go of the file; what could not be written by now is lost."""
         self.sync()
         with self._lock:
-            for _, number in self._pending:
-                self._lose(number, "the disk is full")
+            for lines in self._pending:
+                self._lose(_count(lines), "the disk is full")
             self._pending.clear()
             os.close(self._file)
 
@@ -149,27 +149,27 @@ class SpoolWriter:
         self._file, self.segment, self._size = file, segment, len(start)
         self._written_bytes += len(start)
 
-    def _append(self, lines: Sequence[bytes]) -> None:
+    def _append(self, lines: bytes | memoryview) -> None:
         waiting = self._written_bytes - self._stored_bytes
         if waiting > self._cap_bytes * 3 // 4:
-            lines = self._thin(lines, keep=0 if waiting > self._cap_bytes else KEPT_ROLLOUTS)
+            lines = self._thin(bytes(lines), keep=0 if waiting > self._cap_bytes else KEPT_ROLLOUTS)
             if not lines:
                 return
-        data = record(b"\n".join(lines))
         if self._pending:
             self._flush()
-        if self._pending or not self._write(data):
-            self._put_aside(lines)
+        if self._pending or not self._write(lines):
+            self._put_aside(bytes(lines))
 
-    def _write(self, data: bytes) -> bool:
+    def _write(self, payload: bytes | memoryview) -> bool:
         try:
             if self._size >= self._segment_bytes:
                 self._next_segment()
-            written = os.write(self._file, data)
+            head = _RECORD.pack(len(payload), zlib.crc32(payload))
+            written = os.writev(self._file, (head, payload))
         except OSError as error:
             self._say(error.strerror or str(error))
             return False
-        if written != len(data):
+        if written != len(head) + len(payload):
             # Half a record would hide all that follows.
             os.ftruncate(self._file, self._size)
             self._say(os.strerror(errno.ENOSPC))
@@ -178,35 +178,33 @@ class SpoolWriter:
         self._written_bytes += written
         return True
 
-    def _put_aside(self, lines: Sequence[bytes]) -> None:
+    def _put_aside(self, lines: bytes) -> None:
         if self._pending_bytes > PENDING_BYTES:
             lines = self._thin(lines, keep=0)
         if self._pending_bytes > 2 * PENDING_BYTES:
-            self._lose(len(lines), "the disk is full")
+            self._lose(_count(lines), "the disk is full")
         elif lines:
-            data = record(b"\n".join(lines))
-            self._pending.append((data, len(lines)))
-            self._pending_bytes += len(data)
+            self._pending.append(lines)
+            self._pending_bytes += len(lines)
 
     def _flush(self) -> None:
         while self._pending:
-            if not self._write(self._pending[0][0]):
+            if not self._write(self._pending[0]):
                 return
-            data, _ = self._pending.pop(0)
-            self._pending_bytes -= len(data)
+            self._pending_bytes -= len(self._pending.pop(0))
 
-    def _thin(self, lines: Sequence[bytes], *, keep: int) -> list[bytes]:
+    def _thin(self, lines: bytes, *, keep: int) -> bytes:
         """All but rollouts; of those, one in `keep`, or none."""
-        kept = []
-        for line in lines:
+        before, kept = lines.split(b"\n"), []
+        for line in before:
             if line.startswith(_ROLLOUT):
                 self._rollouts += 1
                 if not keep or self._rollouts % keep:
                     continue
             kept.append(line)
-        if len(kept) < len(lines):
-            self._lose(len(lines) - len(kept), "the spool has reached its limit, so rollouts are left out")
-        return kept
+        if len(kept) < len(before):
+            self._lose(len(before) - len(kept), "the spool has reached its limit, so rollouts are left out")
+        return b"\n".join(kept)
 
     def _lose(self, number: int, why: str) -> None:
         self.lost += number
@@ -311,6 +309,5 @@ def segment_path(folder: Path, uid: str, segment: int) -> Path:
     return folder / f"{uid}-{segment:05d}.spool"
 
 
-def event_lines(payload: bytes) -> list[bytes]:
-    """The JSON lines of a batch."""
-    return payload.split(b"\n")
+def _count(lines: bytes) -> int:
+    return lines.count(b"\n") + 1 if lines else 0

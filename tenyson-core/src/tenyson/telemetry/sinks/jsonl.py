@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,14 +34,13 @@ class JsonlSink:
 
     def write(self, event: Event) -> None:
         """Append one event."""
-        self.write_lines([event_line(event)])
+        self.write_lines(event_line(event))
 
-    def write_lines(self, lines: Sequence[bytes]) -> None:
-        """One `write` call for each batch: lines of several threads and processes never mix."""
-        data = b"\n".join(lines) + b"\n"
-        if (written := os.write(self._file, data)) != len(data):
+    def write_lines(self, lines: bytes | memoryview) -> None:
+        """One `writev` call for each batch: lines of several threads and processes never mix."""
+        if (written := os.writev(self._file, (lines, b"\n"))) != len(lines) + 1:
             raise OSError(
-                f"{self._path}: only {written} of {len(data)} bytes were written; is the disk full?"
+                f"{self._path}: only {written} of {len(lines) + 1} bytes were written; is the disk full?"
             )
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,9 +87,9 @@ class SqlSink:
 
     def write(self, event: Event) -> None:
         """Record one event."""
-        self.write_lines([event_line(event)])
+        self.write_lines(event_line(event))
 
-    def write_lines(self, lines: Sequence[bytes]) -> None:
+    def write_lines(self, lines: bytes | memoryview) -> None:
         """Record events that are encoded already, as one batch. Never waits for the database."""
         if self._writer is None or os.getpid() != self._pid:
             self._start()
@@ -180,6 +180,7 @@ class SqlSink:
             if self._rank == 0:
                 recover(self._engine, self._run_dir, pack=self._pack)
             self._shipper = Shipper(self._engine, writer.folder, writer.header, pack=self._pack)
+        self._shipper.quick = self._closing.is_set()
         while self._shipper.ship():
             writer.mark_stored(self._shipper.segment, self._shipper.position)
 
