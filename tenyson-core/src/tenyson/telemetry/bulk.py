@@ -5,47 +5,51 @@ Imports SQLAlchemy: import this module only where the database is used.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql
 
 Row = tuple[Any, ...]
 
-ROWS_PER_STATEMENT = 256
+ROWS_PER_STATEMENT = 128
 
 
 def insert_rows(connection: Connection, table: Table, rows: list[Row]) -> None:
-    """Insert rows, whose values stand in the order of the table's columns: PostgreSQL by COPY, SQLite one by one."""
-    names = _names(table)
+    """Insert rows, whose values stand in the order of the table's columns; PostgreSQL takes them by COPY."""
     if connection.dialect.name == "postgresql":
         cursor: Any = connection.connection.cursor()
-        with cursor, cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+        with cursor, cursor.copy(f"COPY {table.name} ({_names(table)}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
-        return
-    # Many rows a statement: Python's driver gives up the interpreter at each, and must wait to get it back.
-    into = f"INSERT INTO {table.name} ({names}) VALUES "
-    many = len(rows) - len(rows) % ROWS_PER_STATEMENT
-    for start in range(0, many, ROWS_PER_STATEMENT):
-        values = tuple(chain.from_iterable(rows[start : start + ROWS_PER_STATEMENT]))
-        connection.exec_driver_sql(into + _marks(table, "?", ROWS_PER_STATEMENT), values)
-    if rest := rows[many:]:
-        connection.exec_driver_sql(into + _marks(table, "?"), rest)
+    else:
+        _insert(connection, table, rows, "")
 
 
 def upsert_rows(connection: Connection, table: Table, rows: list[Row], change: str | None) -> None:
-    """Insert rows; where the primary key is there already, apply `change` (SQL), or leave it as it is with None."""
+    """Insert rows of different primary keys, with finite numbers; where one is there already, apply `change` (SQL), or nothing with None."""
     key = ", ".join(column.name for column in table.primary_key)
-    action = f"UPDATE SET {change}" if change else "NOTHING"
     # Two writers that lock the same rows in the same order do not wait for each other in a circle.
     rows = sorted(rows, key=lambda row: row[: len(table.primary_key)])
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    connection.exec_driver_sql(
-        f"INSERT INTO {table.name} ({_names(table)}) VALUES {_marks(table, mark)} ON CONFLICT ({key}) DO {action}",
-        rows,
-    )
+    action = f"UPDATE SET {change}" if change else "NOTHING"
+    _insert(connection, table, rows, f" ON CONFLICT ({key}) DO {action}")
+
+
+def _insert(connection: Connection, table: Table, rows: list[Row], conflict: str) -> None:
+    # Many rows a statement: each costs a round trip, or, on SQLite, the wait to get the interpreter back.
+    into = f"INSERT INTO {table.name} ({_names(table)}) "
+    if connection.dialect.name == "postgresql":
+        names = [str(column.name) for column in table.columns]  # orjson takes no subclass of str
+        objects = orjson.dumps([dict(zip(names, row, strict=True)) for row in rows])
+        connection.exec_driver_sql(into + _from_json(table) + conflict, (objects.decode(),))
+        return
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        some = rows[start : start + ROWS_PER_STATEMENT]
+        values = tuple(chain.from_iterable(some))
+        connection.exec_driver_sql(f"{into} VALUES {_marks(table, len(some))}{conflict}", values)
 
 
 @cache
@@ -54,6 +58,13 @@ def _names(table: Table) -> str:
 
 
 @cache
-def _marks(table: Table, mark: str, rows: int = 1) -> str:
-    row = f"({', '.join(mark for _ in table.columns)})"
+def _from_json(table: Table) -> str:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    types = ", ".join(f"{column.name} {column.type.compile(dialect=dialect)}" for column in table.columns)
+    return f"SELECT * FROM json_to_recordset(%s::json) AS rows({types})"
+
+
+@lru_cache(maxsize=256)
+def _marks(table: Table, rows: int) -> str:
+    row = f"({', '.join('?' for _ in table.columns)})"
     return ", ".join([row] * rows)

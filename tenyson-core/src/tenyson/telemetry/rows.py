@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from hashlib import blake2b
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -117,7 +118,7 @@ class Rows:
         if group is None:
             group = self._groups[key] = [event["sample_id"], 0, 0, 0.0, 0.0, None, None, 0, 0]
         group[1] += 1
-        if reward is not None and reward == reward:
+        if reward is not None and isfinite(reward):
             group[2] += 1
             group[3] += reward
             group[4] += reward * reward

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select, update
-from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
 from tenyson.telemetry.attempts import AttemptRow, beat, find_or_make, give_up
 from tenyson.telemetry.database import first_line
@@ -25,22 +25,14 @@ from tenyson.telemetry.tables import spools
 BATCH_EVENTS = 2048
 """Events of one transaction, about: a batch of the caller is never cut."""
 BATCH_BYTES = 16 << 20
-CHUNK_EVENTS = 256
-"""Events that are decoded and written together: as many as a processor's own cache holds."""
+CHUNK_EVENTS = 512
+"""Events that are decoded and written together."""
+PATIENT_CHUNK_EVENTS = 64
+"""The same beside a training thread, which may have to wait for the interpreter so long."""
+FEW_EVENTS = 8
+"""Where more than these are refused together, it is an outage like any other, and they are tried again."""
 PAUSE_SECONDS = 1e-3
-"""Between two chunks, so that a training thread that waits for the interpreter gets it."""
-
-# Not an outage: the event itself is odd, as one that a plugin made up may be.
-_REFUSED = (
-    DataError,
-    IntegrityError,
-    ProgrammingError,
-    InterfaceError,
-    KeyError,
-    TypeError,
-    ValueError,
-    OverflowError,
-)
+"""Between two of these, so that it gets the interpreter."""
 
 
 @dataclass(frozen=True)
@@ -180,12 +172,12 @@ class Shipper:
         """Lines from the place on, until a batch is full; each chunk with the place behind it."""
         lines: list[bytes] = []
         read, place = 0, self._place
+        chunk_events = CHUNK_EVENTS if self.quick else PATIENT_CHUNK_EVENTS
         for payload, behind in self._records(self._place):
             place = behind
-            chunk = payload.split(b"\n") if payload else []
-            lines += chunk
+            lines += payload.split(b"\n") if payload else []
             read += len(payload)
-            if len(lines) >= CHUNK_EVENTS:
+            if len(lines) >= chunk_events:
                 yield lines, place
                 lines = []
             if place.events - self._place.events >= BATCH_EVENTS or read >= BATCH_BYTES:
@@ -227,16 +219,32 @@ class Shipper:
             with connection.begin_nested():
                 Rows(self._attempt, numbered, self._pack).store(connection)
             return
-        except _REFUSED:
-            pass
+        except Exception as error:
+            if not _is_about_data(error):
+                raise
         # One of them cannot be stored: the others are.
+        refused = []
         for pair in numbered:
             try:
                 with connection.begin_nested():
                     Rows(self._attempt, [pair], self._pack).store(connection)
-            except _REFUSED as error:
-                self.refused += 1
-                self.refusal = self.refusal or f"{type(error).__name__}: {first_line(error)}"
+            except Exception as error:
+                if not _is_about_data(error):
+                    raise
+                refused.append(error)
+        if len(refused) == len(numbered) > FEW_EVENTS:
+            raise refused[0]  # it is not them
+        if refused:
+            self.refused += len(refused)
+            self.refusal = self.refusal or f"{type(refused[0]).__name__}: {first_line(refused[0])}"
+
+
+def _is_about_data(error: Exception) -> bool:
+    """Whether an event itself is odd, as one that a plugin made up may be; else it is an outage."""
+    if isinstance(error, ProgrammingError):
+        # A driver that cannot pass a value on has not asked the server.
+        return getattr(error.orig, "sqlstate", None) is None
+    return isinstance(error, (DataError, IntegrityError, KeyError, TypeError, ValueError, OverflowError))
 
 
 def _decode(line: bytes) -> dict[str, Any]:
