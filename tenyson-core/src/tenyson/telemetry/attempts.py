@@ -24,6 +24,8 @@ from tenyson.telemetry.tables import (
 
 Fields = dict[str, Any]
 
+STARTED_AGAIN = "it ended without a word, and the run was started again"
+
 
 @dataclass
 class AttemptRow:
@@ -119,6 +121,15 @@ def start(connection: Connection, row: AttemptRow, event: Fields) -> None:
             )
         )
     if row.is_latest:
+        connection.execute(
+            update(attempts)
+            .where(
+                attempts.c.run_id == row.run_id,
+                attempts.c.attempt != row.attempt,
+                attempts.c.status == "running",
+            )
+            .values(status="failed", exit_reason=STARTED_AGAIN, finished_at=attempts.c.heartbeat_at)
+        )
         connection.execute(
             update(runs)
             .where(runs.c.id == row.run)

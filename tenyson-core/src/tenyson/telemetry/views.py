@@ -28,6 +28,34 @@ COMMENTS = {
 """What a row of each view is."""
 
 
+BASES = {
+    "sft_metrics": "metric_records",
+    "step_metrics": "metric_records",
+    "metrics": "metric_records",
+    "epoch_metrics": "epoch_records",
+    "rollouts": "rollout_records",
+    "generations": "rollout_records",
+    "groups": "rollout_groups",
+}
+"""The table that each view shows, whose columns mean the same."""
+COLUMNS = {
+    "run_id": ("text", "the run's name"),
+    "attempt": ("whole number", "the start of the run that recorded it, from 1"),
+    "prompt": ("text", "as the model saw it"),
+    "completion": ("text", "all that follows, as the model saw it"),
+    "truncated": ("true or false", "whether it ran out of tokens"),
+    "name": ("text", "of the number, such as `loss` or `rewards/right/mean`"),
+    "value": ("number", "null where it was not finite"),
+    "loss": ("number", "null where it was not logged"),
+    "eval_loss": ("number", "null where it was not logged"),
+    "learning_rate": ("number", "null where it was not logged"),
+    "kl": ("number", "against the starting policy; null with `beta: 0`"),
+    "reward_std": ("number", "sample standard deviation; null for a single reward"),
+    "tokens_mean": ("number", "that the model wrote"),
+}
+"""Type and meaning of the columns that no table has in this form."""
+
+
 def create_views(dialect: str) -> list[str]:
     """The statements that make the views, for "sqlite" or "postgresql"."""
     views = _views(dialect, "main" if dialect == "sqlite" else "")
