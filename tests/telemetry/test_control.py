@@ -42,7 +42,7 @@ def start(make_config, tmp_path):
         return stop, poller
 
     def mark(db_url, event):
-        sink = SqlSink(make_config(telemetry={"db_url": db_url}), tmp_path)
+        sink = SqlSink(make_config(telemetry={"db_url": db_url}, run={"id": event.run_id}), tmp_path)
         sink.write(event)
         sink.close()
 

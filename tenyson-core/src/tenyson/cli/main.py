@@ -16,10 +16,23 @@ from tenyson.errors import TenysonError
 COMMANDS = {
     "run": LazyCommand("tenyson.cli.run:run", "Run a task's preset pipeline, or one job."),
     "runs": LazyCommand("tenyson.cli.runs:runs", "List the runs of the telemetry database."),
-    "show": LazyCommand(
-        "tenyson.cli.runs:show", "Show one run: configuration, metrics, where its files are."
+    "show": LazyCommand("tenyson.cli.show:show", "Show one run: attempts, metrics, where its files are."),
+    "logs": LazyCommand("tenyson.cli.logs:logs", "Show the log of a run, as it comes."),
+    "metrics": LazyCommand("tenyson.cli.metrics:metrics", "Show the curves of a run, or draw them."),
+    "rollouts": LazyCommand(
+        "tenyson.cli.rollouts:rollouts", "Show what a model said, and what that was worth."
     ),
-    "stop": LazyCommand("tenyson.cli.runs:stop", "Ask a run to stop, save and finish."),
+    "compare": LazyCommand("tenyson.cli.compare:compare", "Compare two runs, sample by sample."),
+    "sql": LazyCommand("tenyson.cli.sql:sql", "Ask the telemetry database, in SQL."),
+    "export": LazyCommand("tenyson.cli.export:export", "Write rollouts or metrics to a file."),
+    "stop": LazyCommand("tenyson.cli.control:stop", "Ask a run to stop, save and finish."),
+    "pause": LazyCommand("tenyson.cli.control:pause", "Hold a run between two steps."),
+    "resume": LazyCommand("tenyson.cli.control:resume", "Let a paused run go on."),
+    "checkpoint": LazyCommand("tenyson.cli.control:checkpoint", "Have a run write a checkpoint now."),
+    "extend": LazyCommand("tenyson.cli.control:extend", "Have a run train more steps."),
+    "telemetry": LazyCommand(
+        "tenyson.cli.telemetry:telemetry", "Recover what a killed run left; migrate a database."
+    ),
     "presets": LazyCommand(
         "tenyson.cli.presets:presets", "List the preset pipelines of the installed tasks."
     ),

@@ -18,6 +18,9 @@ from tenyson.telemetry.store import DB_URL_VARIABLE, DEFAULT_DB_URL, RunRecord, 
 
 UNFINISHED = "unfinished"
 """A job folder without a result: the run goes on, or it was killed."""
+LOST = "lost"
+"""Running, as far as the database knows, but silent for SILENT_SECONDS: it was killed, or its machine is cut off."""
+SILENT_SECONDS = 60.0
 
 _TELLING = ("win_rate", "accuracy", "eval_loss", "reward", "loss", "train_loss")
 
@@ -30,7 +33,7 @@ class Record:
     job: str
     task: str
     status: str
-    """ "running" (as far as the database knows), "success", "stopped", "failed" or "unfinished"."""
+    """ "running", "lost", "success", "stopped", "failed" or "unfinished"."""
     started: float | None
     """Seconds since the epoch."""
     seconds: float | None
@@ -40,6 +43,8 @@ class Record:
     config: Mapping[str, Any] = field(default_factory=dict)
     result: Mapping[str, Any] | None = None
     """The JobResult's fields."""
+    attempt: int = 1
+    """The latest."""
     results: Mapping[str, Any] = field(default_factory=dict)
     """results.json: metrics with counts and intervals, and metadata."""
 
@@ -58,7 +63,7 @@ def read_records(db_url: str | None, output_dir: Path, *, limit: int) -> list[Re
     Raises:
         TelemetryError: the database was named and there is none, or it cannot be read.
     """
-    store = _open_store(db_url)
+    store = open_store_if_any(db_url)
     found: dict[str, Record] = {}
     if store is not None:
         with store:
@@ -77,7 +82,8 @@ def read_record(run_id: str, db_url: str | None, output_dir: Path) -> Record:
         TelemetryError: nobody knows the run, or the database was named and cannot be read.
     """
     known = {record.run_id: record for record in read_records(db_url, output_dir, limit=10_000)}
-    record = known.get(run_id)
+    begin = [name for name in known if name.startswith(run_id)]
+    record = known.get(run_id) or (known[begin[0]] if len(begin) == 1 else None)
     if record is None:
         near = difflib.get_close_matches(run_id, known, n=1)
         raise TelemetryError(
@@ -89,7 +95,8 @@ def read_record(run_id: str, db_url: str | None, output_dir: Path) -> Record:
     return replace(record, results=_read_json(JobFolder(Path(record.folder)).results))
 
 
-def _open_store(db_url: str | None) -> Store | None:
+def open_store_if_any(db_url: str | None) -> Store | None:
+    """The database that was named; the default one only where it is there."""
     named = db_url or os.environ.get(DB_URL_VARIABLE)
     if named is None and not Path(DEFAULT_DB_URL.removeprefix("sqlite:///")).exists():
         return None
@@ -102,14 +109,21 @@ def _of_database(run: RunRecord) -> Record:
         run_id=run.run_id,
         job=run.job_type,
         task=run.task,
-        status=run.status,
+        status=LOST if is_lost(run) else run.status,
         started=run.started_at,
         seconds=end - run.started_at,
         metrics=(run.result or {}).get("metrics") or {},
         folder=run.output_dir,
         config=run.config,
         result=run.result,
+        attempt=run.attempt,
     )
+
+
+def is_lost(run: RunRecord) -> bool:
+    """Whether a run that has not ended has been silent for too long."""
+    heard = max(run.heartbeat_at or 0.0, run.started_at)
+    return run.status == "running" and time.time() - heard > SILENT_SECONDS
 
 
 def _of_folder(folder: JobFolder) -> Record | None:

@@ -1,209 +1,170 @@
-"""`tenyson runs`, `tenyson show` and `tenyson stop`: what ran, how it went, and ending what runs."""
+"""`tenyson runs`: what ran, and how it went."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import datetime
+import operator
+import re
+import time
+from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenyson.cli import options
+from tenyson.cli.format import duration, moment, number, print_json
 from tenyson.cli.table import print_table
 
 if TYPE_CHECKING:
     from tenyson.cli.records import Record
 
-LOG_LINES = 10
-"""Lines of the log that are shown of a run that failed."""
-
-_db_url = click.option(
-    "--db-url",
-    help="Telemetry database  [default: $TENYSON_DB_URL, or ./tenyson_telemetry.db if it is there]",
-)
-_output_dir = click.option(
-    "--output-dir",
-    default="./outputs",
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the job folders.",
-)
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+ALL = 10_000
+"""Runs that are looked at where they are filtered or sorted."""
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_COMPARISONS = {
+    "<=": operator.le, ">=": operator.ge, "!=": operator.ne, "=": operator.eq, "<": operator.lt, ">": operator.gt,
+}  # fmt: skip
 
 
 @click.command()
-@_db_url
-@_output_dir
+@options.db_url
+@options.output_dir
 @click.option(
     "--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Show at most this many."
 )
-@_as_json
-def runs(db_url: str | None, output_dir: Path, limit: int, as_json: bool) -> None:
+@click.option("--status", help="Only those: running, lost, success, stopped, failed, unfinished.")
+@click.option("--job", type=click.Choice(["sft", "rl", "eval"]), help="Only those of one kind.")
+@click.option("--task", help="Only those on a task.")
+@click.option("--name", metavar="GLOB", help="Only those whose name matches, such as 'rl-*'.")
+@click.option("--since", metavar="TIME", help="Only those that started within, such as 90m, 12h or 2d.")
+@click.option(
+    "--where", multiple=True, metavar="METRIC>N", help="Only those with such a result; may be repeated."
+)
+@click.option(
+    "--sort",
+    default="started",
+    show_default=True,
+    help="By started, took, name, status, or a metric of the result.",
+)
+@click.option("--reverse", is_flag=True, help="The other way round.")
+@click.option("--wide", is_flag=True, help="More columns: folder, attempts, all numbers of the result.")
+@options.as_json
+def runs(
+    db_url: str | None,
+    output_dir: Path,
+    limit: int,
+    status: str | None,
+    job: str | None,
+    task: str | None,
+    name: str | None,
+    since: str | None,
+    where: tuple[str, ...],
+    sort: str,
+    reverse: bool,
+    wide: bool,
+    as_json: bool,
+) -> None:
     """List the runs of the telemetry database and of the job folders, newest first."""
     from tenyson.cli.records import read_records
 
-    found = read_records(db_url, output_dir, limit=limit)
+    tests: list[Callable[[Record], bool]] = [_metric_test(text) for text in where]
+    if status is not None:
+        tests.append(lambda record: record.status == status)
+    if job is not None:
+        tests.append(lambda record: record.job == job)
+    if task is not None:
+        tests.append(lambda record: record.task == task)
+    if name is not None:
+        tests.append(lambda record: fnmatch(record.run_id, name))
+    if since is not None:
+        earliest = time.time() - _seconds(since)
+        tests.append(lambda record: (record.started or 0.0) >= earliest)
+    in_order = sort == "started" and not reverse
+    found = read_records(db_url, output_dir, limit=limit if in_order and not tests else ALL)
+    found = [record for record in found if all(test(record) for test in tests)]
+    if not in_order:
+        found = _sorted(found, sort, reverse)
+    _show(found[:limit], filtered=bool(tests), wide=wide, as_json=as_json, output_dir=output_dir)
+
+
+def _show(found: list[Record], *, filtered: bool, wide: bool, as_json: bool, output_dir: Path) -> None:
     if as_json:
-        _print_json([_summary(record) for record in found])
+        print_json([summary(record) for record in found])
+    elif not found and filtered:
+        click.echo("no run is like that; `tenyson runs` lists them all")
     elif not found:
         click.echo(
             f"no runs here: no telemetry database knows one, and there is no job folder in {output_dir}"
         )
         click.echo("start one with `tenyson run --task TASK`; `tenyson plugins` lists the tasks")
-    else:
+    elif wide:
         rows = [
-            (r.run_id, r.job, r.task, r.status, _moment(r.started), _duration(r.seconds), r.key_metric)
+            (
+                *_columns(r),
+                str(r.attempt),
+                r.folder,
+                "  ".join(f"{k} {number(v)}" for k, v in r.metrics.items()),
+            )
             for r in found
         ]
-        print_table(("run", "job", "task", "status", "started", "took", "result"), rows)
+        print_table((*_HEADER, "attempt", "folder", "results"), rows)
+    else:
+        print_table((*_HEADER, "result"), [(*_columns(r), r.key_metric) for r in found])
 
 
-@click.command()
-@click.argument("run")
-@_db_url
-@_output_dir
-@_as_json
-def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
-    """Show one run: configuration, metrics, where its files are, and what to do next."""
-    from tenyson.cli.records import read_record
-
-    record = read_record(run, db_url, output_dir)
-    if as_json:
-        _print_json({**asdict(record), "files": _files(record), "next": _next_command(record)})
-        return
-    about = [
-        ("run", record.run_id),
-        ("status", f"{record.status}{_reason(record)}"),
-        ("job", f"{record.job} on task {record.task}"),
-        ("started", f"{_moment(record.started)}, took {_duration(record.seconds) or '?'}"),
-        *_config_lines(record.config),
-    ]
-    for name, value in about:
-        click.echo(f"{name:<24} {value}")
-    if rows := _metric_rows(record):
-        click.echo()
-        print_table(("metric", "value", "95% interval", "n"), rows)
-    for sink, why in (_metadata(record).get("muted_sinks") or {}).items():
-        click.echo(f"telemetry sink {sink} was off: {why}")
-    if files := _files(record):
-        click.echo()
-        for path in files:
-            click.echo(path)
-    if record.status == "failed" and (lines := _log_tail(record)):
-        click.echo("\nlast lines of the log:")
-        for line in lines:
-            click.echo(f"  {line}")
-    if command := _next_command(record):
-        click.echo(f"\nnext: {command}")
+_HEADER = ("run", "job", "task", "status", "started", "took")
 
 
-@click.command()
-@click.argument("run")
-@_db_url
-def stop(run: str, db_url: str | None) -> None:
-    """Ask a run to stop after its current step or batch; it saves as usual."""
-    from tenyson.core.control import describe
-    from tenyson.telemetry.control import request_stop
-    from tenyson.telemetry.store import DB_URL_VARIABLE, DEFAULT_DB_URL
-
-    click.echo(describe(request_stop(db_url or os.environ.get(DB_URL_VARIABLE) or DEFAULT_DB_URL, run)))
+def _columns(r: Record) -> tuple[str, ...]:
+    return (r.run_id, r.job, r.task, r.status, moment(r.started), duration(r.seconds))
 
 
-def _summary(record: Record) -> dict[str, Any]:
-    return {
-        name: getattr(record, name)
-        for name in ("run_id", "job", "task", "status", "started", "seconds", "metrics", "folder")
+def summary(record: Record) -> dict[str, Any]:
+    """What `--json` says of one run."""
+    names = ("run_id", "job", "task", "status", "started", "seconds", "metrics", "folder", "attempt")
+    return {name: getattr(record, name) for name in names}
+
+
+def _sorted(found: list[Record], by: str, reverse: bool) -> list[Record]:
+    keys: dict[str, Callable[[Record], Any]] = {
+        "started": lambda r: r.started,
+        "took": lambda r: r.seconds,
+        "name": lambda r: r.run_id,
+        "status": lambda r: r.status,
     }
+    key = keys.get(by)
+    if key is None:
+        if not any(by in record.metrics for record in found):
+            names = sorted({name for record in found for name in record.metrics})
+            raise click.BadParameter(
+                f"no run has a {by!r}; known are {', '.join([*keys, *names])}", param_hint="--sort"
+            )
+
+        def key(record: Record) -> Any:
+            return record.metrics.get(by)
+
+    known = [record for record in found if key(record) is not None]
+    unknown = [record for record in found if key(record) is None]
+    # Numbers and times from the highest, names from the first.
+    return sorted(known, key=key, reverse=(by not in ("name", "status")) != reverse) + unknown
 
 
-def _reason(record: Record) -> str:
-    reason = (record.result or {}).get("failure_reason")
-    if reason:
-        return f": {reason}"
-    if _metadata(record).get("stopped_early"):
-        return f", stopped early ({_metadata(record).get('stop_reason') or 'by the trainer'})"
-    if record.status in ("running", "unfinished"):
-        return " (or it was killed: nobody has written its end)"
-    return ""
-
-
-def _metadata(record: Record) -> dict[str, Any]:
-    metadata: dict[str, Any] = record.results.get("metadata") or {}
-    return metadata
-
-
-def _config_lines(config: Any) -> list[tuple[str, Any]]:
-    keys = ("model.name", "model.factory", "model.adapter", "run.seed", "training.learning_rate",
-            "training.max_steps", "training.epochs", "training.batch_size", "generation.engine")  # fmt: skip
-    lines = []
-    for key in keys:
-        section, _, name = key.partition(".")
-        value = (config.get(section) or {}).get(name)
-        if value is not None:
-            lines.append((key, value))
-    return lines
-
-
-def _metric_rows(record: Record) -> list[Sequence[str]]:
-    detailed = record.results.get("metrics") or {
-        name: {"value": value} for name, value in record.metrics.items()
-    }
-    rows: list[Sequence[str]] = []
-    for name, metric in detailed.items():
-        value, low, high, n = (metric.get(part) for part in ("value", "low", "high", "n"))
-        interval = "" if low is None or high is None else f"{low:.4g} to {high:.4g}"
-        rows.append((name, "" if value is None else f"{value:.4g}", interval, "" if n is None else str(n)))
-    return rows
-
-
-def _files(record: Record) -> list[str]:
-    names = ("config.yaml", "results.json", "job_result.json", "log.txt", "events.jsonl", "checkpoints", "adapter",
-             "model")  # fmt: skip
-    return [str(path) for name in names if (path := Path(record.folder) / name).exists()]
-
-
-def _log_tail(record: Record) -> list[str]:
+def _metric_test(text: str) -> Callable[[Record], bool]:
+    match = re.fullmatch(r"\s*([^<>=!\s]+)\s*(<=|>=|!=|=|<|>)\s*(\S+)\s*", text)
     try:
-        with (Path(record.folder) / "log.txt").open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - 64_000))
-            return log.read().decode("utf-8", "replace").splitlines()[-LOG_LINES:]
-    except OSError:
-        return []
+        if match is None:
+            raise ValueError
+        metric, compare, bound = match[1], _COMPARISONS[match[2]], float(match[3])
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is no comparison such as win_rate>0.5", param_hint="--where"
+        ) from None
+    return lambda record: metric in record.metrics and bool(compare(record.metrics[metric], bound))
 
 
-def _next_command(record: Record) -> str | None:
-    if record.status == "running":
-        return f"tenyson stop {record.run_id}"
-    if record.status == "success":
-        if record.job in ("sft", "rl") and (Path(record.folder) / "adapter").exists():
-            return f"tenyson run --job eval --task {record.task} --set model.adapter={record.run_id}"
-        return None
-    resume = (
-        " --resume-from-checkpoint latest"
-        if (Path(record.folder) / "checkpoints" / "LATEST").exists()
-        else ""
-    )
-    job = f" --job {record.job}" if record.job else ""
-    return f"tenyson run{job} --config {Path(record.folder) / 'config.yaml'} --run-id {record.run_id}{resume}"
-
-
-def _moment(seconds: float | None) -> str:
-    return (
-        "" if seconds is None else datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    )
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, default=str))
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no time such as 90m, 12h or 2d", param_hint="--since")
+    return float(match[1]) * _UNITS[match[2]]

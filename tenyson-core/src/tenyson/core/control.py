@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from tenyson.errors import TenysonError
-from tenyson.telemetry.control import StopRequest, request_stop
+from tenyson.telemetry.control.requests import ControlRequest, ask
+from tenyson.telemetry.control.state import VERBS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,29 +21,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--db-url", required=True, help="the run's telemetry.db_url, such as sqlite:///./tenyson_telemetry.db"
     )
+    parser.add_argument("--verb", choices=VERBS, default="stop", help="something else to ask of it")
+    parser.add_argument("--steps", type=int, help="steps to add, for --verb extend")
+    parser.add_argument("--key", help="a second request with the same key changes nothing")
     options = parser.parse_args(arguments)
     try:
-        print(describe(request_stop(options.db_url, options.run_id)))  # noqa: T201
+        request = ask(options.db_url, options.run_id, options.verb, argument=options.steps, key=options.key)
+        print(describe(request))  # noqa: T201
     except TenysonError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_status
     return 0
 
 
-def describe(request: StopRequest) -> str:
+_MEANS = {
+    "stop": "ends after its current step or batch, and saves",
+    "pause": "holds after its current step or batch",
+    "resume": "goes on",
+    "checkpoint": "writes a checkpoint after its current step",
+    "extend": "trains that many steps more",
+}
+
+
+def describe(request: ControlRequest) -> str:
     """What became of a request, for a person."""
-    run = request.run_id
+    run, verb = request.run_id, request.verb
     if not request.recorded:
-        return f"a stop of run {run} has already been requested; nothing changed"
+        return f"a {verb} of run {run} has already been requested; nothing changed"
     if request.run_status == "running":
-        return f"stop requested: run {run} ends after its current step or batch, and saves"
+        return f"{verb} requested: run {run} {_MEANS[verb]}"
     if request.run_status is None:
         return (
-            f"stop requested, but this database knows no run {run} yet; only a run that has already started "
+            f"{verb} requested, but this database knows no run {run} yet; only a run that has already started "
             "obeys it, so check the name with `tenyson runs`"
         )
     return (
-        f"stop requested, but run {run} has ended ({request.run_status}); "
+        f"{verb} requested, but run {run} has ended ({request.run_status}); "
         "an attempt that starts after this request does not obey it"
     )
 

@@ -8,12 +8,15 @@ Imports transformers: import this module only inside a job.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from tenyson.telemetry.control import StopSignal
+from tenyson.jobs.world import largest
+from tenyson.telemetry.control import Controls, StopSignal
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import EpochEnded, MetricsLogged, Phase
 
@@ -139,32 +142,96 @@ class GRPOEpochTelemetryCallback(_MetricsCallback):
         self._means.clear()
 
 
-class ManualStopTelemetryCallback(TrainerCallback):  # type: ignore[misc]
-    """Ends training after the current step, with a checkpoint, once the stop signal is set.
+class AttemptTelemetryCallback(TrainerCallback):  # type: ignore[misc]
+    """Records at which step training begins, so that a resumed attempt's rows stand for those it repeats."""
 
-    With several processes they agree first (the maximum over all ranks), so that none waits for another for ever.
+    def __init__(self, began: Callable[[int, str | None], None], checkpoint: Path | None) -> None:
+        """`began`: takes the step and the checkpoint."""
+        self._began = began
+        self._checkpoint = checkpoint
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The state is that of the checkpoint by now."""
+        self._began(state.global_step, None if self._checkpoint is None else str(self._checkpoint))
+
+
+class ManualStopTelemetryCallback(TrainerCallback):  # type: ignore[misc]
+    """Does between two steps what was asked of the run: stop, pause, resume, checkpoint, extend.
+
+    A stop ends training after the current step, with a checkpoint. With several processes they agree first (the
+    largest of each number over all ranks; all but rank 0's are zero, except for a signal), so that none waits for another.
     """
 
-    def __init__(self, stop: StopSignal) -> None:
-        self._stop = stop
+    def __init__(
+        self,
+        controls: Controls | StopSignal,
+        *,
+        say: Callable[[str], None] | None = None,
+        pause_seconds: float = 0.5,
+    ) -> None:
+        """`pause_seconds`: between two looks while the run is paused. `say` tells whoever watches."""
+        self._controls = controls if isinstance(controls, Controls) else Controls(controls)
+        self._say = say or (lambda _: None)
+        self._pause_seconds = pause_seconds
+        self.extend: Callable[[int], None] | None = None
+        """Adds steps to the training; set once there is a trainer (`tenyson.jobs.extension`)."""
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Look at the signal after each optimizer step."""
-        return self._look(control)
+        """Look at what was asked after each optimizer step."""
+        return self._look(state, control)
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Look again after an evaluation, which may have taken long."""
-        return self._look(control)
+        return self._look(state, control)
 
-    def _look(self, control: TrainerControl) -> TrainerControl:
-        if _any_rank(self._stop.requested):
+    def _look(self, state: TrainerState, control: TrainerControl) -> TrainerControl:
+        controls, step = self._controls, state.global_step
+        stop, paused, checkpoint, steps = self._agreed()
+        if paused and not stop:
+            stop, checkpoint, steps = self._hold(step, checkpoint, steps)
+        if steps and self.extend is not None:
+            controls.extend -= steps if controls.extend else 0
+            self.extend(steps)
+            # The trainer's own callback has looked at the former end already.
+            control.should_training_stop = False
+            controls.applied("extend", step)
+            self._say(
+                f"{steps} steps were added after step {step}: training ends at step {state.max_steps}, and the "
+                "learning-rate schedule is that of the new total"
+            )
+        if checkpoint:
+            controls.checkpoint = False
+            control.should_save = True
+            controls.applied("checkpoint", step)
+        if stop:
             control.should_training_stop = True
             control.should_save = True
+            controls.applied("stop", step)
         return control
+
+    def _hold(self, step: int, checkpoint: int, steps: int) -> tuple[int, int, int]:
+        """Wait until the run is resumed or stopped; keeps what else was asked in the meantime."""
+        self._controls.applied("pause", step)
+        self._say(f"paused after step {step}")
+        paused, stop = 1, 0
+        while paused and not stop:
+            time.sleep(self._pause_seconds)
+            stop, paused, checkpoint, steps = self._agreed()
+        self._controls.applied("resume", step)
+        self._say(f"went on after step {step}")
+        return stop, checkpoint, steps
+
+    def _agreed(self) -> list[int]:
+        controls = self._controls
+        return largest(
+            [int(controls.stop.requested), int(controls.paused), int(controls.checkpoint), controls.extend]
+        )
 
 
 class _Mean:
@@ -181,14 +248,3 @@ class _Mean:
     @property
     def value(self) -> float:
         return self._sum / self._steps
-
-
-def _any_rank(requested: bool) -> bool:
-    import torch
-
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return requested
-    on_gpu = torch.distributed.get_backend() == "nccl"
-    flag = torch.tensor(int(requested), device="cuda" if on_gpu else "cpu")
-    torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-    return bool(flag.item())

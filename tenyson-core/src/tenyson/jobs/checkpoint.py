@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import ModelError
+from tenyson.jobs.extension import ExtensionMixin, save_extension
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -50,7 +51,7 @@ def latest_checkpoint(checkpoints: Path) -> Path | None:
     return path if path.is_dir() else None
 
 
-class CheckpointMixin:
+class CheckpointMixin(ExtensionMixin):
     """Makes a transformers Trainer publish checkpoints as step-N, by one rename, and keep the newest and the best."""
 
     checkpoints: Path
@@ -78,6 +79,7 @@ class CheckpointMixin:
             return
         draft = self.checkpoints / ".draft" / f"checkpoint-{step}"
         self.state.save_to_json(str(draft / "trainer_state.json"))
+        save_extension(draft, self.extended_steps)
         if final.exists():
             _remove(final)
         draft.rename(final)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from tenyson.errors import TaskError
+from tenyson.errors import ConfigError, TaskError
 from tenyson.jobs.job import Job, JobContext, Outcome
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample
-from tenyson.telemetry.events import MetricsLogged, RolloutFinished
+from tenyson.telemetry.control import Controls
+from tenyson.telemetry.events import Event, MetricsLogged, RolloutFinished
+
+PAUSE_SECONDS = 0.2
 
 
 class EvalJob(Job):
     """Measures a model on a task. All conversations of a batch are played together, turn by turn."""
 
     job_type = "eval"
+    verbs = ("stop", "pause", "resume")
 
     def execute(self, context: JobContext) -> Outcome:
         """Generate batch by batch, looking for a stop between batches; metrics cover what was processed.
@@ -38,6 +43,11 @@ class EvalJob(Job):
         from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
 
         config = context.config
+        if context.world.size > 1:
+            raise ConfigError(
+                f"an evaluation runs in one process, and torchrun has started {context.world.size}",
+                next_step="Start it without torchrun; the engine uses what the machine has.",
+            )
         check_passthrough(config, "eval")
         samples = self._samples(context)
         source = resolve_model(config)
@@ -73,8 +83,11 @@ class EvalJob(Job):
         seconds = 0.0
         tokens = 0
         try:
+            context.began(0)
             for start in range(0, len(samples), size):
+                begun += hold_while_paused(context.controls, len(rollouts), context.say)
                 if context.stop.requested:
+                    context.controls.applied("stop", len(rollouts))
                     context.say(
                         f"stopped after {len(rollouts)} of {len(samples)} rollouts: {context.stop.reason}",
                         "warning",
@@ -87,11 +100,12 @@ class EvalJob(Job):
                     return engine.generate(prompts, replace(sampling, seed=(seed + turn * 7919) % 2**32))
 
                 trajectories = play(context.task, batch, renderer, generate, max_turns=generation.max_turns)
+                finished: list[Event] = []
                 for trajectory in trajectories:
                     rollout = trajectory.rollout
                     tokens += rollout.tokens
                     components = {reward.name: reward(rollout) for reward in rewards}
-                    context.telemetry.emit(
+                    finished.append(
                         RolloutFinished(
                             run_id=context.run_id,
                             phase="eval",
@@ -113,6 +127,7 @@ class EvalJob(Job):
                     rollouts.append(rollout)
                 seconds = time.monotonic() - begun
                 context.telemetry.emit(
+                    *finished,
                     MetricsLogged(
                         run_id=context.run_id,
                         phase="eval",
@@ -122,7 +137,7 @@ class EvalJob(Job):
                             "tokens_per_second": tokens / seconds,
                             "rollouts_per_second": len(rollouts) / seconds,
                         },
-                    )
+                    ),
                 )
         finally:
             engine.close()
@@ -150,3 +165,17 @@ class EvalJob(Job):
         if not found:
             raise TaskError(f"the task has no evaluation samples in the split {evaluation.split!r}")
         return [sample for sample in found for _ in range(evaluation.samples_per_prompt)]
+
+
+def hold_while_paused(controls: Controls, done: int, say: Callable[[str], None]) -> float:
+    """Wait until an evaluation is resumed or stopped, `done` rollouts being finished; returns the seconds."""
+    if not controls.paused or controls.stop.requested:
+        return 0.0
+    begun = time.monotonic()
+    controls.applied("pause", done)
+    say(f"paused after {done} rollouts")
+    while controls.paused and not controls.stop.requested:
+        time.sleep(PAUSE_SECONDS)
+    controls.applied("resume", done)
+    say(f"went on after {done} rollouts")
+    return time.monotonic() - begun

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.result import SCHEMA_VERSION, JobResult, Status
 from tenyson.jobs.spec import JobSpec
+from tenyson.jobs.world import World
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.preset import JobType
-from tenyson.telemetry.control import StopSignal
+from tenyson.telemetry.control import Controls, StopSignal
 from tenyson.telemetry.dispatch import Telemetry
-from tenyson.telemetry.events import Notice, RunFinished, RunStarted
+from tenyson.telemetry.events import AttemptBegan, Notice, RunFinished, RunStarted
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -34,11 +36,23 @@ class JobContext:
     task: TaskPlugin
     folder: JobFolder
     telemetry: Telemetry
-    stop: StopSignal
+    controls: Controls
+    world: World
+
+    @property
+    def stop(self) -> StopSignal:
+        """Whether to end after this step or batch."""
+        return self.controls.stop
 
     def say(self, message: str, level: Any = "info") -> None:
-        """Send one line to whoever watches."""
-        self.telemetry.emit(Notice(run_id=self.run_id, level=level, message=message))
+        """Send one line to whoever watches; one process speaks for all."""
+        if self.world.leads:
+            self.telemetry.emit(Notice(run_id=self.run_id, level=level, message=message))
+
+    def began(self, step: int, checkpoint: str | None = None) -> None:
+        """Record that work begins, `step` optimizer steps being done already."""
+        if self.world.leads:
+            self.telemetry.emit(AttemptBegan(run_id=self.run_id, step=step, checkpoint=checkpoint))
 
 
 @dataclass
@@ -62,6 +76,8 @@ class Job(ABC):
     """
 
     job_type: ClassVar[JobType]
+    verbs: ClassVar[tuple[str, ...]] = ("stop", "pause", "resume", "checkpoint", "extend")
+    """What can be asked of it while it runs."""
 
     def __init__(self, config: Mapping[str, Any] | Config, task: TaskPlugin) -> None:
         from tenyson.config.load import parse_config
@@ -92,50 +108,82 @@ class Job(ABC):
             Exception: whatever breaks in training; `python -m tenyson.runner` turns it into a failed JobResult.
         """
         from tenyson.config.load import dump_config
+        from tenyson.jobs.lineage import inputs
         from tenyson.telemetry.build import open_telemetry
         from tenyson.telemetry.control import ControlPoller
+        from tenyson.telemetry.provenance import gather
 
         begun = time.monotonic()
-        folder = JobFolder.of(self.config.run.output_dir, self.run_id)
+        world = World.of_environment()
+        run_id, attempt_uid = world.agree((self.run_id, uuid.uuid4().hex))
+        self._rename(run_id)
+        folder = JobFolder.of(self.config.run.output_dir, run_id)
         folder.path.mkdir(parents=True, exist_ok=True)
-        folder.config.write_text(dump_config(self.config), encoding="utf-8")
-        stop = stop or StopSignal()
+        if world.leads:
+            folder.config.write_text(dump_config(self.config), encoding="utf-8")
+        controls = Controls(stop, verbs=self.verbs)
+        task = self.task.name or type(self.task).__name__
         with ExitStack() as stack:
-            telemetry = open_telemetry(self.config, folder.path)
-            stack.callback(telemetry.close)
-            if self.config.telemetry.db_url:
-                # Before the run is announced: a stop that is asked for from then on must count.
-                poller = ControlPoller(self.config.telemetry.db_url, self.run_id, stop, telemetry=telemetry)
-                stack.enter_context(poller)
-            telemetry.emit(
-                RunStarted(
-                    run_id=self.run_id,
-                    job_type=self.job_type,
-                    task=self.task.name or type(self.task).__name__,
-                    config=self.config.model_dump(mode="json"),
-                    output_dir=str(folder.path),
-                )
+            telemetry = open_telemetry(
+                self.config, folder.path, run_id=run_id, attempt_uid=attempt_uid, rank=world.rank
             )
-            context = JobContext(self.run_id, self.config, self.task, folder, telemetry, stop)
+            stack.callback(telemetry.close)
+            if world.leads:
+                # Before the run is announced: a stop that is asked for from then on must count.
+                poller = ControlPoller(
+                    self.config.telemetry.db_url,
+                    run_id,
+                    controls,
+                    run_dir=folder.path,
+                    attempt_uid=attempt_uid,
+                    telemetry=telemetry,
+                )
+                stack.enter_context(poller)
+                config = self.config.model_dump(mode="json")
+                telemetry.emit(
+                    RunStarted(
+                        run_id=run_id,
+                        job_type=self.job_type,
+                        task=task,
+                        config=config,
+                        output_dir=str(folder.path),
+                        attempt_uid=attempt_uid,
+                        provenance=gather(config, processes=world.size),
+                        inputs=inputs(self.config, task),
+                    )
+                )
+            context = JobContext(run_id, self.config, self.task, folder, telemetry, controls, world)
             try:
                 outcome = self.execute(context)
             except BaseException as error:
                 failed = JobResult(
-                    self.run_id,
+                    run_id,
                     "failed",
                     time.monotonic() - begun,
                     failure_reason=f"{type(error).__name__}: {error}",
                     local_output_dir=str(folder.path),
                 )
-                telemetry.emit(RunFinished(run_id=self.run_id, status="failed", result=asdict(failed)))
+                self._finish(context, failed, str(failed.failure_reason))
                 raise
             result = self._conclude(context, outcome, time.monotonic() - begun)
-            telemetry.emit(RunFinished(run_id=self.run_id, status=result.status, result=asdict(result)))
+            self._finish(context, result, str(outcome.metadata["stop_reason"] or "completed"))
         return result
 
     @abstractmethod
     def execute(self, context: JobContext) -> Outcome:
         """The job's own part."""
+
+    def _rename(self, run_id: str) -> None:
+        """Take the name that the processes have agreed on."""
+        self.run_id = run_id
+        run = self.config.run.model_copy(update={"id": run_id})
+        self.config = self.config.model_copy(update={"run": run})
+
+    def _finish(self, context: JobContext, result: JobResult, reason: str) -> None:
+        if context.world.leads:
+            context.telemetry.emit(
+                RunFinished(run_id=self.run_id, status=result.status, result=asdict(result), reason=reason)
+            )
 
     def _conclude(self, context: JobContext, outcome: Outcome, seconds: float) -> JobResult:
         interrupted = context.stop.reason in ("SIGTERM", "SIGINT")
@@ -153,6 +201,8 @@ class Job(ABC):
             wandb_url=context.telemetry.url("wandb"),
             local_output_dir=str(context.folder.path),
         )
+        if not context.world.leads:
+            return result
         context.folder.write_json(
             context.folder.results,
             {
@@ -167,6 +217,7 @@ class Job(ABC):
                     "provenance": dict(self.task.provenance()),
                     "versions": installed_versions(),
                     "muted_sinks": dict(context.telemetry.muted),
+                    "lost_events": context.telemetry.lost,
                     **outcome.metadata,
                 },
             },

@@ -30,7 +30,12 @@ class RLJob(Job):
 
         from tenyson.engines.renderer import Renderer
         from tenyson.jobs.arguments import grpo_arguments, load_dtype
-        from tenyson.jobs.callbacks import GRPOEpochTelemetryCallback, ManualStopTelemetryCallback
+        from tenyson.jobs.callbacks import (
+            AttemptTelemetryCallback,
+            GRPOEpochTelemetryCallback,
+            ManualStopTelemetryCallback,
+        )
+        from tenyson.jobs.extension import load_extension
         from tenyson.jobs.model import generation_eos, load_model, load_tokenizer, resolve_model
         from tenyson.jobs.rollout_trainer import RolloutTrainer
         from tenyson.jobs.training import build_arguments, new_adapter, resume_path, save_trained
@@ -56,6 +61,7 @@ class RLJob(Job):
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
         # Replies end at the template's end of turn, also where the model's own generation config forgets it.
         model.generation_config.eos_token_id = list(renderer.stop_token_ids)
+        control = ManualStopTelemetryCallback(context.controls, say=context.say)
         trainer = RolloutTrainer(
             context=context,
             renderer=renderer,
@@ -66,9 +72,11 @@ class RLJob(Job):
             peft_config=new_adapter(config, source),
             callbacks=[
                 GRPOEpochTelemetryCallback(context.telemetry, context.run_id),
-                ManualStopTelemetryCallback(context.stop),
+                AttemptTelemetryCallback(context.began, resume),
+                control,
             ],
         )
+        control.extend, trainer.extended_steps = trainer.extend, load_extension(resume)
         trainer.remove_callback(PrinterCallback)
         output = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         outcome = save_trained(context, trainer, tokenizer, renderer, output.metrics)

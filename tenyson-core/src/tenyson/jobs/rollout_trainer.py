@@ -25,6 +25,9 @@ from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample
 from tenyson.telemetry.events import RolloutFinished
 
+# Equal rewards differ from their mean by rounding alone.
+_NO_ADVANTAGE = 1e-6
+
 
 class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
     """GRPOTrainer whose prompts, rewards and rollouts are a task's.
@@ -162,15 +165,16 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
 
     def _record(self, advantages: list[float], training: bool) -> None:
         weights = self.reward_weights.tolist()
-        recent = []
+        recent, events = [], []
         for trajectory, values, advantage in zip(
             self._trajectories, self._local_rewards, advantages, strict=True
         ):
             rollout = trajectory.rollout
             components = {reward.name: value for reward, value in zip(self._rewards, values, strict=True)}
             total = sum(weight * (value or 0.0) for weight, value in zip(weights, values, strict=True))
+            dropped = self._why_dropped(rollout, advantage) if training else None
             recent.append({"reward": total, **components})
-            self._context.telemetry.emit(
+            events.append(
                 RolloutFinished(
                     run_id=self._context.run_id,
                     phase="rl",
@@ -184,13 +188,24 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
                     components=components,
                     advantage=advantage,
                     finish_reason=rollout.finish_reason,
+                    trained=training and dropped is None,
+                    dropped=dropped,
                     tokens=rollout.tokens,
                     info=rollout.info,
                 )
             )
+        self._context.telemetry.emit(*events)
         self.rollouts_recorded += len(recent)
         if training:
             self._recent = recent
+
+    def _why_dropped(self, rollout: Rollout, advantage: float) -> str | None:
+        """Why a rollout carries no gradient: GRPO's loss is its advantage times a ratio, plus `beta` times the KL."""
+        if self.mask_truncated_completions and rollout.finish_reason == "length":
+            return "truncated, and mask_truncated_completions is set"
+        if abs(advantage) < _NO_ADVANTAGE and not self.beta:
+            return "all rewards of its group are equal"
+        return None
 
 
 def _reward_function(reward: Reward) -> Callable[..., list[float | None]]:

@@ -34,7 +34,12 @@ class SFTJob(Job):
 
         from tenyson.engines.renderer import Renderer
         from tenyson.jobs.arguments import load_dtype, sft_arguments
-        from tenyson.jobs.callbacks import ManualStopTelemetryCallback, SFTTelemetryCallback
+        from tenyson.jobs.callbacks import (
+            AttemptTelemetryCallback,
+            ManualStopTelemetryCallback,
+            SFTTelemetryCallback,
+        )
+        from tenyson.jobs.extension import load_extension
         from tenyson.jobs.model import generation_eos, load_model, load_tokenizer, resolve_model
         from tenyson.jobs.sft_trainer import CheckpointedSFTTrainer
         from tenyson.jobs.target import TargetLossCallback
@@ -55,9 +60,11 @@ class SFTJob(Job):
         resume = resume_path(context)
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
 
+        control = ManualStopTelemetryCallback(context.controls, say=context.say)
         callbacks: list[Any] = [
             SFTTelemetryCallback(context.telemetry, context.run_id),
-            ManualStopTelemetryCallback(context.stop),
+            AttemptTelemetryCallback(context.began, resume),
+            control,
         ]
         if training.early_stopping_patience is not None:
             callbacks.append(
@@ -76,6 +83,7 @@ class SFTJob(Job):
             checkpoints=context.folder.checkpoints,
             keep=training.save_total_limit,
         )
+        control.extend, trainer.extended_steps = trainer.extend, load_extension(resume)
         trainer.remove_callback(PrinterCallback)
         output = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         return save_trained(context, trainer, tokenizer, renderer, output.metrics)

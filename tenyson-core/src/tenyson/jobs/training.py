@@ -84,7 +84,7 @@ def save_trained(
     evaluations = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
     if evaluations:
         final |= {"eval_loss": evaluations[-1], "best_eval_loss": min(evaluations)}
-    repo_id, revision = push(context, directory)
+    repo_id, revision = push(context, directory) if context.world.leads else (None, None)
     ended_early = trainer.state.global_step < trainer.state.max_steps
     return Outcome(
         metrics=final,

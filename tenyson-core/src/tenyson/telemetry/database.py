@@ -61,13 +61,15 @@ def open_database(db_url: str, *, create: bool) -> Engine:
     return engine
 
 
-def connect(db_url: str, *, create: bool) -> Engine:
+def connect(db_url: str, *, create: bool, must_exist: bool = False) -> Engine:
     """The engine alone: nothing is asked of the database but, for SQLite, that its file may be used.
 
     Raises:
         TelemetryError, MissingDependencyError: as `open_database`.
     """
     url = _parse(db_url)
+    if must_exist and url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
+        raise TelemetryError("there is no such database", place=str(url.database))
     return (
         _sqlite(url, create=create) if url.get_backend_name() == "sqlite" else _postgres(url, create=create)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,8 @@ class Store:
         training: bool | None = None,
         step: int | None = None,
         group: str | None = None,
+        sample: str | None = None,
+        dropped: bool | None = None,
         worst: bool | None = None,
         limit: int | None = 100,
     ) -> list[Row]:
@@ -111,37 +114,102 @@ class Store:
         The newest first, or with `worst` the lowest (True) or highest (False) reward first. `training` tells what
         was made for training from evaluation inside RL. Steps that a later attempt repeated are left out.
         """
-        from sqlalchemy import select
-
-        from tenyson.telemetry.packing import unpacker
-        from tenyson.telemetry.tables import prompts
         from tenyson.telemetry.tables import rollout_records as table
 
-        query = (
-            select(table, prompts.c.text)
-            .join(prompts, prompts.c.id == table.c.prompt)
-            .where(table.c.run == _run_number(run_id), ~table.c.superseded)
-        )
+        query = _rollouts(run_id)
         wanted = (
             (table.c.phase, phase),
             (table.c.training, training),
             (table.c.step, step),
             (table.c.group_id, group),
+            (table.c.sample_id, sample),
         )
         for column, value in wanted:
             if value is not None:
                 query = query.where(column == value)
+        if dropped is not None:
+            query = query.where(table.c.dropped.is_not(None) if dropped else table.c.dropped.is_(None))
         if worst is None:
             query = query.order_by(table.c.step.desc(), table.c.id.desc())
         else:
             reward = table.c.reward.asc() if worst else table.c.reward.desc()
             query = query.where(table.c.reward.is_not(None)).order_by(reward, table.c.id)
-        unpack = unpacker()
-        rows = self._rows(query.limit(limit))
-        for row in rows:
-            row.update(prompt=row.pop("text"), completion=unpack(row["completion"]), run_id=run_id)
-            row["truncated"] = row["finish_reason"] == "length"
-        return rows
+        return _readable(self._rows(query.limit(limit)), run_id)
+
+    def rollout_chunks(self, run_id: str, size: int) -> Iterator[list[Row]]:
+        """All rollouts of a run in their order, so many at a time."""
+        from tenyson.telemetry.tables import rollout_records as table
+
+        last = -1
+        while rows := self._rows(_rollouts(run_id).where(table.c.id > last).order_by(table.c.id).limit(size)):
+            last = rows[-1]["id"]
+            yield _readable(rows, run_id)
+
+    def metric_chunks(self, run_id: str, size: int) -> Iterator[list[Row]]:
+        """All numbers of a run, one a row, about so many at a time."""
+        chunk: list[Row] = []
+        for row in self.metrics(run_id):
+            about = {name: row[name] for name in ("attempt", "phase", "step", "epoch", "created_at")}
+            for name, value in row["metrics"].items():
+                chunk.append({"run_id": run_id, **about, "name": name, "value": float(value)})
+            if len(chunk) >= size:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+
+    def scores(self, run_id: str) -> list[Row]:
+        """What each rollout of a run was worth, without its texts."""
+        from sqlalchemy import select
+
+        from tenyson.telemetry.tables import rollout_records as table
+
+        columns = (
+            table.c.sample_id,
+            table.c.reward,
+            table.c.components,
+            table.c.finish_reason,
+            table.c.tokens,
+        )
+        query = select(*columns).where(table.c.run == _run_number(run_id), ~table.c.superseded)
+        return self._rows(query.order_by(table.c.id))
+
+    def run_ids(self) -> list[str]:
+        """Names of all runs, the newest first."""
+        from sqlalchemy import select
+
+        from tenyson.telemetry.tables import runs
+
+        return [row["run_id"] for row in self._rows(select(runs.c.run_id).order_by(runs.c.started_at.desc()))]
+
+    def lineage(self, run_id: str) -> list[Row]:
+        """What the latest attempt of a run was made from."""
+        from sqlalchemy import func, select
+
+        from tenyson.telemetry.tables import lineage as table
+
+        latest = select(func.max(table.c.attempt)).where(table.c.run_id == run_id).scalar_subquery()
+        query = select(table).where(
+            table.c.run_id == run_id, table.c.attempt == latest, table.c.kind != "task"
+        )
+        return self._rows(query.order_by(table.c.id))
+
+    def requests(self, run_id: str) -> list[Row]:
+        """What was asked of a run; without attempts' own rows, and what expired."""
+        from sqlalchemy import select
+
+        from tenyson.telemetry.tables import run_controls as table
+
+        shown = table.c.status.in_(("pending", "accepted", "applied", "rejected"))
+        return self._rows(select(table).where(table.c.run_id == run_id, shown).order_by(table.c.id))
+
+    def notices(self, run_id: str) -> list[Row]:
+        """Lines for a person, in their order."""
+        from sqlalchemy import select
+
+        from tenyson.telemetry.tables import notices as table
+
+        return self._rows(select(table).where(table.c.run_id == run_id).order_by(table.c.id))
 
     def groups(
         self,
@@ -224,6 +292,32 @@ def _of_run(table: Any, run_id: str) -> Select[Any]:
     from sqlalchemy import select
 
     return select(table).where(table.c.run == _run_number(run_id), ~table.c.superseded)
+
+
+def _rollouts(run_id: str) -> Select[Any]:
+    from sqlalchemy import select
+
+    from tenyson.telemetry.tables import prompts
+    from tenyson.telemetry.tables import rollout_records as table
+
+    return (
+        select(table, prompts.c.text)
+        .join(prompts, prompts.c.id == table.c.prompt)
+        .where(table.c.run == _run_number(run_id), ~table.c.superseded)
+    )
+
+
+def _readable(rows: list[Row], run_id: str) -> list[Row]:
+    """Rows with their texts, as the view `rollouts` has them."""
+    from tenyson.telemetry.packing import unpacker
+
+    unpack = unpacker()
+    found = []
+    for row in rows:
+        text = {"prompt": row["text"], "completion": unpack(row["completion"])}
+        kept = {name: value for name, value in row.items() if name not in ("run", "superseded", "text")}
+        found.append({**kept, **text, "run_id": run_id, "truncated": row["finish_reason"] == "length"})
+    return found
 
 
 def _run_number(run_id: str) -> Any:

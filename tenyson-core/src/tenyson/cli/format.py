@@ -1,0 +1,36 @@
+"""How times, durations and JSON look on the command line."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import click
+
+
+def moment(seconds: float | None) -> str:
+    """A time of day, here."""
+    if seconds is None:
+        return ""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(seconds: float | None) -> str:
+    """Such as "8.2 s", "3 min 05 s" or "2 h 10 min"."""
+    if seconds is None:
+        return ""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def number(value: float | None) -> str:
+    """Four digits; nothing for None."""
+    return "" if value is None else f"{value:.4g}"
+
+
+def print_json(value: Any) -> None:
+    """Indented JSON on stdout."""
+    click.echo(json.dumps(value, indent=2, default=str))

@@ -1,0 +1,62 @@
+"""Options that several commands share, and the store that they read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tenyson.telemetry.store import Store
+
+db_url = click.option(
+    "--db-url",
+    help="Telemetry database  [default: $TENYSON_DB_URL, or ./tenyson_telemetry.db]",
+)
+output_dir = click.option(
+    "--output-dir",
+    default="./outputs",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the job folders.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def open_store(url: str | None) -> Store:
+    """The database that was named, or the default one. Raises: TelemetryError: it is not there, or cannot be used."""
+    from tenyson.telemetry.store import Store
+
+    return Store(database_url(url))
+
+
+def database_url(url: str | None) -> str:
+    """The option, the variable, or the default, in this order."""
+    from tenyson.telemetry.store import DB_URL_VARIABLE, DEFAULT_DB_URL
+
+    return url or os.environ.get(DB_URL_VARIABLE) or DEFAULT_DB_URL
+
+
+def known_run(store: Store, name: str) -> str:
+    """The run's full name: its own, or the only one that begins like this.
+
+    Raises: TelemetryError: no run, or several, are named so.
+    """
+    import difflib
+
+    from tenyson.errors import TelemetryError
+
+    if store.run(name) is not None:
+        return name
+    names = store.run_ids()
+    begin = [found for found in names if found.startswith(name)]
+    if len(begin) == 1:
+        return begin[0]
+    if begin:
+        shown = ", ".join(begin[:5]) + (", ..." if len(begin) > 5 else "")
+        raise TelemetryError(f"several runs begin with {name!r}: {shown}")
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else "`tenyson runs` lists the runs that are known here"
+    raise TelemetryError(f"the database knows no run {name!r}", next_step=hint)

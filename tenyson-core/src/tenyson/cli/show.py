@@ -1,0 +1,180 @@
+"""`tenyson show`: one run with all that is known of it, and what to do next."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tenyson.cli import options
+from tenyson.cli.format import duration, moment, print_json
+from tenyson.cli.safetext import safe
+from tenyson.cli.table import print_table
+
+if TYPE_CHECKING:
+    from tenyson.cli.history import History
+    from tenyson.cli.records import Record
+
+LOG_LINES = 10
+"""Lines of the log that are shown of a run that failed."""
+
+
+@click.command()
+@click.argument("run")
+@options.db_url
+@options.output_dir
+@options.as_json
+def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
+    """Show one run: configuration, attempts, metrics, where its files are, and what to do next."""
+    from tenyson.cli.history import read_history
+    from tenyson.cli.records import read_record
+
+    record = read_record(run, db_url, output_dir)
+    history = read_history(record, db_url)
+    if as_json:
+        about = {"files": _files(record), "next": _next_command(record)}
+        print_json({**asdict(record), **asdict(history), **about})
+        return
+    lines = [
+        ("run", record.run_id),
+        ("status", f"{record.status}{_reason(record)}"),
+        ("job", f"{record.job} on task {record.task}"),
+        ("started", f"{moment(record.started)}, took {duration(record.seconds) or '?'}"),
+        *_config_lines(record.config),
+    ]
+    for name, value in lines:
+        click.echo(f"{name:<24} {value}")
+    _show_history(history)
+    if rows := _metric_rows(record):
+        click.echo()
+        print_table(("metric", "value", "95% interval", "n"), rows)
+    for line in _trouble(record, history):
+        click.secho(line, fg="yellow")
+    if files := _files(record):
+        click.echo()
+        for path in files:
+            click.echo(path)
+    if record.status == "failed" and (tail := _log_tail(record)):
+        click.echo("\nlast lines of the log:")
+        for line in tail:
+            click.echo(f"  {safe(line)}")
+    if command := _next_command(record):
+        click.echo(f"\nnext: {command}")
+
+
+def _show_history(history: History) -> None:
+    for made_from in history.lineage:
+        source = f" (run {made_from['source_run_id']})" if made_from["source_run_id"] else ""
+        click.echo(f"{'from ' + made_from['kind']:<24} {made_from['reference']}{source}")
+    for attempt in history.attempts:
+        dirty = " + uncommitted changes" if attempt["git_diff_hash"] else ""
+        code = f", commit {attempt['git_commit'][:12]}{dirty}" if attempt["git_commit"] else ""
+        where = ", ".join(part for part in (attempt["host"], attempt["accelerator"]) if part)
+        began = f", from step {attempt['began_at_step']}" if attempt["began_at_step"] else ""
+        end = attempt["exit_reason"] or attempt["status"]
+        click.echo(
+            f"{'attempt ' + str(attempt['attempt']):<24} {moment(attempt['started_at'])}{began}: {end}"
+            f"{f'; on {where}' if where else ''}{code}"
+        )
+    for request in history.requests:
+        at = f" at step {request['applied_step']}" if request["applied_step"] is not None else ""
+        why = f": {request['reason']}" if request["reason"] else ""
+        who = f", asked by {request['requested_by']}" if request["requested_by"] else ""
+        click.echo(f"{'request ' + (request['verb'] or 'stop'):<24} {request['status']}{at}{why}{who}")
+
+
+def _trouble(record: Record, history: History) -> list[str]:
+    """What was not recorded, and what still waits."""
+    muted = _metadata(record).get("muted_sinks") or {}
+    lost = _metadata(record).get("lost_events") or {}
+    lines = [
+        f"telemetry sink {sink} was off: {why}" + (f" ({lost[sink]} events lost)" if lost.get(sink) else "")
+        for sink, why in muted.items()
+    ]
+    lines += [
+        f"telemetry sink {row['sink']} did not record {row['events']} events: {row['reason']}"
+        for row in history.losses
+        if row["sink"] not in muted
+    ]
+    if history.waiting_spools:
+        lines.append(
+            f"events wait in {Path(record.folder) / 'spool'}: store them with `tenyson telemetry recover {record.folder}`"
+        )
+    return lines
+
+
+def _reason(record: Record) -> str:
+    reason = (record.result or {}).get("failure_reason")
+    if reason:
+        return f": {reason}"
+    if _metadata(record).get("stopped_early"):
+        return f", stopped early ({_metadata(record).get('stop_reason') or 'by the trainer'})"
+    if record.status == "lost":
+        return ": no sign of life for a minute, so it was killed, or its machine is cut off"
+    if record.status == "unfinished":
+        return " (or it was killed: nobody has written its end)"
+    return ""
+
+
+def _metadata(record: Record) -> dict[str, Any]:
+    metadata: dict[str, Any] = record.results.get("metadata") or {}
+    return metadata
+
+
+def _config_lines(config: Any) -> list[tuple[str, Any]]:
+    keys = ("model.name", "model.factory", "model.adapter", "run.seed", "training.learning_rate",
+            "training.max_steps", "training.epochs", "training.batch_size", "generation.engine")  # fmt: skip
+    lines = []
+    for key in keys:
+        section, _, name = key.partition(".")
+        value = (config.get(section) or {}).get(name)
+        if value is not None:
+            lines.append((key, value))
+    return lines
+
+
+def _metric_rows(record: Record) -> list[Sequence[str]]:
+    detailed = record.results.get("metrics") or {
+        name: {"value": value} for name, value in record.metrics.items()
+    }
+    rows: list[Sequence[str]] = []
+    for name, metric in detailed.items():
+        value, low, high, n = (metric.get(part) for part in ("value", "low", "high", "n"))
+        interval = "" if low is None or high is None else f"{low:.4g} to {high:.4g}"
+        rows.append((name, "" if value is None else f"{value:.4g}", interval, "" if n is None else str(n)))
+    return rows
+
+
+def _files(record: Record) -> list[str]:
+    names = ("config.yaml", "results.json", "job_result.json", "log.txt", "events.jsonl", "checkpoints", "adapter",
+             "model")  # fmt: skip
+    return [str(path) for name in names if (path := Path(record.folder) / name).exists()]
+
+
+def _log_tail(record: Record) -> list[str]:
+    try:
+        with (Path(record.folder) / "log.txt").open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 64_000))
+            return log.read().decode("utf-8", "replace").splitlines()[-LOG_LINES:]
+    except OSError:
+        return []
+
+
+def _next_command(record: Record) -> str | None:
+    if record.status == "running":
+        return f"tenyson stop {record.run_id}"
+    if record.status == "success":
+        if record.job in ("sft", "rl") and (Path(record.folder) / "adapter").exists():
+            return f"tenyson run --job eval --task {record.task} --set model.adapter={record.run_id}"
+        return None
+    resume = (
+        " --resume-from-checkpoint latest"
+        if (Path(record.folder) / "checkpoints" / "LATEST").exists()
+        else ""
+    )
+    job = f" --job {record.job}" if record.job else ""
+    return f"tenyson run{job} --config {Path(record.folder) / 'config.yaml'} --run-id {record.run_id}{resume}"

@@ -1,0 +1,45 @@
+"""Lineage: what a run is made from, as its configuration names it, and which earlier runs made that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenyson.jobs.folder import JobFolder
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
+
+
+def inputs(config: Config, task: str) -> list[dict[str, str | None]]:
+    """Rows of the table `lineage`: kind, reference and, where an earlier run made it, source_run_id."""
+    named = {
+        "task": task,
+        "model": config.model.name,
+        "factory": config.model.factory,
+        "adapter": config.model.adapter,
+        "checkpoint": config.training.resume_from_checkpoint,
+    }
+    rows: list[dict[str, str | None]] = []
+    for kind, reference in named.items():
+        if reference is None:
+            continue
+        source = None if kind in ("task", "factory") else _source(config, kind, reference)
+        rows.append({"kind": kind, "reference": reference, "source_run_id": source})
+    return rows
+
+
+def _source(config: Config, kind: str, reference: str) -> str | None:
+    """The run in whose job folder a reference lies."""
+    if kind == "checkpoint" and reference == "latest":
+        return config.run.id
+    outputs = Path(config.run.output_dir)
+    if JobFolder.of(outputs, reference).config.is_file():
+        return reference
+    path = Path(reference).expanduser()
+    if not path.exists():
+        return None
+    for folder in (path, *path.absolute().parents):
+        if JobFolder(folder).config.is_file():
+            return folder.resolve().name
+    return None

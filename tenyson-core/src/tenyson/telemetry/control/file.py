@@ -1,0 +1,68 @@
+"""The control file: requests without a database. `echo stop > <run folder>/control` does what a row would.
+
+One verb a line, such as "pause" or "extend 100". The job moves the file aside once it has read it, and writes down there
+what became of each line. A file that lies there when an attempt begins was meant for an earlier one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+from tenyson.telemetry.control.state import Answer, Asked
+
+NAME = "control"
+READ = "control.read"
+EXPIRED = "control.expired"
+
+
+def write_request(run_dir: Path, verb: str, argument: int | None = None) -> Path:
+    """Add a request to the file. Raises: OSError."""
+    path = run_dir / NAME
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{verb} {argument}\n" if argument is not None else f"{verb}\n")
+    return path
+
+
+def expire(run_dir: Path) -> None:
+    """Move a file aside that was meant for an earlier attempt."""
+    with contextlib.suppress(OSError):
+        (run_dir / NAME).replace(run_dir / EXPIRED)
+
+
+def take_requests(run_dir: Path) -> list[Asked]:
+    """The requests that lie there; each is given once."""
+    path = run_dir / NAME
+    if not path.exists():
+        return []
+    aside = run_dir / f"{NAME}.taken"
+    try:
+        path.replace(aside)
+        text = aside.read_text(encoding="utf-8", errors="replace")
+        aside.unlink()
+    except OSError:
+        return []
+    _note(run_dir, text)
+    return [_parse(line) for line in text.splitlines() if line.strip()]
+
+
+def note_answer(run_dir: Path, answer: Answer) -> None:
+    """Write down what became of a line."""
+    what = f"{answer.asked.verb}: {answer.status}"
+    if answer.step is not None:
+        what += f" at step {answer.step}"
+    if answer.reason:
+        what += f": {answer.reason}"
+    _note(run_dir, what + "\n")
+
+
+def _parse(line: str) -> Asked:
+    verb, *rest = line.split()
+    return Asked(verb.lower(), int(rest[0]) if rest and rest[0].isdecimal() else None)
+
+
+def _note(run_dir: Path, text: str) -> None:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    with contextlib.suppress(OSError), (run_dir / READ).open("a", encoding="utf-8") as file:
+        file.writelines(f"{stamp} {line}\n" for line in text.splitlines() if line.strip())
