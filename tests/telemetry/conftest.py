@@ -34,34 +34,62 @@ def db_url(request) -> str:
     return request.getfixturevalue(f"{request.param}_url")
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Path]:
-    """The socket folder of a running server. PostgreSQL refuses to run as root, so root becomes `postgres`."""
-    programs = {name: _program(name) for name in ("initdb", "pg_ctl")}
-    if None in programs.values():
-        pytest.skip("PostgreSQL's server programs (initdb, pg_ctl) are not installed")
-    as_user: list[str] = []
-    # Not pytest's own folder: the server's user may not enter it, and socket paths must be short.
-    home = Path(tempfile.mkdtemp(prefix="tenyson-pg-", dir="/tmp"))
-    if os.geteuid() == 0:
-        if shutil.which("runuser") is None:
-            pytest.skip("running as root, and there is no runuser to start PostgreSQL as another user")
-        as_user = ["runuser", "-u", "postgres", "--"]
-        shutil.chown(home, "postgres")
-    data = home / "data"
+class PostgresServer:
+    """A throw-away server on a socket of its own. PostgreSQL refuses to run as root, so root becomes `postgres`."""
 
-    def call(*command: str) -> None:
+    def __init__(self, *, fsync: bool = False) -> None:
+        self.programs = {name: _program(name) for name in ("initdb", "pg_ctl")}
+        if None in self.programs.values():
+            pytest.skip("PostgreSQL's server programs (initdb, pg_ctl) are not installed")
+        self.as_user: list[str] = []
+        # Not pytest's own folder: the server's user may not enter it, and socket paths must be short.
+        self.home = Path(tempfile.mkdtemp(prefix="tenyson-pg-", dir="/tmp"))
+        if os.geteuid() == 0:
+            if shutil.which("runuser") is None:
+                pytest.skip("running as root, and there is no runuser to start PostgreSQL as another user")
+            self.as_user = ["runuser", "-u", "postgres", "--"]
+            shutil.chown(self.home, "postgres")
+        self.data = self.home / "data"
+        self.options = f"-k {self.home} -c listen_addresses='' -c fsync={'on' if fsync else 'off'}"
+        self.call("initdb", "-D", str(self.data), "-A", "trust", "-U", "tester", "-N", "-E", "UTF8")
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://tester@/postgres?host={self.home}"
+
+    def call(self, program: str, *arguments: str) -> None:
+        command = [*self.as_user, str(self.programs[program]), *arguments]
         with tempfile.TemporaryFile() as log:
-            done = subprocess.run([*as_user, *command], cwd=home, stdout=log, stderr=log, timeout=120)
+            done = subprocess.run(command, cwd=self.home, stdout=log, stderr=log, timeout=120)
             log.seek(0)
             assert done.returncode == 0, log.read().decode()
 
-    call(str(programs["initdb"]), "-D", str(data), "-A", "trust", "-U", "tester", "-N", "-E", "UTF8")
-    options = f"-k {home} -c listen_addresses='' -c fsync=off"
-    call(str(programs["pg_ctl"]), "-D", str(data), "-l", str(home / "log"), "-o", options, "-w", "start")
-    yield home
-    call(str(programs["pg_ctl"]), "-D", str(data), "-m", "immediate", "-w", "stop")
-    shutil.rmtree(home, ignore_errors=True)
+    def start(self) -> None:
+        log = str(self.home / "log")
+        self.call("pg_ctl", "-D", str(self.data), "-l", log, "-o", self.options, "-w", "start")
+
+    def stop(self) -> None:
+        self.call("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_programs() -> type[PostgresServer]:
+    """For tests that need a server of their own."""
+    pytest.importorskip("psycopg")
+    return PostgresServer
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Path]:
+    """The socket folder of a running server."""
+    server = PostgresServer()
+    yield server.home
+    server.remove()
 
 
 @pytest.fixture

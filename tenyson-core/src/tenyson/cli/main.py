@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
 import click
@@ -76,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = cli.main(args=arguments, prog_name="tenyson", standalone_mode=False)
     except TenysonError as error:
         if os.environ.get("TENYSON_DEBUG") == "1":
+            import traceback
+
             traceback.print_exc()
             return error.exit_status
         print_error(error)

@@ -112,7 +112,7 @@ def start(connection: Connection, row: AttemptRow, event: Fields) -> None:
         connection.execute(update(runs).where(runs.c.id == row.run).values(created_at=event["time"]))
     for made_from in event.get("inputs") or ():
         connection.execute(
-            _insert_or_ignore(connection, lineage).values(
+            insert_or_ignore(connection, lineage).values(
                 run_id=row.run_id,
                 attempt=row.attempt,
                 kind=made_from["kind"],
@@ -236,7 +236,7 @@ def _supersede(connection: Connection, run: int, older: list[int], step: int) ->
 
 def _insert_run(connection: Connection, run_id: str, time: float) -> None:
     connection.execute(
-        _insert_or_ignore(connection, runs).values(
+        insert_or_ignore(connection, runs).values(
             run_id=run_id,
             attempt=1,
             job_type="",
@@ -250,6 +250,7 @@ def _insert_run(connection: Connection, run_id: str, time: float) -> None:
     )
 
 
-def _insert_or_ignore(connection: Connection, table: Any) -> Any:
+def insert_or_ignore(connection: Connection, table: Any) -> Any:
+    """An INSERT that leaves a row alone that is there already."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     return dialect.insert(table).on_conflict_do_nothing()

@@ -6,6 +6,7 @@ Imports SQLAlchemy: import this module only where the database is used.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -115,6 +116,8 @@ def _sqlite(url: URL, *, create: bool) -> Engine:
         )
     if create:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not os.access(path, os.W_OK):
+            raise TelemetryError("the database's file cannot be written", place=str(path))
     elif not path.is_file():
         raise TelemetryError("there is no such database", place=str(path))
     engine = _engine(url, connect_args={"timeout": BUSY_SECONDS})

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
-from tenyson.telemetry.attempts import AttemptRow, beat, find_or_make, give_up
+from tenyson.telemetry.attempts import AttemptRow, beat, find_or_make, give_up, insert_or_ignore
 from tenyson.telemetry.database import first_line
 from tenyson.telemetry.jsontext import read_line
 from tenyson.telemetry.rows import Rows, any_stored, stored_numbers
@@ -125,28 +125,32 @@ class Shipper:
     def _take_up(self, connection: Connection) -> AttemptRow:
         """Lock this spool's row, and go on from where it stands."""
         head = self._header
-        row = connection.execute(select(spools).where(spools.c.uid == head.uid).with_for_update()).first()
         attempt = find_or_make(connection, head.run_id, head.attempt_uid, head.began)
+        row = self._lock_row(connection)
         if row is None:
-            made = insert(spools).values(
-                uid=head.uid,
-                run_id=head.run_id,
-                attempt=attempt.attempt,
-                rank=head.rank,
-                segment=head.segment,
-                position=0,
-                events=0,
-                updated_at=time.time(),
+            connection.execute(
+                insert_or_ignore(connection, spools).values(
+                    uid=head.uid,
+                    run_id=head.run_id,
+                    attempt=attempt.attempt,
+                    rank=head.rank,
+                    segment=head.segment,
+                    position=0,
+                    events=0,
+                    updated_at=time.time(),
+                )
             )
-            self._number = int(connection.execute(made.returning(spools.c.id)).scalar_one())
-            self._place = _Place(head.segment, 0, 0)
-        else:
-            self._number, self._place = row.id, _Place(row.segment, row.position, row.events)
+            row = self._lock_row(connection)
+        self._number, self._place = row.id, _Place(row.segment, row.position, row.events)
         attempt.refresh(connection)
         if self._attempt is None:
             self._attempt = attempt
         self._attempt.is_latest = attempt.is_latest
         return self._attempt
+
+    def _lock_row(self, connection: Connection) -> Any:
+        query = select(spools).where(spools.c.uid == self._header.uid).with_for_update()
+        return connection.execute(query).first()
 
     def _move(self, connection: Connection, place: _Place) -> None:
         connection.execute(
@@ -241,10 +245,13 @@ class Shipper:
 
 def _is_about_data(error: Exception) -> bool:
     """Whether an event itself is odd, as one that a plugin made up may be; else it is an outage."""
-    if isinstance(error, ProgrammingError):
-        # A driver that cannot pass a value on has not asked the server.
-        return getattr(error.orig, "sqlstate", None) is None
-    return isinstance(error, (DataError, IntegrityError, KeyError, TypeError, ValueError, OverflowError))
+    # COPY raises the driver's own errors, everything else SQLAlchemy's around them.
+    state = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
+    if state is not None:
+        return str(state)[:2] in ("22", "23")  # data exceptions, violated constraints
+    return isinstance(
+        error, (DataError, IntegrityError, ProgrammingError, KeyError, TypeError, ValueError, OverflowError)
+    )
 
 
 def _decode(line: bytes) -> dict[str, Any]:

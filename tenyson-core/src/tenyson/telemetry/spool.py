@@ -110,9 +110,14 @@ class SpoolWriter:
     def mark_stored(self, segment: int, position: int) -> None:
         """The database has everything before this byte of this segment; segments before it are deleted."""
         self._stored_bytes = sum(self._closed_sizes[:segment]) + position
-        for number in range(self._first_segment, segment):
-            segment_path(self.folder, self.uid, number).unlink(missing_ok=True)
-        self._first_segment = segment
+        with self._lock, contextlib.suppress(OSError):
+            if self._pending and segment == self.segment and position == self._size:
+                self._make_room()
+                segment = self.segment
+            for number in range(self._first_segment, segment):
+                segment_path(self.folder, self.uid, number).unlink(missing_ok=True)
+            self._first_segment = segment
+            self._flush()
 
     def close(self) -> None:
         """Let go of the file; what could not be written by now is lost."""
@@ -134,15 +139,34 @@ class SpoolWriter:
         """In a forked process: let go of the parent's file, and leave the rest to it."""
         os.close(self._file)
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether events are in memory because the disk is full."""
+        return bool(self._pending)
+
+    def _make_room(self) -> None:
+        """On a full disk, let go of a segment that is stored, and begin the next one in its place."""
+        try:
+            self._next_segment()
+        except OSError:
+            segment_path(self.folder, self.uid, self.segment).unlink()
+            os.ftruncate(self._file, 0)
+            self._next_segment()
+
     def _next_segment(self) -> None:
         segment = self.segment + 1
         path = segment_path(self.folder, self.uid, segment)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(file, fcntl.LOCK_EX)
         header = Header(uid=self.uid, segment=segment, began=self._began, **self._identity)  # type: ignore[arg-type]
         start = MAGIC + record(json.dumps(asdict(header)).encode())
-        if os.write(file, start) != len(start):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        try:
+            if os.write(file, start) != len(start):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.close(file)
+            path.unlink(missing_ok=True)
+            raise
         if self._file >= 0:
             os.close(self._file)
             self._closed_sizes.append(self._size)

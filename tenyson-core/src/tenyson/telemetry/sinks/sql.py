@@ -104,6 +104,9 @@ class SqlSink:
         self._closing.set()
         self._thread.join(self._settings.close_seconds + 5)
         self._writer.close()
+        if self.lost:
+            why = self._writer.trouble or (self._shipper.refusal if self._shipper else None)
+            print(f"warning: {self.lost} events are not in the database: {why}", file=sys.stderr)  # noqa: T201
         if self._stored_all:
             self._writer.delete()
         else:
@@ -148,7 +151,7 @@ class SqlSink:
         writer, closing = self._writer, self._closing
         delay, beaten, deadline = PERIOD_SECONDS, time.monotonic(), None
         while deadline is None or time.monotonic() < deadline:
-            if closing.wait(delay if deadline is None else 0) and deadline is None:
+            if closing.wait(delay if deadline is None else 0.05) and deadline is None:
                 deadline = time.monotonic() + self._settings.close_seconds
             try:
                 self._ship(writer)
@@ -162,7 +165,7 @@ class SqlSink:
                     time.sleep(PERIOD_SECONDS)
                 continue
             delay, self._said = PERIOD_SECONDS, None
-            if deadline is not None:
+            if deadline is not None and not writer.holds_back:
                 self._stored_all = True
                 break
         if self._engine is not None:
