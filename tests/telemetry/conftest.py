@@ -95,13 +95,21 @@ def postgres_server() -> Iterator[Path]:
 @pytest.fixture
 def postgres_url(postgres_server: Path) -> str:
     """A fresh database on the server."""
+    return _fresh_database(postgres_server)
+
+
+@pytest.fixture
+def second_postgres_url(postgres_server: Path) -> str:
+    """Another one."""
+    return _fresh_database(postgres_server)
+
+
+def _fresh_database(server: Path) -> str:
     psycopg = pytest.importorskip("psycopg")
     name = f"t{uuid.uuid4().hex}"
-    with psycopg.connect(
-        host=str(postgres_server), user="tester", dbname="postgres", autocommit=True
-    ) as connection:
+    with psycopg.connect(host=str(server), user="tester", dbname="postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    return f"postgresql://tester@/{name}?host={postgres_server}"
+    return f"postgresql://tester@/{name}?host={server}"
 
 
 def _program(name: str) -> str | None:

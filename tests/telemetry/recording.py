@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -49,16 +50,18 @@ def started(run_id="run-1", job_type="rl", **fields):
     )
 
 
-def began(step, run_id="run-1"):
-    return AttemptBegan(run_id=run_id, step=step)
+def began(step, run_id="run-1", **fields):
+    return AttemptBegan(run_id=run_id, step=step, **fields)
 
 
-def finished(run_id="run-1", status="success"):
-    return RunFinished(run_id=run_id, status=status, result={"total_time_seconds": 1.0, "metrics": {}})
+def finished(run_id="run-1", status="success", **fields):
+    result = {"total_time_seconds": 1.0, "metrics": {}}
+    return RunFinished(run_id=run_id, status=status, result=result, **fields)
 
 
-def metrics(step, run_id="run-1", phase="rl", **values):
-    return MetricsLogged(run_id=run_id, phase=phase, step=step, values=values or {"loss": 1.0})
+def metrics(step, run_id="run-1", phase="rl", time=None, **values):
+    at = {} if time is None else {"time": time}
+    return MetricsLogged(run_id=run_id, phase=phase, step=step, values=values or {"loss": 1.0}, **at)
 
 
 def rollout(**fields):
@@ -88,3 +91,12 @@ def sqlite_path(db_url):
 def sqlite(db_url):
     """A plain client, as any program may have."""
     return sqlite3.connect(sqlite_path(db_url), timeout=30)
+
+
+def left_behind(run_dir, *batches, **options):
+    """A dead process's spool."""
+    spooled = writer(run_dir, **options)
+    for batch in batches:
+        spooled.append(lines(*batch))
+    os.close(spooled._file)
+    return spooled

@@ -17,6 +17,7 @@ from recording import (
     began,
     dump,
     finished,
+    left_behind,
     lines,
     metrics,
     rollout,
@@ -34,15 +35,6 @@ from tenyson.telemetry.shipper import Shipper
 from tenyson.telemetry.spool import find_spools
 
 HERE = str(Path(__file__).parent)
-
-
-def left_behind(run_dir, *batches, **options):
-    """A dead process's spool."""
-    spooled = writer(run_dir, **options)
-    for batch in batches:
-        spooled.append(lines(*batch))
-    os.close(spooled._file)
-    return spooled
 
 
 def recovered(db_url, run_dir, **options):
