@@ -52,7 +52,7 @@ class RLJob(Job):
         if not context.task.rewards():
             raise TaskError("the task has no rewards", next_step="Implement rewards().")
         set_seed(config.run.seed)
-        source = resolve_model(config)
+        source = context.world.in_turn(lambda: resolve_model(config))
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source))
         train = self._samples(context, "train", training.samples)

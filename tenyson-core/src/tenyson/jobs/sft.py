@@ -50,7 +50,7 @@ class SFTJob(Job):
             SFTConfig, sft_arguments(config, context.folder.checkpoints), config, "sft"
         )
         set_seed(config.run.seed)
-        source = resolve_model(config)
+        source = context.world.in_turn(lambda: resolve_model(config))
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source))
         train = self._dataset(context, renderer, "train", training.samples)

@@ -88,7 +88,7 @@ def _metrics(connection: sa.Connection) -> None:
 
 
 def _rollouts(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
-    numbers: dict[str, int] = dict(connection.execute(sa.text("SELECT run_id, id FROM runs")).tuples().all())
+    numbers: dict[str, int] = dict(connection.execute(sa.text("SELECT run_id, id FROM runs")).all())
     prompts = {prompt_id(row["prompt"]): row["prompt"] for row in rows}
     connection.execute(
         sa.text("INSERT INTO prompts (id, text) VALUES (:id, :text) ON CONFLICT (id) DO NOTHING"),
