@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tenyson.errors import TelemetryError
-from tenyson.telemetry.control import MANUAL_STOP, ControlPoller, StopSignal, request_stop
+from tenyson.telemetry.control import MANUAL_STOP, ControlPoller, StopSignal, ask, request_stop
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import RunFinished, RunStarted
 from tenyson.telemetry.sinks.sql import SqlSink
@@ -235,3 +235,120 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.fixture
+def steered(start, db_url):
+    """A run with its controls, and a user's own SQL on its requests."""
+    import sqlalchemy
+
+    from tenyson.telemetry.control import Controls
+    from tenyson.telemetry.database import open_database
+
+    engine = open_database(db_url, create=True)
+    controls = Controls(StopSignal())
+    poller = ControlPoller(db_url, "run-1", controls, attempt_uid="a" * 32, interval=FAST)
+
+    class Run:
+        url = db_url
+
+        def sql(self, query):
+            with engine.begin() as connection:
+                result = connection.execute(sqlalchemy.text(query))
+                return [dict(row) for row in result.mappings()] if result.returns_rows else []
+
+        def status(self, verb):
+            rows = self.sql(
+                f"SELECT status, reason, applied_step FROM run_controls WHERE verb = '{verb}' ORDER BY id"
+            )
+            return [tuple(row.values()) for row in rows]
+
+    Run.controls = controls
+    yield Run()
+    poller.close()
+    engine.dispose()
+
+
+def test_a_request_is_pending_then_accepted_then_applied(steered):
+    """`applied` comes from the job's own loop, with the step."""
+    ask(steered.url, "run-1", "checkpoint")
+    assert wait_for(lambda: steered.controls.checkpoint)
+    assert wait_for(lambda: steered.status("checkpoint") == [("accepted", None, None)])
+    steered.controls.applied("checkpoint", 7)
+    assert wait_for(lambda: steered.status("checkpoint") == [("applied", None, 7)])
+
+
+def test_a_verb_can_be_asked_by_plain_sql(steered):
+    """A row of one's own; the columns that are left out have sensible defaults."""
+    steered.sql("INSERT INTO run_controls (run_id, verb) VALUES ('run-1', 'pause')")
+    assert wait_for(lambda: steered.controls.paused)
+    steered.sql("INSERT INTO run_controls (run_id, verb, argument) VALUES ('run-1', 'extend', 12)")
+    assert wait_for(lambda: steered.controls.extend == 12)
+    steered.sql("INSERT INTO run_controls (run_id, stop_requested) VALUES ('run-1', true)")
+    assert wait_for(lambda: steered.controls.stop.requested)
+
+
+@pytest.mark.parametrize(
+    ("verb", "argument", "reason"),
+    [
+        ("jump", None, "there is no jump"),
+        ("extend", None, "a number of steps"),
+        ("resume", None, "not paused"),
+    ],
+)
+def test_what_cannot_be_done_is_rejected_with_a_reason(steered, verb, argument, reason):
+    """The row says so; the run goes on."""
+    ask(steered.url, "run-1", verb, argument=argument)
+    assert wait_for(lambda: steered.status(verb) and steered.status(verb)[0][0] == "rejected")
+    assert reason in steered.status(verb)[0][1]
+    assert not steered.controls.stop.requested
+
+
+def test_the_same_key_asks_once(steered):
+    """A script that is run again does not extend twice."""
+    assert ask(steered.url, "run-1", "extend", argument=5, key="morning").recorded
+    assert not ask(steered.url, "run-1", "extend", argument=5, key="morning").recorded
+    assert wait_for(lambda: steered.controls.extend == 5)
+    done = control(
+        "--run-id", "run-1", "--db-url", steered.url, "--verb", "extend", "--steps", "5", "--key", "morning"
+    )
+    assert "already been requested" in done.stdout
+    time.sleep(6 * FAST)
+    assert steered.controls.extend == 5
+
+
+def test_a_request_for_another_attempt_is_not_obeyed(steered, make_config, tmp_path):
+    """`attempt` names the one it is meant for."""
+    from tenyson.telemetry.build import open_telemetry
+
+    config = make_config(telemetry={"db_url": steered.url, "sinks": ["sql"]})
+    telemetry = open_telemetry(config, tmp_path / "run-1", attempt_uid="a" * 32)
+    telemetry.emit(RunStarted(run_id="run-1", job_type="sft", task="echo", config={}, output_dir="o"))
+    telemetry.close()
+    ask(steered.url, "run-1", "pause", attempt=7)
+    assert wait_for(lambda: steered.status("pause") == [("expired", None, None)])
+    assert not steered.controls.paused
+    ask(steered.url, "run-1", "pause", attempt=1)
+    assert wait_for(lambda: steered.controls.paused)
+
+
+def test_who_asked_and_when_is_recorded(steered):
+    """For those who find their run stopped."""
+    ask(steered.url, "run-1", "stop", requested_by="me@here")
+    (row,) = steered.sql("SELECT requested_by, requested_at FROM run_controls WHERE verb = 'stop'")
+    assert row["requested_by"] == "me@here"
+    assert abs(row["requested_at"] - time.time()) < 60
+
+
+def test_what_is_open_at_the_end_is_answered(start, sqlite_url):
+    """A run that ends by itself leaves no request that looks as if it still might be followed."""
+    _, poller = start(sqlite_url)
+    ask(sqlite_url, "run-1", "checkpoint")
+    with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as connection:
+        seen = "SELECT count(*) FROM run_controls WHERE status = 'accepted'"
+        assert wait_for(lambda: connection.execute(seen).fetchone() == (1,))
+        poller.close()
+        (row,) = connection.execute(
+            "SELECT status, reason FROM run_controls WHERE verb = 'checkpoint'"
+        ).fetchall()
+    assert row == ("rejected", "the run ended before it could")

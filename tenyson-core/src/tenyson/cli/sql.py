@@ -77,7 +77,7 @@ def _ask(query: str, url: str, timeout: float, limit: int) -> tuple[list[str], l
     try:
         with engine.connect() as connection, _time_limit(connection, timeout) as expired:
             try:
-                result = connection.exec_driver_sql(query.strip().rstrip(";"))
+                result = connection.exec_driver_sql(_one_statement(query, connection))
                 if not result.returns_rows:
                     raise TelemetryError(
                         "this is no query: it returns no rows", next_step="Begin with SELECT or WITH."
@@ -116,6 +116,12 @@ def _time_limit(connection: Connection, seconds: float) -> Iterator[threading.Ev
         yield expired
     finally:
         timer.cancel()
+
+
+def _one_statement(query: str, connection: Connection) -> str:
+    query = query.strip().rstrip(";")
+    # psycopg would take % for the beginning of a parameter.
+    return query if connection.dialect.name == "sqlite" else query.replace("%", "%%")
 
 
 def _explained(reason: str) -> str:

@@ -1,0 +1,27 @@
+"""Pages that are written by scripts: what stands there is what the scripts would write."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("script", ["generate_schema.py", "generate_answers.py"])
+def test_a_generated_page_is_up_to_date(script: str) -> None:
+    """The schema is that of the code; the answers are what `tenyson sql` says of the example database."""
+    done = subprocess.run([sys.executable, DOCS / script, "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_ten_questions_have_answers() -> None:
+    """Each with rows in it."""
+    page = (DOCS / "how-to" / "sql.md").read_text(encoding="utf-8")
+    answers = re.findall(r"```sql\n.*?```\n\n```text\n(.*?)```", page, flags=re.DOTALL)
+    assert len(answers) == 10
+    assert all(len(answer.splitlines()) >= 2 for answer in answers)
