@@ -56,12 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = make_job(options.job_type, options.config, options.task_module, options.resume_from_checkpoint)
         result = job.run(_stop_on_signals())
     except TenysonError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        _write_failure(job, str(error), begun)
+        reason = _without_secrets(job, str(error))
+        print(f"error: {reason}", file=sys.stderr)  # noqa: T201
+        _write_failure(job, reason, begun)
         return error.exit_status
     except Exception as error:
-        traceback.print_exc()
-        _write_failure(job, f"{type(error).__name__}: {error}", begun)
+        print(_without_secrets(job, traceback.format_exc()), file=sys.stderr, end="")  # noqa: T201
+        _write_failure(job, _without_secrets(job, f"{type(error).__name__}: {error}"), begun)
         return 1
     return STOPPED if result.status == "stopped" else 0
 
@@ -120,6 +121,12 @@ def _stop_on_signals() -> StopSignal:
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
     return stop
+
+
+def _without_secrets(job: Job | None, text: str) -> str:
+    from tenyson.telemetry.redact import redactor_of
+
+    return redactor_of(None if job is None else job.config).text(text)
 
 
 def _write_failure(job: Job | None, reason: str, begun: float) -> None:

@@ -205,22 +205,24 @@ class Job(ABC):
             return result
         context.folder.write_json(
             context.folder.results,
-            {
-                "schema_version": SCHEMA_VERSION,
-                "run_id": self.run_id,
-                "job_type": self.job_type,
-                "task": self.task.name or type(self.task).__name__,
-                "model": self.config.model.model_dump(mode="json"),
-                "metrics": metrics,
-                "metadata": {
-                    "seed": self.config.run.seed,
-                    "provenance": dict(self.task.provenance()),
-                    "versions": installed_versions(),
-                    "muted_sinks": dict(context.telemetry.muted),
-                    "lost_events": context.telemetry.lost,
-                    **outcome.metadata,
-                },
-            },
+            context.telemetry.clean(
+                {
+                    "schema_version": SCHEMA_VERSION,
+                    "run_id": self.run_id,
+                    "job_type": self.job_type,
+                    "task": self.task.name or type(self.task).__name__,
+                    "model": self.config.model.model_dump(mode="json"),
+                    "metrics": metrics,
+                    "metadata": {
+                        "seed": self.config.run.seed,
+                        "provenance": dict(self.task.provenance()),
+                        "versions": installed_versions(),
+                        "muted_sinks": dict(context.telemetry.muted),
+                        "lost_events": context.telemetry.lost,
+                        **outcome.metadata,
+                    },
+                }
+            ),
         )
         result.save(context.folder.job_result)
         return result

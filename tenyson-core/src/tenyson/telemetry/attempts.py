@@ -130,21 +130,21 @@ def start(connection: Connection, row: AttemptRow, event: Fields) -> None:
             )
             .values(status="failed", exit_reason=STARTED_AGAIN, finished_at=attempts.c.heartbeat_at)
         )
-        connection.execute(
-            update(runs)
-            .where(runs.c.id == row.run)
-            .values(
-                attempt=row.attempt,
-                job_type=event["job_type"],
-                task=event["task"],
-                status="running",
-                config=event["config"],
-                output_dir=event["output_dir"],
-                total_steps=event["total_steps"],
-                started_at=event["time"],
-                finished_at=None,
-            )
+        values = {
+            "attempt": row.attempt,
+            "job_type": event["job_type"],
+            "task": event["task"],
+            "config": event["config"],
+            "output_dir": event["output_dir"],
+            "total_steps": event["total_steps"],
+            "started_at": event["time"],
+        }
+        own = select(attempts.c.status).where(
+            attempts.c.run_id == row.run_id, attempts.c.attempt == row.attempt
         )
+        if connection.execute(own).scalar_one() == "running":  # its end may be known: this may be a replay
+            values |= {"status": "running", "finished_at": None}
+        connection.execute(update(runs).where(runs.c.id == row.run).values(**values))
 
 
 def begin(connection: Connection, row: AttemptRow, event: Fields) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from tenyson.errors import TelemetryError, TenysonError
 from tenyson.telemetry.dispatch import Sink, Telemetry
-from tenyson.telemetry.redact import Redactor
+from tenyson.telemetry.redact import redactor_of
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -53,10 +52,9 @@ def open_telemetry(
         for sink in sinks:
             sink.close()
         raise
-    secrets = (config.wandb.api_key_env, config.hub.token_env)
     return Telemetry(
         sinks,
-        redact=Redactor(os.environ, names=secrets),
+        redact=redactor_of(config),
         run_id=run_id or config.run.id or run_dir.name,
         rank=rank,
     )

@@ -95,6 +95,10 @@ class Telemetry:
             except Exception as error:
                 self._mute(sink, error, len(events))
 
+    def clean(self, value: Any) -> Any:
+        """What is written beside the events, without secrets."""
+        return value if self._redact is None else self._redact.clean(value)
+
     def url(self, sink: str) -> str | None:
         """Where a sink shows this run, such as W&B's page; None where it has no such place. Holds after `close`."""
         found = getattr(self._built.get(sink), "url", None)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from tenyson.telemetry.batch import holds
 from tenyson.telemetry.events import Event, MetricsLogged, RolloutFinished
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
 
 MASK = "***"
 
@@ -88,6 +92,10 @@ class Redactor:
                 return events
         return [self(event) for event in events]
 
+    def clean(self, value: Any) -> Any:
+        """A JSON-like value without secrets, by exact value, by key name and by pattern."""
+        return self._clean(value, keys=True)
+
     def may_hold_secret(self, event: Event) -> bool:
         """Whether an event holds the value of a secret, a key that names one, or what looks like one."""
         for name, value in vars(event).items():
@@ -159,6 +167,12 @@ class Redactor:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return text
+
+
+def redactor_of(config: Config | None) -> Redactor:
+    """The redactor of a job: it knows the variables that the configuration names, and those that sound like secrets."""
+    names = () if config is None else (config.wandb.api_key_env, config.hub.token_env)
+    return Redactor(os.environ, names=names)
 
 
 def _is_unicode(text: str) -> bool:

@@ -1,0 +1,22 @@
+"""A seeded sample of the long fault suites; `make soak` runs them whole, and docs/reference/faults.md has their figures."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.train
+def test_training_that_is_killed_loses_no_event_that_was_handed_over(tmp_path: Path) -> None:
+    """Four kills; after recovery each event is there once, and a full second replay changes nothing."""
+    command = [sys.executable, HERE / "kill_training.py", "--seeds", "4", "--first", "1000"]
+    environ = os.environ | {"TENYSON_CACHE": str(tmp_path), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environ)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 of 4 kills lost nothing" in done.stdout
