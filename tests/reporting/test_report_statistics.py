@@ -6,7 +6,13 @@ import random
 
 import pytest
 
-from tenyson.reporting.statistics import can_be_paired, paired_difference, sample_means, unpaired_difference
+from tenyson.reporting.statistics import (
+    can_be_paired,
+    paired_difference,
+    sample_means,
+    sign_flip_test,
+    unpaired_difference,
+)
 from tenyson.tasks import Metric
 
 
@@ -68,3 +74,26 @@ def test_the_unpaired_interval_is_newcombes() -> None:
     assert found.value == pytest.approx(0.2)
     assert found.low == pytest.approx(0.0524, abs=5e-5)
     assert found.high == pytest.approx(0.3339, abs=5e-5)
+
+
+def test_the_sign_flip_test_is_exact_for_few_differences() -> None:
+    """Of 2**5 choices of signs, all plus and all minus are as extreme: 2/32. With one sign against, 4/32."""
+    assert sign_flip_test([1.0, 1.0, 1.0, 1.0, 1.0]) == 2 / 32
+    assert sign_flip_test([3.0, 3.0, 3.0, 3.0, -1.0]) == 4 / 32
+    assert sign_flip_test([1.0, -1.0]) == 1.0
+    assert sign_flip_test([]) == sign_flip_test([0.0, 0.0]) == 1.0
+
+
+def test_the_sign_flip_test_agrees_with_its_exact_value_where_it_samples() -> None:
+    """10 differences both ways; and p is never 0."""
+    differences = [0.3, 0.1, -0.2, 0.5, 0.4, -0.1, 0.2, 0.6, -0.3, 0.2]
+    exact = sign_flip_test(differences)
+    assert sign_flip_test(differences, exact_up_to=0) == pytest.approx(exact, abs=0.02)
+    assert sign_flip_test([1.0] * 60) == 1 / 5000
+
+
+def test_the_sign_flip_test_keeps_its_level() -> None:
+    """Where nothing differs, p is below 0.05 in about 5% of experiments."""
+    draw = random.Random(3)
+    below = sum(sign_flip_test([draw.gauss(0, 1) for _ in range(12)]) <= 0.05 for _ in range(300))
+    assert 5 <= below <= 27
