@@ -167,3 +167,30 @@ def test_a_task_without_rewards_is_refused(configure, echo, monkeypatch):
     monkeypatch.setattr(type(echo), "rewards", lambda self: ())
     with pytest.raises(TaskError, match="no rewards"):
         RLJob(configure("rl", training=RL), echo).run()
+
+
+def test_what_was_not_trained_on_says_why(configure, echo, warm, events):
+    """A group whose rewards are all equal has no advantage, so without a KL term it carries no gradient."""
+    RLJob(configure("rl", model=warm, training=RL), echo).run()
+    groups: dict[str, list[dict]] = {}
+    for rollout in events("rl", "RolloutFinished"):
+        groups.setdefault(rollout["group"], []).append(rollout)
+    for group in groups.values():
+        equal = max(one["reward"] for one in group) - min(one["reward"] for one in group) < 1e-9
+        for rollout in group:
+            assert rollout["trained"] is not equal
+            assert rollout["dropped"] == ("all rewards of its group are equal" if equal else None)
+
+
+def test_truncated_rollouts_that_are_masked_are_told(configure, echo, events):
+    """With TRL's mask_truncated_completions, what ran out of tokens is left out of the loss."""
+    config = configure(
+        "rl", training=RL | {"max_steps": 1, "beta": 0.1}, trl={"mask_truncated_completions": True},
+        generation={"max_new_tokens": 2},
+    )  # fmt: skip
+    RLJob(config, echo).run()
+    for rollout in events("rl", "RolloutFinished"):
+        cut = rollout["finish_reason"] == "length"
+        expected = "truncated, and mask_truncated_completions is set" if cut else None
+        assert rollout["dropped"] == expected
+        assert rollout["trained"] is not cut

@@ -51,7 +51,9 @@ def test_a_link_is_followed(mounts, tmp_path):
 
 def test_sqlite_on_a_network_file_system_is_refused_with_the_reason(mounts, tmp_path, monkeypatch):
     """And with what to do instead; no file is made."""
-    monkeypatch.setattr("tenyson.telemetry.database.is_on_network", lambda path: filesystem.is_on_network(path, mounts))
+    monkeypatch.setattr(
+        "tenyson.telemetry.database.is_on_network", lambda path: filesystem.is_on_network(path, mounts)
+    )
     with pytest.raises(TelemetryError, match=r"network file system \(nfs4\)") as caught:
         open_database(f"sqlite:///{tmp_path}/on the server/t.db", create=True)
     assert "PostgreSQL" in str(caught.value)

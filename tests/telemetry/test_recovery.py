@@ -115,6 +115,14 @@ def test_a_resumed_run_stores_what_the_killed_one_left_first(make_config, tmp_pa
     ]
 
 
+def test_the_spool_of_an_attempt_that_was_moved_aside_is_found(sqlite_url, tmp_path):
+    """A run that is started from scratch moves what the attempt before left to `earlier/1`."""
+    left_behind(tmp_path / "earlier" / "1", [started(), metrics(1)])
+    (done,) = recovered(sqlite_url, tmp_path)
+    assert done.events == 2
+    assert not (tmp_path / "earlier" / "1" / "spool").exists()
+
+
 def test_a_spool_that_comes_late_is_superseded_all_the_same(db_url, tmp_path):
     """The first attempt ran on another machine, and its spool arrives after the second attempt's."""
     first, second = tmp_path / "first", tmp_path / "second"

@@ -76,7 +76,9 @@ def test_segments_follow_each_other_and_stored_ones_are_deleted(tmp_path):
         spooled.append(batch)
     assert len(list((tmp_path / "spool").iterdir())) > 3
     assert payloads(tmp_path) == batches
+    assert spooled.header.segment == 0  # where a shipper that comes late begins
     spooled.mark_stored(3, 0)
+    assert spooled.header.segment == 3
     names = sorted(path.name for path in (tmp_path / "spool").iterdir())
     assert names[0].endswith("-00003.spool")
     spooled.close()
@@ -223,6 +225,7 @@ def test_what_was_left_out_is_in_the_record(make_config, tmp_path, sqlite_url):
     telemetry = open_telemetry(config, tmp_path / "run-1", attempt_uid="a" * 32)
     sink = telemetry._built["sql"]
     sink._writer._cap_bytes = 1
+    sink._writer._look_around()
     telemetry.emit(started(), rollout(), metrics(1))
     telemetry.close()
     (lost,) = rows(sqlite_url, "SELECT sink, events, reason FROM losses")

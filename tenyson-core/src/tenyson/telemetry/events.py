@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from time import time as now
 from typing import Any, Literal
 
 EVENT_VERSION = 2
@@ -17,7 +17,7 @@ class Event:
     """The common part of all events."""
 
     run_id: str
-    time: float = field(default_factory=time.time)
+    time: float = field(default_factory=now)
     """Seconds since the epoch."""
 
 
@@ -60,6 +60,28 @@ class MetricsLogged(Event):
     epoch: float | None = None
     values: Mapping[str, float]
     """Such as loss, eval_loss, learning_rate, reward, kl, tokens_per_second."""
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        phase: Phase,
+        step: int,
+        values: Mapping[str, float],
+        total_steps: int | None = None,
+        epoch: float | None = None,
+        time: float | None = None,
+    ) -> None:
+        # What a frozen dataclass makes of itself is a call a field; this is made at every step.
+        self.__dict__.update(
+            run_id=run_id,
+            time=now() if time is None else time,
+            phase=phase,
+            step=step,
+            total_steps=total_steps,
+            epoch=epoch,
+            values=values,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

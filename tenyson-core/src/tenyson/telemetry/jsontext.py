@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,10 @@ def _fields(event: Event, without: frozenset[str]) -> dict[str, Any]:
 def _holds_odd(event: Event, fields: Mapping[str, Any]) -> bool:
     # The two kinds that come by the thousand: only their numbers can be odd.
     if event.__class__ is MetricsLogged:
-        return any(map(_is_odd, fields["values"].values()))
+        try:
+            return not isfinite(sum(fields["values"].values()))
+        except (TypeError, OverflowError):
+            return True
     if event.__class__ is RolloutFinished:
         return (
             _is_odd(fields["reward"])

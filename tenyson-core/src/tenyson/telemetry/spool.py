@@ -79,8 +79,8 @@ class SpoolWriter:
         self._lock = threading.Lock()
         self._pending: list[bytes] = []
         self._pending_bytes = 0
-        self._written_bytes = 0
         self._stored_bytes = 0
+        self._free_until = 0
         self._first_segment = 0
         self._closed_sizes: list[int] = []
         self._rollouts = 0
@@ -91,16 +91,21 @@ class SpoolWriter:
 
     @property
     def header(self) -> Header:
-        """Of the segment that is written to."""
-        return Header(uid=self.uid, segment=self.segment, began=self._began, **self._identity)  # type: ignore[arg-type]
+        """Of the first segment that is not stored yet."""
+        return Header(uid=self.uid, segment=self._first_segment, began=self._began, **self._identity)  # type: ignore[arg-type]
 
     def append(self, lines: bytes | memoryview) -> None:
         """Write one batch (JSON lines, no newline at the end) as one record, in one call. Never raises."""
         try:
             with self._lock:
-                self._append(lines)
+                if (
+                    self._size < self._free_until
+                ):  # the usual case, in few steps: a training thread waits here
+                    self._size += self._write_record(lines)
+                else:
+                    self._append(lines)
         except Exception as error:
-            self._lose(_count(bytes(lines)), f"{type(error).__name__}: {error}")
+            self._append_after(error, lines)
 
     def sync(self) -> None:
         """Try once more to write what a full disk has kept back."""
@@ -118,6 +123,7 @@ class SpoolWriter:
                 segment_path(self.folder, self.uid, number).unlink(missing_ok=True)
             self._first_segment = segment
             self._flush()
+            self._look_around()
 
     def close(self) -> None:
         """Let go of the file; what could not be written by now is lost."""
@@ -171,36 +177,53 @@ class SpoolWriter:
             os.close(self._file)
             self._closed_sizes.append(self._size)
         self._file, self.segment, self._size = file, segment, len(start)
-        self._written_bytes += len(start)
+        self._look_around()
+
+    def _append_after(self, error: Exception, lines: bytes | memoryview) -> None:
+        """The quick way has failed: with the disk, events are put aside; with anything else, they are lost."""
+        try:
+            with self._lock:
+                if not isinstance(error, OSError):
+                    raise error
+                self._say(error.strerror or str(error))
+                self._put_aside(bytes(lines))
+                self._look_around()
+        except Exception as final:
+            self._lose(_count(bytes(lines)), f"{type(final).__name__}: {final}")
 
     def _append(self, lines: bytes | memoryview) -> None:
-        waiting = self._written_bytes - self._stored_bytes
+        waiting = sum(self._closed_sizes) + self._size - self._stored_bytes
         if waiting > self._cap_bytes * 3 // 4:
             lines = self._thin(bytes(lines), keep=0 if waiting > self._cap_bytes else KEPT_ROLLOUTS)
-            if not lines:
-                return
         if self._pending:
             self._flush()
-        if self._pending or not self._write(lines):
+        if lines and (self._pending or not self._write(lines)):
             self._put_aside(bytes(lines))
+        self._look_around()
+
+    def _look_around(self) -> None:
+        """Up to which size of this segment nothing needs to be looked at."""
+        room = self._cap_bytes * 3 // 4 + self._stored_bytes - sum(self._closed_sizes)
+        self._free_until = 0 if self._pending else min(self._segment_bytes, room)
 
     def _write(self, payload: bytes | memoryview) -> bool:
         try:
             if self._size >= self._segment_bytes:
                 self._next_segment()
-            head = _RECORD.pack(len(payload), zlib.crc32(payload))
-            written = os.writev(self._file, (head, payload))
+            self._size += self._write_record(payload)
         except OSError as error:
             self._say(error.strerror or str(error))
             return False
-        if written != len(head) + len(payload):
+        return True
+
+    def _write_record(self, payload: bytes | memoryview) -> int:
+        head = _RECORD.pack(len(payload), zlib.crc32(payload))
+        written = os.writev(self._file, (head, payload))
+        if written != len(payload) + _RECORD.size:
             # Half a record would hide all that follows.
             os.ftruncate(self._file, self._size)
-            self._say(os.strerror(errno.ENOSPC))
-            return False
-        self._size += written
-        self._written_bytes += written
-        return True
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return written
 
     def _put_aside(self, lines: bytes) -> None:
         if self._pending_bytes > PENDING_BYTES:
@@ -276,18 +299,22 @@ class Spool:
 
 
 def find_spools(run_dir: Path) -> list[Spool]:
-    """The spools of a run's folder, the oldest attempt first. What has no readable header is left out."""
-    segments: dict[str, list[int]] = {}
-    for path in (run_dir / FOLDER).glob("*.spool"):
-        uid, _, segment = path.stem.partition("-")
-        if segment.isdecimal():
-            segments.setdefault(uid, []).append(int(segment))
+    """The spools of a run's folder, the oldest attempt first. What has no readable header is left out.
+
+    Those of attempts that were moved aside, to `earlier/N`, are among them.
+    """
+    segments: dict[tuple[Path, str], list[int]] = {}
+    for folder in (run_dir / FOLDER, *run_dir.glob(f"earlier/*/{FOLDER}")):
+        for path in folder.glob("*.spool"):
+            uid, _, segment = path.stem.partition("-")
+            if segment.isdecimal():
+                segments.setdefault((folder, uid), []).append(int(segment))
     spools = []
-    for uid, found in segments.items():
+    for (folder, uid), found in segments.items():
         found.sort()
-        header = read_header(segment_path(run_dir / FOLDER, uid, found[0]))
+        header = read_header(segment_path(folder, uid, found[0]))
         if header is not None:
-            spools.append(Spool(run_dir / FOLDER, header, tuple(found)))
+            spools.append(Spool(folder, header, tuple(found)))
     return sorted(spools, key=lambda spool: (spool.header.began, spool.header.rank))
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,16 @@ PERIOD_SECONDS = 0.25
 """Between two looks into the spool. The thread sleeps: waking it would cost the caller more than its write."""
 LONGEST_BACKOFF_SECONDS = 10.0
 HEARTBEAT_SECONDS = 10.0
+
+_sinks: weakref.WeakSet[SqlSink] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for sink in _sinks:
+        sink.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class SqlSink:
@@ -71,8 +82,8 @@ class SqlSink:
         self._writer: SpoolWriter | None = None
         self._attempt_uid = uuid.uuid4().hex
         self._rank = 0
-        self._pid = os.getpid()
         self._start_lock = threading.Lock()
+        _sinks.add(self)
 
     @property
     def lost(self) -> int:
@@ -91,7 +102,7 @@ class SqlSink:
 
     def write_lines(self, lines: bytes | memoryview) -> None:
         """Record events that are encoded already, as one batch. Never waits for the database."""
-        if self._writer is None or os.getpid() != self._pid:
+        if self._writer is None:
             self._start()
         self._writer.append(lines)  # type: ignore[union-attr]
 
@@ -117,14 +128,7 @@ class SqlSink:
             )
 
     def _start(self) -> None:
-        """Open the spool and start the thread; once in each process, since a fork goes on in a spool of its own."""
-        if os.getpid() != self._pid:
-            self._pid, self._start_lock = os.getpid(), threading.Lock()
-            if self._writer is not None:
-                self._writer.abandon()
-                self._writer = None
-            if self._engine is not None:
-                self._engine.dispose(close=False)  # the connections are the parent's
+        """Open the spool and start the thread; again in a forked process."""
         with self._start_lock:
             if self._writer is not None:
                 return
@@ -145,6 +149,15 @@ class SqlSink:
             self._closing = threading.Event()
             self._thread = threading.Thread(target=self._work, name="telemetry-sql", daemon=True)
             self._thread.start()
+
+    def after_fork(self) -> None:
+        """In the child: the parent goes on in its own spool, with its own connections."""
+        self._start_lock = threading.Lock()
+        if self._writer is not None:
+            self._writer.abandon()
+            self._writer = None
+        if self._engine is not None:
+            self._engine.dispose(close=False)
 
     def _work(self) -> None:
         assert self._writer is not None
