@@ -1,6 +1,6 @@
 """Writes the answers into docs/how-to/sql.md: each query is asked of the example database by `tenyson sql`.
 
-    python docs/generate_answers.py [--check]
+python docs/generate_answers.py [--check]
 """
 
 from __future__ import annotations

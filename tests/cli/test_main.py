@@ -108,15 +108,20 @@ def test_starting_imports_nothing_heavy(arguments):
 
 @pytest.mark.parametrize(("arguments", "budget"), [(["--help"], 0.100), (["plugins"], 0.200)])
 def test_starting_stays_in_its_cpu_budget(arguments, budget):
-    """Seconds of CPU, user and system; the least of several runs, since other work disturbs."""
+    """Seconds of CPU, user and system; the least of several runs, since other work disturbs.
 
-    def cost():
+    On a machine where an empty Python takes 15 ms; where it takes more at the moment, so does all else.
+    """
+
+    def cost(*command):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([TENYSON, *arguments], capture_output=True, check=True)
+        subprocess.run(command, capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(cost() for _ in range(7)) < budget
+    costs = [(cost(TENYSON, *arguments), cost(sys.executable, "-c", "pass")) for _ in range(7)]
+    ours, empty = (min(column) for column in zip(*costs, strict=True))
+    assert ours < budget * max(1.0, empty / 0.015), (ours, empty)
 
 
 def test_completion_scripts():
