@@ -62,6 +62,30 @@ def test_runs_can_be_filtered_and_sorted(tenyson):
     assert "started, took, name" in tenyson("runs", "--sort", "beauty", fails=True)
 
 
+def test_the_list_of_runs_needs_no_sqlalchemy_and_says_the_same(arithmetic, tmp_path):
+    """Its import would take longer than all else."""
+    from tenyson.telemetry.listing import HEAD, list_runs
+    from tenyson.telemetry.schema import HEAD as NEWEST
+    from tenyson.telemetry.store import Store
+
+    assert HEAD == NEWEST
+    with Store(arithmetic) as store:
+        assert list_runs(arithmetic, 3) == store.runs(3)
+    code = (
+        "import sys\nfrom tenyson.cli.main import main\nmain(['runs'])\n"
+        "print(sorted({'sqlalchemy', 'pydantic', 'torch', 'rich', 'yaml'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"TENYSON_DB_URL": arithmetic},
+    )
+    assert "sums-rl" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_wide_runs_show_the_folder_and_all_numbers(tenyson):
     """More columns, still one line a run."""
     head, *lines = tenyson("runs", "--wide").splitlines()

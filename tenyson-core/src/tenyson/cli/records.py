@@ -14,6 +14,7 @@ from typing import Any
 from tenyson.errors import TelemetryError, TenysonError
 from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.result import JobResult
+from tenyson.telemetry.listing import list_runs
 from tenyson.telemetry.store import DB_URL_VARIABLE, DEFAULT_DB_URL, RunRecord, Store
 
 UNFINISHED = "unfinished"
@@ -63,11 +64,10 @@ def read_records(db_url: str | None, output_dir: Path, *, limit: int) -> list[Re
     Raises:
         TelemetryError: the database was named and there is none, or it cannot be read.
     """
-    store = open_store_if_any(db_url)
+    url = _url_if_any(db_url)
     found: dict[str, Record] = {}
-    if store is not None:
-        with store:
-            found = {run.run_id: _of_database(run) for run in store.runs(limit)}
+    if url is not None:
+        found = {run.run_id: _of_database(run) for run in list_runs(url, limit)}
     if output_dir.is_dir():
         for folder in output_dir.iterdir():
             if folder.name not in found and (record := _of_folder(JobFolder(folder))) is not None:
@@ -97,10 +97,15 @@ def read_record(run_id: str, db_url: str | None, output_dir: Path) -> Record:
 
 def open_store_if_any(db_url: str | None) -> Store | None:
     """The database that was named; the default one only where it is there."""
+    url = _url_if_any(db_url)
+    return None if url is None else Store(url)
+
+
+def _url_if_any(db_url: str | None) -> str | None:
     named = db_url or os.environ.get(DB_URL_VARIABLE)
     if named is None and not Path(DEFAULT_DB_URL.removeprefix("sqlite:///")).exists():
         return None
-    return Store(named or DEFAULT_DB_URL)
+    return named or DEFAULT_DB_URL
 
 
 def _of_database(run: RunRecord) -> Record:

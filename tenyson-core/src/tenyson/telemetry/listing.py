@@ -1,0 +1,65 @@
+"""The list of runs, the newest first; from a SQLite file by the standard library alone, since importing SQLAlchemy would
+take longer than all else that `tenyson runs` does.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from tenyson.telemetry.store import RunRecord, Store
+
+HEAD = "0002"
+"""The schema that the query below reads; any other is left to `Store`, which says what is wrong."""
+
+_NAMES = tuple(field.name for field in fields(RunRecord))
+_RUNS = "u"
+_TABLES = {"heartbeat_at": "a", "result": "r"}
+_QUERY = (
+    f"SELECT {', '.join(f'{_TABLES.get(name, _RUNS)}.{name}' for name in _NAMES)} FROM runs {_RUNS} "
+    "LEFT JOIN attempts a ON a.run_id = u.run_id AND a.attempt = u.attempt "
+    "LEFT JOIN results r ON r.run_id = u.run_id AND r.attempt = u.attempt "
+    "ORDER BY u.started_at DESC LIMIT ?"
+)
+
+
+def list_runs(db_url: str, limit: int) -> list[RunRecord]:
+    """The runs whose latest attempt started last.
+
+    Raises:
+        TelemetryError: there is no such database, or it cannot be read.
+        MissingDependencyError: the database's driver is not installed.
+    """
+    path = _file(db_url)
+    if path is not None:
+        try:
+            return _read(path, limit)
+        except (sqlite3.Error, LookupError):
+            pass  # `Store` meets the same trouble, and explains it
+    with Store(db_url) as store:
+        return store.runs(limit)
+
+
+def _file(db_url: str) -> Path | None:
+    """The file behind a plain SQLite URL."""
+    if not db_url.startswith("sqlite:///") or "?" in db_url:
+        return None
+    path = Path(db_url.removeprefix("sqlite:///"))
+    return path if path.is_file() else None
+
+
+def _read(path: Path, limit: int) -> list[RunRecord]:
+    with closing(sqlite3.connect(path, timeout=30)) as connection:
+        connection.execute("PRAGMA query_only = ON")
+        if connection.execute("SELECT version_num FROM tenyson_schema").fetchone() != (HEAD,):
+            raise LookupError("another schema")
+        rows = connection.execute(_QUERY, (limit,)).fetchall()
+    return [RunRecord(**dict(zip(_NAMES, map(_plain, _NAMES, row), strict=True))) for row in rows]
+
+
+def _plain(name: str, value: Any) -> Any:
+    return json.loads(value) if name in ("config", "result") and value is not None else value
