@@ -33,7 +33,7 @@ def generate(url: str, runs: int, rollouts: int, folder: Path) -> None:
     from tenyson.telemetry.database import open_database
     from tenyson.telemetry.events import AttemptBegan, MetricsLogged, RolloutFinished, RunFinished, RunStarted
     from tenyson.telemetry.recover import recover
-    from tenyson.telemetry.spool import SpoolWriter
+    from tenyson.telemetry.spoolwriter import SpoolWriter
 
     prose, encoder, engine = rollout_steps(STEPS_OF_PROSE), Encoder(), open_database(url, create=True)
     for number in range(runs):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -53,7 +55,12 @@ class Steered:
         environ = os.environ | {"TENYSON_CACHE": str(self.folder / "cache")}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*launcher, *self.command, *more], cwd=self.folder, env=environ, stdout=log, stderr=log
+                [*launcher, *self.command, *more],
+                cwd=self.folder,
+                env=environ,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def sql(self, query, *values):
@@ -114,9 +121,10 @@ def steered(tmp_path):
 
     yield start
     for job in started:
-        if job.process.poll() is None:
-            job.process.kill()
-            job.process.wait()
+        # torchrun's own processes too.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(job.process.pid, signal.SIGKILL)
+        job.process.wait()
 
 
 @pytest.mark.parametrize(("job", "ranks"), [("sft", 1), ("rl", 2)])

@@ -12,7 +12,7 @@ import sqlalchemy
 from tenyson.telemetry.database import open_database
 from tenyson.telemetry.events import AttemptBegan, MetricsLogged, RolloutFinished, RunFinished, RunStarted
 from tenyson.telemetry.jsontext import event_line
-from tenyson.telemetry.spool import SpoolWriter
+from tenyson.telemetry.spoolwriter import SpoolWriter
 
 UID = "0123456789abcdef" * 2
 

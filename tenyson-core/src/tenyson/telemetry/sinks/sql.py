@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.events import Event
 from tenyson.telemetry.jsontext import event_line
-from tenyson.telemetry.spool import FOLDER, SpoolWriter
+from tenyson.telemetry.spool import FOLDER
+from tenyson.telemetry.spoolwriter import SpoolWriter
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
