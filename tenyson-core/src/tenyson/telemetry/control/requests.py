@@ -151,7 +151,7 @@ def write_answer(connection: Connection, answer: Answer) -> None:
             status=answer.status,
             reason=answer.reason,
             applied_step=answer.step,
-            applied_at=time.time() if answer.status == "applied" else None,
+            applied_at=answer.time if answer.status == "applied" else None,
         )
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 MANUAL_STOP = "manual stop"
@@ -53,6 +54,8 @@ class Answer:
     status: Literal["applied", "rejected"]
     step: int | None = None
     reason: str | None = None
+    time: float = field(default_factory=time.time)
+    """When that was; it is written down at the poller's next look."""
 
 
 class Controls:
