@@ -63,11 +63,13 @@ def test_versions_of_everything_installed_are_recorded():
 
 
 @pytest.mark.train
-def test_an_attempt_of_a_real_job_says_all_of_that(configure, echo, tmp_path):
+def test_an_attempt_of_a_real_job_says_all_of_that(configure, echo, tmp_path, monkeypatch):
     """In `attempts`, with its lineage; and neither the command line nor the environment is anywhere."""
     from tenyson.jobs.eval import EvalJob
     from tenyson.jobs.sft import SFTJob
 
+    monkeypatch.setattr(sys, "argv", ["job", "--note", "an-argument-of-mine"])
+    monkeypatch.setenv("NOTE", "a-variable-of-mine")
     database = {"db_url": f"sqlite:///{tmp_path}/t.db", "sinks": ["sql"]}
     lora = {"r": 2, "target_modules": "all-linear"}
     SFTJob(
@@ -97,5 +99,5 @@ def test_an_attempt_of_a_real_job_says_all_of_that(configure, echo, tmp_path):
     assert [tuple(row) for row in lineage] == [
         ("adapter", "sft", "sft"), ("factory", "tenyson.testing.tiny:build", None), ("task", "echo", None),
     ]  # fmt: skip
-    assert sys.argv[0] not in dump
-    assert "OMP_NUM_THREADS" not in dump
+    assert "an-argument-of-mine" not in dump
+    assert "a-variable-of-mine" not in dump
