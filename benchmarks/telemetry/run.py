@@ -22,6 +22,7 @@ from typing import Any
 HERE = Path(__file__).parent
 TOOLS = (
     "tenyson, SQLite", "tenyson, SQLite, compress", "tenyson, PostgreSQL", "wandb", "mlflow", "trackio", "tensorboardX",
+    "(the floor)",
 )  # fmt: skip
 MEASUREMENTS = ("tight", "paced", "rollouts_paced", "rollouts")
 SECONDS = 600

@@ -6,6 +6,7 @@ Each is used as its documentation shows, on local files, with nothing sent anywh
 from __future__ import annotations
 
 import os
+import sqlite3
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -162,6 +163,42 @@ class TensorBoard:
         self._writer.close()
 
 
+class Floor:
+    """No tool: what the machine itself takes, with nothing checked, redacted or indexed.
+
+    orjson and one `os.write` to a file; at the end, rows that lie ready go into one bare SQLite table.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import orjson
+
+        self._encode = orjson.dumps
+        self._file = os.open(folder / "floor", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        self._database = sqlite3.connect(folder / "floor.db", isolation_level=None)
+        self._rows: list[list[Any]] = []
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        os.write(self._file, self._encode({"step": step, **values}))
+
+    def rollouts(self, step: int, batch: Sequence[Rollout]) -> None:
+        rows = [[step, *_row(one)] for one in batch]
+        os.write(self._file, self._encode(rows))
+        self._rows += rows
+
+    def close(self) -> None:
+        run = self._database.execute
+        run("PRAGMA journal_mode=WAL")
+        run("PRAGMA synchronous=NORMAL")
+        run("CREATE TABLE r (step, sample, team, prompt, completion, reward, a, b, advantage)")
+        for start in range(0, len(self._rows), 2048):
+            run("BEGIN")
+            self._database.executemany(
+                "INSERT INTO r VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._rows[start : start + 2048]
+            )
+            run("COMMIT")
+        self._database.close()
+
+
 def _row(one: Rollout) -> list[Any]:
     return [
         one.sample,
@@ -187,6 +224,7 @@ def open_tool(name: str, folder: Path, postgres_url: str | None) -> Tool:
         "mlflow": Mlflow,
         "trackio": Trackio,
         "tensorboardX": TensorBoard,
+        "(the floor)": Floor,
     }
     tool: Tool = tools[name](folder)
     return tool

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from tenyson.telemetry.background import Background
 from tenyson.telemetry.batch import Encoder
-from tenyson.telemetry.events import Event, EventsLost
+from tenyson.telemetry.events import Event, EventsLost, MetricsLogged
 from tenyson.telemetry.redact import Redactor
 
 
@@ -71,29 +71,32 @@ class Telemetry:
 
     def emit(self, *events: Event) -> None:
         """Send events to every sink; those of one call stay together. Never raises."""
+        # One function, since a training thread waits here: after a pause of milliseconds, each further call is a cache miss.
         with self._lock:
-            self._emit(events)
-
-    def _emit(self, events: Sequence[Event]) -> None:
-        try:
-            lines = self._encoder.encode(events)
-            if self._redact is not None and (kept := self._redact.batch(events, lines)) is not events:
-                events, lines = kept, self._encoder.encode(kept)
-        except Exception as error:
-            self._warn("redaction", f"{type(error).__name__}: {error}", "an event was not recorded")
-            return
-        if self.muted:
-            for name in self.muted:
-                self._lost[name] = self._lost.get(name, 0) + len(events)
-        for sink, write_lines in self._sinks:
             try:
-                if write_lines is not None:
-                    write_lines(lines)
-                else:
-                    for event in events:
-                        sink.write(event)
+                lines = self._encoder.encode(events)
+                # Numbers alone hold no secret.
+                if self._redact is not None and not (
+                    len(events) == 1 and events[0].__class__ is MetricsLogged
+                ):
+                    kept = self._redact.batch(events, lines)
+                    if kept is not events:
+                        events, lines = tuple(kept), self._encoder.encode(kept)
             except Exception as error:
-                self._mute(sink, error, len(events))
+                self._warn("redaction", f"{type(error).__name__}: {error}", "an event was not recorded")
+                return
+            if self.muted:
+                for name in self.muted:
+                    self._lost[name] = self._lost.get(name, 0) + len(events)
+            for sink, write_lines in self._sinks:
+                try:
+                    if write_lines is not None:
+                        write_lines(lines)
+                    else:
+                        for event in events:
+                            sink.write(event)
+                except Exception as error:
+                    self._mute(sink, error, len(events))
 
     def clean(self, value: Any) -> Any:
         """What is written beside the events, without secrets."""

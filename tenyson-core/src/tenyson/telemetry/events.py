@@ -20,6 +20,12 @@ class Event:
     time: float = field(default_factory=now)
     """Seconds since the epoch."""
 
+    def __post_init__(self) -> None:
+        # What every record of an event begins with, so that `__dict__` is that record and need not be copied into one.
+        named = self.__dict__.copy()
+        self.__dict__.clear()
+        self.__dict__.update(event=type(self).__name__, v=EVENT_VERSION, **named)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
@@ -74,6 +80,8 @@ class MetricsLogged(Event):
     ) -> None:
         # What a frozen dataclass makes of itself is a call a field; this is made at every step.
         self.__dict__.update(
+            event="MetricsLogged",
+            v=EVENT_VERSION,
             run_id=run_id,
             time=now() if time is None else time,
             phase=phase,
@@ -121,6 +129,50 @@ class RolloutFinished(Event):
     """Why it carried none, although it was made for training."""
     tokens: int = 0
     info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        phase: Phase,
+        training: bool,
+        step: int,
+        sample_id: str,
+        group: str,
+        prompt: str,
+        completion: str,
+        reward: float | None,
+        components: Mapping[str, float | None],
+        advantage: float | None = None,
+        finish_reason: str = "stop",
+        trained: bool = False,
+        dropped: str | None = None,
+        tokens: int = 0,
+        info: Mapping[str, Any] | None = None,
+        time: float | None = None,
+    ) -> None:
+        # As above: these come by the hundred.
+        self.__dict__.update(
+            event="RolloutFinished",
+            v=EVENT_VERSION,
+            run_id=run_id,
+            time=now() if time is None else time,
+            phase=phase,
+            training=training,
+            step=step,
+            sample_id=sample_id,
+            group=group,
+            prompt=prompt,
+            completion=completion,
+            reward=reward,
+            components=components,
+            advantage=advantage,
+            finish_reason=finish_reason,
+            trained=trained,
+            dropped=dropped,
+            tokens=tokens,
+            info={} if info is None else info,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
 from tenyson.telemetry.attempts import AttemptRow, beat, find_or_make, give_up, insert_or_ignore
 from tenyson.telemetry.database import first_line
-from tenyson.telemetry.jsontext import read_line
+from tenyson.telemetry.jsontext import read_lines
 from tenyson.telemetry.rows import Rows, any_stored, stored_numbers
 from tenyson.telemetry.spool import Header, read_records, segment_path
 from tenyson.telemetry.tables import spools
@@ -54,16 +54,13 @@ class Shipper:
         header: Header,
         *,
         pack: Callable[[str], Any] | None = None,
-        quick: bool = True,
     ) -> None:
-        """`quick`: without pauses, for a process in which nobody else works."""
         self.stored = 0
         """Events that this shipper has stored."""
         self.refused = 0
         """Events that the database does not take, whatever is tried."""
         self.refusal: str | None = None
         """Why, of the first one."""
-        self.quick = quick
         self._engine = engine
         self._folder = folder
         self._header = header
@@ -83,8 +80,10 @@ class Shipper:
         """The byte in it."""
         return self._place.position
 
-    def ship(self) -> int:
+    def ship(self, *, quick: bool = True) -> int:
         """Store the next batch; returns how many events it held, 0 where all is stored.
+
+        `quick`: without pauses, for a process in which nobody else works.
 
         Raises: SQLAlchemyError, OSError: nothing of the batch was stored.
         """
@@ -97,10 +96,11 @@ class Shipper:
                 first = (self._number << 32) + end.events
                 # Only where the place was set back by hand, or the spool was copied.
                 self._replays = any_stored(connection, first, (self._number + 1 << 32) - 1)
-                for lines, place in self._chunks():
-                    self._store(connection, end.events, lines)
+                for events, place in self._chunks(CHUNK_EVENTS if quick else PATIENT_CHUNK_EVENTS):
+                    self._store(connection, end.events, events)
                     end = place
-                    self._pause()
+                    if not quick:
+                        time.sleep(PAUSE_SECONDS)
                 begin = self._place
                 if end != begin:
                     self._move(connection, end)
@@ -172,22 +172,22 @@ class Shipper:
             segment_path(self._folder, self._header.uid, place.segment + 1).exists()
         )
 
-    def _chunks(self) -> Iterator[tuple[list[bytes], _Place]]:
-        """Lines from the place on, until a batch is full; each chunk with the place behind it."""
-        lines: list[bytes] = []
-        read, place = 0, self._place
-        chunk_events = CHUNK_EVENTS if self.quick else PATIENT_CHUNK_EVENTS
-        for payload, behind in self._records(self._place):
-            place = behind
-            lines += payload.split(b"\n") if payload else []
+    def _chunks(self, chunk_events: int) -> Iterator[tuple[list[dict[str, Any]], _Place]]:
+        """Events from the place on, until a batch is full; each chunk with the place behind it."""
+        payloads: list[bytes] = []
+        read, begin = 0, self._place.events
+        place = self._place
+        for payload, place in self._records(self._place):
+            if payload:
+                payloads.append(payload)
             read += len(payload)
-            if len(lines) >= chunk_events:
-                yield lines, place
-                lines = []
+            if place.events - begin >= chunk_events:
+                yield read_lines(b"\n".join(payloads)), place
+                payloads, begin = [], place.events
             if place.events - self._place.events >= BATCH_EVENTS or read >= BATCH_BYTES:
                 break
-        if lines or place != self._place:
-            yield lines, place
+        if payloads or place != self._place:
+            yield read_lines(b"\n".join(payloads)) if payloads else [], place
 
     def _records(self, place: _Place) -> Iterator[tuple[bytes, _Place]]:
         """Payloads from a place on, across segments, each with the place behind it; a header's is empty."""
@@ -206,19 +206,14 @@ class Shipper:
                 return
             segment, position = segment + 1, 0
 
-    def _pause(self) -> None:
-        if not self.quick:
-            time.sleep(PAUSE_SECONDS)
-
-    def _store(self, connection: Connection, before: int, lines: list[bytes]) -> None:
-        """Store the events of some lines, `before` of the spool's events being stored."""
+    def _store(self, connection: Connection, before: int, events: list[dict[str, Any]]) -> None:
+        """Store some events, `before` of the spool's events being stored."""
         assert self._attempt is not None
-        if not lines:
+        if not events:
             return
         first = (self._number << 32) + before
-        there = stored_numbers(connection, first, first + len(lines) - 1) if self._replays else frozenset()
-        events = enumerate(map(_decode, lines), start=first)
-        numbered = [pair for pair in events if pair[0] not in there] if there else list(events)
+        there = stored_numbers(connection, first, first + len(events) - 1) if self._replays else frozenset()
+        numbered = [pair for pair in enumerate(events, start=first) if pair[0] not in there]
         try:
             with connection.begin_nested():
                 Rows(self._attempt, numbered, self._pack).store(connection)
@@ -252,10 +247,3 @@ def _is_about_data(error: Exception) -> bool:
     return isinstance(
         error, (DataError, IntegrityError, ProgrammingError, KeyError, TypeError, ValueError, OverflowError)
     )
-
-
-def _decode(line: bytes) -> dict[str, Any]:
-    try:
-        return read_line(line)
-    except ValueError:
-        return {}

@@ -11,9 +11,10 @@ import sys
 import threading
 import time
 import uuid
-import zlib
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
+from zlib import crc32
 
 from tenyson.telemetry.spool import FOLDER, MAGIC, RECORD, Header, record, segment_path
 
@@ -25,6 +26,7 @@ KEPT_ROLLOUTS = 8
 PENDING_BYTES = 32 << 20
 """Bytes that are kept in memory while the disk is full; beyond, rollouts are dropped, and at twice that all events."""
 
+pack, _HEAD_BYTES = RECORD.pack, RECORD.size
 _ROLLOUT = b'{"event":"RolloutFinished"'
 
 
@@ -76,10 +78,14 @@ class SpoolWriter:
         try:
             with self._lock:
                 # The usual case, in few steps: a training thread waits here.
-                if self._size < self._free_until:
-                    self._size += self._write_record(lines)
-                else:
+                if self._size >= self._free_until:
                     self._append(lines)
+                    return
+                length = len(lines)
+                written = os.writev(self._file, (pack(length, crc32(lines)), lines))
+                if written != length + _HEAD_BYTES:
+                    self._take_back()
+                self._size += written
         except Exception as error:
             self._append_after(error, lines)
 
@@ -193,13 +199,15 @@ class SpoolWriter:
         return True
 
     def _write_record(self, payload: bytes | memoryview) -> int:
-        head = RECORD.pack(len(payload), zlib.crc32(payload))
-        written = os.writev(self._file, (head, payload))
-        if written != len(payload) + RECORD.size:
-            # Half a record would hide all that follows.
-            os.ftruncate(self._file, self._size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = os.writev(self._file, (pack(len(payload), crc32(payload)), payload))
+        if written != len(payload) + _HEAD_BYTES:
+            self._take_back()
         return written
+
+    def _take_back(self) -> NoReturn:
+        """Half a record would hide all that follows. Raises: OSError: always."""
+        os.ftruncate(self._file, self._size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _put_aside(self, lines: bytes) -> None:
         if self._pending_bytes > PENDING_BYTES:

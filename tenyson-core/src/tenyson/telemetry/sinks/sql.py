@@ -197,8 +197,7 @@ class SqlSink:
             if self._rank == 0:
                 recover(self._engine, self._run_dir, pack=self._pack)
             self._shipper = Shipper(self._engine, writer.folder, writer.header, pack=self._pack)
-        self._shipper.quick = self._closing.is_set()
-        while self._shipper.ship():
+        while self._shipper.ship(quick=self._closing.is_set()):
             writer.mark_stored(self._shipper.segment, self._shipper.position)
 
     def _say_away(self, error: Exception) -> None:
