@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tenyson.jobs.publication import check
+
 pytestmark = pytest.mark.train
 
 TASK = Path(__file__).parents[1] / "tasks" / "echo_task.py"
@@ -107,8 +109,7 @@ class Steered:
     def is_complete(self, step):
         folder = self.run_dir / "checkpoints" / f"step-{step}"
         state = json.loads((folder / "trainer_state.json").read_text())
-        weights = [path for path in folder.iterdir() if path.suffix == ".safetensors"]
-        return state["global_step"] == step and (folder / "optimizer.pt").exists() and bool(weights)
+        return state["global_step"] == step and check(folder) is None
 
 
 @pytest.fixture

@@ -1,112 +1,238 @@
-"""Checkpoints: written as checkpoints/step-N, named by LATEST, found again for a resume."""
+"""Checkpoints: what a training holds at a step, published as checkpoints/step-N, and put back for a resume.
+
+`trainer_state.json`, `scheduler.pt` and `rng_state*.pth` are transformers' own files; weights and optimizer are safetensors
+(`tenyson.jobs.snapshot`); `resume.json` says who wrote it, and `rank-R.json` holds what transformers forgets of a process.
+Nothing in it is a pickle that runs code: what is no safetensors or JSON is read with `weights_only`.
+
+Imports torch: import this module only inside a job.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenyson.errors import ModelError
-from tenyson.jobs.extension import ExtensionMixin, save_extension
+import torch
+from peft import PeftModel
+from transformers.trainer_callback import ExportableState
+
+from tenyson.jobs.adapter import load_adapters
+from tenyson.jobs.extension import ExtensionMixin
+from tenyson.jobs.publication import is_pinned, make_draft, newest_first, publish, remove, sweep
+from tenyson.jobs.resume import RESUME, read_about
+from tenyson.jobs.saver import Saver
+from tenyson.jobs.snapshot import OPTIMIZER, Snapshot, load_optimizer, write_configs
 
 if TYPE_CHECKING:
-    from tenyson.config.schema import Config
-
-LATEST = "LATEST"
-
-
-def find_checkpoint(reference: str, config: Config, checkpoints: Path) -> Path | None:
-    """The directory that `training.resume_from_checkpoint` means; None where "latest" finds none yet.
-
-    Raises:
-        ModelError: it is no checkpoint, or cannot be fetched.
-    """
-    if reference == "latest":
-        return latest_checkpoint(checkpoints)
-    path = Path(reference).expanduser()
-    if not path.is_dir():
-        if reference.startswith((".", "/", "~")) or "/" not in reference:
-            raise ModelError("there is no such checkpoint directory", place=reference)
-        from tenyson.jobs.model import download
-
-        path = Path(download(reference, config.hub.token_env))
-    if (path / LATEST).is_file():
-        path = path / (path / LATEST).read_text().strip()
-    if not (path / "trainer_state.json").is_file():
-        raise ModelError(
-            "this directory is no checkpoint: it has no trainer_state.json",
-            place=str(path),
-            next_step="Give a checkpoints/step-N folder of an SFT or RL run.",
-        )
-    return path
-
-
-def latest_checkpoint(checkpoints: Path) -> Path | None:
-    """The checkpoint that LATEST names."""
-    pointer = checkpoints / LATEST
-    if not pointer.is_file():
-        return None
-    path = checkpoints / pointer.read_text().strip()
-    return path if path.is_dir() else None
+    from tenyson.jobs.job import JobContext
 
 
 class CheckpointMixin(ExtensionMixin):
-    """Makes a transformers Trainer publish checkpoints as step-N, by one rename, and keep the newest and the best."""
-
-    checkpoints: Path
-    keep: int | None
-    """How many are kept; None for all."""
+    """Makes a transformers Trainer save in the background, keep the newest and the best, and resume exactly."""
 
     # What the Trainer offers.
     state: Any
     args: Any
+    model: Any
+    control: Any
+    optimizer: Any
+    lr_scheduler: Any
+    accelerator: Any
+    callback_handler: Any
+    processing_class: Any
+    _metrics: dict[str, dict[str, list[float]]]
+    _tr_loss: torch.Tensor
+
+    def keep_checkpoints(self, context: JobContext, fingerprint: str) -> None:
+        """Say whose checkpoints these are; before training."""
+        self.checkpoints = context.folder.checkpoints
+        self.failed_saves = 0
+        """Checkpoints that could not be written."""
+        self._job = context
+        self._fingerprint = fingerprint
+        self._saver = Saver(self._could_not_save)
+        self._snapshot = Snapshot()
+        self._tokenizer_files = self.checkpoints / ".draft-tokenizer"
+        self._to_restore: Path | None = None
+        if context.world.leads:
+            sweep(self.checkpoints)
+
+    def own_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """What transformers does not keep of this process's training: plain data, and tensors."""
+        return {
+            "initial_step": self._initial_global_step,
+            "loss_sum": self._tr_loss.item(),
+            "loss_total": self._total_loss_scalar,
+            "last_logged": self._globalstep_last_logged,
+            "metrics": self._metrics["train"],
+            "train_tokens": self._total_train_tokens,
+            "task": self._job.task.state(),
+        }, {}
+
+    def restore_own_state(self, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:  # noqa: ARG002
+        """Put that back, between the Trainer's own preparations and the first step."""
+        self._initial_global_step = state["initial_step"]
+        self._tr_loss.fill_(state["loss_sum"])
+        self._total_loss_scalar = state["loss_total"]
+        self._globalstep_last_logged = state["last_logged"]
+        self._metrics["train"].update(state["metrics"])
+        self._total_train_tokens = state["train_tokens"]
+        self._job.task.restore(state["task"])
+
+    # Saving
 
     def _get_output_dir(self, trial: Any) -> str:  # noqa: ARG002
-        return str(self.checkpoints / ".draft")
+        return str(self.checkpoints / ".draft-sharded")
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        best_before = self.state.best_model_checkpoint
-        super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        self._saver.wait()
         step = self.state.global_step
         final = self.checkpoints / f"step-{step}"
-        best = self.checkpoints / f"step-{self.state.best_global_step}"
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled  # type: ignore[attr-defined]
+        if sharded:
+            # Every process writes its part of weights and optimizer, so training waits for them.
+            super()._save_checkpoint(model, trial)  # type: ignore[misc]
+            draft = Path(self._get_output_dir(trial)) / f"checkpoint-{step}"
+        else:
+            self.store_flos()  # type: ignore[attr-defined]
+            draft = make_draft(final) if self.args.should_save else final.with_name(f".draft-{final.name}")
+            self.accelerator.wait_for_everyone()
+            self._save_rng_state(str(draft))  # type: ignore[attr-defined]
+        self._write_own_state(draft)
         if self.state.best_global_step == step:
             self.state.best_model_checkpoint = str(final)
-        else:
-            self.state.best_model_checkpoint = str(best) if best.is_dir() else best_before
+        elif sharded:
+            best = self.checkpoints / f"step-{self.state.best_global_step}"
+            self.state.best_model_checkpoint = str(best) if best.is_dir() else None
+        self.accelerator.wait_for_everyone()
         if not self.args.should_save:
             return
-        draft = self.checkpoints / ".draft" / f"checkpoint-{step}"
-        self.state.save_to_json(str(draft / "trainer_state.json"))
-        save_extension(draft, self.extended_steps)
-        if final.exists():
-            _remove(final)
-        draft.rename(final)
-        pointer = self.checkpoints / f"{LATEST}.tmp"
-        pointer.write_text(final.name + "\n")
-        pointer.replace(self.checkpoints / LATEST)
-        self._prune(final)
+        self._write_small_files(draft, sharded)
+        if not sharded:
+            self._snapshot.take(self.accelerator.unwrap_model(self.model), self.optimizer)
+        self._saver.start(partial(self._finish, draft, final, self.state.best_model_checkpoint, sharded))
 
-    def _prune(self, newest: Path) -> None:
-        if self.keep is None:
+    def _write_small_files(self, draft: Path, sharded: bool) -> None:
+        for callback in (*self.callback_handler.callbacks, self.control):
+            if isinstance(callback, ExportableState):
+                name, kept = type(callback).__name__, self.state.stateful_callbacks
+                if isinstance(kept[name], list):
+                    kept[name].append(callback.state())
+                else:
+                    kept[name] = callback.state()
+        self.state.save_to_json(str(draft / "trainer_state.json"))
+        about = {
+            "format": 1,
+            "step": self.state.global_step,
+            "run_id": self._job.run_id,
+            "processes": self.args.world_size,
+            "extended_steps": self.extended_steps,
+            "fingerprint": self._fingerprint,
+            "seed": self._job.config.run.seed,
+        }
+        (draft / RESUME).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        if sharded:
+            return
+        torch.save(self.lr_scheduler.state_dict(), draft / "scheduler.pt")
+        self._save_scaler(str(draft))  # type: ignore[attr-defined]
+        write_configs(self.accelerator.unwrap_model(self.model), draft)
+        if not self._tokenizer_files.is_dir():
+            # Once, and by this thread: a tokenizer is not for two at a time.
+            self.processing_class.save_pretrained(self._tokenizer_files)
+
+    def _finish(self, draft: Path, final: Path, best: str | None, sharded: bool) -> None:
+        """The part that training does not wait for."""
+        try:
+            if not sharded:
+                self._snapshot.write(draft)
+                shutil.copytree(self._tokenizer_files, draft, dirs_exist_ok=True)
+            publish(draft, final)
+        except OSError:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        self._prune(final, best)
+
+    def _write_own_state(self, draft: Path) -> None:
+        from safetensors.torch import save_file
+
+        rank = self.args.process_index
+        state, tensors = self.own_state()
+        (draft / f"rank-{rank}.json").write_text(json.dumps(state) + "\n", encoding="utf-8")
+        if tensors:
+            save_file(tensors, draft / f"rank-{rank}.safetensors")
+
+    def _could_not_save(self, error: Exception) -> None:
+        self.failed_saves += 1
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        newest = next(newest_first(self.checkpoints), None)
+        self._job.say(
+            f"a checkpoint was not written: {reason}. Training goes on; the newest one is "
+            f"{newest.name if newest else 'none yet'}",
+            "warning",
+        )
+
+    def _prune(self, newest: Path, best: str | None) -> None:
+        keep = self._job.config.training.save_total_limit
+        if keep is None:
             return
         found = sorted(self.checkpoints.glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
-        best = self.state.best_model_checkpoint
-        others = [path for path in found if path != newest and str(path) != best]
-        spare = self.keep - 1 - (1 if best and best != str(newest) else 0)
-        for path in others[: len(others) - max(0, spare)]:
-            _remove(path)
+        others = [path for path in found if path != newest and str(path) != best and not is_pinned(path)]
+        for path in others[: max(0, len(others) - keep + 1)]:
+            remove(path)
 
+    # Resuming
 
-def _remove(path: Path) -> None:
-    # Renamed first, so that a kill in the middle leaves no half checkpoint under a valid name.
-    doomed = path.with_name(f".deleted-{path.name}")
-    shutil.rmtree(doomed, ignore_errors=True)
-    path.rename(doomed)
-    shutil.rmtree(doomed)
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        model = model or self.model
+        if isinstance(model, PeftModel) and not self.is_fsdp_enabled:  # type: ignore[attr-defined]
+            load_adapters(model, Path(resume_from_checkpoint))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or not (path := Path(checkpoint) / OPTIMIZER).is_file():
+            super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+            return
+        load_optimizer(self.optimizer, path)
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
 
-def checkpoint_step(path: Path) -> int:
-    """The optimizer step at which a checkpoint was written."""
-    return int(json.loads((path / "trainer_state.json").read_text())["global_step"])
+    def _run_epoch(self, **arguments: Any) -> None:
+        if self.state.global_step >= self.state.max_steps:
+            # A finished run that is resumed: transformers would train one step more.
+            self.control.should_training_stop = True
+            return
+        if self._to_restore is not None:
+            self._restore(self._to_restore)
+            self._to_restore = None
+        super()._run_epoch(**arguments)  # type: ignore[misc]
+
+    def resume(self, checkpoint: Path | None) -> Any:
+        """Train, from a checkpoint where there is one; what transformers' `train` returns."""
+        if checkpoint is not None:
+            self._to_restore = checkpoint
+            self.extended_steps = read_about(checkpoint).get("extended_steps", 0)
+        try:
+            return self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)  # type: ignore[attr-defined]
+        finally:
+            self._saver.wait()
+            if self._job.world.leads:
+                sweep(self.checkpoints)
+
+    def _restore(self, checkpoint: Path) -> None:
+        from safetensors.torch import load_file
+
+        path = checkpoint / f"rank-{self.args.process_index}.json"
+        if not path.is_file():
+            self._job.say(f"{checkpoint} was not written by Tenyson, so the resume is not exact", "warning")
+            return
+        tensors = path.with_suffix(".safetensors")
+        self.restore_own_state(
+            json.loads(path.read_text(encoding="utf-8")), load_file(tensors) if tensors.is_file() else {}
+        )
+
+    def _load_best_model(self) -> None:
+        self._saver.wait()
+        super()._load_best_model()  # type: ignore[misc]

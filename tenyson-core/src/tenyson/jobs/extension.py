@@ -5,12 +5,8 @@ Imports torch: import this module only inside a job.
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
 from typing import Any
-
-FILE = "extension.json"
 
 
 class ExtensionMixin:
@@ -38,19 +34,6 @@ class ExtensionMixin:
         values = super().set_initial_training_values(args, dataloader)  # type: ignore[misc]
         _, *between, max_steps = values
         return sys.maxsize, *between, max_steps + self.extended_steps
-
-
-def save_extension(checkpoint: Path, steps: int) -> None:
-    """Keep in a checkpoint how many steps were added."""
-    if steps:
-        (checkpoint / FILE).write_text(json.dumps({"steps": steps}) + "\n", encoding="utf-8")
-
-
-def load_extension(checkpoint: Path | None) -> int:
-    """Steps that were added to the run that wrote a checkpoint."""
-    if checkpoint is None or not (checkpoint / FILE).is_file():
-        return 0
-    return int(json.loads((checkpoint / FILE).read_text(encoding="utf-8"))["steps"])
 
 
 def _stretch(scheduler: Any, args: Any, total_steps: int) -> None:

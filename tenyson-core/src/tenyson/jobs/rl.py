@@ -35,10 +35,10 @@ class RLJob(Job):
             GRPOEpochTelemetryCallback,
             ManualStopTelemetryCallback,
         )
-        from tenyson.jobs.extension import load_extension
         from tenyson.jobs.model import generation_eos, load_model, load_tokenizer, resolve_model
+        from tenyson.jobs.resume import find_checkpoint
         from tenyson.jobs.rollout_trainer import RolloutTrainer
-        from tenyson.jobs.training import build_arguments, new_adapter, resume_path, save_trained
+        from tenyson.jobs.training import build_arguments, new_adapter, save_trained
 
         config, training = context.config, context.config.training
         engine, reason = self._engine(config.generation.engine)
@@ -57,7 +57,7 @@ class RLJob(Job):
         renderer = Renderer(tokenizer, generation_eos(source))
         train = self._samples(context, "train", training.samples)
         evaluation = self._samples(context, "eval", training.eval_samples) if training.eval_steps else None
-        resume = resume_path(context)
+        resume = find_checkpoint(context)
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
         # Replies end at the template's end of turn, also where the model's own generation config forgets it.
         model.generation_config.eos_token_id = list(renderer.stop_token_ids)
@@ -76,9 +76,10 @@ class RLJob(Job):
                 control,
             ],
         )
-        control.extend, trainer.extended_steps = trainer.extend, load_extension(resume)
+        trainer.keep_checkpoints(context, renderer.fingerprint())
+        control.extend = trainer.extend
         trainer.remove_callback(PrinterCallback)
-        output = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        output = trainer.resume(resume)
         outcome = save_trained(context, trainer, tokenizer, renderer, output.metrics)
         outcome.metrics = {**outcome.metrics, **trainer.last_rewards()}
         outcome.metadata |= {"engine": engine, "engine_reason": reason, "rollouts": trainer.rollouts_recorded}

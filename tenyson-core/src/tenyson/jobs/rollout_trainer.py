@@ -17,8 +17,10 @@ from tenyson.engines.engine import Reply, Sampling
 from tenyson.engines.play import Trajectory, play
 from tenyson.engines.renderer import Renderer
 from tenyson.engines.transformers import generate_replies
+from tenyson.jobs.buffer import pack_batches, unpack_batches
 from tenyson.jobs.checkpoint import CheckpointMixin
 from tenyson.jobs.job import JobContext
+from tenyson.jobs.sampler import EpochSampler
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
@@ -53,8 +55,6 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         self._local_rewards: list[list[float | None]] = []
         self._recent: list[dict[str, float | None]] = []
         self.rollouts_recorded = 0
-        self.checkpoints = context.folder.checkpoints
-        self.keep = context.config.training.save_total_limit
         multi_turn = context.task.environment(samples["train"][0]) is not None
         super().__init__(
             train_dataset=_dataset(samples["train"]),
@@ -93,6 +93,37 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
                 if value is not None:
                     columns.setdefault(name, []).append(value)
         return {name: Metric.mean(values) for name, values in columns.items()}
+
+    def own_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Also where GRPO stands between two generations, and the batch that it has not used up."""
+        state, tensors = super().own_state()
+        state |= {"micro_step": self._step, "recent": self._recent}
+        if self._step % (self.args.steps_per_generation * self.num_iterations):
+            state["buffer"], tensors = pack_batches(self._buffered_inputs)
+        return state, tensors
+
+    def restore_own_state(self, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        """Go on in the middle of a generated batch, where the checkpoint lies there."""
+        super().restore_own_state(state, tensors)
+        self._step, self._recent = state["micro_step"], state["recent"]
+        if "buffer" in state:
+            self._buffered_inputs = unpack_batches(state["buffer"], tensors, self.args.device)
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
+        theirs = super()._get_train_sampler(dataset)
+        self._sampler = EpochSampler(
+            theirs.data_source,
+            theirs.mini_repeat_count,
+            theirs.batch_size,
+            theirs.repeat_count,
+            theirs.shuffle,
+            theirs.seed,
+        )
+        return self._sampler
+
+    def _run_epoch(self, **arguments: Any) -> None:
+        self._sampler.epoch = arguments["epoch"]
+        super()._run_epoch(**arguments)
 
     def _generate_transformers(self, prompts: list[list[int]], turn: int) -> list[Reply]:  # noqa: ARG002
         generation = self._context.config.generation

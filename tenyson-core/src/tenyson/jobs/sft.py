@@ -39,11 +39,11 @@ class SFTJob(Job):
             ManualStopTelemetryCallback,
             SFTTelemetryCallback,
         )
-        from tenyson.jobs.extension import load_extension
         from tenyson.jobs.model import generation_eos, load_model, load_tokenizer, resolve_model
+        from tenyson.jobs.resume import find_checkpoint
         from tenyson.jobs.sft_trainer import CheckpointedSFTTrainer
         from tenyson.jobs.target import TargetLossCallback
-        from tenyson.jobs.training import build_arguments, new_adapter, resume_path, save_trained
+        from tenyson.jobs.training import build_arguments, new_adapter, save_trained
 
         config, training = context.config, context.config.training
         arguments = build_arguments(
@@ -57,7 +57,7 @@ class SFTJob(Job):
         evaluation = (
             self._dataset(context, renderer, "eval", training.eval_samples) if training.eval_steps else None
         )
-        resume = resume_path(context)
+        resume = find_checkpoint(context)
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
 
         control = ManualStopTelemetryCallback(context.controls, say=context.say)
@@ -80,12 +80,11 @@ class SFTJob(Job):
             processing_class=tokenizer,
             peft_config=new_adapter(config, source),
             callbacks=callbacks,
-            checkpoints=context.folder.checkpoints,
-            keep=training.save_total_limit,
         )
-        control.extend, trainer.extended_steps = trainer.extend, load_extension(resume)
+        trainer.keep_checkpoints(context, renderer.fingerprint())
+        control.extend = trainer.extend
         trainer.remove_callback(PrinterCallback)
-        output = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        output = trainer.resume(resume)
         return save_trained(context, trainer, tokenizer, renderer, output.metrics)
 
     def _dataset(self, context: JobContext, renderer: Renderer, split: str, limit: int | None) -> Any:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import ConfigError
-from tenyson.jobs.checkpoint import checkpoint_step, find_checkpoint
 from tenyson.jobs.hub import push
 from tenyson.jobs.job import JobContext, Outcome
 from tenyson.jobs.model import ModelSource
@@ -43,23 +41,6 @@ def new_adapter(config: Config, source: ModelSource) -> Any:
     from peft import LoraConfig
 
     return LoraConfig(**({"task_type": "CAUSAL_LM"} | config.peft))
-
-
-def resume_path(context: JobContext) -> Path | None:
-    """The checkpoint to resume from; says which, or that there is none yet.
-
-    Raises:
-        ModelError: the configuration names something that is no checkpoint.
-    """
-    reference = context.config.training.resume_from_checkpoint
-    if reference is None:
-        return None
-    path = find_checkpoint(reference, context.config, context.folder.checkpoints)
-    if path is None:
-        context.say("there is no checkpoint yet, so training starts from the beginning", "warning")
-    else:
-        context.say(f"resuming from step {checkpoint_step(path)}: {path}")
-    return path
 
 
 def save_trained(

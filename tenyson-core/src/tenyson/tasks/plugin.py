@@ -71,6 +71,13 @@ class TaskPlugin(ABC):
             means[reward.name] = Metric.mean(values)
         return means
 
+    def state(self) -> Mapping[str, Any]:
+        """What the task remembers from one rollout to the next, such as a curriculum's level: JSON-safe, kept in checkpoints."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:  # noqa: B027  a task without a memory needs none
+        """Go on from what `state` gave."""
+
     def provenance(self) -> Mapping[str, str]:
         """Names and hashes of the data behind the task; stored with every result."""
         return {}

@@ -1,0 +1,92 @@
+"""tenyson verify-resume: proves, for one configuration on this machine, that a resumed training is the same training."""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tenyson.cli.names import complete_task
+
+if TYPE_CHECKING:
+    from tenyson.jobs.verification import Verdict
+
+
+@click.command("verify-resume")
+@click.option("--config", required=True, metavar="FILE", help="Configuration of the job, YAML or JSON.")
+@click.option(
+    "--job", type=click.Choice(["sft", "rl"]), default="sft", show_default=True, help="What to train."
+)
+@click.option("--task", help="Task, where the configuration names none.", shell_complete=complete_task)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value. Repeatable.")
+@click.option(
+    "--kill-after",
+    "steps",
+    multiple=True,
+    type=click.IntRange(1),
+    metavar="STEP",
+    help="Kill after this step. Repeatable; half-way if not given.",
+)
+@click.option("--kills", type=click.IntRange(1), metavar="N", help="Kill after N random steps instead.")
+@click.option("--seed", default=0, show_default=True, help="Of these.")
+@click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="Keep the runs here.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+def verify_resume(
+    config: str,
+    job: str,
+    task: str | None,
+    overrides: tuple[str, ...],
+    steps: tuple[int, ...],
+    kills: int | None,
+    seed: int,
+    keep: Path | None,
+    as_json: bool,
+) -> int:
+    """Train once without interruption and once with kills, and compare every number, rollout and weight to the bit.
+
+    Exits with 1 if anything differs.
+    """
+    from tenyson.cli.request import Request, make_plan
+    from tenyson.jobs.verification import verify_resume as verify
+    from tenyson.pipeline.execute import make_job
+
+    request = Request(task, None, job, config, overrides, None, None, None, None, "abort")
+    plan, found = make_plan(request)
+    spec = make_job(plan.steps[0], found).spec()
+    with tempfile.TemporaryDirectory(prefix="tenyson-verify-") as temporary:
+        folder = keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        choose = None if kills is None else random.Random(seed)
+        verdict = verify(
+            spec,
+            folder,
+            (lambda last: sorted(choose.sample(range(1, last), min(kills, last - 1))))
+            if choose and kills
+            else steps,
+            lambda line: click.echo(line, err=True),
+        )
+    if as_json:
+        click.echo(json.dumps(asdict(verdict) | {"identical": verdict.identical}, indent=2))
+    else:
+        _print(verdict)
+    return 0 if verdict.identical else 1
+
+
+def _print(verdict: Verdict) -> None:
+    for kill in verdict.kills:
+        click.echo(
+            f"killed after step {kill.after}, resumed from step {kill.resumed_from}: {kill.lost} steps repeated"
+        )
+    compared = f"{verdict.steps} steps, {verdict.numbers} numbers"
+    compared += f", {verdict.rollouts} rollouts" if verdict.rollouts else ""
+    if verdict.identical:
+        click.echo(click.style("identical to the bit", fg="green") + f": {compared} and the trained weights")
+        return
+    click.echo(click.style("different", fg="red", bold=True) + f" ({compared} were compared):")
+    for line in verdict.differences:
+        click.echo(f"  {line}")

@@ -1,0 +1,104 @@
+"""Resume: which checkpoint a training goes on from, and what is known of it before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tenyson.errors import ModelError
+from tenyson.jobs.publication import LATEST, MANIFEST, check, newest_first, pin, require_whole
+
+if TYPE_CHECKING:
+    from tenyson.jobs.job import JobContext
+
+RESUME = "resume.json"
+"""Who wrote a checkpoint: run_id, step, processes, extended_steps, fingerprint, seed."""
+
+
+def find_checkpoint(context: JobContext) -> Path | None:
+    """The directory that `training.resume_from_checkpoint` means; says which, or that there is none yet.
+
+    Of several processes all take the one that rank 0 finds. "latest" takes the newest whole one of this run, and names those
+    that are damaged.
+
+    Raises:
+        ModelError: it is no checkpoint, is damaged, or cannot be fetched; or all those of the run are damaged.
+    """
+    reference = context.config.training.resume_from_checkpoint
+    if reference is None:
+        return None
+    path = context.world.in_turn(lambda: _find(reference, context))
+    path = context.world.agree(path)
+    if path is None:
+        context.say("there is no checkpoint yet, so training starts from the beginning", "warning")
+        return None
+    about = read_about(path)
+    context.say(f"resuming from step {checkpoint_step(path)}: {path}")
+    if about and about["processes"] != context.world.size:
+        context.say(
+            f"that checkpoint was written by {about['processes']} processes and is resumed by {context.world.size}: weights and "
+            "optimizer go on from it, but data order and random numbers are others",
+            "warning",
+        )
+    if context.world.leads and about.get("run_id") != context.run_id:
+        pin(path, context.run_id)
+    return path
+
+
+def read_about(checkpoint: Path) -> dict[str, Any]:
+    """`resume.json`; empty where transformers alone wrote the checkpoint."""
+    try:
+        found: dict[str, Any] = json.loads((checkpoint / RESUME).read_text(encoding="utf-8"))
+        return found
+    except OSError:
+        return {}
+
+
+def checkpoint_step(path: Path) -> int:
+    """The optimizer step at which a checkpoint was written."""
+    return int(json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))["global_step"])
+
+
+def _find(reference: str, context: JobContext) -> Path | None:
+    if reference == "latest":
+        return _newest_whole(context.folder.checkpoints, context)
+    path = Path(reference).expanduser()
+    if not path.is_dir():
+        if reference.startswith((".", "/", "~")) or "/" not in reference:
+            raise ModelError("there is no such checkpoint directory", place=reference)
+        from tenyson.jobs.model import download
+
+        path = Path(download(reference, context.config.hub.token_env))
+    if (path / LATEST).is_file():
+        return _newest_whole(path, context)
+    if not (path / "trainer_state.json").is_file():
+        raise ModelError(
+            "this directory is no checkpoint: it has no trainer_state.json",
+            place=str(path),
+            next_step="Give a checkpoints/step-N folder of an SFT or RL run.",
+        )
+    if (path / MANIFEST).is_file():
+        require_whole(path)
+    else:
+        context.say(f"{path} has no {MANIFEST}, so its files cannot be checked", "warning")
+    return path
+
+
+def _newest_whole(checkpoints: Path, context: JobContext) -> Path | None:
+    damaged = []
+    for path in newest_first(checkpoints):
+        fault = check(path)
+        if fault is None:
+            return path
+        damaged.append(f"{path.name}: {fault}")
+        context.say(
+            f"a checkpoint is damaged and left out, the one before is used: {path}: {fault}", "warning"
+        )
+    if damaged:
+        raise ModelError(
+            f"every checkpoint is damaged: {'; '.join(damaged)}",
+            place=str(checkpoints),
+            next_step="Start anew without resume_from_checkpoint, or name a checkpoint elsewhere.",
+        )
+    return None

@@ -1,0 +1,244 @@
+"""Verification of resume: the same training uninterrupted, and killed and resumed, compared to the bit.
+
+Every run is a process of its own, killed with SIGKILL, which no code can catch.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tenyson.errors import TenysonError
+from tenyson.jobs.folder import JobFolder
+from tenyson.jobs.publication import LATEST, sha256
+from tenyson.jobs.spec import JobSpec
+
+POLL_SECONDS = 0.01
+SHOWN = 5
+"""Differences that are listed."""
+_TIMES = ("_runtime", "_per_second", "step_time")
+"""Ends of the names of numbers that tell how long something took."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One interruption."""
+
+    after: int
+    """The last step that the killed process recorded."""
+    resumed_from: int
+    """The step of the checkpoint that the next one went on from; 0 where there was none yet."""
+
+    @property
+    def lost(self) -> int:
+        """Steps that were trained a second time."""
+        return self.after - self.resumed_from
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of it."""
+
+    steps: int
+    kills: tuple[Kill, ...]
+    numbers: int
+    """Logged numbers that were compared."""
+    rollouts: int
+    """Rollouts that were compared: text, rewards, advantage."""
+    differences: tuple[str, ...]
+    """The first few, in words; empty where all is identical."""
+
+    @property
+    def identical(self) -> bool:
+        """Whether every number, every rollout and every weight is the same to the bit."""
+        return not self.differences
+
+
+def verify_resume(
+    spec: JobSpec,
+    folder: Path,
+    kills: Sequence[int] | Callable[[int], Sequence[int]] = (),
+    say: Callable[[str], None] = print,
+) -> Verdict:
+    """Train whole, train with kills, compare.
+
+    `kills`: steps, each killed once it is recorded, or a function of the number of steps that gives them; by default half-way.
+
+    Raises:
+        TenysonError: a training fails, or ends before it could be killed.
+    """
+    config = _quiet(spec.config, folder)
+    say("training without interruption")
+    whole = _start(spec, config, folder, "whole")
+    _finish(whole, folder, "whole")
+    expected = read_record(JobFolder(folder / "whole"))
+    steps = expected.steps
+    kills = sorted(kills(steps) if callable(kills) else kills) or [max(1, steps // 2)]
+    training = config["training"]
+    if not training["save_steps"] and not training["early_stopping_patience"]:
+        training["save_steps"] = max(1, steps // 4)
+    done = []
+    for number, kill in enumerate(kills):
+        process = _start(spec, config, folder, "killed", resume=number > 0)
+        _kill_after(process, kill, folder / "killed", attempt=number)
+        done.append(_last_step(_events(folder / "killed"), attempt=number) or 0)
+        say(f"killed after step {done[-1]} of {steps}")
+    process = _start(spec, config, folder, "killed", resume=True)
+    _finish(process, folder, "killed")
+    begun = [event["step"] for event in _events(folder / "killed") if event["event"] == "AttemptBegan"]
+    found = read_record(JobFolder(folder / "killed"))
+    return Verdict(
+        steps=steps,
+        kills=tuple(map(Kill, done, begun[1:])),
+        numbers=sum(map(len, expected.numbers.values())),
+        rollouts=len(expected.rollouts),
+        differences=tuple(expected.differences(found)),
+    )
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run recorded, without what a later attempt repeated."""
+
+    numbers: Mapping[int, Mapping[str, float]]
+    """By step, without times."""
+    rollouts: tuple[tuple[Any, ...], ...]
+    weights: Mapping[str, str]
+    """SHA-256 of the files of the trained adapter or model."""
+
+    @property
+    def steps(self) -> int:
+        """The last one."""
+        return max(self.numbers, default=0)
+
+    def differences(self, other: Record) -> Iterable[str]:
+        """In words, the first few."""
+        found = []
+        for step in sorted(self.numbers.keys() | other.numbers.keys()):
+            mine, theirs = self.numbers.get(step, {}), other.numbers.get(step, {})
+            found += [
+                f"step {step}: {name} is {mine.get(name)} without and {theirs.get(name)} with interruption"
+                for name in sorted(mine.keys() | theirs.keys())
+                if not _same(mine.get(name), theirs.get(name))
+            ]
+        if len(self.rollouts) != len(other.rollouts):
+            found.append(f"{len(self.rollouts)} rollouts without and {len(other.rollouts)} with interruption")
+        found += [
+            f"a rollout of step {mine[0]} on {mine[1]} differs"
+            for mine, theirs in zip(self.rollouts, other.rollouts, strict=False)
+            if mine != theirs
+        ]
+        found += [
+            f"the trained weights differ: {name}"
+            for name in sorted(self.weights.keys() | other.weights.keys())
+            if self.weights.get(name) != other.weights.get(name)
+        ]
+        rest = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+        return found[:SHOWN] + rest
+
+
+def read_record(folder: JobFolder) -> Record:
+    """Read events.jsonl and the trained weights of a finished run."""
+    numbers: dict[int, dict[str, float]] = {}
+    rollouts: list[tuple[Any, ...]] = []
+    for event in _events(folder.path):
+        if event["event"] == "AttemptBegan":
+            begun = event["step"]
+            numbers = {step: values for step, values in numbers.items() if step <= begun and begun}
+            rollouts = [one for one in rollouts if one[0] + one[2] <= begun and begun]
+        elif event["event"] == "MetricsLogged":
+            kept = {name: value for name, value in event["values"].items() if not name.endswith(_TIMES)}
+            numbers.setdefault(event["step"], {}).update(kept)
+        elif event["event"] == "RolloutFinished":
+            rollouts.append(
+                (event["step"], event["sample_id"], event["training"], event["completion"], event["reward"],
+                 event["advantage"])
+            )  # fmt: skip
+    output = folder.adapter if folder.adapter.is_dir() else folder.model
+    weights = {path.name: sha256(path) for path in output.glob("*.safetensors")}
+    return Record(numbers, tuple(rollouts), weights)
+
+
+def _quiet(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The same training, recorded in files alone."""
+    quiet = copy.deepcopy(dict(config))
+    quiet["run"] |= {"output_dir": str(folder)}
+    quiet["telemetry"] |= {"sinks": ["jsonl"], "db_url": None}
+    quiet["wandb"] |= {"project": None}
+    quiet["hub"] |= {"repo_id": None}
+    quiet["training"] |= {"resume_from_checkpoint": None}
+    return quiet
+
+
+def _start(spec: JobSpec, config: dict[str, Any], folder: Path, name: str, *, resume: bool = False) -> Any:
+    config = {**config, "run": {**config["run"], "id": name}}
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps(config, indent=1), encoding="utf-8")
+    command = [sys.executable, "-m", "tenyson.runner", "--job-type", spec.job_type, "--config", str(file)]
+    command += ["--task-module", spec.task, *(["--resume-from-checkpoint", "latest"] if resume else [])]
+    with (folder / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+
+def _finish(process: Any, folder: Path, name: str) -> None:
+    if process.wait() != 0:
+        raise TenysonError(
+            f"the training failed with status {process.returncode}",
+            place=str(folder / f"{name}.log"),
+            next_step="Run the job alone first: tenyson run --job ... --config ...",
+        )
+
+
+def _kill_after(process: Any, step: int, run: Path, *, attempt: int) -> None:
+    """Kill as soon as the step is recorded, or its checkpoint or a later one is published."""
+    pointer = run / "checkpoints" / LATEST
+    try:
+        while process.poll() is None:
+            time.sleep(POLL_SECONDS)
+            reached = _last_step(_events(run), attempt=attempt)
+            if reached is None:
+                continue
+            latest = pointer.read_text().strip().removeprefix("step-") if pointer.exists() else ""
+            if reached >= step or (latest.isdecimal() and int(latest) >= step):
+                return
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    raise TenysonError(
+        f"the training ended before it could be killed after step {step}",
+        place=str(run.with_suffix(".log")),
+        next_step="Choose a smaller step, or train longer.",
+    )
+
+
+def _events(run: Path) -> list[dict[str, Any]]:
+    """What is recorded so far; the last line may be half written."""
+    try:
+        lines = (run / "events.jsonl").read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def _last_step(events: Iterable[Mapping[str, Any]], *, attempt: int) -> int | None:
+    """The last step that an attempt (from 0) has recorded; None where it has not begun."""
+    begun, step = -1, None
+    for event in events:
+        begun += event["event"] == "AttemptBegan"
+        if begun == attempt and event["event"] in ("AttemptBegan", "MetricsLogged"):
+            step = event["step"]
+    return step
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    return one == other or (one != one and other != other)
