@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from tenyson.errors import ModelError
@@ -104,11 +105,12 @@ class Renderer:
         """Text of ids as they are, special tokens included."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=False))
 
+    @cache  # noqa: B019  a job has one renderer, for as long as it runs
     def fingerprint(self) -> str:
-        """A hash of template, vocabulary size and stop tokens: equal where two models read prompts alike."""
+        """A hash of template, vocabulary, special and stop tokens: equal where two models read prompts alike."""
         facts = {
             "template": self._tokenizer.chat_template,
-            "vocabulary": len(self._tokenizer),
+            "vocabulary": sorted(self._tokenizer.get_vocab().items()),
             "special": sorted(map(str, self._tokenizer.all_special_tokens)),
             "stop": self.stop_token_ids,
         }

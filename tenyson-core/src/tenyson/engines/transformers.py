@@ -66,9 +66,9 @@ class TransformersEngine:
         self._pad_token_id = int(pad if pad is not None else tokenizer.eos_token_id)
         model = AutoModelForCausalLM.from_pretrained(spec.model, dtype=dtype, **source)
         if spec.adapter is not None:
-            from peft import PeftModel
+            from tenyson.engines.adapter import put_adapter
 
-            model = PeftModel.from_pretrained(model, spec.adapter)
+            model = put_adapter(model, spec.adapter)
         self._model = model.to("cuda" if on_gpu else "cpu").eval()
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Reply]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tenyson.engines.adapter import PROBE_IDS, TENSORS
 from tenyson.engines.engine import EngineSpec, Reply, Sampling
 from tenyson.errors import EngineError, MissingDependencyError
 
@@ -73,6 +74,8 @@ class VllmEngine:
                 f"vLLM cannot start with {spec.model}: {error}",
                 next_step="Set generation.engine: transformers, or change engine_args.",
             ) from error
+        if self._lora is not None:
+            self._require_effect(str(spec.adapter))
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Reply]:
         """One reply for each prompt, in order."""
@@ -87,6 +90,32 @@ class VllmEngine:
         requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
         outputs = self._llm.generate(requests, parameters, use_tqdm=False, lora_request=self._lora)
         return [_reply(output.outputs[0], sampling.stop_token_ids) for output in outputs]
+
+    def _require_effect(self, adapter: str) -> None:
+        """vLLM has left LoRA requests unapplied without a word (vllm issues 34186, 55193): compare what it says."""
+        from safetensors.torch import load_file
+
+        path = Path(adapter) / TENSORS
+        if path.is_file() and not any(
+            bool(tensor.any()) for name, tensor in load_file(path).items() if "lora_B" in name
+        ):
+            return  # untrained, so nothing can differ
+        parameters = self._vllm.SamplingParams(max_tokens=1, temperature=0.0, logprobs=5, detokenize=False)
+        request = [{"prompt_token_ids": list(PROBE_IDS)}]
+        adapted, plain = (
+            self._llm.generate(request, parameters, use_tqdm=False, lora_request=lora)[0]
+            .outputs[0]
+            .logprobs[0]
+            for lora in (self._lora, None)
+        )
+        if {token: one.logprob for token, one in adapted.items()} == {
+            token: one.logprob for token, one in plain.items()
+        }:
+            raise EngineError(
+                "vLLM has not applied the adapter: it says the same with and without it",
+                place=adapter,
+                next_step="Merge the adapter into the model, or set generation.engine: transformers.",
+            )
 
     def close(self) -> None:
         """Free the model's memory."""
@@ -112,12 +141,13 @@ def _rank(adapter: str) -> int:
 def _merge(spec: EngineSpec, directory: Path) -> str:
     """Write the model with its adapter merged in. Merged in float32: in bfloat16 small updates are rounded away."""
     import torch
-    from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from tenyson.engines.adapter import put_adapter
 
     source: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
     model = AutoModelForCausalLM.from_pretrained(spec.model, dtype=torch.float32, **source)
-    merged = PeftModel.from_pretrained(model, spec.adapter).merge_and_unload()
+    merged = put_adapter(model, str(spec.adapter)).merge_and_unload()
     merged.to(torch.bfloat16 if spec.dtype in ("auto", "bfloat16") else torch.float32).save_pretrained(
         directory
     )

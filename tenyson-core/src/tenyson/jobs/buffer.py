@@ -17,7 +17,7 @@ def pack_batches(batches: Batches) -> tuple[list[dict[str, Any]], dict[str, Tens
         values = {}
         for key, value in batch.items():
             if isinstance(value, Tensor):
-                tensors[f"{number}.{key}"] = value.detach().cpu().contiguous()
+                tensors[f"{number}.{key}"] = value.detach().cpu().clone()
             else:
                 values[key] = value
         plain.append({"keys": list(batch), "values": values})

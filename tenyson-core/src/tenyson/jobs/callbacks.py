@@ -169,11 +169,15 @@ class ManualStopTelemetryCallback(TrainerCallback):  # type: ignore[misc]
         controls: Controls | StopSignal,
         *,
         say: Callable[[str], None] | None = None,
+        stopping: Callable[[int], None] | None = None,
         pause_seconds: float = 0.5,
     ) -> None:
-        """`pause_seconds`: between two looks while the run is paused. `say` tells whoever watches."""
+        """`pause_seconds`: between two looks while the run is paused. `say` tells whoever watches; `stopping` is told the
+        step after which training ends.
+        """
         self._controls = controls if isinstance(controls, Controls) else Controls(controls)
         self._say = say or (lambda _: None)
+        self._stopping = stopping or (lambda _: None)
         self._pause_seconds = pause_seconds
         self.extend: Callable[[int], None] | None = None
         """Adds steps to the training; set once there is a trainer (`tenyson.jobs.extension`)."""
@@ -210,6 +214,7 @@ class ManualStopTelemetryCallback(TrainerCallback):  # type: ignore[misc]
             control.should_save = True
             controls.applied("checkpoint", step)
         if stop:
+            self._stopping(step)
             control.should_training_stop = True
             control.should_save = True
             controls.applied("stop", step)

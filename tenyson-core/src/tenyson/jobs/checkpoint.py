@@ -19,12 +19,18 @@ import torch
 from peft import PeftModel
 from transformers.trainer_callback import ExportableState
 
-from tenyson.jobs.adapter import load_adapters
 from tenyson.jobs.extension import ExtensionMixin
 from tenyson.jobs.publication import is_pinned, make_draft, newest_first, publish, remove, sweep
 from tenyson.jobs.resume import RESUME, read_about
 from tenyson.jobs.saver import Saver
-from tenyson.jobs.snapshot import OPTIMIZER, Snapshot, load_optimizer, write_configs
+from tenyson.jobs.snapshot import (
+    OPTIMIZER,
+    Snapshot,
+    load_adapters,
+    load_optimizer,
+    load_weights,
+    write_configs,
+)
 
 if TYPE_CHECKING:
     from tenyson.jobs.job import JobContext
@@ -186,11 +192,13 @@ class CheckpointMixin(ExtensionMixin):
     # Resuming
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        model = model or self.model
-        if isinstance(model, PeftModel) and not self.is_fsdp_enabled:  # type: ignore[attr-defined]
-            load_adapters(model, Path(resume_from_checkpoint))
-        else:
+        model, checkpoint = model or self.model, Path(resume_from_checkpoint)
+        if self.is_fsdp_enabled or not (checkpoint / OPTIMIZER).is_file():  # type: ignore[attr-defined]
             super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+        elif isinstance(model, PeftModel):
+            load_adapters(model, checkpoint)
+        else:
+            load_weights(model, checkpoint)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None or not (path := Path(checkpoint) / OPTIMIZER).is_file():
@@ -235,4 +243,4 @@ class CheckpointMixin(ExtensionMixin):
 
     def _load_best_model(self) -> None:
         self._saver.wait()
-        super()._load_best_model()  # type: ignore[misc]
+        self._load_from_checkpoint(self.state.best_model_checkpoint)

@@ -41,6 +41,7 @@ class EvalJob(Job):
         from tenyson.engines.play import play
         from tenyson.engines.renderer import Renderer
         from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
+        from tenyson.jobs.parity import require_parity
 
         config = context.config
         if context.world.size > 1:
@@ -55,6 +56,7 @@ class EvalJob(Job):
         context.say(f"engine {choice.name}: {choice.reason}")
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source))
+        require_parity(context, source, renderer)
         size = config.evaluation.batch_size
         engine = open_engine(
             choice.name,
@@ -87,6 +89,7 @@ class EvalJob(Job):
             for start in range(0, len(samples), size):
                 begun += hold_while_paused(context.controls, len(rollouts), context.say)
                 if context.stop.requested:
+                    context.stopping(len(rollouts))
                     context.controls.applied("stop", len(rollouts))
                     context.say(
                         f"stopped after {len(rollouts)} of {len(samples)} rollouts: {context.stop.reason}",

@@ -45,6 +45,11 @@ class JobFolder:
         return self.path / "results.json"
 
     @property
+    def stopped(self) -> Path:
+        """Why a job that was stopped ends: reason, step, time; written before anything is saved."""
+        return self.path / "stopped.json"
+
+    @property
     def job_result(self) -> Path:
         """The JobResult."""
         return self.path / "job_result.json"

@@ -19,7 +19,7 @@ from tenyson.jobs.world import World
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.preset import JobType
-from tenyson.telemetry.control import Controls, StopSignal
+from tenyson.telemetry.control import INTERRUPTIONS, SPOT_NOTICE, Controls, StopSignal
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import AttemptBegan, Notice, RunFinished, RunStarted
 
@@ -48,6 +48,13 @@ class JobContext:
         """Send one line to whoever watches; one process speaks for all."""
         if self.world.leads:
             self.telemetry.emit(Notice(run_id=self.run_id, level=level, message=message))
+
+    def stopping(self, step: int) -> None:
+        """Write down why the job ends now, `step` optimizer steps (or rollouts) being done: its machine may not last."""
+        if self.world.leads:
+            self.folder.write_json(
+                self.folder.stopped, {"reason": self.stop.reason, "step": step, "time": time.time()}
+            )
 
     def began(self, step: int, checkpoint: str | None = None) -> None:
         """Record that work begins, `step` optimizer steps being done already."""
@@ -120,6 +127,7 @@ class Job(ABC):
         folder = JobFolder.of(self.config.run.output_dir, run_id)
         folder.path.mkdir(parents=True, exist_ok=True)
         if world.leads:
+            folder.stopped.unlink(missing_ok=True)
             folder.config.write_text(dump_config(self.config), encoding="utf-8")
         controls = Controls(stop, verbs=self.verbs)
         task = self.task.name or type(self.task).__name__
@@ -186,8 +194,7 @@ class Job(ABC):
             )
 
     def _conclude(self, context: JobContext, outcome: Outcome, seconds: float) -> JobResult:
-        interrupted = context.stop.reason in ("SIGTERM", "SIGINT")
-        status: Status = "stopped" if interrupted else "success"
+        status: Status = "stopped" if context.stop.reason in INTERRUPTIONS else "success"
         outcome.metadata.setdefault("stopped_early", context.stop.requested)
         outcome.metadata.setdefault("stop_reason", context.stop.reason)
         metrics = {name: _with_interval(metric) for name, metric in outcome.metrics.items()}
@@ -200,6 +207,8 @@ class Job(ABC):
             hf_revision=outcome.hf_revision,
             wandb_url=context.telemetry.url("wandb"),
             local_output_dir=str(context.folder.path),
+            stop_reason=outcome.metadata["stop_reason"],
+            spot_interruption=True if context.stop.reason == SPOT_NOTICE else None,
         )
         if not context.world.leads:
             return result

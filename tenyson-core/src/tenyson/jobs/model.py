@@ -79,10 +79,10 @@ def load_model(
         model = AutoModelForCausalLM.from_pretrained(source.path, revision=source.revision, **arguments)
     if source.adapter is None:
         return model
-    from peft import PeftModel
+    from tenyson.engines.adapter import put_adapter
 
     with _explained(source.adapter):
-        return PeftModel.from_pretrained(model, source.adapter, is_trainable=trainable_adapter)
+        return put_adapter(model, source.adapter, trainable=trainable_adapter)
 
 
 def generation_eos(source: ModelSource) -> list[int]:

@@ -30,6 +30,8 @@ class JobResult:
     failure_reason: str | None = None
     instance_id: str | None = None
     spot_interruption: bool | None = None
+    stop_reason: str | None = None
+    """What ended it before its time: manual stop, SIGTERM, SIGINT, spot notice, or a criterion such as early stopping."""
     schema_version: int = SCHEMA_VERSION
 
     def save(self, path: str | Path) -> Path:

@@ -36,6 +36,7 @@ class RLJob(Job):
             ManualStopTelemetryCallback,
         )
         from tenyson.jobs.model import generation_eos, load_model, load_tokenizer, resolve_model
+        from tenyson.jobs.parity import require_parity
         from tenyson.jobs.resume import find_checkpoint
         from tenyson.jobs.rollout_trainer import RolloutTrainer
         from tenyson.jobs.training import build_arguments, new_adapter, save_trained
@@ -58,10 +59,11 @@ class RLJob(Job):
         train = self._samples(context, "train", training.samples)
         evaluation = self._samples(context, "eval", training.eval_samples) if training.eval_steps else None
         resume = find_checkpoint(context)
+        require_parity(context, source, renderer, resume)
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
         # Replies end at the template's end of turn, also where the model's own generation config forgets it.
         model.generation_config.eos_token_id = list(renderer.stop_token_ids)
-        control = ManualStopTelemetryCallback(context.controls, say=context.say)
+        control = ManualStopTelemetryCallback(context.controls, say=context.say, stopping=context.stopping)
         trainer = RolloutTrainer(
             context=context,
             renderer=renderer,

@@ -40,6 +40,7 @@ class SFTJob(Job):
             SFTTelemetryCallback,
         )
         from tenyson.jobs.model import generation_eos, load_model, load_tokenizer, resolve_model
+        from tenyson.jobs.parity import require_parity
         from tenyson.jobs.resume import find_checkpoint
         from tenyson.jobs.sft_trainer import CheckpointedSFTTrainer
         from tenyson.jobs.target import TargetLossCallback
@@ -58,9 +59,10 @@ class SFTJob(Job):
             self._dataset(context, renderer, "eval", training.eval_samples) if training.eval_steps else None
         )
         resume = find_checkpoint(context)
+        require_parity(context, source, renderer, resume)
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
 
-        control = ManualStopTelemetryCallback(context.controls, say=context.say)
+        control = ManualStopTelemetryCallback(context.controls, say=context.say, stopping=context.stopping)
         callbacks: list[Any] = [
             SFTTelemetryCallback(context.telemetry, context.run_id),
             AttemptTelemetryCallback(context.began, resume),

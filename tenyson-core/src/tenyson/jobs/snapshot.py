@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
+from tenyson.engines.adapter import TENSORS, verify_adapter
+from tenyson.errors import ModelError
+
 WEIGHTS = "model.safetensors"
-ADAPTER = "adapter_model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 
 
@@ -63,7 +65,7 @@ def weights_by_file(model: Any) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
 
 def adapter_file(model: Any, adapter: str) -> str:
     """Where an adapter lies in a checkpoint."""
-    return ADAPTER if adapter == model.active_adapter else f"{adapter}/{ADAPTER}"
+    return TENSORS if adapter == model.active_adapter else f"{adapter}/{TENSORS}"
 
 
 def write_configs(model: Any, folder: Path) -> None:
@@ -80,6 +82,48 @@ def write_configs(model: Any, folder: Path) -> None:
         place = (folder / adapter_file(model, adapter)).parent
         place.mkdir(parents=True, exist_ok=True)
         config.save_pretrained(str(place))
+
+
+def load_weights(model: Any, checkpoint: Path) -> None:
+    """Put a checkpoint's weights into a model of the same shape.
+
+    Raises:
+        ModelError: it is a checkpoint of another model.
+    """
+    try:
+        result = model.load_state_dict(load_file(checkpoint / WEIGHTS), strict=False)
+        # What is tied to another weight is not written a second time.
+        wrong = set(result.unexpected_keys) | set(result.missing_keys) - set(model.all_tied_weights_keys)
+        fault = f"{min(wrong)} is only in one of them" if wrong else None
+    except (RuntimeError, OSError) as error:
+        fault = str(error).strip().splitlines()[-1].strip()
+    if fault:
+        raise ModelError(
+            f"the checkpoint's weights do not fit the model: {fault}",
+            place=str(checkpoint / WEIGHTS),
+            next_step="Resume with the model that it was written with.",
+        )
+    model.tie_weights()
+
+
+def load_adapters(model: PeftModel, checkpoint: Path) -> None:
+    """Put every adapter of a checkpoint where it was: the one in training, and TRL's `ref` beside it.
+
+    transformers 5.19 loads only `ref` where there are both, and leaves the adapter in training untouched.
+
+    Raises:
+        ModelError: an adapter is missing, or is not what the model holds afterwards.
+    """
+    for adapter in model.peft_config:
+        path = checkpoint / adapter_file(model, adapter)
+        if not path.is_file():
+            raise ModelError(
+                f"this checkpoint has no adapter {adapter!r}",
+                place=str(path),
+                next_step="Resume with the peft, model.adapter and training.beta that it was written with.",
+            )
+        set_peft_model_state_dict(model, load_file(path), adapter_name=adapter)
+        verify_adapter(model, adapter, path)
 
 
 def load_optimizer(optimizer: Any, path: Path) -> None:

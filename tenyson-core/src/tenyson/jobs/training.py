@@ -9,6 +9,7 @@ from tenyson.errors import ConfigError
 from tenyson.jobs.hub import push
 from tenyson.jobs.job import JobContext, Outcome
 from tenyson.jobs.model import ModelSource
+from tenyson.jobs.parity import write_fingerprint
 from tenyson.tasks.preset import JobType
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def save_trained(
         else:
             model.save_pretrained(directory)
         tokenizer.save_pretrained(directory)
+        write_fingerprint(directory, renderer, context.run_id)
     history = trainer.state.log_history
     final = {
         name: value for name, value in metrics.items() if isinstance(value, (int, float)) and name != "epoch"

@@ -2,10 +2,20 @@
 
 from tenyson.telemetry.control.poller import ControlPoller
 from tenyson.telemetry.control.requests import ControlRequest, ask, request_stop
-from tenyson.telemetry.control.state import MANUAL_STOP, VERBS, Asked, Controls, StopSignal
+from tenyson.telemetry.control.state import (
+    INTERRUPTIONS,
+    MANUAL_STOP,
+    SPOT_NOTICE,
+    VERBS,
+    Asked,
+    Controls,
+    StopSignal,
+)
 
 __all__ = [
+    "INTERRUPTIONS",
     "MANUAL_STOP",
+    "SPOT_NOTICE",
     "VERBS",
     "Asked",
     "ControlPoller",

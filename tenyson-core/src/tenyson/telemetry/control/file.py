@@ -2,11 +2,15 @@
 
 One verb a line, such as "pause" or "extend 100". The job moves the file aside once it has read it, and writes down there
 what became of each line. A file that lies there when an attempt begins was meant for an earlier one.
+
+A file `spot-notice` beside it, or at the path in TENYSON_SPOT_NOTICE, says that the machine is about to be taken away: whatever
+watches for that creates it, and the job saves and ends.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 
@@ -15,6 +19,8 @@ from tenyson.telemetry.control.state import Answer, Asked
 NAME = "control"
 READ = "control.read"
 EXPIRED = "control.expired"
+NOTICE = "spot-notice"
+NOTICE_VARIABLE = "TENYSON_SPOT_NOTICE"
 
 
 def write_request(run_dir: Path, verb: str, argument: int | None = None) -> Path:
@@ -29,6 +35,14 @@ def expire(run_dir: Path) -> None:
     """Move a file aside that was meant for an earlier attempt."""
     with contextlib.suppress(OSError):
         (run_dir / NAME).replace(run_dir / EXPIRED)
+    with contextlib.suppress(OSError):
+        (run_dir / NOTICE).unlink()
+
+
+def has_notice(run_dir: Path) -> bool:
+    """Whether this machine is about to be taken away."""
+    told = os.environ.get(NOTICE_VARIABLE)
+    return (run_dir / NOTICE).exists() or bool(told and Path(told).exists())
 
 
 def take_requests(run_dir: Path) -> list[Asked]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tenyson.telemetry.control import file
 from tenyson.telemetry.control.requests import begin_attempt, mark, read_requests, write_answer
-from tenyson.telemetry.control.state import Answer, Asked, Controls, StopSignal
+from tenyson.telemetry.control.state import SPOT_NOTICE, Answer, Asked, Controls, StopSignal
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import Notice
 
@@ -52,6 +52,7 @@ class ControlPoller:
         self._db_url = db_url
         self._run_id = run_id
         self._controls = controls if isinstance(controls, Controls) else Controls(controls)
+        self._stop = self._controls.stop
         self._run_dir = run_dir
         self._attempt_uid = attempt_uid
         self._telemetry = telemetry
@@ -105,6 +106,9 @@ class ControlPoller:
             if last:
                 self._controls.end()
             if self._run_dir is not None:
+                if not self._stop.requested and file.has_notice(self._run_dir):
+                    self._stop.set(SPOT_NOTICE)
+                    self._say("warning", "this machine is about to be taken away; the job saves and ends")
                 for asked in file.take_requests(self._run_dir):
                     self._take(asked)
             answers = self._pop_answers()

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 MANUAL_STOP = "manual stop"
+SPOT_NOTICE = "spot notice"
+INTERRUPTIONS = ("SIGTERM", "SIGINT", SPOT_NOTICE)
+"""Reasons after which a run is `stopped`: it is to be resumed. A manual stop is an end that somebody wanted."""
 
 Verb = Literal["stop", "pause", "resume", "checkpoint", "extend"]
 VERBS: tuple[Verb, ...] = ("stop", "pause", "resume", "checkpoint", "extend")
@@ -22,7 +25,7 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.reason: str | None = None
-        """"manual stop", "SIGTERM" or "SIGINT"; None while nobody asked."""
+        """"manual stop", "SIGTERM", "SIGINT" or "spot notice"; None while nobody asked."""
 
     @property
     def requested(self) -> bool:

@@ -1,0 +1,91 @@
+"""Adapters: put on a model, and proven to be on it.
+
+PEFT, transformers and vLLM each have ways to load an adapter that leave the model as it was without a word. So what the model
+holds afterwards is compared with the file, tensor by tensor, and what it says is compared with and without the adapter.
+
+Imports torch inside its functions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tenyson.errors import ModelError
+
+TENSORS = "adapter_model.safetensors"
+PROBE_IDS = tuple(range(1, 9))
+"""Token ids that are fed to a model to see whether an adapter changes its logits; every vocabulary has them."""
+
+
+def put_adapter(model: Any, folder: str, *, trainable: bool = False) -> Any:
+    """The model with the adapter of a directory on it.
+
+    Raises:
+        ModelError: the model does not hold the adapter's tensors afterwards, or they change nothing.
+        OSError, ValueError: PEFT cannot read it.
+    """
+    from peft import PeftModel
+
+    adapted = PeftModel.from_pretrained(model, folder, is_trainable=trainable)
+    # An adapter of another make (.bin) has no file to compare with; what it changes is still looked at.
+    if (path := Path(folder) / TENSORS).is_file():
+        verify_adapter(adapted, adapted.active_adapter, path)
+    if is_trained(adapted) and not changes_logits(adapted):
+        raise ModelError(
+            "the adapter is loaded, but changes nothing that the model says",
+            place=folder,
+            next_step="Check that its target modules exist in this base model.",
+        )
+    return adapted
+
+
+def verify_adapter(model: Any, adapter: str, path: Path) -> None:
+    """Compare an adapter on a model with its file.
+
+    Raises:
+        ModelError: a tensor is missing on either side, or differs.
+    """
+    import torch
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    held, filed = get_peft_model_state_dict(model, adapter_name=adapter), load_file(path)
+    fault = None
+    if odd := sorted(filed.keys() ^ held.keys()):
+        fault = f"{odd[0]} is only in {'the file' if odd[0] in filed else 'the model'}"
+    else:
+        for name, tensor in filed.items():
+            if not torch.equal(held[name].detach().cpu(), tensor.to(held[name].dtype)):
+                fault = f"{name} differs"
+                break
+    if fault:
+        raise ModelError(
+            f"the adapter was not loaded as it is written: {fault}",
+            place=str(path),
+            next_step="Check that the adapter was trained on this base model.",
+        )
+
+
+def is_trained(model: Any) -> bool:
+    """Whether an adapter differs from a fresh one: LoRA begins with B = 0, which changes nothing."""
+    from peft import get_peft_model_state_dict
+
+    tensors = get_peft_model_state_dict(model, adapter_name=model.active_adapter)
+    ends = [tensor for name, tensor in tensors.items() if "lora_B" in name or "lora_embedding_B" in name]
+    return any(bool(tensor.any()) for tensor in ends) if ends else bool(tensors)
+
+
+def changes_logits(model: Any) -> bool:
+    """Whether any next-token logit (1 x 8 x vocabulary) differs with and without the adapter."""
+    import torch
+
+    ids = torch.tensor([PROBE_IDS], device=model.device)
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        adapted = model(input_ids=ids).logits
+        with model.disable_adapter():
+            plain = model(input_ids=ids).logits
+    model.train(was_training)
+    return not torch.equal(adapted, plain)
