@@ -11,6 +11,7 @@ import pytest
 
 from tenyson.errors import ConfigError, TaskError
 from tenyson.jobs.eval import EvalJob
+from tenyson.jobs.preflight.finding import PreflightError
 from tenyson.jobs.rl import RLJob
 from tenyson.jobs.sft import SFTJob
 
@@ -157,8 +158,11 @@ def test_vllm_on_a_cpu_is_refused_for_rl(configure, echo):
 
 
 def test_groups_that_do_not_divide_the_batch_are_an_error(configure, echo):
-    """The arithmetic of GRPO is checked before a model is loaded."""
-    with pytest.raises(ConfigError, match="divisible by"):
+    """The arithmetic of GRPO is checked before a model is loaded, and the nearest batch that works is named."""
+    with pytest.raises(
+        PreflightError,
+        match=r"no whole groups of training.num_generations = 8. Make it a multiple, such as 32",
+    ):
         RLJob(configure("rl", training={**RL, "batch_size": 30}), echo).run()
 
 

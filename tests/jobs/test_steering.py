@@ -122,10 +122,20 @@ def steered(tmp_path):
 
     yield start
     for job in started:
-        # torchrun's own processes too.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(job.process.pid, signal.SIGKILL)
+        # torchrun's own processes too, which have sessions of their own.
+        for pid in (*children(job.process.pid), job.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         job.process.wait()
+
+
+def children(pid):
+    """Processes that a process has started, and theirs."""
+    try:
+        own = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return []
+    return [each for child in map(int, own) for each in (child, *children(child))]
 
 
 @pytest.mark.parametrize(("job", "ranks"), [("sft", 1), ("rl", 2)])

@@ -11,6 +11,7 @@ TenysonError
 ├── EngineError(RuntimeError)        text generation cannot start or broke off
 ├── BackendError(RuntimeError)       a machine cannot be had, reached or controlled
 ├── TelemetryError(RuntimeError)     the telemetry store cannot be used
+├── PreflightError                   a job that can come to nothing was not started (`tenyson.jobs.preflight`)
 ├── ReportError(ValueError)          a report misses something it promises
 └── MissingDependencyError(ImportError)   an optional package is not installed; the message has the pip line
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "resume": LazyCommand("tenyson.cli.control:resume", "Let a paused run go on."),
     "checkpoint": LazyCommand("tenyson.cli.control:checkpoint", "Have a run write a checkpoint now."),
     "extend": LazyCommand("tenyson.cli.control:extend", "Have a run train more steps."),
+    "doctor": LazyCommand("tenyson.cli.doctor:doctor", "Check a job before it runs, or this machine."),
     "verify-resume": LazyCommand(
         "tenyson.cli.verify_resume:verify_resume", "Prove that a killed and resumed training is the same one."
     ),

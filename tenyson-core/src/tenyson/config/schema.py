@@ -56,6 +56,8 @@ class RunConfig(Section):
     """Seed of weights, data order and sampling."""
     output_dir: str = "./outputs"
     """Folder that holds one folder for each run."""
+    allow: list[str] = []
+    """Preflight checks whose errors are let pass as warnings, such as [memory]."""
 
 
 class ModelConfig(Section):

@@ -42,6 +42,8 @@ class EvalJob(Job):
         from tenyson.engines.renderer import Renderer
         from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
         from tenyson.jobs.parity import require_parity
+        from tenyson.jobs.preflight.by_job import check_eval
+        from tenyson.jobs.preflight.report import settle
 
         config = context.config
         if context.world.size > 1:
@@ -57,6 +59,7 @@ class EvalJob(Job):
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source))
         require_parity(context, source, renderer)
+        warnings = settle(context, check_eval(samples, context.task, renderer, config, source))
         size = config.evaluation.batch_size
         engine = open_engine(
             choice.name,
@@ -157,6 +160,7 @@ class EvalJob(Job):
                 "tokens": tokens,
                 "generation_seconds": seconds,
                 "fingerprint": renderer.fingerprint(),
+                "preflight": warnings,
             },
         )
 

@@ -98,6 +98,17 @@ def generation_eos(source: ModelSource) -> list[int]:
     return [eos] if isinstance(eos, int) else list(eos)
 
 
+def context_length(source: ModelSource) -> int | None:
+    """Tokens that the model can read at once; None where its configuration does not say."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(source.path, revision=source.revision)
+    except (OSError, ValueError):
+        return None
+    return getattr(config, "max_position_embeddings", None)
+
+
 class _explained:
     """Turns what transformers and peft raise for a missing or broken directory into one ModelError."""
 

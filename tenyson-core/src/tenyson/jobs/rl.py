@@ -35,8 +35,16 @@ class RLJob(Job):
             GRPOEpochTelemetryCallback,
             ManualStopTelemetryCallback,
         )
-        from tenyson.jobs.model import generation_eos, load_model, load_tokenizer, resolve_model
+        from tenyson.jobs.model import (
+            generation_eos,
+            load_model,
+            load_tokenizer,
+            resolve_model,
+        )
         from tenyson.jobs.parity import require_parity
+        from tenyson.jobs.preflight.by_job import check_rl
+        from tenyson.jobs.preflight.prompts import check_groups
+        from tenyson.jobs.preflight.report import settle
         from tenyson.jobs.resume import find_checkpoint
         from tenyson.jobs.rollout_trainer import RolloutTrainer
         from tenyson.jobs.training import build_arguments, new_adapter, save_trained
@@ -44,6 +52,9 @@ class RLJob(Job):
         config, training = context.config, context.config.training
         engine, reason = self._engine(config.generation.engine)
         context.say(f"engine {engine}: {reason}")
+        groups = list(check_groups(config, context.world.size))
+        if groups:
+            settle(context, groups)
         arguments = build_arguments(
             GRPOConfig,
             grpo_arguments(config, context.folder.checkpoints, vllm=engine == "vllm"),
@@ -60,6 +71,7 @@ class RLJob(Job):
         evaluation = self._samples(context, "eval", training.eval_samples) if training.eval_steps else None
         resume = find_checkpoint(context)
         require_parity(context, source, renderer, resume)
+        warnings = settle(context, [*groups, *check_rl(train, context.task, renderer, config, source)])
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
         # Replies end at the template's end of turn, also where the model's own generation config forgets it.
         model.generation_config.eos_token_id = list(renderer.stop_token_ids)
@@ -85,6 +97,7 @@ class RLJob(Job):
         outcome = save_trained(context, trainer, tokenizer, renderer, output.metrics)
         outcome.metrics = {**outcome.metrics, **trainer.last_rewards()}
         outcome.metadata |= {"engine": engine, "engine_reason": reason, "rollouts": trainer.rollouts_recorded}
+        outcome.metadata["preflight"] = warnings
         return outcome
 
     def _engine(self, requested: str) -> tuple[str, str]:

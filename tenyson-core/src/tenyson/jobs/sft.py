@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tenyson.errors import TaskError
+from tenyson.jobs.conversations import Conversations, read_conversations
 from tenyson.jobs.job import Job, JobContext, Outcome
 
 if TYPE_CHECKING:
@@ -41,6 +39,8 @@ class SFTJob(Job):
         )
         from tenyson.jobs.model import generation_eos, load_model, load_tokenizer, resolve_model
         from tenyson.jobs.parity import require_parity
+        from tenyson.jobs.preflight.by_job import check_sft
+        from tenyson.jobs.preflight.report import segments, settle
         from tenyson.jobs.resume import find_checkpoint
         from tenyson.jobs.sft_trainer import CheckpointedSFTTrainer
         from tenyson.jobs.target import TargetLossCallback
@@ -54,12 +54,15 @@ class SFTJob(Job):
         source = context.world.in_turn(lambda: resolve_model(config))
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source))
-        train = self._dataset(context, renderer, "train", training.samples)
+        train = self._read(context, renderer, "train", training.samples)
         evaluation = (
-            self._dataset(context, renderer, "eval", training.eval_samples) if training.eval_steps else None
+            self._read(context, renderer, "eval", training.eval_samples) if training.eval_steps else None
         )
         resume = find_checkpoint(context)
         require_parity(context, source, renderer, resume)
+        splits = [train, evaluation] if evaluation else [train]
+        findings = check_sft(splits, renderer, tokenizer, config, source)
+        warnings = settle(context, findings, segments(train, renderer))
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
 
         control = ManualStopTelemetryCallback(context.controls, say=context.say, stopping=context.stopping)
@@ -77,8 +80,8 @@ class SFTJob(Job):
         trainer = CheckpointedSFTTrainer(
             model=model,
             args=arguments,
-            train_dataset=train,
-            eval_dataset=evaluation,
+            train_dataset=train.dataset(),
+            eval_dataset=evaluation.dataset() if evaluation else None,
             processing_class=tokenizer,
             peft_config=new_adapter(config, source),
             callbacks=callbacks,
@@ -87,36 +90,17 @@ class SFTJob(Job):
         control.extend = trainer.extend
         trainer.remove_callback(PrinterCallback)
         output = trainer.resume(resume)
-        return save_trained(context, trainer, tokenizer, renderer, output.metrics)
+        outcome = save_trained(context, trainer, tokenizer, renderer, output.metrics)
+        outcome.metadata["preflight"] = warnings
+        return outcome
 
-    def _dataset(self, context: JobContext, renderer: Renderer, split: str, limit: int | None) -> Any:
-        """Rows of input_ids and labels, each at most training.max_length ids long; says what was cut or dropped."""
-        from datasets import Dataset
-
-        seed, longest = context.config.run.seed, context.config.training.max_length
-        rows: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
-        counts: Counter[str] = Counter()
-        for sample in islice(context.task.sft_samples(split, seed), limit):
-            counts["samples"] += 1
-            ids, mask = renderer.conversation(sample)
-            if longest is not None and len(ids) > longest:
-                counts["cut"] += 1
-                ids, mask = ids[:longest], mask[:longest]
-            if not any(mask):
-                counts["dropped"] += 1
-                continue
-            rows["input_ids"].append(ids)
-            rows["labels"].append([token if learn else -100 for token, learn in zip(ids, mask, strict=True)])
-        if not rows["input_ids"]:
-            raise TaskError(
-                f"no sample of the SFT split {split!r} can be trained on: {counts['samples']} samples, "
-                f"{counts['dropped']} of them with nothing to learn within {longest} tokens",
-                next_step="Raise training.max_length, or check the task's sft_samples.",
-            )
-        if counts["cut"]:
-            context.say(
-                f"{counts['cut']} of {counts['samples']} {split} samples are longer than training.max_length = {longest} "
-                f"and were cut, so their last reply does not end; {counts['dropped']} had nothing left to learn and were dropped",
-                "warning",
-            )
-        return Dataset.from_dict(rows)
+    def _read(self, context: JobContext, renderer: Renderer, split: str, limit: int | None) -> Conversations:
+        config = context.config
+        return read_conversations(
+            context.task,
+            renderer,
+            split,
+            seed=config.run.seed,
+            limit=limit,
+            max_length=config.training.max_length,
+        )

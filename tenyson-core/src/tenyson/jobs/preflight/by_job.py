@@ -1,0 +1,71 @@
+"""Which checks each kind of job gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tenyson.jobs.preflight.conversations import check_conversations
+from tenyson.jobs.preflight.finding import Finding
+from tenyson.jobs.preflight.machine import check_disk, check_memory, check_versions
+from tenyson.jobs.preflight.prompts import check_prompts, check_rewards
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
+    from tenyson.engines.renderer import Renderer
+    from tenyson.jobs.conversations import Conversations
+    from tenyson.jobs.model import ModelSource
+    from tenyson.tasks.plugin import TaskPlugin
+    from tenyson.tasks.preset import JobType
+    from tenyson.tasks.sample import Sample
+
+
+def check_sft(
+    splits: Sequence[Conversations],
+    renderer: Renderer,
+    tokenizer: Any,
+    config: Config,
+    source: ModelSource,
+    memory: int | None = None,
+) -> Iterator[Finding]:
+    """Before SFT. `memory`: bytes of the accelerator; None for this machine's."""
+    for rows in splits:
+        yield from check_conversations(rows, renderer, tokenizer, config)
+    yield from _machine(config, "sft", source, memory)
+
+
+def check_rl(
+    samples: Sequence[Sample],
+    task: TaskPlugin,
+    renderer: Renderer,
+    config: Config,
+    source: ModelSource,
+    memory: int | None = None,
+) -> Iterator[Finding]:
+    """Before RL; whether groups are whole is checked apart, before TRL sees its arguments."""
+    from tenyson.jobs.model import context_length
+
+    yield from check_prompts(samples, task, renderer, config, context_length(source))
+    yield from check_rewards(task, renderer, config)
+    yield from _machine(config, "rl", source, memory)
+
+
+def check_eval(
+    samples: Sequence[Sample],
+    task: TaskPlugin,
+    renderer: Renderer,
+    config: Config,
+    source: ModelSource,
+    memory: int | None = None,
+) -> Iterator[Finding]:
+    """Before an evaluation."""
+    from tenyson.jobs.model import context_length
+
+    yield from check_prompts(samples, task, renderer, config, context_length(source))
+    yield from _machine(config, "eval", source, memory)
+
+
+def _machine(config: Config, job: JobType, source: ModelSource, memory: int | None) -> Iterator[Finding]:
+    yield from check_versions()
+    yield from check_memory(config, job, memory, source.path)
+    yield from check_disk(config, job, source.path)

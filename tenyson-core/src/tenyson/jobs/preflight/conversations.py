@@ -1,0 +1,97 @@
+"""Checks of what SFT learns from: masks, ends, templates, lengths.
+
+Shape legend: R rows; T token ids of a row, with as many labels (-100 where nothing is learnt).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from tenyson.jobs.preflight.finding import Finding
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
+    from tenyson.engines.renderer import Renderer
+    from tenyson.jobs.conversations import Conversations
+
+
+def check_conversations(
+    rows: Conversations, renderer: Renderer, tokenizer: Any, config: Config
+) -> Iterator[Finding]:
+    """All checks of one split."""
+    yield from _lengths(rows, config)
+    yield from _ends(rows, renderer)
+    yield from _beginnings(rows, tokenizer)
+    yield from _template(rows, renderer, tokenizer)
+    if config.trl.get("assistant_only_loss"):
+        yield Finding(
+            "assistant_only_loss",
+            "error",
+            "trl.assistant_only_loss looks for {% generation %} markers in the template, but rows come here with their own mask",
+            "Leave it out: Tenyson always trains on assistant messages only.",
+        )
+
+
+def _lengths(rows: Conversations, config: Config) -> Iterator[Finding]:
+    longest = config.training.max_length
+    if rows.cut:
+        yield Finding(
+            "length",
+            "warning",
+            f"{rows.cut} of {rows.read} {rows.split} samples are longer than training.max_length = {longest} and were cut, so "
+            f"their last reply does not end; {rows.dropped} had nothing left to learn and were dropped",
+            f"Raise training.max_length to {rows.longest} to keep all of them whole.",
+        )
+    elif rows.dropped:
+        yield Finding(
+            "length",
+            "warning",
+            f"{rows.dropped} of {rows.read} {rows.split} samples have nothing to learn and were dropped",
+            "Check the completions that the task gives.",
+        )
+
+
+def _ends(rows: Conversations, renderer: Renderer) -> Iterator[Finding]:
+    stops = set(renderer.stop_token_ids)
+    without = sum(not any(label in stops for label in labels) for labels in rows.labels)
+    if without == len(rows.labels):
+        yield Finding(
+            "eos",
+            "error",
+            f"no {rows.split} row trains a stop token ({renderer.turn_end!r}), so the model would never learn to end its reply",
+            "Raise training.max_length, or check that completions end and the template closes a reply.",
+        )
+    elif without > rows.cut:
+        yield Finding(
+            "eos",
+            "warning",
+            f"{without} of {len(rows.labels)} {rows.split} rows train no stop token",
+            "Look at the decoded samples of `tenyson doctor`.",
+        )
+
+
+def _beginnings(rows: Conversations, tokenizer: Any) -> Iterator[Finding]:
+    bos = tokenizer.bos_token_id
+    if bos is not None and any(ids[:2] == [bos, bos] for ids in rows.ids):
+        yield Finding(
+            "double_bos",
+            "error",
+            f"rows begin with {tokenizer.bos_token!r} twice: the task's text holds it, and the template adds it",
+            "Leave it out of the task's messages.",
+        )
+
+
+def _template(rows: Conversations, renderer: Renderer, tokenizer: Any) -> Iterator[Finding]:
+    for sample, ids in rows.examples:
+        turn_by_turn = renderer.raw(ids)
+        whole = tokenizer.apply_chat_template([*sample.prompt, *sample.completion], tokenize=False)
+        if not whole.startswith(turn_by_turn):
+            yield Finding(
+                "template",
+                "warning",
+                "the chat template renders a finished conversation otherwise than turn by turn (it may strip earlier turns of "
+                "their reasoning, or add to them). Tenyson trains on what the model sees while it plays, turn by turn",
+                "Nothing, if you evaluate with Tenyson; other programs may show the model other text.",
+            )
+            return

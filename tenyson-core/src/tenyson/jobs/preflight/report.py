@@ -1,0 +1,61 @@
+"""What preflight found, written beside the results, and decoded samples with what is learnt marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from tenyson.jobs.preflight.finding import Finding, PreflightError
+
+if TYPE_CHECKING:
+    from tenyson.engines.renderer import Renderer
+    from tenyson.jobs.conversations import Conversations
+    from tenyson.jobs.job import JobContext
+
+FILE = "preflight.json"
+
+Segments = list[tuple[str, bool]]
+"""Text in pieces, each with whether it is learnt."""
+
+
+def settle(
+    context: JobContext, findings: Iterable[Finding], samples: Sequence[Segments] = ()
+) -> list[dict[str, Any]]:
+    """Write the findings down, say the warnings, and stop at errors that `run.allow` does not name.
+
+    Returns the warnings, for the results.
+
+    Raises:
+        PreflightError: there are errors.
+    """
+    allowed = set(context.config.run.allow)
+    found = [
+        replace(one, severity="warning") if one.severity == "error" and one.check in allowed else one
+        for one in findings
+    ]
+    if context.world.leads:
+        context.folder.write_json(
+            context.folder.path / FILE,
+            context.telemetry.clean({"findings": [asdict(one) for one in found], "samples": list(samples)}),
+        )
+    if any(one.severity == "error" for one in found):
+        raise PreflightError(found)
+    warnings = [one for one in found if one.severity == "warning"]
+    for one in warnings:
+        context.say(f"{one.check}: {one.cause}. {one.next_step}".rstrip(), "warning")
+    return [asdict(one) for one in warnings]
+
+
+def segments(rows: Conversations, renderer: Renderer, number: int = 2) -> list[Segments]:
+    """The first rows, decoded piece by piece."""
+    found = []
+    for ids, labels in zip(rows.ids[:number], rows.labels, strict=False):
+        pieces: list[tuple[list[int], bool]] = []
+        for token, label in zip(ids, labels, strict=True):
+            learnt = label != -100
+            if not pieces or pieces[-1][1] != learnt:
+                pieces.append(([], learnt))
+            pieces[-1][0].append(token)
+        found.append([(renderer.raw(piece), learnt) for piece, learnt in pieces])
+    return found
