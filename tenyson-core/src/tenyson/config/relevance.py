@@ -18,6 +18,7 @@ ONLY_FOR = {
     "training.early_stopping_min_delta": ("sft",),
     "training.target_eval_loss": ("sft",),
     "training.num_generations": ("rl",),
+    "training.pause_on": ("rl",),
     "training.beta": ("rl",),
     "generation": ("rl", "eval"),
     "evaluation": ("eval",),

@@ -100,6 +100,18 @@ class TaskConfig(Section):
     """Keyword arguments of the task's constructor."""
 
 
+Sign = Literal[
+    "zero_variance",
+    "truncated",
+    "entropy_collapse",
+    "no_signal",
+    "logprob_mismatch",
+    "length_drift",
+    "one_component",
+]
+"""What the live diagnosis of GRPO may tell (`tenyson.jobs.diagnosis`)."""
+
+
 class TrainingConfig(Section):
     """How SFT and RL train."""
 
@@ -147,6 +159,8 @@ class TrainingConfig(Section):
     """SFT: eval_loss must fall by more than this to count as an improvement."""
     target_eval_loss: float | None = Field(default=None, gt=0)
     """SFT: training stops at the first evaluation whose eval_loss is at or below this."""
+    pause_on: list[Sign] = []
+    """RL: signs of the live diagnosis at which training pauses until `tenyson resume RUN`."""
     num_generations: int = Field(default=8, gt=1)
     """RL: completions for each prompt, the group that GRPO compares."""
     beta: float = Field(default=0.0, ge=0)

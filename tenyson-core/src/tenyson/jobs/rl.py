@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import islice
 
 from tenyson.errors import ConfigError, TaskError
@@ -97,7 +98,7 @@ class RLJob(Job):
         outcome = save_trained(context, trainer, tokenizer, renderer, output.metrics)
         outcome.metrics = {**outcome.metrics, **trainer.last_rewards()}
         outcome.metadata |= {"engine": engine, "engine_reason": reason, "rollouts": trainer.rollouts_recorded}
-        outcome.metadata["preflight"] = warnings
+        outcome.metadata |= {"preflight": warnings, "diagnosis": [asdict(one) for one in trainer.findings]}
         return outcome
 
     def _engine(self, requested: str) -> tuple[str, str]:

@@ -19,12 +19,15 @@ from tenyson.engines.renderer import Renderer
 from tenyson.engines.transformers import generate_replies
 from tenyson.jobs.buffer import pack_batches, unpack_batches
 from tenyson.jobs.checkpoint import CheckpointMixin
+from tenyson.jobs.diagnosis import Batch, Diagnosis
 from tenyson.jobs.job import JobContext
+from tenyson.jobs.preflight.finding import Finding
 from tenyson.jobs.sampler import EpochSampler
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample
+from tenyson.telemetry.control import Asked
 from tenyson.telemetry.events import RolloutFinished
 
 # Equal rewards differ from their mean by rounding alone.
@@ -55,6 +58,9 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         self._local_rewards: list[list[float | None]] = []
         self._recent: list[dict[str, float | None]] = []
         self.rollouts_recorded = 0
+        self._diagnosis = Diagnosis()
+        self.findings: list[Finding] = []
+        """What the diagnosis has told, in order."""
         multi_turn = context.task.environment(samples["train"][0]) is not None
         super().__init__(
             train_dataset=_dataset(samples["train"]),
@@ -97,7 +103,7 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
     def own_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Also where GRPO stands between two generations, and the batch that it has not used up."""
         state, tensors = super().own_state()
-        state |= {"micro_step": self._step, "recent": self._recent}
+        state |= {"micro_step": self._step, "recent": self._recent, "diagnosis": self._diagnosis.state()}
         if self._step % (self.args.steps_per_generation * self.num_iterations):
             state["buffer"], tensors = pack_batches(self._buffered_inputs)
         return state, tensors
@@ -106,6 +112,7 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         """Go on in the middle of a generated batch, where the checkpoint lies there."""
         super().restore_own_state(state, tensors)
         self._step, self._recent = state["micro_step"], state["recent"]
+        self._diagnosis.restore(state["diagnosis"])
         if "buffer" in state:
             self._buffered_inputs = unpack_batches(state["buffer"], tensors, self.args.device)
 
@@ -229,6 +236,50 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         self.rollouts_recorded += len(recent)
         if training:
             self._recent = recent
+            self._look_at(events)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """TRL's own; training's numbers are looked at too."""
+        training = self.model.training
+        super().log(logs, start_time)
+        if training:
+            self._diagnosis.step(logs)
+            self._tell()
+
+    def _look_at(self, events: Sequence[RolloutFinished]) -> None:
+        weights = dict(
+            zip((reward.name for reward in self._rewards), self.reward_weights.tolist(), strict=True)
+        )
+        self._diagnosis.batch(
+            Batch(
+                groups=[event.group for event in events],
+                rewards=[event.reward or 0.0 for event in events],
+                components=[
+                    {
+                        name: weights[name] * (value or 0.0)
+                        for name, value in event.components.items()
+                        if weights[name]
+                    }
+                    for event in events
+                ],
+                truncated=[event.finish_reason == "length" for event in events],
+                tokens=[event.tokens for event in events],
+            )
+        )
+        self._tell()
+
+    def _tell(self) -> None:
+        for finding in self._diagnosis.pop():
+            self.findings.append(finding)
+            self._context.say(
+                f"diagnosis at step {self.state.global_step}: {finding.check}: {finding.cause}. {finding.next_step}",
+                "warning",
+            )
+            if finding.check in self._context.config.training.pause_on and self._context.world.leads:
+                self._context.controls.accept(Asked("pause"))
+                self._context.say(
+                    "training pauses after this step; `tenyson resume RUN` lets it go on", "warning"
+                )
 
     def _why_dropped(self, rollout: Rollout, advantage: float) -> str | None:
         """Why a rollout carries no gradient: GRPO's loss is its advantage times a ratio, plus `beta` times the KL."""
