@@ -47,6 +47,11 @@ CASES = {
         {"peft": LORA, "trl": TWICE},
         RL | {"kill": 7},
     ),
+    "grpo, two processes under torchrun, in the middle of a generated batch": (
+        "rl",
+        {"trl": TWICE},
+        RL | {"kill": 18, "batch_size": 8, "processes": 2},
+    ),
     "grpo, a multi-turn environment, at the boundary of an epoch": (
         "rl",
         {"task": "climb_task.py"},
@@ -60,7 +65,7 @@ def verify(tmp_path):
     """Runs `tenyson verify-resume` and reads its verdict."""
 
     def run(job, training, *, task="echo_task.py", **sections):
-        kill = training.pop("kill")
+        kill, processes = training.pop("kill"), training.pop("processes", 1)
         config = {
             "model": {"factory": "tenyson.testing.tiny:build"},
             "task": {"module": str(TASKS / task)},
@@ -79,6 +84,8 @@ def verify(tmp_path):
             job,
             "--kill-after",
             str(kill),
+            "--processes",
+            str(processes),
             "--json",
         ]
         done = subprocess.run(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option("--kills", type=click.IntRange(1), metavar="N", help="Kill after N random steps instead.")
 @click.option("--seed", default=0, show_default=True, help="Of these.")
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="Under torchrun.")
 @click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="Keep the runs here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def verify_resume(
@@ -44,6 +45,7 @@ def verify_resume(
     steps: tuple[int, ...],
     kills: int | None,
     seed: int,
+    processes: int,
     keep: Path | None,
     as_json: bool,
 ) -> int:
@@ -69,6 +71,7 @@ def verify_resume(
             if choose and kills
             else steps,
             lambda line: click.echo(line, err=True),
+            processes=processes,
         )
     if as_json:
         click.echo(json.dumps(asdict(verdict) | {"identical": verdict.identical}, indent=2))

@@ -222,6 +222,8 @@ class HubConfig(Section):
     """Repository; nothing is pushed without one."""
     private: bool = True
     """Whether a new repository is private."""
+    checkpoints: bool = False
+    """Whether the newest checkpoint is pushed as well, to go on from on another machine."""
     token_env: VariableName = "HF_TOKEN"
     """NAME of the environment variable that holds the token."""
 

@@ -20,6 +20,7 @@ from peft import PeftModel
 from transformers.trainer_callback import ExportableState
 
 from tenyson.jobs.extension import ExtensionMixin
+from tenyson.jobs.hub import Hub
 from tenyson.jobs.publication import is_pinned, make_draft, newest_first, publish, remove, sweep
 from tenyson.jobs.resume import RESUME, read_about
 from tenyson.jobs.saver import Saver
@@ -57,6 +58,7 @@ class CheckpointMixin(ExtensionMixin):
         self.checkpoints = context.folder.checkpoints
         self.failed_saves = 0
         """Checkpoints that could not be written."""
+        self.hub = Hub(context)
         self._job = context
         self._fingerprint = fingerprint
         self._saver = Saver(self._could_not_save)
@@ -159,6 +161,7 @@ class CheckpointMixin(ExtensionMixin):
         except OSError:
             shutil.rmtree(draft, ignore_errors=True)
             raise
+        self.hub.offer_checkpoint(final)
         self._prune(final, best)
 
     def _write_own_state(self, draft: Path) -> None:

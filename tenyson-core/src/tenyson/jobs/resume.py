@@ -70,8 +70,9 @@ def _find(reference: str, context: JobContext) -> Path | None:
         from tenyson.jobs.model import download
 
         path = Path(download(reference, context.config.hub.token_env))
-    if (path / LATEST).is_file():
-        return _newest_whole(path, context)
+    for place in (path, path / "checkpoints"):  # the latter in a repository, or a job folder
+        if (place / LATEST).is_file():
+            return _newest_whole(place, context)
     if not (path / "trainer_state.json").is_file():
         raise ModelError(
             "this directory is no checkpoint: it has no trainer_state.json",

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import ConfigError
-from tenyson.jobs.hub import push
 from tenyson.jobs.job import JobContext, Outcome
 from tenyson.jobs.model import ModelSource
 from tenyson.jobs.parity import write_fingerprint
@@ -67,7 +66,7 @@ def save_trained(
     evaluations = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
     if evaluations:
         final |= {"eval_loss": evaluations[-1], "best_eval_loss": min(evaluations)}
-    repo_id, revision = push(context, directory) if context.world.leads else (None, None)
+    repo_id, revision = trainer.hub.push_result(directory)
     ended_early = trainer.state.global_step < trainer.state.max_steps
     return Outcome(
         metrics=final,
@@ -79,6 +78,8 @@ def save_trained(
             "best_checkpoint": trainer.state.best_model_checkpoint,
             "fingerprint": renderer.fingerprint(),
             "output": directory.name,
+            "not_pushed": trainer.hub.not_pushed,
+            "failed_saves": trainer.failed_saves,
         },
         hf_repo_id=repo_id,
         hf_revision=revision,

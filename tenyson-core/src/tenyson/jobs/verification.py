@@ -5,10 +5,9 @@ Every run is a process of its own, killed with SIGKILL, which no code can catch.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -68,8 +67,10 @@ def verify_resume(
     folder: Path,
     kills: Sequence[int] | Callable[[int], Sequence[int]] = (),
     say: Callable[[str], None] = print,
+    *,
+    processes: int = 1,
 ) -> Verdict:
-    """Train whole, train with kills, compare.
+    """Train whole, train with kills, compare. With several `processes`, each run is started by torchrun.
 
     `kills`: steps, each killed once it is recorded, or a function of the number of steps that gives them; by default half-way.
 
@@ -78,7 +79,7 @@ def verify_resume(
     """
     config = _quiet(spec.config, folder)
     say("training without interruption")
-    whole = _start(spec, config, folder, "whole")
+    whole = _start(spec, config, folder, "whole", processes)
     _finish(whole, folder, "whole")
     expected = read_record(JobFolder(folder / "whole"))
     steps = expected.steps
@@ -88,11 +89,11 @@ def verify_resume(
         training["save_steps"] = max(1, steps // 4)
     done = []
     for number, kill in enumerate(kills):
-        process = _start(spec, config, folder, "killed", resume=number > 0)
+        process = _start(spec, config, folder, "killed", processes, resume=number > 0)
         _kill_after(process, kill, folder / "killed", attempt=number)
         done.append(_last_step(_events(folder / "killed"), attempt=number) or 0)
         say(f"killed after step {done[-1]} of {steps}")
-    process = _start(spec, config, folder, "killed", resume=True)
+    process = _start(spec, config, folder, "killed", processes, resume=True)
     _finish(process, folder, "killed")
     begun = [event["step"] for event in _events(folder / "killed") if event["event"] == "AttemptBegan"]
     found = read_record(JobFolder(folder / "killed"))
@@ -165,7 +166,8 @@ def read_record(folder: JobFolder) -> Record:
             )  # fmt: skip
     output = folder.adapter if folder.adapter.is_dir() else folder.model
     weights = {path.name: sha256(path) for path in output.glob("*.safetensors")}
-    return Record(numbers, tuple(rollouts), weights)
+    # Several processes write as they come.
+    return Record(numbers, tuple(sorted(rollouts, key=repr)), weights)
 
 
 def _quiet(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -179,12 +181,25 @@ def _quiet(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return quiet
 
 
-def _start(spec: JobSpec, config: dict[str, Any], folder: Path, name: str, *, resume: bool = False) -> Any:
+def _start(
+    spec: JobSpec, config: dict[str, Any], folder: Path, name: str, processes: int, *, resume: bool = False
+) -> Any:
     config = {**config, "run": {**config["run"], "id": name}}
     file = folder / f"{name}.json"
     file.write_text(json.dumps(config, indent=1), encoding="utf-8")
-    command = [sys.executable, "-m", "tenyson.runner", "--job-type", spec.job_type, "--config", str(file)]
-    command += ["--task-module", spec.task, *(["--resume-from-checkpoint", "latest"] if resume else [])]
+    command = [sys.executable, "-m"]
+    if processes > 1:
+        command += ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
+    command += [
+        "tenyson.runner",
+        "--job-type",
+        spec.job_type,
+        "--config",
+        str(file),
+        "--task-module",
+        spec.task,
+    ]
+    command += ["--resume-from-checkpoint", "latest"] if resume else []
     with (folder / f"{name}.log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
@@ -212,13 +227,23 @@ def _kill_after(process: Any, step: int, run: Path, *, attempt: int) -> None:
                 return
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill(process.pid)
         process.wait()
     raise TenysonError(
         f"the training ended before it could be killed after step {step}",
         place=str(run.with_suffix(".log")),
         next_step="Choose a smaller step, or train longer.",
     )
+
+
+def _kill(pid: int) -> None:
+    """A process and all that it has started: torchrun gives each of its own a session."""
+    import psutil
+
+    parent = psutil.Process(pid)
+    for process in (*parent.children(recursive=True), parent):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _events(run: Path) -> list[dict[str, Any]]:
