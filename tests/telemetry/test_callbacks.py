@@ -131,6 +131,15 @@ def test_manual_stop_ends_training_after_the_current_step_and_saves(train, tmp_p
     assert (tmp_path / "checkpoint-3" / "trainer_state.json").exists()
 
 
+def test_a_checkpoint_is_written_when_its_time_has_come(train, tmp_path):
+    """Every step takes longer than the interval here, so that each one is followed by a checkpoint."""
+    from tenyson.jobs.callbacks import ManualStopTelemetryCallback
+
+    trainer = train(ManualStopTelemetryCallback(StopSignal(), save_minutes=1e-9))
+    assert trainer.state.global_step == 10
+    assert len(list(tmp_path.glob("checkpoint-*"))) == 10
+
+
 def test_nothing_stops_without_a_request(train, tmp_path):
     """The callback alone changes nothing."""
     from tenyson.jobs.callbacks import ManualStopTelemetryCallback

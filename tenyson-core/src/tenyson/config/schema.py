@@ -149,8 +149,10 @@ class TrainingConfig(Section):
     """Use at most this many samples of the eval split."""
     save_steps: int | None = Field(default=None, gt=0)
     """Steps between two checkpoints; a run that is stopped writes one in any case."""
+    save_minutes: float | None = Field(default=10, gt=0)
+    """Minutes between two checkpoints, where `save_steps` is not given; null for none on the way."""
     save_total_limit: int | None = Field(default=2, gt=0)
-    """Checkpoints that are kept."""
+    """Checkpoints that are kept, beside the best one and those that other runs were made from."""
     resume_from_checkpoint: str | None = None
     """A checkpoint directory, `repo:revision`, or "latest" for the newest one of this run."""
     early_stopping_patience: int | None = Field(default=None, gt=0)

@@ -170,14 +170,17 @@ class ManualStopTelemetryCallback(TrainerCallback):  # type: ignore[misc]
         *,
         say: Callable[[str], None] | None = None,
         stopping: Callable[[int], None] | None = None,
+        save_minutes: float | None = None,
         pause_seconds: float = 0.5,
     ) -> None:
         """`pause_seconds`: between two looks while the run is paused. `say` tells whoever watches; `stopping` is told the
-        step after which training ends.
+        step after which training ends. `save_minutes`: a checkpoint is due so long after the last one.
         """
         self._controls = controls if isinstance(controls, Controls) else Controls(controls)
         self._say = say or (lambda _: None)
         self._stopping = stopping or (lambda _: None)
+        self._save_seconds = None if save_minutes is None else 60 * save_minutes
+        self._saved_at = time.monotonic()
         self._pause_seconds = pause_seconds
         self.extend: Callable[[int], None] | None = None
         """Adds steps to the training; set once there is a trainer (`tenyson.jobs.extension`)."""
@@ -194,11 +197,19 @@ class ManualStopTelemetryCallback(TrainerCallback):  # type: ignore[misc]
         """Look again after an evaluation, which may have taken long."""
         return self._look(state, control)
 
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """From here on the time to the next one counts."""
+        self._saved_at = time.monotonic()
+
     def _look(self, state: TrainerState, control: TrainerControl) -> TrainerControl:
         controls, step = self._controls, state.global_step
-        stop, paused, checkpoint, steps = self._agreed()
+        stop, paused, checkpoint, steps, due = self._agreed()
         if paused and not stop:
             stop, checkpoint, steps = self._hold(step, checkpoint, steps)
+        if due:
+            control.should_save = True
         if steps and self.extend is not None:
             controls.extend -= steps if controls.extend else 0
             self.extend(steps)
@@ -227,16 +238,16 @@ class ManualStopTelemetryCallback(TrainerCallback):  # type: ignore[misc]
         paused, stop = 1, 0
         while paused and not stop:
             time.sleep(self._pause_seconds)
-            stop, paused, checkpoint, steps = self._agreed()
+            stop, paused, checkpoint, steps, _ = self._agreed()
         self._controls.applied("resume", step)
         self._say(f"went on after step {step}")
         return stop, checkpoint, steps
 
     def _agreed(self) -> list[int]:
         controls = self._controls
-        return largest(
-            [int(controls.stop.requested), int(controls.paused), int(controls.checkpoint), controls.extend]
-        )
+        due = self._save_seconds is not None and time.monotonic() - self._saved_at > self._save_seconds
+        asked = (controls.stop.requested, controls.paused, controls.checkpoint, controls.extend, due)
+        return largest(list(map(int, asked)))
 
 
 class _Mean:

@@ -76,7 +76,12 @@ class RLJob(Job):
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
         # Replies end at the template's end of turn, also where the model's own generation config forgets it.
         model.generation_config.eos_token_id = list(renderer.stop_token_ids)
-        control = ManualStopTelemetryCallback(context.controls, say=context.say, stopping=context.stopping)
+        control = ManualStopTelemetryCallback(
+            context.controls,
+            say=context.say,
+            stopping=context.stopping,
+            save_minutes=None if training.save_steps else training.save_minutes,
+        )
         trainer = RolloutTrainer(
             context=context,
             renderer=renderer,

@@ -65,7 +65,12 @@ class SFTJob(Job):
         warnings = settle(context, findings, segments(train, renderer))
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
 
-        control = ManualStopTelemetryCallback(context.controls, say=context.say, stopping=context.stopping)
+        control = ManualStopTelemetryCallback(
+            context.controls,
+            say=context.say,
+            stopping=context.stopping,
+            save_minutes=None if training.save_steps else training.save_minutes,
+        )
         callbacks: list[Any] = [
             SFTTelemetryCallback(context.telemetry, context.run_id),
             AttemptTelemetryCallback(context.began, resume),
