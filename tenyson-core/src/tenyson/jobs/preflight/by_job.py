@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tenyson.jobs.preflight.conversations import check_conversations
 from tenyson.jobs.preflight.finding import Finding
 from tenyson.jobs.preflight.machine import check_disk, check_memory, check_versions
-from tenyson.jobs.preflight.prompts import check_prompts, check_rewards
+from tenyson.jobs.preflight.prompts import check_loss, check_prompts, check_rewards
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -47,6 +47,7 @@ def check_rl(
 
     yield from check_prompts(samples, task, renderer, config, context_length(source))
     yield from check_rewards(task, renderer, config)
+    yield from check_loss(config)
     yield from _machine(config, "rl", source, memory)
 
 

@@ -24,6 +24,14 @@ def check_conversations(
     yield from _ends(rows, renderer)
     yield from _beginnings(rows, tokenizer)
     yield from _template(rows, renderer, tokenizer)
+    if config.training.packing and config.trl.get("packing_strategy", "bfd") != "bfd":
+        yield Finding(
+            "packing",
+            "warning",
+            f"trl.packing_strategy: {config.trl['packing_strategy']} cuts samples where a row is full, and tokens attend to those of "
+            "other samples",
+            "Leave it out: bfd packs whole samples and keeps them apart.",
+        )
     if config.trl.get("assistant_only_loss"):
         yield Finding(
             "assistant_only_loss",

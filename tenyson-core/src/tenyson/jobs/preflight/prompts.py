@@ -77,6 +77,18 @@ def check_groups(config: Config, processes: int) -> Iterator[Finding]:
         )
 
 
+def check_loss(config: Config) -> Iterator[Finding]:
+    """What the number that everybody looks at first means."""
+    if config.training.beta == 0 and config.trl.get("num_iterations", 1) == 1:
+        yield Finding(
+            "loss",
+            "info",
+            "with training.beta: 0 and one iteration GRPO's logged loss stays near 0 whatever is learnt: its value is the mean "
+            "advantage, its gradient is not 0",
+            "Watch the reward and its components instead.",
+        )
+
+
 def check_rewards(task: TaskPlugin, renderer: Renderer, config: Config) -> Iterator[Finding]:
     """Plays known good answers (the completions that SFT would learn) and nonsense, and looks at what they are worth."""
     try:
