@@ -205,6 +205,22 @@ def test_groups_without_variance_are_named_while_training_runs(configure, events
     assert "zero_variance" in {finding["check"] for finding in results["metadata"]["diagnosis"]}
 
 
+def test_groups_without_variance_are_named_before_the_first_step(configure, warnings):
+    RLJob(configure("rl", training={**RL, "max_steps": 1}), Fixed([sample("a"), sample("b")] * 8)).run()
+    assert any(
+        "reward_spread: before training, rewards differ in 0 of 2 groups" in one for one in warnings("rl")
+    )
+
+
+def test_trying_groups_beforehand_changes_nothing_in_the_training(configure, echo, losses, events):
+    """Not a random number is used up by it."""
+    for name, groups in (("with", 2), ("without", 0)):
+        RLJob(configure(name, training={**RL, "preflight_groups": groups}), echo).run()
+    assert losses("with") == losses("without")
+    said = [[one["completion"] for one in events(name, "RolloutFinished")] for name in ("with", "without")]
+    assert said[0] == said[1]
+
+
 def test_completions_that_are_all_cut_are_named(configure, echo, warnings):
     RLJob(configure("rl", training=RL, generation={"max_new_tokens": 1}), echo).run()
     assert any("truncated: " in message and "max_new_tokens" in message for message in warnings("rl"))

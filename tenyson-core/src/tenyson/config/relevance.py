@@ -19,6 +19,7 @@ ONLY_FOR = {
     "training.target_eval_loss": ("sft",),
     "training.num_generations": ("rl",),
     "training.pause_on": ("rl",),
+    "training.preflight_groups": ("rl",),
     "training.beta": ("rl",),
     "generation": ("rl", "eval"),
     "evaluation": ("eval",),

@@ -161,6 +161,8 @@ class TrainingConfig(Section):
     """SFT: eval_loss must fall by more than this to count as an improvement."""
     target_eval_loss: float | None = Field(default=None, gt=0)
     """SFT: training stops at the first evaluation whose eval_loss is at or below this."""
+    preflight_groups: int = Field(default=2, ge=0)
+    """RL: groups that are played before the first step, to see whether their rewards differ; 0 for none."""
     pause_on: list[Sign] = []
     """RL: signs of the live diagnosis at which training pauses until `tenyson resume RUN`."""
     num_generations: int = Field(default=8, gt=1)

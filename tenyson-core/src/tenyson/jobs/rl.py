@@ -44,8 +44,8 @@ class RLJob(Job):
         )
         from tenyson.jobs.parity import require_parity
         from tenyson.jobs.preflight.by_job import check_rl
-        from tenyson.jobs.preflight.prompts import check_groups
-        from tenyson.jobs.preflight.report import settle
+        from tenyson.jobs.preflight.prompts import check_groups, check_spread
+        from tenyson.jobs.preflight.report import add, settle
         from tenyson.jobs.resume import find_checkpoint
         from tenyson.jobs.rollout_trainer import RolloutTrainer
         from tenyson.jobs.training import build_arguments, new_adapter, save_trained
@@ -99,6 +99,9 @@ class RLJob(Job):
         trainer.keep_checkpoints(context, renderer.fingerprint())
         control.extend = trainer.extend
         trainer.remove_callback(PrinterCallback)
+        if resume is None and training.preflight_groups:
+            for finding in check_spread(trainer.try_groups(training.preflight_groups)):
+                add(context, finding, warnings)
         output = trainer.resume(resume)
         outcome = save_trained(context, trainer, tokenizer, renderer, output.metrics)
         outcome.metrics = {**outcome.metrics, **trainer.last_rewards()}

@@ -5,9 +5,12 @@ Shape legend: B completions on this process; F reward functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy
 import torch
 from datasets import Dataset
 from trl import GRPOTrainer
@@ -90,6 +93,29 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
             "env_mask": [trajectory.mask for trajectory in self._trajectories],
             "logprobs": [trajectory.logprobs for trajectory in self._trajectories] if self.use_vllm else None,
         }
+
+    def try_groups(self, number: int) -> list[list[float]]:
+        """Play a few groups before training and give their rewards; nothing is recorded, and no random number is used up."""
+        group = self.num_generations
+        samples = [sample for sample in self._samples["train"][:number] for _ in range(group)]
+        generate = self._generate_vllm if self.use_vllm else self._generate_transformers
+        with _random_state_kept():
+            trajectories = play(
+                self._context.task,
+                samples,
+                self._renderer,
+                generate,
+                max_turns=self._context.config.generation.max_turns,
+            )
+        weights = self.reward_weights.tolist()
+        totals = [
+            sum(
+                weight * (reward(one.rollout) or 0.0)
+                for reward, weight in zip(self._rewards, weights, strict=True)
+            )
+            for one in trajectories
+        ]
+        return [totals[start : start + group] for start in range(0, len(totals), group)]
 
     def last_rewards(self) -> dict[str, Metric]:
         """Means of the reward and its components over the last training batch."""
@@ -288,6 +314,16 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         if abs(advantage) < _NO_ADVANTAGE and not self.beta:
             return "all rewards of its group are equal"
         return None
+
+
+@contextlib.contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Everything that draws random numbers goes on afterwards as if nothing had been drawn."""
+    python, numbers = random.getstate(), numpy.random.get_state()
+    with torch.random.fork_rng():
+        yield
+    random.setstate(python)
+    numpy.random.set_state(numbers)
 
 
 def _reward_function(reward: Reward) -> Callable[..., list[float | None]]:

@@ -142,6 +142,23 @@ def check_rewards(task: TaskPlugin, renderer: Renderer, config: Config) -> Itera
         )
 
 
+def check_spread(groups: Sequence[Sequence[float]]) -> Iterator[Finding]:
+    """Rewards of a few groups that the untrained policy has played: where all in a group are equal, nothing is learnt from it."""
+    flat = sum(max(group) - min(group) < 1e-9 for group in groups)
+    mean = sum(map(sum, groups)) / sum(map(len, groups))
+    words = f"before training, rewards differ in {len(groups) - flat} of {len(groups)} groups that were tried; their mean is {mean:.3g}"
+    if flat == len(groups):
+        yield Finding(
+            "reward_spread",
+            "warning",
+            words,
+            "GRPO learns from differences within groups. Take easier or harder prompts, partial rewards, more num_generations, or "
+            "teach the format by SFT first.",
+        )
+    else:
+        yield Finding("reward_spread", "info", words)
+
+
 def _act(
     task: TaskPlugin, sample: Sample, renderer: Renderer, replies: Sequence[str], config: Config
 ) -> Rollout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,18 @@ def settle(
     for one in warnings:
         context.say(f"{one.check}: {one.cause}. {one.next_step}".rstrip(), "warning")
     return [asdict(one) for one in warnings]
+
+
+def add(context: JobContext, finding: Finding, warnings: list[dict[str, Any]]) -> None:
+    """Add what was found once the model was loaded; to the warnings too, where it is one."""
+    if context.world.leads:
+        path = context.folder.path / FILE
+        found = json.loads(path.read_text(encoding="utf-8"))
+        found["findings"].append(asdict(finding))
+        context.folder.write_json(path, found)
+    if finding.severity == "warning":
+        warnings.append(asdict(finding))
+        context.say(f"{finding.check}: {finding.cause}. {finding.next_step}", "warning")
 
 
 def segments(rows: Conversations, renderer: Renderer, number: int = 2) -> list[Segments]:
