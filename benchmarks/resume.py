@@ -84,7 +84,7 @@ def bare(case: dict[str, Any], phase: str, folder: Path) -> None:
 
         class Stop(TrainerCallback):
             def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-                if state.global_step >= case.get("stop", case["save"]):
+                if state.global_step >= int(os.environ["STOP_AFTER"]):
                     os._exit(0)
 
         callbacks.append(Stop())
@@ -162,18 +162,24 @@ def bare(case: dict[str, Any], phase: str, folder: Path) -> None:
 
 def compare_bare(name: str, case: dict[str, Any], folder: Path) -> str:
     """In words: identical, or what differs."""
+    begun = case["save"]
     for phase in ("whole", "stopped", "resumed"):
+        if phase == "stopped" and "patience" in case:
+            # Two evaluations before patience ends.
+            begun = json.loads((folder / "whole.json").read_text())["losses"][-1][0] - 4
         command = [sys.executable, __file__, "--child", name, phase, str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        environ = os.environ | {"STOP_AFTER": str(begun)}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
         if done.returncode:
             return f"{phase}: fails ({done.stderr.strip().splitlines()[-1][:80]})"
     whole, resumed = (json.loads((folder / f"{phase}.json").read_text()) for phase in ("whole", "resumed"))
-    begun = case.get("stop", case["save"])
     expected, found = (
         {step: loss for step, loss in one["losses"] if step > begun} for one in (whole, resumed)
     )
     if expected.keys() != found.keys():
-        return f"DIFFERENT: ends at step {max(found, default=begun)} instead of {max(expected)}"
+        return (
+            f"DIFFERENT: ends at step {max(found, default=begun)} instead of {max(expected, default=begun)}"
+        )
     wrong = [step for step in expected if expected[step] != found[step]]
     if wrong:
         return f"DIFFERENT: {len(wrong)} of {len(expected)} losses, from step {wrong[0]} on"

@@ -81,6 +81,22 @@ def test_curves_are_svg_files_beside_the_report(report: str, tmp_path: Path) -> 
         assert ET.parse(tmp_path / "report" / image).getroot().tag.endswith("svg")
 
 
+def test_what_preflight_and_diagnosis_found_is_told_with_what_to_do(jobs: Any, tmp_path: Path) -> None:
+    """By stage; a pipeline without findings says so."""
+    finding = {"check": "truncated", "severity": "warning", "cause": "95% | cut", "next_step": "Raise it."}
+    found = jobs.training("rl", "rl", loss=[0.0, 0.1], reward=[0.3, 0.6])
+    file = jobs.root / "rl" / "results.json"
+    results = json.loads(file.read_text(encoding="utf-8"))
+    results["metadata"] |= {"preflight": [], "diagnosis": [finding]}
+    file.write_text(json.dumps(results), encoding="utf-8")
+    text = write_report("t", [jobs.evaluation("eval", 0.5), found], tmp_path / "report").read_text(
+        encoding="utf-8"
+    )
+    assert "| rl | while it ran | truncated | 95% \\| cut | Raise it. |" in section(text, "## Findings")
+    calm = write_report("t", [jobs.evaluation("calm", 0.5)], tmp_path / "calm").read_text(encoding="utf-8")
+    assert "found anything" in section(calm, "## Findings")
+
+
 def test_best_median_and_worst_rollouts_are_shown(report: str) -> None:
     """Sample rollouts are chosen by reward, and backticks in them break nothing."""
     samples = section(report, "## Sample rollouts")

@@ -83,6 +83,11 @@ def tenyson_report_helpers() -> Iterable[ReportHelperEntry]:
             name="curves", summary="Learning curves as SVG files", load=f"{helpers}.curves:curves"
         ),
         ReportHelperEntry(
+            name="findings",
+            summary="What preflight and diagnosis found",
+            load=f"{helpers}.findings:findings",
+        ),
+        ReportHelperEntry(
             name="samples", summary="Best, median and worst rollouts", load=f"{helpers}.samples:samples"
         ),
         ReportHelperEntry(
