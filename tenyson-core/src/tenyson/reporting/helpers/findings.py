@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tenyson.reporting.context import ReportContext
-from tenyson.reporting.markdown import cell, table
+from tenyson.reporting.markdown import table
 
 
 def findings(context: ReportContext) -> str:
     """One row for each finding, with what to do."""
     rows = [
-        [stage.label, when, finding["check"], cell(finding["cause"]), cell(finding["next_step"])]
+        [stage.label, when, finding["check"], finding["cause"], finding["next_step"]]
         for stage in context.stages
         for when, where in (("before", "preflight"), ("while it ran", "diagnosis"))
         for finding in stage.metadata.get(where) or ()
