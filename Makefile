@@ -22,7 +22,7 @@ help:
 	@echo "make demo       install, train the tiny Wordle model, show its report (about 10 minutes)"
 	@echo "make test       install everything and run all tests"
 	@echo "make test-fast  only the tests that need no torch"
-	@echo "make soak       the long fault suites (about 12 minutes)"
+	@echo "make soak       the long fault suites (about 40 minutes)"
 	@echo "make bench-telemetry  Tenyson's telemetry beside other trackers (about 15 minutes)"
 	@echo "make lint       ruff, mypy and the layers"
 	@echo "make format     let ruff rewrite what it can"
@@ -42,6 +42,7 @@ test-fast: $(VENV)/.installed-test
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python tests/soak/kill_training.py --seeds 50
+	$(BIN)/python tests/soak/kill_resume.py --kills 100
 	$(BIN)/python -m pytest -s tests/telemetry/test_recovery.py -k outage
 
 bench-telemetry: $(VENV)-bench/.installed

@@ -20,3 +20,12 @@ def test_training_that_is_killed_loses_no_event_that_was_handed_over(tmp_path: P
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environ)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 of 4 kills lost nothing" in done.stdout
+
+
+@pytest.mark.train
+def test_a_training_that_is_killed_again_and_again_is_the_same_training() -> None:
+    """Three kills of one GRPO run; every number, rollout and weight is that of the uninterrupted one."""
+    command = [sys.executable, HERE / "kill_resume.py", "--kills", "3", "--seed", "1001"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 trainings differ" in done.stdout
