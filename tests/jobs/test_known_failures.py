@@ -451,6 +451,19 @@ def test_a_damaged_latest_checkpoint_is_named_and_the_one_before_is_used(
     assert events("run", "AttemptBegan")[-1]["step"] == 2
 
 
+def test_a_checkpoint_that_another_run_was_made_from_is_kept(configure, echo, tmp_path):
+    """An evaluation took the adapter of step 1; the run that wrote it goes on, and keeps two others and that one."""
+    training = {**QUICK, "max_steps": 2, "save_steps": 1}
+    SFTJob(configure("run", peft=LORA, training=training), echo).run()
+    checkpoints = tmp_path / "outputs/run/checkpoints"
+    model = {"factory": "tenyson.testing.tiny:build", "adapter": str(checkpoints / "step-1")}
+    EvalJob(configure("eval", model=model, evaluation={"samples": 4}), echo).run()
+    longer = {**training, "max_steps": 5, "resume_from_checkpoint": "latest"}
+    SFTJob(configure("run", peft=LORA, training=longer), echo).run()
+    assert {path.name for path in checkpoints.glob("step-*")} == {"step-1", "step-4", "step-5"}
+    assert (checkpoints / "step-1/used-by").read_text() == "eval\n"
+
+
 def test_a_full_disk_costs_a_checkpoint_and_not_the_run(configure, echo, tmp_path, warnings, monkeypatch):
     from tenyson.jobs import checkpoint
 

@@ -246,4 +246,10 @@ class CheckpointMixin(ExtensionMixin):
 
     def _load_best_model(self) -> None:
         self._saver.wait()
-        self._load_from_checkpoint(self.state.best_model_checkpoint)
+        best = Path(self.state.best_model_checkpoint)
+        if best.is_dir():
+            self._load_from_checkpoint(str(best))
+        else:
+            self._job.say(
+                f"the best checkpoint, {best.name}, is not there: the last weights are the result", "warning"
+            )

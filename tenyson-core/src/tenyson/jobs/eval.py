@@ -44,6 +44,7 @@ class EvalJob(Job):
         from tenyson.jobs.parity import require_parity
         from tenyson.jobs.preflight.by_job import check_eval
         from tenyson.jobs.preflight.report import settle
+        from tenyson.jobs.resume import pin_inputs
 
         config = context.config
         if context.world.size > 1:
@@ -59,6 +60,7 @@ class EvalJob(Job):
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source))
         require_parity(context, source, renderer)
+        pin_inputs(context, source)
         warnings = settle(context, check_eval(samples, context.task, renderer, config, source))
         size = config.evaluation.batch_size
         engine = open_engine(

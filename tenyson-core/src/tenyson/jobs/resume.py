@@ -11,6 +11,7 @@ from tenyson.jobs.publication import LATEST, MANIFEST, check, newest_first, pin,
 
 if TYPE_CHECKING:
     from tenyson.jobs.job import JobContext
+    from tenyson.jobs.model import ModelSource
 
 RESUME = "resume.json"
 """Who wrote a checkpoint: run_id, step, processes, extended_steps, fingerprint, seed."""
@@ -44,6 +45,13 @@ def find_checkpoint(context: JobContext) -> Path | None:
     if context.world.leads and about.get("run_id") != context.run_id:
         pin(path, context.run_id)
     return path
+
+
+def pin_inputs(context: JobContext, source: ModelSource) -> None:
+    """Note in the checkpoints that a job takes its model or adapter from that they are to be kept."""
+    for place in (source.path, source.adapter):
+        if place is not None and context.world.leads:
+            pin(Path(place), context.run_id)
 
 
 def read_about(checkpoint: Path) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class RLJob(Job):
         from tenyson.jobs.preflight.by_job import check_rl
         from tenyson.jobs.preflight.prompts import check_groups, check_spread
         from tenyson.jobs.preflight.report import add, settle
-        from tenyson.jobs.resume import find_checkpoint
+        from tenyson.jobs.resume import find_checkpoint, pin_inputs
         from tenyson.jobs.rollout_trainer import RolloutTrainer
         from tenyson.jobs.training import build_arguments, new_adapter, save_trained
 
@@ -72,7 +72,8 @@ class RLJob(Job):
         evaluation = self._samples(context, "eval", training.eval_samples) if training.eval_steps else None
         resume = find_checkpoint(context)
         require_parity(context, source, renderer, resume)
-        warnings = settle(context, [*groups, *check_rl(train, context.task, renderer, config, source)])
+        pin_inputs(context, source)
+        warnings = settle(context, check_rl(train, context.task, renderer, config, source))
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
         # Replies end at the template's end of turn, also where the model's own generation config forgets it.
         model.generation_config.eos_token_id = list(renderer.stop_token_ids)

@@ -41,7 +41,7 @@ class SFTJob(Job):
         from tenyson.jobs.parity import require_parity
         from tenyson.jobs.preflight.by_job import check_sft
         from tenyson.jobs.preflight.report import segments, settle
-        from tenyson.jobs.resume import find_checkpoint
+        from tenyson.jobs.resume import find_checkpoint, pin_inputs
         from tenyson.jobs.sft_trainer import CheckpointedSFTTrainer
         from tenyson.jobs.target import TargetLossCallback
         from tenyson.jobs.training import build_arguments, new_adapter, save_trained
@@ -60,6 +60,7 @@ class SFTJob(Job):
         )
         resume = find_checkpoint(context)
         require_parity(context, source, renderer, resume)
+        pin_inputs(context, source)
         splits = [train, evaluation] if evaluation else [train]
         findings = check_sft(splits, renderer, tokenizer, config, source)
         warnings = settle(context, findings, segments(train, renderer))
