@@ -151,6 +151,9 @@ class TrainingConfig(Section):
     """Steps between two checkpoints; a run that is stopped writes one in any case."""
     save_minutes: float | None = Field(default=10, gt=0)
     """Minutes between two checkpoints, where `save_steps` is not given; null for none on the way."""
+    save_in_background: bool = True
+    """Whether training goes on while a checkpoint is written. A kill in that time costs the steps since the checkpoint before;
+    without, never more than one interval."""
     save_total_limit: int | None = Field(default=2, gt=0)
     """Checkpoints that are kept, beside the best one and those that other runs were made from."""
     resume_from_checkpoint: str | None = None

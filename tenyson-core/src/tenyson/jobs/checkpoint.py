@@ -122,6 +122,8 @@ class CheckpointMixin(ExtensionMixin):
         if not sharded:
             self._snapshot.take(self.accelerator.unwrap_model(self.model), self.optimizer)
         self._saver.start(partial(self._finish, draft, final, self.state.best_model_checkpoint, sharded))
+        if not self._job.config.training.save_in_background:
+            self._saver.wait()
 
     def _write_small_files(self, draft: Path, sharded: bool) -> None:
         for callback in (*self.callback_handler.callbacks, self.control):
