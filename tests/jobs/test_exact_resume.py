@@ -52,6 +52,11 @@ CASES = {
         {"trl": TWICE},
         RL | {"kill": 18, "batch_size": 8, "processes": 2},
     ),
+    "grpo, a task with a curriculum": (
+        "rl",
+        {"task": "curriculum_task.py"},
+        RL | {"kill": 13},
+    ),
     "grpo, a multi-turn environment, at the boundary of an epoch": (
         "rl",
         {"task": "climb_task.py"},

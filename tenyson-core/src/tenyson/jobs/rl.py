@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import asdict
 from itertools import islice
 
@@ -73,6 +74,7 @@ class RLJob(Job):
         resume = find_checkpoint(context)
         require_parity(context, source, renderer, resume)
         pin_inputs(context, source)
+        remembered = deepcopy(dict(context.task.state()))
         warnings = settle(context, check_rl(train, context.task, renderer, config, source))
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
         # Replies end at the template's end of turn, also where the model's own generation config forgets it.
@@ -103,6 +105,8 @@ class RLJob(Job):
         if resume is None and training.preflight_groups:
             for finding in check_spread(trainer.try_groups(training.preflight_groups)):
                 add(context, finding, warnings)
+        # What was tried before training is no part of what the task has seen.
+        context.task.restore(remembered)
         output = trainer.resume(resume)
         outcome = save_trained(context, trainer, tokenizer, renderer, output.metrics)
         outcome.metrics = {**outcome.metrics, **trainer.last_rewards()}
