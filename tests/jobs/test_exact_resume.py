@@ -119,6 +119,7 @@ def test_an_sft_adapter_is_resumed_in_rl_with_its_kl_reference(verify, configure
     from tenyson.jobs.sft import SFTJob
 
     SFTJob(configure("sft", peft=LORA, training=SFT | {"save_steps": None}), echo).run()
-    model = {"factory": "tenyson.testing.tiny:build", "adapter": str(tmp_path / "outputs/sft/adapter")}
-    verdict = verify("rl", RL | {"beta": 0.1, "kill": 10}, model=model)
+    model = {"factory": "tenyson.testing.tiny:build", "adapter": "sft"}
+    run = {"output_dir": str(tmp_path / "outputs")}
+    verdict = verify("rl", RL | {"beta": 0.1, "kill": 10}, model=model, run=run)
     assert verdict["identical"], verdict["differences"]

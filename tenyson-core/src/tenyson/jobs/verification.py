@@ -77,6 +77,10 @@ def verify_resume(
     Raises:
         TenysonError: a training fails, or ends before it could be killed.
     """
+    if (folder / "whole").exists() or (folder / "killed").exists():
+        raise TenysonError(
+            "runs are here already", place=str(folder), next_step="Name another folder, or remove it."
+        )
     config = _quiet(spec.config, folder)
     say("training without interruption")
     whole = _start(spec, config, folder, "whole", processes)
@@ -173,6 +177,12 @@ def read_record(folder: JobFolder) -> Record:
 def _quiet(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The same training, recorded in files alone."""
     quiet = copy.deepcopy(dict(config))
+    # Names of earlier runs mean folders in the output directory, which is another one here.
+    for key, part in (("name", "model"), ("adapter", "adapter")):
+        reference = quiet["model"][key]
+        trained = JobFolder.of(quiet["run"]["output_dir"], reference or "").path / part
+        if reference and trained.is_dir():
+            quiet["model"][key] = str(trained.absolute())
     quiet["run"] |= {"output_dir": str(folder)}
     quiet["telemetry"] |= {"sinks": ["jsonl"], "db_url": None}
     quiet["wandb"] |= {"project": None}
