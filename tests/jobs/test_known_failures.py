@@ -361,9 +361,11 @@ def test_a_model_that_does_not_fit_is_refused_with_the_arithmetic(tmp_path):
         "training: {batch_size: 16, num_generations: 8}\ngeneration: {engine: vllm, max_new_tokens: 1024}\n"
     )
     from tenyson.config.load import load_config
+    from tenyson.jobs.memory import find_shape
     from tenyson.jobs.preflight.machine import check_memory
 
-    [finding] = check_memory(load_config(str(config)), "rl", 16 * 2**30)
+    plain = load_config(str(config)).model_dump(mode="json")
+    [finding] = check_memory(plain, "rl", find_shape(plain["model"]), 16 * 2**30)
     assert finding.severity == "error"
     for part in ("logits", "vLLM", "a second copy of the weights", "optimizer"):
         assert part in finding.cause

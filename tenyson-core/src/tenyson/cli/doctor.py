@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tenyson.jobs.preflight.finding import Finding
     from tenyson.jobs.preflight.report import Segments
 
-GIB = 2**30
 ACCELERATORS = {
     "t4": 16, "a10g": 24, "l4": 24, "rtx4090": 24, "a100-40gb": 40, "l40s": 48, "a100": 80, "h100": 80, "h200": 141, "b200": 180,
 }  # fmt: skip
@@ -64,7 +63,7 @@ def doctor(
     elif job is None:
         raise click.UsageError("say which job the configuration is for: --job sft, rl or eval")
     else:
-        memory = ACCELERATORS[accelerator.lower()] * GIB if accelerator else None
+        memory = ACCELERATORS[accelerator.lower()] * 2**30 if accelerator else None
         findings, shown = _examine(job, task, config, overrides, memory, processes, samples)
     found = list(findings)
     failed = any(one.severity == "error" for one in found)
@@ -101,7 +100,7 @@ def _examine(
     from tenyson.engines.renderer import Renderer
     from tenyson.jobs.conversations import read_conversations
     from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
-    from tenyson.jobs.preflight.by_job import check_eval, check_rl, check_sft
+    from tenyson.jobs.preflight.by_job import check_played, check_sft
     from tenyson.jobs.preflight.prompts import check_groups
     from tenyson.jobs.preflight.report import segments
 
@@ -127,14 +126,12 @@ def _examine(
         )
     if job == "rl":
         prompts = list(islice(task.rl_samples("train", seed), training.samples))
-        findings = [
-            *check_groups(config, processes),
-            *check_rl(prompts, task, renderer, config, source, memory),
-        ]
+        groups = list(check_groups(config, processes))
     else:
         evaluation = config.evaluation
         prompts = list(islice(task.eval_samples(evaluation.split, seed), evaluation.samples))
-        findings = list(check_eval(prompts, task, renderer, config, source, memory))
+        groups = []
+    findings = [*groups, *check_played(made.job_type, prompts, task, renderer, config, source, memory)]
     return findings, [[(renderer.raw(renderer.prompt(one.prompt)), False)] for one in prompts[:shown]]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,19 +61,16 @@ def verify_resume(
     request = Request(task, None, job, config, overrides, None, None, None, None, "abort")
     plan, found = make_plan(request)
     spec = make_job(plan.steps[0], found).spec()
+
+    def chosen(last: int) -> Sequence[int]:
+        if kills is None:
+            return steps
+        return random.Random(seed).sample(range(1, last), min(kills, last - 1))
+
     with tempfile.TemporaryDirectory(prefix="tenyson-verify-") as temporary:
         folder = keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        choose = None if kills is None else random.Random(seed)
-        verdict = verify(
-            spec,
-            folder,
-            (lambda last: sorted(choose.sample(range(1, last), min(kills, last - 1))))
-            if choose and kills
-            else steps,
-            lambda line: click.echo(line, err=True),
-            processes=processes,
-        )
+        verdict = verify(spec, folder, chosen, lambda line: click.echo(line, err=True), processes=processes)
     if as_json:
         click.echo(json.dumps(asdict(verdict) | {"identical": verdict.identical}, indent=2))
     else:

@@ -6,7 +6,7 @@ Each sign must hold for several batches in a row; each is told once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean, pvariance
 from typing import Any
 
@@ -60,10 +60,11 @@ class Diagnosis:
     """Looks at every batch and every logged step; `pop` gives what is new."""
 
     def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        """All of this run, in order."""
+        self._popped = 0
         self._counts: dict[str, int] = {}
         self._history: dict[str, list[float]] = {"entropy": [], "length": []}
-        self._told: list[str] = []
-        self._new: list[Finding] = []
 
     def batch(self, batch: Batch) -> None:
         """Look at what was generated and scored."""
@@ -102,16 +103,20 @@ class Diagnosis:
 
     def pop(self) -> Iterator[Finding]:
         """What has not been told yet."""
-        while self._new:
-            yield self._new.pop(0)
+        while self._popped < len(self.findings):
+            self._popped += 1
+            yield self.findings[self._popped - 1]
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"counts": self._counts, "history": self._history, "told": self._told}
+        findings = [asdict(finding) for finding in self.findings]
+        return {"counts": self._counts, "history": self._history, "findings": findings}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self._counts, self._history, self._told = state["counts"], state["history"], state["told"]
+        self._counts, self._history = state["counts"], state["history"]
+        self.findings = [Finding(**finding) for finding in state["findings"]]
+        self._popped = len(self.findings)
 
     def _sign_of_components(self, batch: Batch) -> None:
         names = sorted({name for components in batch.components for name in components})
@@ -134,7 +139,6 @@ class Diagnosis:
 
     def _sign(self, name: str, holds: bool, words: str) -> None:
         self._counts[name] = self._counts.get(name, 0) + 1 if holds else 0
-        if self._counts[name] == IN_A_ROW and name not in self._told:
-            self._told.append(name)
+        if self._counts[name] == IN_A_ROW and all(finding.check != name for finding in self.findings):
             cause = f"{words}, for {IN_A_ROW} batches in a row"
-            self._new.append(Finding(name, "warning", cause, _ADVICE[name]))
+            self.findings.append(Finding(name, "warning", cause, _ADVICE[name]))

@@ -42,7 +42,7 @@ class EvalJob(Job):
         from tenyson.engines.renderer import Renderer
         from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
         from tenyson.jobs.parity import require_parity
-        from tenyson.jobs.preflight.by_job import check_eval
+        from tenyson.jobs.preflight.by_job import check_played
         from tenyson.jobs.preflight.report import settle
         from tenyson.jobs.resume import pin_inputs
 
@@ -61,7 +61,7 @@ class EvalJob(Job):
         renderer = Renderer(tokenizer, generation_eos(source))
         require_parity(context, source, renderer)
         pin_inputs(context, source)
-        warnings = settle(context, check_eval(samples, context.task, renderer, config, source))
+        warnings = settle(context, check_played("eval", samples, context.task, renderer, config, source))
         size = config.evaluation.batch_size
         engine = open_engine(
             choice.name,

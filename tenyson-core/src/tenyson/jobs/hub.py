@@ -44,7 +44,7 @@ class Hub:
         copy = checkpoint.with_name(_COPY + checkpoint.name)
         shutil.rmtree(copy, ignore_errors=True)
         # Links: retention may remove the checkpoint while it is on its way.
-        shutil.copytree(checkpoint, copy / "checkpoints" / checkpoint.name, copy_function=os.link)
+        shutil.copytree(checkpoint, copy / "checkpoints" / checkpoint.name, copy_function=_link_or_copy)
         (copy / "checkpoints" / LATEST).write_text(checkpoint.name + "\n", encoding="utf-8")
         with self._lock:
             passed, self._waiting = self._waiting, copy
@@ -108,6 +108,13 @@ class Hub:
         api = HfApi(token=os.environ.get(self._settings.token_env))
         api.create_repo(self._settings.repo_id, private=self._settings.private, exist_ok=True)
         return api
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # not every file system has links
+        shutil.copy2(source, target)
 
 
 def _may_pass(error: Exception) -> bool:

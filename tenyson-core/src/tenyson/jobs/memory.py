@@ -111,8 +111,7 @@ def estimate_memory(shape: Shape, job: JobType, config: Mapping[str, Any]) -> Me
     are counted twice in float32: themselves and their gradient.
     """
     training, generation = config["training"], config["generation"]
-    lora = config.get("peft")
-    adapted = lora is not None or config["model"].get("adapter") is not None
+    adapted = _is_adapted(config)
     dtype = config["model"]["dtype"]
     width = _BYTES.get(dtype, 2 if adapted or job == "eval" else 4)
     p = shape.parameters
@@ -123,8 +122,7 @@ def estimate_memory(shape: Shape, job: JobType, config: Mapping[str, Any]) -> Me
             at_once = min(at_once, QUEUED)
         parts["KV cache"] = _cache(shape, at_once * _sequence(config, job), width)
         return MemoryEstimate(parts)
-    rank = int((lora or {}).get("r", 8))
-    trainable = shape.layers * sum(rank * (a + b) for a, b in shape.linear) if adapted else p
+    trainable = trainable_parameters(shape, config)
     parts["gradients"] = (trainable * 4, f"{trainable / 1e6:.1f} M trainable x 4 bytes")
     parts["optimizer"] = (trainable * 8, f"{trainable / 1e6:.1f} M trainable x 8 bytes")
     if job == "rl" and training["beta"] > 0 and not adapted:
@@ -141,6 +139,18 @@ def estimate_memory(shape: Shape, job: JobType, config: Mapping[str, Any]) -> Me
         cache, words = _cache(shape, min(batch, QUEUED) * _sequence(config, job), 2)
         parts["vLLM"] = (p * 2 + cache, f"a second copy of the weights, and {words}")
     return MemoryEstimate(parts)
+
+
+def trainable_parameters(shape: Shape, config: Mapping[str, Any]) -> int:
+    """T: LoRA of rank r on every linear map (8 where the configuration does not say), or all of P."""
+    if not _is_adapted(config):
+        return shape.parameters
+    rank = int((config.get("peft") or {}).get("r", 8))
+    return shape.layers * sum(rank * (a + b) for a, b in shape.linear)
+
+
+def _is_adapted(config: Mapping[str, Any]) -> bool:
+    return config.get("peft") is not None or config["model"].get("adapter") is not None
 
 
 def _sequence(config: Mapping[str, Any], job: JobType) -> int:

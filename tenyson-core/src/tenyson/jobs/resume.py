@@ -29,8 +29,7 @@ def find_checkpoint(context: JobContext) -> Path | None:
     reference = context.config.training.resume_from_checkpoint
     if reference is None:
         return None
-    path = context.world.in_turn(lambda: _find(reference, context))
-    path = context.world.agree(path)
+    path = context.world.agree(_find(reference, context) if context.world.leads else None)
     if path is None:
         context.say("there is no checkpoint yet, so training starts from the beginning", "warning")
         return None

@@ -44,7 +44,7 @@ class RLJob(Job):
             resolve_model,
         )
         from tenyson.jobs.parity import require_parity
-        from tenyson.jobs.preflight.by_job import check_rl
+        from tenyson.jobs.preflight.by_job import check_played
         from tenyson.jobs.preflight.prompts import check_groups, check_spread
         from tenyson.jobs.preflight.report import add, settle
         from tenyson.jobs.resume import find_checkpoint, pin_inputs
@@ -75,7 +75,7 @@ class RLJob(Job):
         require_parity(context, source, renderer, resume)
         pin_inputs(context, source)
         remembered = deepcopy(dict(context.task.state()))
-        warnings = settle(context, check_rl(train, context.task, renderer, config, source))
+        warnings = settle(context, check_played("rl", train, context.task, renderer, config, source))
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
         # Replies end at the template's end of turn, also where the model's own generation config forgets it.
         model.generation_config.eos_token_id = list(renderer.stop_token_ids)
@@ -111,7 +111,10 @@ class RLJob(Job):
         outcome = save_trained(context, trainer, tokenizer, renderer, output.metrics)
         outcome.metrics = {**outcome.metrics, **trainer.last_rewards()}
         outcome.metadata |= {"engine": engine, "engine_reason": reason, "rollouts": trainer.rollouts_recorded}
-        outcome.metadata |= {"preflight": warnings, "diagnosis": [asdict(one) for one in trainer.findings]}
+        outcome.metadata |= {
+            "preflight": warnings,
+            "diagnosis": [asdict(one) for one in trainer.diagnosis.findings],
+        }
         return outcome
 
     def _engine(self, requested: str) -> tuple[str, str]:

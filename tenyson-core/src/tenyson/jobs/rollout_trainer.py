@@ -24,7 +24,6 @@ from tenyson.jobs.buffer import pack_batches, unpack_batches
 from tenyson.jobs.checkpoint import CheckpointMixin
 from tenyson.jobs.diagnosis import Batch, Diagnosis
 from tenyson.jobs.job import JobContext
-from tenyson.jobs.preflight.finding import Finding
 from tenyson.jobs.sampler import EpochSampler
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.reward import Reward
@@ -61,9 +60,7 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         self._local_rewards: list[list[float | None]] = []
         self._recent: list[dict[str, float | None]] = []
         self.rollouts_recorded = 0
-        self._diagnosis = Diagnosis()
-        self.findings: list[Finding] = []
-        """What the diagnosis has told, in order."""
+        self.diagnosis = Diagnosis()
         multi_turn = context.task.environment(samples["train"][0]) is not None
         super().__init__(
             train_dataset=_dataset(samples["train"]),
@@ -80,13 +77,7 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
 
     def play_games(self) -> dict[str, Any]:
         """Play the samples of this batch; TRL's `rollout_func` contract."""
-        self._trajectories = play(
-            self._context.task,
-            self._playing,
-            self._renderer,
-            self._generate_vllm if self.use_vllm else self._generate_transformers,
-            max_turns=self._context.config.generation.max_turns,
-        )
+        self._trajectories = self._play(self._playing)
         return {
             "prompt_ids": [trajectory.prompt_ids for trajectory in self._trajectories],
             "completion_ids": [trajectory.completion_ids for trajectory in self._trajectories],
@@ -98,23 +89,9 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         """Play a few groups before training and give their rewards; nothing is recorded, and no random number is used up."""
         group = self.num_generations
         samples = [sample for sample in self._samples["train"][:number] for _ in range(group)]
-        generate = self._generate_vllm if self.use_vllm else self._generate_transformers
         with _random_state_kept():
-            trajectories = play(
-                self._context.task,
-                samples,
-                self._renderer,
-                generate,
-                max_turns=self._context.config.generation.max_turns,
-            )
-        weights = self.reward_weights.tolist()
-        totals = [
-            sum(
-                weight * (reward(one.rollout) or 0.0)
-                for reward, weight in zip(self._rewards, weights, strict=True)
-            )
-            for one in trajectories
-        ]
+            trajectories = self._play(samples)
+        totals = [self._total([reward(one.rollout) for reward in self._rewards]) for one in trajectories]
         return [totals[start : start + group] for start in range(0, len(totals), group)]
 
     def last_rewards(self) -> dict[str, Metric]:
@@ -129,7 +106,7 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
     def own_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Also where GRPO stands between two generations, and the batch that it has not used up."""
         state, tensors = super().own_state()
-        state |= {"micro_step": self._step, "recent": self._recent, "diagnosis": self._diagnosis.state()}
+        state |= {"micro_step": self._step, "recent": self._recent, "diagnosis": self.diagnosis.state()}
         if self._step % (self.args.steps_per_generation * self.num_iterations):
             state["buffer"], tensors = pack_batches(self._buffered_inputs)
         return state, tensors
@@ -138,7 +115,7 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         """Go on in the middle of a generated batch, where the checkpoint lies there."""
         super().restore_own_state(state, tensors)
         self._step, self._recent = state["micro_step"], state["recent"]
-        self._diagnosis.restore(state["diagnosis"])
+        self.diagnosis.restore(state["diagnosis"])
         if "buffer" in state:
             self._buffered_inputs = unpack_batches(state["buffer"], tensors, self.args.device)
 
@@ -157,6 +134,20 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
     def _run_epoch(self, **arguments: Any) -> None:
         self._sampler.epoch = arguments["epoch"]
         super()._run_epoch(**arguments)
+
+    def _play(self, samples: Sequence[Sample]) -> list[Trajectory]:
+        return play(
+            self._context.task,
+            samples,
+            self._renderer,
+            self._generate_vllm if self.use_vllm else self._generate_transformers,
+            max_turns=self._context.config.generation.max_turns,
+        )
+
+    def _total(self, values: Sequence[float | None]) -> float:
+        """The weighted sum of F rewards; one that says nothing counts as 0."""
+        weights: list[float] = self.reward_weights.tolist()
+        return sum(weight * (value or 0.0) for weight, value in zip(weights, values, strict=True))
 
     def _generate_transformers(self, prompts: list[list[int]], turn: int) -> list[Reply]:  # noqa: ARG002
         generation = self._context.config.generation
@@ -228,14 +219,13 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         return Trajectory(rollout, self._renderer.prompt(sample.prompt), ids, [1] * len(ids), None)
 
     def _record(self, advantages: list[float], training: bool) -> None:
-        weights = self.reward_weights.tolist()
         recent, events = [], []
         for trajectory, values, advantage in zip(
             self._trajectories, self._local_rewards, advantages, strict=True
         ):
             rollout = trajectory.rollout
             components = {reward.name: value for reward, value in zip(self._rewards, values, strict=True)}
-            total = sum(weight * (value or 0.0) for weight, value in zip(weights, values, strict=True))
+            total = self._total(values)
             dropped = self._why_dropped(rollout, advantage) if training else None
             recent.append({"reward": total, **components})
             events.append(
@@ -269,14 +259,14 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         training = self.model.training
         super().log(logs, start_time)
         if training:
-            self._diagnosis.step(logs)
+            self.diagnosis.step(logs)
             self._tell()
 
     def _look_at(self, events: Sequence[RolloutFinished]) -> None:
         weights = dict(
             zip((reward.name for reward in self._rewards), self.reward_weights.tolist(), strict=True)
         )
-        self._diagnosis.batch(
+        self.diagnosis.batch(
             Batch(
                 groups=[event.group for event in events],
                 rewards=[event.reward or 0.0 for event in events],
@@ -295,8 +285,7 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         self._tell()
 
     def _tell(self) -> None:
-        for finding in self._diagnosis.pop():
-            self.findings.append(finding)
+        for finding in self.diagnosis.pop():
             self._context.say(
                 f"diagnosis at step {self.state.global_step}: {finding.check}: {finding.cause}. {finding.next_step}",
                 "warning",

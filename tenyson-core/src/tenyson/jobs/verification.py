@@ -65,14 +65,14 @@ class Verdict:
 def verify_resume(
     spec: JobSpec,
     folder: Path,
-    kills: Sequence[int] | Callable[[int], Sequence[int]] = (),
-    say: Callable[[str], None] = print,
+    kills: Callable[[int], Sequence[int]],
+    say: Callable[[str], None],
     *,
     processes: int = 1,
 ) -> Verdict:
     """Train whole, train with kills, compare. With several `processes`, each run is started by torchrun.
 
-    `kills`: steps, each killed once it is recorded, or a function of the number of steps that gives them; by default half-way.
+    `kills` makes of the number of steps those that are killed at, each once it is recorded; half-way where it gives none.
 
     Raises:
         TenysonError: a training fails, or ends before it could be killed.
@@ -87,15 +87,14 @@ def verify_resume(
     _finish(whole, folder, "whole")
     expected = read_record(JobFolder(folder / "whole"))
     steps = expected.steps
-    kills = sorted(kills(steps) if callable(kills) else kills) or [max(1, steps // 2)]
+    chosen = sorted(kills(steps)) or [max(1, steps // 2)]
     training = config["training"]
     if not training["save_steps"] and not training["early_stopping_patience"]:
         training["save_steps"] = max(1, steps // 4)
     done = []
-    for number, kill in enumerate(kills):
+    for number, kill in enumerate(chosen):
         process = _start(spec, config, folder, "killed", processes, resume=number > 0)
-        _kill_after(process, kill, folder / "killed", attempt=number)
-        done.append(_last_step(_events(folder / "killed"), attempt=number) or 0)
+        done.append(_kill_after(process, kill, folder / "killed", attempt=number))
         say(f"killed after step {done[-1]} of {steps}")
     process = _start(spec, config, folder, "killed", processes, resume=True)
     _finish(process, folder, "killed")
@@ -223,27 +222,55 @@ def _finish(process: Any, folder: Path, name: str) -> None:
         )
 
 
-def _kill_after(process: Any, step: int, run: Path, *, attempt: int) -> None:
-    """Kill as soon as the step is recorded, or its checkpoint or a later one is published."""
-    pointer = run / "checkpoints" / LATEST
+def _kill_after(process: Any, step: int, run: Path, *, attempt: int) -> int:
+    """Kill as soon as the step is recorded, or its checkpoint or a later one is published; returns the last step recorded."""
+    pointer, progress = run / "checkpoints" / LATEST, _Progress(run)
     try:
         while process.poll() is None:
             time.sleep(POLL_SECONDS)
-            reached = _last_step(_events(run), attempt=attempt)
-            if reached is None:
+            if (reached := progress.of(attempt)) is None:
                 continue
             latest = pointer.read_text().strip().removeprefix("step-") if pointer.exists() else ""
             if reached >= step or (latest.isdecimal() and int(latest) >= step):
-                return
+                _kill(process.pid)
+                process.wait()
+                return progress.of(attempt) or 0
     finally:
         if process.poll() is None:
             _kill(process.pid)
-        process.wait()
+            process.wait()
     raise TenysonError(
         f"the training ended before it could be killed after step {step}",
         place=str(run.with_suffix(".log")),
         next_step="Choose a smaller step, or train longer.",
     )
+
+
+class _Progress:
+    """How far a run's attempts have come, by what is recorded; each line is read once."""
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / "events.jsonl"
+        self._read = 0
+        self._steps: list[int] = []
+
+    def of(self, attempt: int) -> int | None:
+        """The last step that an attempt (from 0) has recorded; None where it has not begun."""
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                whole = file.read().rpartition(b"\n")[0]  # the last line may be half written
+            if whole:
+                self._read += len(whole) + 1
+                for event in map(json.loads, whole.split(b"\n")):
+                    self._take(event)
+        return self._steps[attempt] if attempt < len(self._steps) else None
+
+    def _take(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "AttemptBegan":
+            self._steps.append(event["step"])
+        elif event["event"] == "MetricsLogged":
+            self._steps[-1] = event["step"]
 
 
 def _kill(pid: int) -> None:
@@ -257,22 +284,8 @@ def _kill(pid: int) -> None:
 
 
 def _events(run: Path) -> list[dict[str, Any]]:
-    """What is recorded so far; the last line may be half written."""
-    try:
-        lines = (run / "events.jsonl").read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    return [json.loads(line) for line in lines[:-1]]
-
-
-def _last_step(events: Iterable[Mapping[str, Any]], *, attempt: int) -> int | None:
-    """The last step that an attempt (from 0) has recorded; None where it has not begun."""
-    begun, step = -1, None
-    for event in events:
-        begun += event["event"] == "AttemptBegan"
-        if begun == attempt and event["event"] in ("AttemptBegan", "MetricsLogged"):
-            step = event["step"]
-    return step
+    """All that a run that has ended recorded."""
+    return [json.loads(line) for line in (run / "events.jsonl").read_bytes().splitlines()]
 
 
 def _same(one: float | None, other: float | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tenyson.jobs.memory import find_shape
 from tenyson.jobs.preflight.conversations import check_conversations
 from tenyson.jobs.preflight.finding import Finding
 from tenyson.jobs.preflight.machine import check_disk, check_memory, check_versions
@@ -34,7 +35,8 @@ def check_sft(
     yield from _machine(config, "sft", source, memory)
 
 
-def check_rl(
+def check_played(
+    job: JobType,
     samples: Sequence[Sample],
     task: TaskPlugin,
     renderer: Renderer,
@@ -42,31 +44,19 @@ def check_rl(
     source: ModelSource,
     memory: int | None = None,
 ) -> Iterator[Finding]:
-    """Before RL; whether groups are whole is checked apart, before TRL sees its arguments."""
+    """Before RL or an evaluation. Whether RL's groups are whole is checked apart, before TRL sees its arguments."""
     from tenyson.jobs.model import context_length
 
     yield from check_prompts(samples, task, renderer, config, context_length(source))
-    yield from check_rewards(task, renderer, config)
-    yield from check_loss(config)
-    yield from _machine(config, "rl", source, memory)
-
-
-def check_eval(
-    samples: Sequence[Sample],
-    task: TaskPlugin,
-    renderer: Renderer,
-    config: Config,
-    source: ModelSource,
-    memory: int | None = None,
-) -> Iterator[Finding]:
-    """Before an evaluation."""
-    from tenyson.jobs.model import context_length
-
-    yield from check_prompts(samples, task, renderer, config, context_length(source))
-    yield from _machine(config, "eval", source, memory)
+    if job == "rl":
+        yield from check_rewards(task, renderer, config)
+        yield from check_loss(config)
+    yield from _machine(config, job, source, memory)
 
 
 def _machine(config: Config, job: JobType, source: ModelSource, memory: int | None) -> Iterator[Finding]:
+    plain = config.model_dump(mode="json")
+    shape = find_shape(plain["model"] | {"name": source.path})
     yield from check_versions()
-    yield from check_memory(config, job, memory, source.path)
-    yield from check_disk(config, job, source.path)
+    yield from check_memory(plain, job, shape, memory)
+    yield from check_disk(plain, job, shape)

@@ -36,5 +36,5 @@ class PreflightError(TenysonError):
         names = ", ".join(dict.fromkeys(one.check for one in errors))
         super().__init__(
             f"preflight: {text}",
-            next_step=f"`tenyson doctor --config FILE` shows it all; run.allow: [{names}] goes on regardless.",
+            next_step=f"`tenyson doctor --config FILE --job JOB` shows it all; run.allow: [{names}] goes on regardless.",
         )

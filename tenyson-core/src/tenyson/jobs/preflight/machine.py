@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tenyson.jobs.memory import GIB, estimate_memory, find_shape
+from tenyson.jobs.memory import GIB, Shape, estimate_memory, trainable_parameters
 from tenyson.jobs.preflight.finding import Finding
 
 if TYPE_CHECKING:
-    from tenyson.config.schema import Config
     from tenyson.tasks.preset import JobType
 
 TESTED = {
@@ -55,15 +54,13 @@ def check_versions() -> Iterator[Finding]:
 
 
 def check_memory(
-    config: Config, job_type: JobType, available: int | None, model_path: str | None = None
+    config: Mapping[str, Any], job_type: JobType, shape: Shape | None, available: int | None
 ) -> Iterator[Finding]:
-    """The estimate against an accelerator's memory in bytes; None: this machine's."""
-    plain = config.model_dump(mode="json")
-    shape = find_shape(plain["model"] | ({"name": model_path} if model_path else {}))
+    """The estimate for a resolved configuration (as plain data) against an accelerator's bytes; None: this machine's."""
     if shape is None:
         yield Finding("memory", "info", "the model's shape is not known here, so its memory is not estimated")
         return
-    estimate = estimate_memory(shape, job_type, plain)
+    estimate = estimate_memory(shape, job_type, config)
     memory = available or machine_memory()
     parts = "; ".join(f"{name} {_size(size)} ({how})" for name, (size, how) in estimate.parts.items())
     words = f"about {_size(estimate.total)} of {_size(memory)}, by part: {parts}"
@@ -78,25 +75,19 @@ def check_memory(
         )
 
 
-def check_disk(config: Config, job_type: JobType, model_path: str | None = None) -> Iterator[Finding]:
+def check_disk(config: Mapping[str, Any], job_type: JobType, shape: Shape | None) -> Iterator[Finding]:
     """Room for the checkpoints that are kept, one in the making, and the result."""
-    place = Path(config.run.output_dir).absolute()
+    place = Path(config["run"]["output_dir"]).absolute()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    plain = config.model_dump(mode="json")
-    shape = find_shape(plain["model"] | ({"name": model_path} if model_path else {}))
     if shape is None or job_type == "eval":
-        needed, how = 2**30, "1 GiB for logs and telemetry"
+        needed, how = GIB, "1 GiB for logs and telemetry"
     else:
-        adapted = config.peft is not None or config.model.adapter is not None
-        rank = int((config.peft or {}).get("r", 8))
-        trained = shape.layers * sum(rank * (a + b) for a, b in shape.linear) if adapted else shape.parameters
-        kept = (config.training.save_total_limit or 10) + 2
-        needed, how = (
-            trained * 4 * (3 * kept + 1),
-            f"{kept} checkpoints of {_size(trained * 12)} and the result",
-        )
+        trained = trainable_parameters(shape, config)
+        kept = (config["training"]["save_total_limit"] or 10) + 2
+        needed = trained * 4 * (3 * kept + 1)
+        how = f"{kept} checkpoints of {_size(trained * 12)} and the result"
     if free < needed:
         yield Finding(
             "disk",
