@@ -173,6 +173,7 @@ def test_a_failure_is_written_to_the_log_file_and_to_telemetry(cloud, step, tmp_
 
     class Memory:
         name = "memory"
+        inline = True
 
         def __init__(self):
             self.events = []

@@ -14,9 +14,10 @@ pytestmark = pytest.mark.train
 
 
 class Kept:
-    """A sink that keeps what it is given."""
+    """A sink that keeps what it is given, in the thread that sends it."""
 
     name = "kept"
+    inline = True
 
     def __init__(self):
         self.events = []

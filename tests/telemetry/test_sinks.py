@@ -184,6 +184,7 @@ def test_a_failing_redaction_records_nothing():
 
     class Kept(list):
         name = "kept"
+        inline = True
         write = list.append
 
     def broken(event):
