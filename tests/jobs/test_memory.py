@@ -74,4 +74,4 @@ def test_the_gpu_presets_fit_the_gpu_that_they_name(preset, gigabytes, tmp_path)
         assert GIB < step["memory_bytes"] < 0.9 * gigabytes * 1e9, step["label"]
     from tenyson_wordle.task import WordleTask
 
-    assert f"{gigabytes} GB" in WordleTask.presets()[preset].needs
+    assert f"{gigabytes} GB" in WordleTask.presets()[preset].hardware

@@ -72,7 +72,7 @@ def test_a_dry_run_in_json_is_json_only(tenyson, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "give --task NAME"),
+        ((), "--task NAME"),
         (("--task", TASK, "--preset", "smal"), "Did you mean small? Known: small, broken, wrong."),
         (("--task", TASK, "--preset", "wrong"), "did you mean training.learning_rate"),
         (("--task", "no_such_file.py"), "there is no file no_such_file.py"),
@@ -150,17 +150,17 @@ def test_a_pipeline_runs_and_ends_with_report_intervals_and_next_command(tenyson
 
 
 @pytest.mark.train
-def test_a_step_that_fails_without_a_terminal_ends_the_pipeline_with_status_1(tenyson, tmp_path):
+def test_a_step_that_fails_ends_the_pipeline_with_status_1_where_it_is_told_to(tenyson, tmp_path):
     """--json stays pure JSON on stdout, and says how to go on."""
-    told = tenyson("--task", TASK, "--preset", "broken", "--run-id", "p", "--json")
+    told = tenyson("--task", TASK, "--preset", "broken", "--run-id", "p", "--json", "--on-failure", "abort")
     assert told.returncode == 1
     outcome = json.loads(told.stdout)
     assert outcome["status"] == "failed"
     assert [step["label"] for step in outcome["steps"]] == ["sft"]
     assert "the task breaks here" in outcome["steps"][0]["result"]["failure_reason"]
-    assert outcome["resume"].endswith("--run-id p --resume-from-checkpoint latest")
+    assert outcome["resume"] == "tenyson attach p --again"
     assert "p-sft failed: " in told.stderr
-    assert "there is no terminal: the pipeline is aborted" in told.stderr
+    assert "step sft (p-sft) failed: " in (tmp_path / "outputs" / "p" / "failures.log").read_text()
 
 
 @pytest.mark.train
@@ -194,19 +194,19 @@ def test_ctrl_c_saves_and_the_printed_command_goes_on(tenyson, tmp_path, environ
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert json.loads((tmp_path / "outputs" / "p-sft" / "job_result.json").read_text())["status"] == "stopped"
-    resume = re.search(r"interrupted; to go on: tenyson run (.*)", err).group(1)
+    assert "interrupted; to go on: tenyson attach p" in err
     reached = int((tmp_path / "outputs/p-sft/checkpoints/LATEST").read_text().removeprefix("step-"))
     assert 0 < reached < 4000
-    words = [
-        "training.max_steps=" + str(reached + 5) if "max_steps" in word else word
-        for word in shlex.split(resume)
-    ]
-    told = tenyson(*words)
+    words = ["--task", TASK, "--run-id", "p", "--resume-from-checkpoint", "latest", "--set"]
+    told = tenyson(*words, f"training.max_steps={reached + 5}")
     assert told.returncode == 0, told.stderr
     assert f"[p-sft] step {reached + 5}/{reached + 5}" in told.stderr
-    again = tenyson(*words)
+    again = tenyson(*words, f"training.max_steps={reached + 5}")
     assert again.returncode == 0
     assert "started" not in again.stderr
-    other = tenyson(*[word.replace(str(reached + 5), "9") for word in words])
+    other = tenyson(*words, "training.max_steps=9")
     assert other.returncode == 2
-    assert f"training.max_steps: was {reached + 5} when step sft ran, and is 9 now" in other.stderr
+    assert f"step sft: training.max_steps: was {reached + 5} when p was begun, and is 9 now" in other.stderr
+    over = tenyson("--task", TASK, "--run-id", "p", "--set", f"training.max_steps={reached + 5}")
+    assert over.returncode == 2
+    assert "the pipeline p is over" in over.stderr

@@ -7,7 +7,7 @@ from tenyson.tasks import Preset
 
 GOOD = """
 summary: A small one
-needs: nothing
+hardware: nothing
 shared:
   model: {factory: "m:f", dtype: float32}
   training: {max_steps: 5}
@@ -25,7 +25,7 @@ def test_a_preset_merges_what_its_steps_share(tmp_path):
     path = tmp_path / "small.yaml"
     path.write_text(GOOD)
     preset = Preset.from_file(path)
-    assert (preset.name, preset.summary, preset.needs) == ("small", "A small one", "nothing")
+    assert (preset.name, preset.summary, preset.hardware) == ("small", "A small one", "nothing")
     base, sft, after = preset.steps
     assert sft.config == {"model": {"factory": "m:f"}, "training": {"max_steps": 5, "learning_rate": 0.1}}
     assert base.config == {"model": {"factory": "m:f", "dtype": "float32"}, "training": {"max_steps": 5}}

@@ -14,8 +14,9 @@ import pytest
 
 from tenyson.cloud.local import LocalManager
 from tenyson.errors import ConfigError
+from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline import Step, run_pipeline
+from tenyson.pipeline import FailurePolicy, Step, run_pipeline
 from tenyson.telemetry.dispatch import Telemetry
 
 RUNNER = (sys.executable, str(Path(__file__).parents[1] / "cloud" / "stand_in_runner.py"))
@@ -29,6 +30,13 @@ class StandInJob:
 
     def spec(self):
         return JobSpec(self.config["run"]["id"], "sft", "none:None", self.config)
+
+
+@pytest.fixture(autouse=True)
+def journal_url(tmp_path_factory, monkeypatch):
+    url = f"sqlite:///{tmp_path_factory.mktemp('journal')}/journal.db"
+    monkeypatch.setenv("TENYSON_DB_URL", url)
+    return url
 
 
 @pytest.fixture
@@ -48,8 +56,8 @@ def step(tmp_path):
 def answers(*decisions):
     asked = []
 
-    def ask(label, result, choices):
-        asked.append((label, choices))
+    def ask(question):
+        asked.append((question.label, question.choices))
         return decisions[len(asked) - 1]
 
     ask.asked = asked
@@ -221,6 +229,7 @@ def webhook(tmp_path, monkeypatch):
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setenv("TENYSON_WEBHOOK_ALLOW", "localhost")
     yield f"https://localhost:{server.server_port}", received
     server.shutdown()
     server.server_close()
@@ -229,54 +238,148 @@ def webhook(tmp_path, monkeypatch):
 def test_a_webhook_gets_the_failure_over_https(cloud, step, webhook):
     """A JSON body with text, label and the result's fields."""
     url, received = webhook
-    run_pipeline([step("one", "crash")], cloud, "abort", webhook_url=f"{url}/hook")
-    [(path, body)] = received
-    assert path == "/hook"
-    assert (body["label"], body["run_id"], body["status"]) == ("one", "one", "failed")
-    assert body["text"].startswith("step one (one) failed: ")
+    run_pipeline(
+        [step("one", "crash")], cloud, "abort", webhook_url=f"{url}/hook", slack_webhook_url=f"{url}/slack"
+    )
+    full = [body for path, body in received if path == "/hook"]
+    assert [body["event"] for body in full] == ["step_failed", "pipeline_ended"]
+    assert (full[0]["label"], full[0]["run_id"], full[0]["status"]) == ("one", "one", "failed")
+    assert full[0]["text"].startswith("step one (one) failed: ")
+    assert [list(body) for path, body in received if path == "/slack"] == [["text"], ["text"]]
 
 
 def test_a_webhook_that_fails_or_redirects_is_a_warning_without_its_secret_path(cloud, step, webhook, capfd):
     """Never fatal; no redirect is followed; the path of a webhook is a password."""
     url, received = webhook
     run_pipeline([step("one", "crash")], cloud, "abort", webhook_url=f"{url}/moved")
-    assert [path for path, _ in received] == ["/moved"]
+    assert {path for path, _ in received} == {"/moved"}
     run_pipeline([step("two", "crash")], cloud, "abort", webhook_url="https://localhost:1/secret-path")
     told = capfd.readouterr().err
     assert told.count("warning: the webhook on localhost was not reached") == 2
+    assert "HTTP status 302; redirects are not followed" in told
     assert "secret-path" not in told
 
 
-def test_waiting_without_a_terminal_aborts_and_says_so(cloud, step, capfd, monkeypatch):
-    """A closed stdin must not hang a pipeline."""
+def decide_later(url, answer, seconds=1.0):
+    """Another process's `tenyson decide`, as soon as there is something to decide on."""
+    code = (
+        "import sys, time; from tenyson.cli.main import main; time.sleep(float(sys.argv[1])); "
+        "sys.exit(main(['decide', 'latest', 'one', sys.argv[2], '--db-url', sys.argv[3]]))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(seconds), answer, url], stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_waiting_without_a_terminal_waits_for_an_answer_from_elsewhere(
+    cloud, step, capfd, monkeypatch, journal_url
+):
+    """It says how to decide, and goes on once another process has."""
     with Path(os.devnull).open() as nothing:
         monkeypatch.setattr(sys, "stdin", nothing)
+        other = decide_later(journal_url, "continue", 4.0)
         outcome = run_pipeline([step("one", "crash"), step("two")], cloud)
-    assert outcome.status == "failed"
-    assert list(outcome.results) == ["one"]
-    assert "there is no terminal: the pipeline is aborted" in capfd.readouterr().err
+    assert other.wait() == 0, other.stdout.read()
+    assert (outcome.status, list(outcome.results)) == ("failed", ["one", "two"])
+    told = capfd.readouterr().err
+    assert (
+        f"step one waits for a decision: tenyson decide {outcome.pipeline_id} one restart|continue|abort"
+        in told
+    )
+    assert "one: continue, as" in told
 
 
 @pytest.mark.parametrize(
-    ("typed", "status", "ran"),
-    [("x\nc\n", "failed", ["one", "two"]), ("abort\n", "failed", ["one"]), ("\x04", "failed", ["one"])],
+    ("typed", "status", "ran"), [("x\nc\n", "failed", ["one", "two"]), ("abort\n", "failed", ["one"])]
 )
 def test_a_person_answers_at_the_terminal(cloud, step, typed, status, ran, monkeypatch):
-    """Letters and words do; anything else is asked again; Ctrl-D means abort."""
+    """Letters and words do; anything else is asked again."""
     master, slave = pty.openpty()
     monkeypatch.setattr(sys, "stdin", os.fdopen(slave, "r"))
     os.write(master, typed.encode())
     outcome = run_pipeline([step("one", "crash"), step("two")], cloud)
     assert (outcome.status, list(outcome.results)) == (status, ran)
+    os.close(master)
 
 
-def test_done_steps_are_not_run_again_but_hand_their_models_on(cloud, step, tmp_path):
-    """What an earlier pipeline finished is taken over."""
-    first = run_pipeline([step("one", model={"name": "base"})], cloud)
-    steps = [step("one", "crash", model={"name": "base"}), step("two", model_from="one")]
-    outcome = run_pipeline(steps, cloud, done=first.results)
-    assert outcome.status == "success"
-    assert used_config(tmp_path, "two")["model"] == {
-        "name": "base",
-        "adapter": str(tmp_path / "one" / "adapter"),
-    }
+def test_an_answer_from_elsewhere_ends_the_question_at_the_terminal(cloud, step, monkeypatch, journal_url):
+    """The first answer stands, wherever it comes from; nobody has typed anything."""
+    master, slave = pty.openpty()
+    monkeypatch.setattr(sys, "stdin", os.fdopen(slave, "r"))
+    other = decide_later(journal_url, "abort", 4.0)
+    outcome = run_pipeline([step("one", "crash"), step("two")], cloud)
+    assert (outcome.status, list(outcome.results), other.wait()) == ("failed", ["one"], 0)
+    os.close(master)
+
+
+def test_a_decision_in_sql_counts_and_the_first_answer_stands(cloud, step, journal_url):
+    """UPDATE pipeline_decisions is enough; a second one changes nothing, and an unknown word is refused."""
+    import sqlite3
+
+    refused = []
+
+    def by_sql(question):
+        with sqlite3.connect(journal_url.removeprefix("sqlite:///")) as database:
+            where = f"WHERE pipeline_id = '{question.pipeline}' AND label = 'one'"
+            try:
+                database.execute(f"UPDATE pipeline_decisions SET answer = 'go' {where}")
+            except sqlite3.IntegrityError as error:
+                refused.append(str(error))
+            database.execute(f"UPDATE pipeline_decisions SET answer = 'continue' {where}")
+            database.execute(f"UPDATE pipeline_decisions SET answer = 'abort' {where}")
+
+    outcome = run_pipeline([step("one", "crash"), step("two")], cloud, ask=by_sql)
+    assert list(outcome.results) == ["one", "two"]
+    assert len(refused) == 1
+
+
+def test_retry_has_a_budget_and_then_asks(cloud, step, tmp_path):
+    """Failures are tried again with growing pauses; once the budget is spent, a person decides."""
+    ask = answers("abort")
+    policy = FailurePolicy("retry", retries=2, pause_seconds=0.1)
+    outcome = run_pipeline([step("one", "crash")], cloud, policy=policy, ask=ask)
+    assert outcome.status == "failed"
+    assert len(ask.asked) == 1
+    assert len(list((tmp_path / "one" / "earlier").iterdir())) == 2
+
+
+def test_a_users_mistake_is_not_retried(cloud, step, tmp_path):
+    """It would come again."""
+    outcome = run_pipeline(
+        [step("one", "user-error")], cloud, policy=FailurePolicy("retry"), ask=answers("abort")
+    )
+    assert outcome.status == "failed"
+    assert not (tmp_path / "one" / "earlier").exists()
+
+
+def test_any_object_with_run_is_a_cloud(step):
+    """Specification: `cloud` is any object with `run(job)`; what it raises is a failed step."""
+
+    class Cloud:
+        def run(self, job):
+            if job.config["run"]["id"] == "two":
+                raise RuntimeError("no such machine")
+            return JobResult(job.config["run"]["id"], "success", 1.0)
+
+    outcome = run_pipeline([step("one"), step("two"), step("three")], Cloud(), "continue")
+    assert [result.status for result in outcome.results.values()] == ["success", "failed", "success"]
+    assert outcome.results["two"].failure_reason == "RuntimeError: no such machine"
+
+
+def test_branches_run_side_by_side_within_the_limit(cloud, step):
+    """Steps without a need of each other; never more than max_parallel at once."""
+    import time
+
+    class Cloud:
+        now = most = 0
+
+        def run(self, job):
+            Cloud.now += 1
+            Cloud.most = max(Cloud.most, Cloud.now)
+            time.sleep(0.3)
+            Cloud.now -= 1
+            return JobResult(job.config["run"]["id"], "success", 1.0)
+
+    steps = [step(f"s{number}")._replace(needs=()) for number in range(6)]
+    assert run_pipeline(steps, Cloud(), max_parallel=3).status == "success"
+    assert Cloud.most == 3

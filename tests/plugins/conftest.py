@@ -72,7 +72,7 @@ HELLO_TASK = """
         @classmethod
         def presets(cls):
             step = PresetStep("before", "eval", {"model": {"name": "m"}})
-            return {"small": Preset("small", "A first try", (step,), needs="any machine")}
+            return {"small": Preset("small", "A first try", (step,), hardware="any machine")}
 """
 
 

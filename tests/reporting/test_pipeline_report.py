@@ -57,7 +57,7 @@ def test_two_evaluations_without_a_win_are_not_certain_to_be_equal(jobs: Any, tm
     """Resampling differences that are all 0 shows no spread; the interval then comes from the two intervals."""
     stages = [jobs.evaluation("one", 0.0), jobs.evaluation("two", 0.0)]
     text = write_report("t", stages, tmp_path / "report").read_text(encoding="utf-8")
-    assert re.search(r"one → two \| win_rate \| \+0\.0 pp \[-6\.0, \+6\.0\] \| not paired", text)
+    assert re.search(r"one → two \| win_rate \| \+0\.0 pp \[-6\.0, \+6\.0\] \|  \| not paired", text)
 
 
 def test_slices_stand_by_themselves(report: str) -> None:
@@ -189,7 +189,7 @@ def test_an_evaluation_that_was_started_again_is_counted_once(stages: list[Any],
     started = '{"event":"RunStarted","run_id":"after sft","job_type":"eval"}\n'
     events.write_text("".join(whole.splitlines(keepends=True)[:20]) + started + whole)
     text = write_report("t", stages, tmp_path / "report").read_text(encoding="utf-8")
-    assert re.search(r"baseline → after sft \| win_rate \|[^|]+\| paired, 60 samples", text)
+    assert re.search(r"baseline → after sft \| win_rate \|[^|]+\|[^|]+\| paired, 60 samples", text)
 
 
 def test_a_task_adds_its_own_sections_by_name(stages: list[Any], tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_presets_are_valid_and_tiny_comes_first():
     assert list(presets) == ["tiny", "smollm2", "qwen3-0.6b", "qwen3-4b"]
     for name, preset in presets.items():
         assert preset.name == name
-        assert preset.needs
+        assert preset.hardware
         assert [step.label for step in preset.steps] == ["baseline", "sft", "eval-sft", "rl", "eval"]
         assert [step.job for step in preset.steps] == ["eval", "sft", "eval", "rl", "eval"]
         assert [step.model_from for step in preset.steps] == [None, None, "sft", "sft", "rl"]

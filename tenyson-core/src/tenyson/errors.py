@@ -11,6 +11,9 @@ TenysonError
 ├── EngineError(RuntimeError)        text generation cannot start or broke off
 ├── BackendError(RuntimeError)       a machine cannot be had, reached or controlled
 ├── TelemetryError(RuntimeError)     the telemetry store cannot be used
+├── PipelineError(RuntimeError)      a pipeline or its journal cannot be used
+│   ├── PipelineBusyError            another controller drives it
+│   └── LeaseLostError               another controller has taken it over
 ├── PreflightError                   a job that can come to nothing was not started (`tenyson.jobs.preflight`)
 ├── ReportError(ValueError)          a report misses something it promises
 └── MissingDependencyError(ImportError)   an optional package is not installed; the message has the pip line
@@ -119,6 +122,20 @@ class BackendError(TenysonError, RuntimeError):
 
 class TelemetryError(TenysonError, RuntimeError):
     """The telemetry store cannot be used."""
+
+
+class PipelineError(TenysonError, RuntimeError):
+    """A pipeline or its journal cannot be used."""
+
+
+class PipelineBusyError(PipelineError):
+    """Another controller drives the pipeline."""
+
+
+class LeaseLostError(PipelineError):
+    """Another controller has taken the pipeline over: this one may write nothing more."""
+
+    exit_status = 3
 
 
 class ReportError(TenysonError, ValueError):

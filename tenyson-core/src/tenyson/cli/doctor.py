@@ -104,10 +104,8 @@ def _examine(
     from tenyson.jobs.preflight.prompts import check_groups
     from tenyson.jobs.preflight.report import segments
 
-    plan, found = make_plan(
-        Request(task_name, None, job, config_file, overrides, None, None, None, None, "abort")
-    )
-    made = make_job(plan.steps[0], found)
+    plan, tasks, _ = make_plan(Request(task=task_name, job=job, config=config_file, overrides=overrides))
+    made = make_job(plan.steps[0], tasks[plan.steps[0].label])
     config, task = made.config, made.task
     source = resolve_model(config)
     tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)

@@ -14,6 +14,11 @@ from tenyson.errors import TenysonError
 
 COMMANDS = {
     "run": LazyCommand("tenyson.cli.run:run", "Run a task's preset pipeline, or one job."),
+    "attach": LazyCommand("tenyson.cli.attach:attach", "Go on with a pipeline whose controller is gone."),
+    "decide": LazyCommand(
+        "tenyson.cli.decide:decide", "Decide on a failed step: resume, restart, continue, abort."
+    ),
+    "pipelines": LazyCommand("tenyson.cli.pipelines:pipelines", "Show how pipelines stand."),
     "runs": LazyCommand("tenyson.cli.runs:runs", "List the runs of the telemetry database."),
     "show": LazyCommand("tenyson.cli.show:show", "Show one run: attempts, metrics, where its files are."),
     "logs": LazyCommand("tenyson.cli.logs:logs", "Show the log of a run, as it comes."),

@@ -3,57 +3,68 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from tenyson.cloud.follow import seconds_in_words
+from tenyson.errors import TenysonError
 from tenyson.pipeline.execute import Execution
-from tenyson.pipeline.plan import Plan
-from tenyson.tasks.plugin import TaskPlugin
+
+if TYPE_CHECKING:
+    from tenyson.pipeline.journal import Journal
 
 MOST_METRICS = 3
-_COLOURS = {"success": "green", "stopped": "yellow", "failed": "bold red"}
+_COLOURS = {"success": "green", "reused": "green", "stopped": "yellow", "failed": "bold red"}
 
 
-def outcome_data(plan: Plan, execution: Execution, resume: str) -> dict[str, Any]:
+def outcome_data(journal: Journal, pipeline_id: str, execution: Execution, attach: str) -> dict[str, Any]:
     """The outcome as JSON-safe data."""
-    result = execution.result
+    record, result = journal.pipeline(pipeline_id), execution.result
+    reused = {one.label: one.reused_from for one in journal.attempts(pipeline_id)}
     return {
-        "pipeline": plan.id,
-        "title": plan.title,
+        "pipeline": pipeline_id,
+        "title": record.title if record else pipeline_id,
         "status": result.status,
         "total_time_seconds": result.total_time_seconds,
         "report": str(execution.report) if execution.report else None,
-        "resume": None if result.status == "success" else resume,
+        "resume": None if result.status == "success" else _resume(attach, result.status),
         "steps": [
-            {"label": label, "intervals": read_metrics(one.local_output_dir), "result": vars(one)}
+            {
+                "label": label,
+                "reused_from": reused.get(label),
+                "intervals": read_metrics(one.local_output_dir),
+                "result": vars(one),
+            }
             for label, one in result.results.items()
         ],
     }
 
 
 def print_outcome(
-    plan: Plan, execution: Execution, task: TaskPlugin, next_command: str, console: Console
+    journal: Journal, pipeline_id: str, execution: Execution, attach: str, console: Console
 ) -> None:
     """Print the stages with what was measured, the report's path and the next command."""
-    result = execution.result
+    result, record = execution.result, journal.pipeline(pipeline_id)
+    reused = {one.label for one in journal.attempts(pipeline_id) if one.reused_from}
+    steps = journal.steps(pipeline_id)
     measured = {
         step.label: read_metrics(one.local_output_dir)
-        for step in plan.steps
-        if step.job == "eval" and (one := result.results.get(step.label))
+        for step in steps
+        if step.definition["spec"]["job_type"] == "eval" and (one := result.results.get(step.label))
     }
-    columns = headline(task, measured.values())
+    columns = headline([step.definition["spec"]["task"] for step in steps], measured.values())
     table = Table(
         "stage", "status", "time", *(name.replace("_", " ") for name in columns), box=None, pad_edge=False
     )
-    for step in plan.steps:
+    for step in steps:
         one = result.results.get(step.label)
-        status = one.status if one else "not run"
+        status = "reused" if step.label in reused else one.status if one else "not run"
         cells = [in_words(measured.get(step.label, {}).get(name)) for name in columns]
         took = seconds_in_words(one.total_time_seconds) if one else ""
         table.add_row(step.label, Text(status, style=_COLOURS.get(status, "dim")), took, *cells)
@@ -63,7 +74,18 @@ def print_outcome(
         console.print(Text("values with their 95% intervals", style="dim"))
     if execution.report:
         console.print(Text(f"report: {execution.report}"), soft_wrap=True)
-    console.print(Text(f"next:   {next_command}", style="bold"), soft_wrap=True)
+        console.print(Text(f"        {execution.report.with_suffix('.html')}"), soft_wrap=True)
+    proposed = str(record.plan.get("next") or "") if record and result.status == "success" else ""
+    following = proposed or (_resume(attach, result.status) if result.status != "success" else "")
+    if following:
+        console.print(Text(f"next:   {following}", style="bold"), soft_wrap=True)
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """JSON on stdout."""
+    from tenyson.telemetry.jsontext import dumps
+
+    sys.stdout.write(json.dumps(json.loads(dumps(data)), indent=2) + "\n")
 
 
 def read_metrics(folder: str | None) -> dict[str, dict[str, Any]]:
@@ -75,10 +97,16 @@ def read_metrics(folder: str | None) -> dict[str, dict[str, Any]]:
     return {name: entry for name, entry in metrics.items() if isinstance(entry, dict)}
 
 
-def headline(task: TaskPlugin, measured: Iterable[Mapping[str, Mapping[str, Any]]]) -> list[str]:
-    """The few metrics that are shown: those that the task names, else the first ones with an interval."""
+def headline(tasks: Iterable[str], measured: Iterable[Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """The few metrics that are shown: those that the first task names, else the first ones with an interval."""
+    from tenyson.tasks.load import load_task_class
+
     found = [name for metrics in measured for name, entry in metrics.items() if entry.get("low") is not None]
-    names = [name for name in task.headline if name in found] or list(dict.fromkeys(found))
+    try:
+        first: Iterable[str] = load_task_class(next(iter(tasks))).headline
+    except (TenysonError, StopIteration):
+        first = ()
+    names = [name for name in first if name in found] or list(dict.fromkeys(found))
     return names[:MOST_METRICS]
 
 
@@ -88,3 +116,7 @@ def in_words(entry: Mapping[str, Any] | None) -> str:
         return ""
     value = f"{entry['value']:.3f}  n={entry['n']}"
     return value if entry["low"] is None else f"{value}\n[{entry['low']:.3f}, {entry['high']:.3f}]"
+
+
+def _resume(attach: str, status: str) -> str:
+    return attach if status == "stopped" else f"{attach} --again"

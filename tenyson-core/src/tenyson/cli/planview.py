@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 from tenyson.cloud.backend import Estimate
 from tenyson.jobs.memory import GIB, MemoryEstimate, estimate_memory, find_shape
@@ -31,6 +32,9 @@ def plan_data(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec]) -> dic
                 "job": step.job,
                 "task": specs[step.label].task,
                 "model_from": step.model_from,
+                "checkpoint_from": step.checkpoint_from,
+                "needs": list(step.needs),
+                "late": dict(step.late),
                 "work": work(step),
                 "folder": str(step.folder),
                 "memory_bytes": memory.total if (memory := memory_of(step, plan)) else None,
@@ -58,9 +62,15 @@ def print_plan(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec], conso
         )
         table.add_row(*(Text(cell, overflow="fold") for cell in row))
     console.print(table)
+    if len(plan.steps) > 1:
+        console.print(graph(plan))
+        if plan.max_parallel > 1:
+            console.print(Text(f"at most {plan.max_parallel} jobs at once"))
     first = plan.steps[0]
     console.print(Text(f"task: {specs[first.label].task}  seed: {first.config['run']['seed']}"))
-    console.print(Text(f"folders: {', '.join(str(step.folder) for step in plan.steps)}"), soft_wrap=True)
+    folders = [str(step.folder) for step in plan.steps]
+    more = f", and {len(folders) - 6} more" if len(folders) > 6 else ""
+    console.print(Text(f"folders: {', '.join(folders[:6])}{more}"), soft_wrap=True)
     console.print(Text(f"report: {plan.directory / 'report.md'}"))
     for step in plan.steps:
         if (memory := memory_of(step, plan)) is not None:
@@ -68,6 +78,32 @@ def print_plan(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec], conso
                 f"{name} {size / GIB:.1f} ({how})" for name, (size, how) in memory.parts.items()
             )
             console.print(Text(f"memory of {step.label}, in GiB: {parts}", style="dim"), soft_wrap=True)
+
+
+def graph(plan: Plan) -> Tree:
+    """The steps as a tree: each hangs under the step that it takes its model from, or needs last; further needs are named."""
+    tree = Tree(Text(plan.title, style="bold"), guide_style="dim")
+    nodes: dict[str, Tree] = {}
+    left = list(plan.steps)
+    while left:
+        step = next(one for one in left if all(name in nodes for name in one.needs))
+        left.remove(step)
+        parent = step.model_from or step.checkpoint_from or (step.needs[-1] if step.needs else None)
+        words = Text(step.label)
+        others = [name for name in step.needs if name != parent]
+        if step.checkpoint_from:
+            words.append(
+                f"  from its checkpoint {step.checkpoint_from}"
+                if step.checkpoint_from != parent
+                else "  from its checkpoint",
+                style="dim",
+            )
+        if others:
+            words.append(f"  after {', '.join(others)}", style="dim")
+        if step.late:
+            words.append(f"  with {', '.join(step.late)} from results", style="dim")
+        nodes[step.label] = (nodes[parent] if parent else tree).add(words)
+    return tree
 
 
 def model_in_words(step: PlannedStep) -> str:

@@ -34,7 +34,7 @@ def presets(task: str | None, as_json: bool) -> int:
                 }
                 for step in preset.steps
             ],
-            "needs": preset.needs,
+            "hardware": preset.hardware,
             "summary": preset.summary,
         }
         for name, cls in classes.items()
@@ -53,12 +53,12 @@ def presets(task: str | None, as_json: bool) -> int:
             row["task"],
             row["preset"],
             " > ".join(step["label"] for step in row["steps"]),
-            row["needs"],
+            row["hardware"],
             row["summary"],
         ]
         for row in rows
     ]
-    print_table(["TASK", "PRESET", "STEPS", "NEEDS", "SUMMARY"], cells)
+    print_table(["TASK", "PRESET", "STEPS", "HARDWARE", "SUMMARY"], cells)
     first = rows[0]
     click.echo(f"\ntenyson run --task {task or first['task']} --preset {first['preset']}")
     return 0

@@ -34,32 +34,23 @@ def choose_follower() -> Follower:
 
 
 class BarFollower:
-    """A live bar; notices, warnings and errors scroll by above it, everything else is in the log file."""
+    """A live bar for each job; notices, warnings and errors scroll by above, everything else is in the log file."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
-        self._progress: Progress | None = None
-        self._bar = TaskID(0)
+    def __init__(self, console: Console | None = None, bars: Bars | None = None) -> None:
+        self._bars = bars or Bars(console or Console(stderr=True, highlight=False))
+        self.console = self._bars.console
+        self._bar: TaskID | None = None
         self._values: dict[str, Any] = {}
+
+    def another(self) -> BarFollower:
+        """A follower for one more job at the same time, whose bar is drawn below the others."""
+        return BarFollower(bars=self._bars)
 
     def started(self, spec: JobSpec, log: str) -> None:
         """Open the bar; it spins until the number of steps is known."""
         self._values = {}
         self.console.print(Text(f"{spec.run_id}: log in {log}", style="dim"))
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[values]}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("left", style="dim"),
-            TimeRemainingColumn(),
-            console=self.console,
-            refresh_per_second=4,
-        )
-        self._bar = self._progress.add_task(f"{spec.job_type}, starting", total=None, values="")
-        self._progress.start()
+        self._bar = self._bars.open(f"{spec.job_type}, starting")
 
     def line(self, text: str) -> None:
         """Move the bar by an event; show a warning or an error of anybody else's."""
@@ -75,9 +66,9 @@ class BarFollower:
 
     def ended(self, result: JobResult) -> None:
         """Close the bar and leave one line about the job."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        if self._bar is not None:
+            self._bars.close(self._bar)
+            self._bar = None
         told = f"{result.run_id}: {result.status} after {seconds_in_words(result.total_time_seconds)}"
         self.console.print(Text(told, style=_OUTCOMES[result.status]))
 
@@ -85,18 +76,57 @@ class BarFollower:
         if event["event"] == "Notice":
             level = str(event.get("level", "info"))
             self.console.print(Text(str(event.get("message", "")), style=_STYLES.get(level, "")))
-        elif self._progress is None:
+        elif self._bar is None:
             pass
         elif event["event"] == "RunStarted":
             total = event.get("total_steps")
-            self._progress.update(self._bar, description=str(event.get("job_type", "")), total=total)
+            self._bars.progress.update(self._bar, description=str(event.get("job_type", "")), total=total)
         elif event["event"] == "MetricsLogged":
             # Not every event has every value; the last known one stands.
             self._values |= event.get("values", {})
-            self._progress.update(
+            self._bars.progress.update(
                 self._bar,
                 description=str(event.get("phase", "")),
                 completed=event.get("step", 0),
-                total=event.get("total_steps") or self._progress.tasks[0].total,
+                total=event.get("total_steps") or self._bars.total(self._bar),
                 values=values_in_words(self._values),
             )
+
+
+class Bars:
+    """The bars of all jobs that run now: a terminal has one live display at a time."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.progress = self._make()
+
+    def open(self, description: str) -> TaskID:
+        """One more bar; the first one starts the display."""
+        if not self.progress.task_ids:
+            self.progress = self._make()
+            self.progress.start()
+        return self.progress.add_task(description, total=None, values="")
+
+    def close(self, bar: TaskID) -> None:
+        """Take a bar away; the last one ends the display, and stays to be read."""
+        if self.progress.task_ids == [bar]:
+            self.progress.stop()
+        self.progress.remove_task(bar)
+
+    def total(self, bar: TaskID) -> float | None:
+        """Steps of a bar, where they are known."""
+        return next(task.total for task in self.progress.tasks if task.id == bar)
+
+    def _make(self) -> Progress:
+        return Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[values]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("left", style="dim"),
+            TimeRemainingColumn(),
+            console=self.console,
+            refresh_per_second=4,
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,85 +17,104 @@ from tenyson.errors import ConfigError, TaskError
 if TYPE_CHECKING:
     from tenyson.pipeline.plan import Plan
     from tenyson.tasks.plugin import TaskPlugin
+    from tenyson.tasks.preset import Preset
+
+Tasks = Mapping[str, "TaskPlugin"]
+"""Each step's task, by label: there for its class; each step has its own arguments."""
 
 
 @dataclass(frozen=True)
 class Request:
     """What the command line asks for."""
 
-    task: str | None
-    preset: str | None
-    job: str | None
-    config: str | None
-    overrides: tuple[str, ...]
-    backend: str | None
-    run_id: str | None
-    resume: str | None
-    output_dir: str | None
-    on_failure: str
+    file: str | None = None
+    task: str | None = None
+    preset: str | None = None
+    job: str | None = None
+    config: str | None = None
+    overrides: tuple[str, ...] = ()
+    run_id: str | None = None
+    resume: str | None = None
+    output_dir: str | None = None
+    max_parallel: int | None = None
 
-    def command(self, run_id: str) -> str:
-        """The command that goes on with this run after it was interrupted."""
-        words = ["tenyson", "run"]
-        named = {"task": self.task, "preset": self.preset, "job": self.job, "config": self.config}
-        named |= {"backend": self.backend, "output-dir": self.output_dir}
-        for option, value in named.items():
-            words += [f"--{option}", value] if value else []
-        for override in self.overrides:
-            words += ["--set", override]
-        words += ["--on-failure", self.on_failure] if self.on_failure != "wait" else []
-        return shlex.join([*words, "--run-id", run_id, "--resume-from-checkpoint", "latest"])
+    @property
+    def whole(self) -> bool:
+        """Whether a pipeline is asked for, not a single job."""
+        return self.job is None
 
 
-def make_plan(request: Request) -> tuple[Plan, TaskPlugin]:
-    """Resolve everything, starting nothing. The task is there for its class; each step has its own arguments.
+def make_plan(request: Request) -> tuple[Plan, Tasks, str]:
+    """Resolve everything, starting nothing. Returns the plan, its tasks, and what to run after a success.
 
     Raises:
         click.UsageError: the options do not fit together.
-        TenysonError: configuration, preset or task cannot be used.
+        TenysonError: configuration, preset, experiment file or task cannot be used.
     """
     if request.job is None:
-        return _plan_pipeline(request)
-    if request.preset is not None:
-        raise click.UsageError("--preset is a whole pipeline, --job a single one: give one of them")
-    if request.config is None:
-        raise click.UsageError("--job needs --config FILE")
-    return _plan_job(request)
+        plan, tasks, following = _plan_pipeline(request)
+    else:
+        if request.preset is not None or request.file is not None:
+            raise click.UsageError(
+                "--preset and a FILE are whole pipelines, --job is a single one: give one of them"
+            )
+        if request.config is None:
+            raise click.UsageError("--job needs --config FILE")
+        plan, tasks = _plan_job(request)
+        following = shlex.join(["tenyson", "show", plan.steps[-1].run_id])
+    return (
+        (replace(plan, max_parallel=request.max_parallel) if request.max_parallel else plan),
+        tasks,
+        following,
+    )
 
 
-def _plan_pipeline(request: Request) -> tuple[Plan, TaskPlugin]:
+def _plan_pipeline(request: Request) -> tuple[Plan, Tasks, str]:
     from tenyson.pipeline.plan import new_pipeline_id, plan_preset
 
     if request.config is not None:
         raise click.UsageError(
             "--config FILE is the configuration of one job: say which with --job sft, rl or eval"
         )
-    if request.task is None:
+    if request.task is None and request.file is None:
         raise click.UsageError(
-            "give --task NAME (tenyson presets lists what there is), or --job with --config"
+            "give an experiment FILE, --task NAME (tenyson presets lists what there is), or --job with --config"
         )
+    if request.file is not None and request.preset is not None:
+        raise click.UsageError("a FILE is a pipeline of its own: --preset is for --task without one")
     if request.resume not in (None, "latest"):
         raise click.UsageError(
             "a pipeline resumes with --resume-from-checkpoint latest; single checkpoints need --job"
         )
     if request.resume and request.run_id is None:
         raise click.UsageError("--resume-from-checkpoint latest needs the --run-id that the pipeline had")
-    task = _task(request.task, {})
-    preset = _choose_preset(task, request)
-    title = f"{task.name or type(task).__name__} {preset.name}"
+    following = ""
+    if request.file is not None:
+        from tenyson.tasks.preset import Preset
+
+        preset = Preset.from_file(request.file)
+        title, source = preset.name, str(request.file)
+    else:
+        assert request.task is not None
+        task = _task(request.task, {})
+        preset = _choose_preset(task, request)
+        title, source = f"{task.name or type(task).__name__} {preset.name}", f"preset {preset.name}"
+        following = _next_preset(request, task, preset)
     plan = plan_preset(
         preset,
-        _task_section(request.task),
+        _task_section(request.task) if request.task else {},
         pipeline_id=request.run_id or new_pipeline_id(title),
         title=title,
         output_dir=Path(request.output_dir) if request.output_dir else None,
         overrides=request.overrides,
         defaults={"telemetry": _telemetry_defaults()},
+        source=source,
     )
-    return plan, task
+    following = following or shlex.join(["tenyson", "show", plan.steps[-1].run_id])
+    return plan, {step.label: _task_of(step.label, step.config) for step in plan.steps}, following
 
 
-def _plan_job(request: Request) -> tuple[Plan, TaskPlugin]:
+def _plan_job(request: Request) -> tuple[Plan, Tasks]:
     from tenyson.config.load import load_config
     from tenyson.jobs.job import new_run_id
     from tenyson.pipeline.plan import Plan, PlannedStep
@@ -126,9 +145,8 @@ def _plan_job(request: Request) -> tuple[Plan, TaskPlugin]:
     if request.output_dir is not None:
         config["run"]["output_dir"] = request.output_dir
     step = PlannedStep(str(request.job), request.job, config)  # type: ignore[arg-type]
-    return Plan(
-        run_id, f"{request.job} {task.name or type(task).__name__}", step.folder.parent, (step,)
-    ), task
+    title = f"{request.job} {task.name or type(task).__name__}"
+    return Plan(run_id, title, step.folder.parent, (step,)), {step.label: task}
 
 
 def _telemetry_defaults() -> dict[str, Any]:
@@ -148,7 +166,7 @@ def _telemetry_defaults() -> dict[str, Any]:
     return {"db_url": url}
 
 
-def _choose_preset(task: TaskPlugin, request: Request) -> Any:
+def _choose_preset(task: TaskPlugin, request: Request) -> Preset:
     from tenyson.config.explain import did_you_mean
 
     presets = task.presets()
@@ -165,6 +183,25 @@ def _choose_preset(task: TaskPlugin, request: Request) -> Any:
             next_step=f"{hint}Known: {', '.join(presets)}.",
         )
     return presets[request.preset]
+
+
+def _next_preset(request: Request, task: TaskPlugin, preset: Preset) -> str:
+    """What runs the next preset of the task; "" after the last one."""
+    names = list(task.presets())
+    following = names[names.index(preset.name) + 1 :] if preset.name in names else []
+    if not following:
+        return ""
+    return shlex.join(["tenyson", "run", "--task", str(request.task), "--preset", following[0]])
+
+
+def _task_of(label: str, config: Mapping[str, Any]) -> TaskPlugin:
+    spec = config["task"]["name"] or config["task"]["module"]
+    if spec is None:
+        raise ConfigError(
+            f"step {label} has no task",
+            next_step="Set task.name or task.module under `shared`, or give --task NAME.",
+        )
+    return _task(spec, {})
 
 
 def _is_module(spec: str) -> bool:

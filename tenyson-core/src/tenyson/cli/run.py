@@ -1,26 +1,26 @@
-"""tenyson run: a task's preset pipeline, or one job."""
+"""tenyson run: an experiment file, a task's preset pipeline, or one job."""
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from tenyson.cli.names import complete_backend, complete_preset, complete_task
 from tenyson.cli.request import Request, make_plan
+from tenyson.pipeline.policy import FailurePolicy, OnFailure
 
 if TYPE_CHECKING:
     from tenyson.cloud.backend import Backend
-    from tenyson.jobs.spec import JobSpec
+    from tenyson.pipeline.definition import Definition
+    from tenyson.pipeline.journal import Journal
     from tenyson.pipeline.plan import Plan
-    from tenyson.tasks.plugin import TaskPlugin
+    from tenyson.pipeline.records import PipelineRecord
+    from tenyson.pipeline.selection import Selection
 
 
 @click.command()
+@click.argument("file", required=False, type=click.Path(dir_okay=False))
 @click.option(
     "--task", help="Task: an installed one, a Python file, or module:Class.", shell_complete=complete_task
 )
@@ -41,6 +41,24 @@ if TYPE_CHECKING:
 @click.option("--backend", help="Where to run; local if not given.", shell_complete=complete_backend)
 @click.option("--run-id", help="Name of the run, or of the pipeline.")
 @click.option(
+    "--from",
+    "start",
+    metavar="STEP",
+    help="Run STEP and what stands on it; take the rest from earlier pipelines.",
+)
+@click.option("--only", metavar="STEP", help="Run STEP alone; take what it stands on from earlier pipelines.")
+@click.option(
+    "--reuse/--no-reuse",
+    default=True,
+    help="Take steps whose inputs did not change from earlier pipelines (default).",
+)
+@click.option("--new", is_flag=True, help="Begin a new pipeline even if one of the same steps is unfinished.")
+@click.option(
+    "--max-parallel",
+    type=click.IntRange(min=1),
+    help="How many jobs may run at once; as the file says, or 1.",
+)
+@click.option(
     "--resume-from-checkpoint",
     "resume",
     metavar="DIR|REPO:REVISION|latest",
@@ -49,100 +67,131 @@ if TYPE_CHECKING:
 @click.option("--output-dir", metavar="DIR", help="Folder that gets one folder for each run (./outputs).")
 @click.option(
     "--on-failure",
-    type=click.Choice(["wait", "abort", "continue"]),
+    type=click.Choice(list(get_args(OnFailure))),
     default="wait",
     show_default=True,
-    help="What to do when a step fails; wait asks you.",
+    help="What to do when a step fails; wait asks you, here or by `tenyson decide`.",
 )
+@click.option(
+    "--retries", default=2, show_default=True, help="With --on-failure retry: after failures of a step's own."
+)
+@click.option(
+    "--preemptions",
+    default=20,
+    show_default=True,
+    help="With --on-failure retry: after its machine was taken or lost.",
+)
+@click.option("--edited-code", type=click.Choice(["use", "stop"]), help="As for `tenyson attach`.")
 @click.option("--dry-run", is_flag=True, help="Print what would run and what it would cost; start nothing.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout, and nothing else there."
 )
-def run(dry_run: bool, as_json: bool, **options: Any) -> int:
-    """Run a task's preset pipeline, or one job of your own.
+def run(
+    dry_run: bool,
+    as_json: bool,
+    backend: str | None,
+    start: str | None,
+    only: str | None,
+    reuse: bool,
+    new: bool,
+    on_failure: OnFailure,
+    retries: int,
+    preemptions: int,
+    edited_code: str | None,
+    **options: Any,
+) -> int:
+    """Run an experiment FILE, a task's preset pipeline, or one job of your own.
 
     \b
     tenyson run --task wordle                         the first preset, on this machine
-    tenyson run --task wordle --preset tiny --dry-run what it would do
+    tenyson run experiment.yaml --dry-run             what a file would do, with the graph drawn
     tenyson run --job sft --config sft.yaml           one job
+
+    Killed or closed, the same command goes on where it was; so does `tenyson attach`.
     """
     from rich.console import Console
 
+    from tenyson.cli.attach import attach_command, drive_recorded
+    from tenyson.cli.options import database_url
+    from tenyson.cli.outcome import print_json
     from tenyson.cli.planview import plan_data, print_plan
+    from tenyson.pipeline.execute import define_plan
+    from tenyson.pipeline.journal import Journal
+    from tenyson.pipeline.selection import select
 
+    if start and only:
+        raise click.UsageError("--from and --only: give one of them")
+    policy = FailurePolicy(on_failure, retries, preemptions)
     request = Request(**options)
-    plan, task = make_plan(request)
-    backend = _backend(request, plan)
-    specs = _specs(plan, task)
-    out = Console(highlight=False)
+    plan, tasks, following = make_plan(request)
+    selection = select(plan, start=start, only=only, reuse=reuse and request.whole)
+    plan = selection.plan
+    made, where = _backend(backend, plan)
+    definitions = define_plan(plan, tasks)
+    specs = {one.label: one.spec for one in definitions}
     if dry_run:
         if as_json:
-            _print_json(plan_data(plan, backend, specs))
+            print_json(plan_data(plan, made, specs))
         else:
-            print_plan(plan, backend, specs, out)
+            print_plan(plan, made, specs, Console(highlight=False))
         return 0
     for spec in specs.values():
-        backend.validate(spec)
-    return _run(request, plan, task, backend, as_json=as_json)
+        made.validate(spec)
+    about = {
+        "backend": where, "policy": vars(policy), "next": following,
+        "anew": selection.anew, "required": selection.required,
+    }  # fmt: skip
+    with Journal(database_url(None)) as journal:
+        record, again = _register(journal, request, selection, definitions, about, new=new)
+        return drive_recorded(
+            journal, record, again=again, on_failure=on_failure, edited_code=edited_code, as_json=as_json,
+            attach=attach_command(record.id, None),
+        )  # fmt: skip
 
 
-def _run(request: Request, plan: Plan, task: TaskPlugin, backend: Backend, *, as_json: bool) -> int:
-    from rich.console import Console
+def _register(
+    journal: Journal,
+    request: Request,
+    selection: Selection,
+    definitions: list[Definition],
+    about: dict[str, Any],
+    *,
+    new: bool,
+) -> tuple[PipelineRecord, bool]:
+    """The pipeline in the journal, and whether steps of it that are over are to be tried again."""
+    from tenyson.errors import PipelineError
+    from tenyson.pipeline.execute import plan_fingerprint, register
+    from tenyson.pipeline.run import unfinished
 
-    from tenyson.cli.outcome import outcome_data, print_outcome
-    from tenyson.cli.progress import choose_follower
-    from tenyson.cloud.manager import CloudManager
-    from tenyson.pipeline.execute import execute
-
-    cloud = CloudManager(backend, follower=choose_follower())
-    whole = request.job is None
-    execution = execute(plan, task, cloud, request.on_failure, resume=whole and request.resume is not None)  # type: ignore[arg-type]
-    resume = request.command(plan.id)
-    status = execution.result.status
-    if as_json:
-        _print_json(outcome_data(plan, execution, resume))
-    else:
-        following = _next_command(request, plan, task) if status == "success" else resume
-        print_outcome(plan, execution, task, following, Console(highlight=False))
-    if cloud.interrupted:
-        told = f"interrupted; to go on: {resume}"
-        Console(stderr=True, highlight=False).print(told, style="yellow", markup=False, soft_wrap=True)
-        return 130
-    return 0 if status == "success" else 1
+    plan = selection.plan
+    if request.run_id is None and not new and request.whole:
+        name = unfinished(journal, plan_fingerprint(plan))
+        if name is not None and (found := journal.pipeline(name)) is not None:
+            click.echo(
+                f"{name} asks for the same and is not over: going on with it (--new begins another)", err=True
+            )
+            return found, False
+    before = journal.pipeline(plan.id)
+    resumed = request.resume is not None
+    over = before is not None and before.status in ("success", "failed")
+    if over and not resumed and request.whole:
+        raise PipelineError(
+            f"the pipeline {plan.id} is over",
+            next_step="Choose another --run-id; or `--resume-from-checkpoint latest` tries steps that failed again.",
+        )
+    record = register(journal, plan, definitions, about, change=resumed or not request.whole)
+    return record, over
 
 
-def _backend(request: Request, plan: Plan) -> Backend:
-    """The backend of --backend, else of the first step; one pipeline runs in one place."""
+def _backend(name: str | None, plan: Plan) -> tuple[Backend, dict[str, Any]]:
+    """The backend of --backend, else of the first step; one pipeline runs in one place. And how to make it again."""
     from tenyson.plugins.manager import PluginManager
 
     asked = plan.steps[0].config["backend"]
-    name = request.backend or asked["name"]
+    name = name or asked["name"]
     settings = dict(asked["settings"]) if name == asked["name"] else {}
     if name == "local":
         settings.setdefault("output_dir", str(plan.output_dir))
     manager = PluginManager()
-    made: Backend = manager.load(manager.find("backend", name))(**settings)
-    return made
-
-
-def _specs(plan: Plan, task: TaskPlugin) -> dict[str, JobSpec]:
-    """What each step would ship; making the jobs checks configurations and the task's arguments."""
-    from tenyson.pipeline.execute import make_job
-
-    return {step.label: make_job(step, task).spec() for step in plan.steps}
-
-
-def _next_command(request: Request, plan: Plan, task: TaskPlugin) -> str:
-    """The next preset of the task, where there is one; else a closer look at the last run."""
-    names = list(task.presets())
-    if request.job is None and request.task:
-        current = names.index(request.preset) if request.preset else 0
-        if current + 1 < len(names):
-            return shlex.join(["tenyson", "run", "--task", request.task, "--preset", names[current + 1]])
-    return shlex.join(["tenyson", "show", plan.steps[-1].run_id])
-
-
-def _print_json(data: Mapping[str, Any]) -> None:
-    from tenyson.telemetry.jsontext import dumps
-
-    sys.stdout.write(json.dumps(json.loads(dumps(data)), indent=2) + "\n")
+    made: Backend = manager.load(manager.find("backend", str(name)))(**settings)
+    return made, {"name": name, "settings": settings}

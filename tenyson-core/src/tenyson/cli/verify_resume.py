@@ -58,9 +58,8 @@ def verify_resume(
     from tenyson.jobs.verification import verify_resume as verify
     from tenyson.pipeline.execute import make_job
 
-    request = Request(task, None, job, config, overrides, None, None, None, None, "abort")
-    plan, found = make_plan(request)
-    spec = make_job(plan.steps[0], found).spec()
+    plan, tasks, _ = make_plan(Request(task=task, job=job, config=config, overrides=overrides))
+    spec = make_job(plan.steps[0], tasks[plan.steps[0].label]).spec()
 
     def chosen(last: int) -> Sequence[int]:
         if kills is None:

@@ -75,7 +75,10 @@ class Backend(Protocol):
         """Price and worst case."""
 
     def submit(self, spec: JobSpec) -> Handle:
-        """Start the job; called again for the same run and attempt it returns the same job."""
+        """Start the job. Called again with the same `spec.token` it returns the same job, even one that has ended.
+
+        Raises: BackendError: it cannot be started, or a later attempt took the place of this one.
+        """
 
     def poll(self, handle: Handle) -> Observation:
         """Look once. Does not raise when the provider is away: `observed` is False then."""

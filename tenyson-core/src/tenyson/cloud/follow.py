@@ -50,6 +50,10 @@ class PlainFollower:
         self._pending: Mapping[str, Any] | None = None
         self._values: dict[str, Any] = {}
 
+    def another(self) -> PlainFollower:
+        """A follower for one more job at the same time."""
+        return PlainFollower(self.stream, self.every_seconds)
+
     def started(self, spec: JobSpec, log: str) -> None:
         """Say what runs and where its log is."""
         self._run_id, self._next_line, self._pending, self._values = spec.run_id, 0.0, None, {}

@@ -20,13 +20,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tenyson.cloud.archive import archive_attempt
+from tenyson.cloud.archive import EARLIER, archive_attempt
 from tenyson.cloud.backend import Estimate, Handle, Observation
 from tenyson.cloud.diagnosis import diagnose
 from tenyson.cloud.follow import Follower
 from tenyson.cloud.manager import CloudManager
 from tenyson.cloud.process import is_alive
 from tenyson.cloud.supervisor import CANCEL_FILE, EXIT_FILE, LOG_FILE, PROCESS_FILE
+from tenyson.cloud.watch import output_folder
 from tenyson.errors import BackendError, MissingDependencyError
 from tenyson.jobs.spec import JobSpec
 
@@ -62,7 +63,7 @@ class LocalBackend:
             raise MissingDependencyError(
                 "torch", needed_for="running a job on this machine", install="tenyson-core[train]"
             )
-        folder = job_folder(spec)
+        folder = output_folder(spec)
         existing = next(path for path in [folder, *folder.parents] if path.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
             raise BackendError(
@@ -76,18 +77,23 @@ class LocalBackend:
         return Estimate(per_hour=0.0, worst_case=0.0, note="this machine: nothing to pay")
 
     def submit(self, spec: JobSpec) -> Handle:
-        """Start the job, or find it if it already runs under this run id.
+        """Start the job, or find it if it already runs under this run id, or was started with this token.
 
         Raises:
-            BackendError: the folder cannot be written, or the runner cannot be started.
+            BackendError: the folder cannot be written, the runner cannot be started, or a later attempt was.
         """
-        folder = job_folder(spec)
+        folder = output_folder(spec)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with _submit_lock(folder) as lock:
-                running = self._handle(folder, spec.run_id)
-                if running is not None and self.poll(running).phase == "running":
-                    return running
+                before = self._handle(folder, spec.run_id)
+                if before is not None and (_is_attempt(folder, spec) or self.poll(before).phase == "running"):
+                    return before
+                if spec.token and any(_is_attempt(earlier, spec) for earlier in folder.glob(f"{EARLIER}/*")):
+                    raise BackendError(
+                        "this attempt was started before, and a later one has taken its place",
+                        place=str(folder),
+                    )
                 archive_attempt(folder, resumed=bool(_resume_from(spec)))
                 config = _write_config(folder, spec)
                 return self._start(folder, spec, config, lock)
@@ -167,7 +173,8 @@ class LocalBackend:
 
     def _start(self, folder: Path, spec: JobSpec, config: Path, lock: int) -> Handle:
         job = [*self.runner, "--job-type", spec.job_type, "--config", str(config), "--task-module", spec.task]
-        supervisor = [sys.executable, "-m", "tenyson.cloud.supervisor", str(folder), str(lock), "--", *job]
+        words = [str(folder), str(lock), spec.token or "-"]
+        supervisor = [sys.executable, "-m", "tenyson.cloud.supervisor", *words, "--", *job]
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "TENYSON_PROGRESS": "json"}
         with (folder / LOG_FILE).open("ab") as log:
             child = subprocess.Popen(
@@ -245,9 +252,13 @@ class LocalManager(CloudManager):
         super().__init__(LocalBackend(output_dir, runner), follower=follower, grace_seconds=grace_seconds)
 
 
-def job_folder(spec: JobSpec) -> Path:
-    """<run.output_dir>/<run id> of a job."""
-    return Path(spec.config.get("run", {}).get("output_dir", "./outputs")) / spec.run_id
+def _is_attempt(folder: Path, spec: JobSpec) -> bool:
+    """Whether what was started in `folder` is this very attempt."""
+    try:
+        process = json.loads((folder / PROCESS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(spec.token) and process.get("token") == spec.token
 
 
 def _resume_from(spec: JobSpec) -> str | None:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from pathlib import Path
 from typing import Protocol
 
 from tenyson.cloud.backend import Backend, Handle, Observation
 from tenyson.cloud.follow import Follower, PlainFollower
 from tenyson.cloud.interrupts import Interrupts
-from tenyson.cloud.log import LineReader
 from tenyson.cloud.verdict import conclude, print_failure
+from tenyson.cloud.watch import JobWatch, out_of_reach, output_folder
 from tenyson.errors import TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
-from tenyson.telemetry.progress import decode
 
-TAIL_LINES = 20
 POLL_SECONDS = 0.2
 
 
@@ -62,53 +58,31 @@ class CloudManager:
         if estimate.per_hour:
             worst = "" if estimate.worst_case is None else f", at most ${estimate.worst_case:.2f}"
             self.follower.say(f"${estimate.per_hour:.2f} an hour{worst} ({estimate.note})")
-        folder = Path(spec.config.get("run", {}).get("output_dir", "./outputs")) / spec.run_id
-        begun = time.monotonic()
-        tail: deque[str] = deque(maxlen=TAIL_LINES)
-        handle: Handle | None = None
+        watch: JobWatch | None = None
         try:
             # Interrupts are counted from before the launch on: a torn launch could leave a machine behind.
             with Interrupts() as interrupts:
-                handle = self.backend.submit(spec)
-                self.follower.started(spec, str(folder / "log.txt"))
-                seen = self._follow(handle, interrupts, tail)
-                self.backend.fetch_outputs(handle, folder)
+                watch = JobWatch(self.backend, spec, self.backend.submit(spec), self.follower)
+                seen = self._follow(watch, interrupts)
         except (TenysonError, OSError) as error:
-            seen = Observation(
-                phase="unknown",
-                observed=False,
-                reason="infrastructure",
-                detail=f"{self.backend.name}: {error}",
-            )
-        seconds = time.monotonic() - begun
-        result = conclude(spec, handle, seen, folder, list(tail), seconds, interrupted=self.interrupted)
-        self.follower.ended(result)
+            seen = out_of_reach(self.backend, error)
+        if watch is not None:
+            result = watch.conclude(seen, interrupted=self.interrupted)
+        else:
+            result = conclude(spec, None, seen, output_folder(spec), [], 0.0, interrupted=self.interrupted)
+            self.follower.ended(result)
         if result.status == "failed":
             print_failure(result)
         return result
 
-    def _follow(self, handle: Handle, interrupts: Interrupts, tail: deque[str]) -> Observation:
-        cursor, reader, answered = 0, LineReader(), 0
-        while True:
-            # Looked at before the log is read: what was written until the end is then surely read.
-            seen = self.backend.poll(handle)
-            for reached, chunk in self.backend.stream_logs(handle, cursor):
-                cursor = reached
-                for line in reader.feed(chunk):
-                    self._take(line, tail)
-            if seen.phase == "ended":
-                for line in reader.finish():
-                    self._take(line, tail)
-                return seen
+    def _follow(self, watch: JobWatch, interrupts: Interrupts) -> Observation:
+        answered = 0
+        while (seen := watch.look()).phase != "ended":
             if interrupts.count > answered:
                 answered = interrupts.count
-                self._interrupt(handle, answered)
+                self._interrupt(watch.handle, answered)
             time.sleep(POLL_SECONDS)
-
-    def _take(self, line: str, tail: deque[str]) -> None:
-        if line.strip() and decode(line) is None:
-            tail.append(line)
-        self.follower.line(line)
+        return seen
 
     def _interrupt(self, handle: Handle, count: int) -> None:
         if not self.interrupted:

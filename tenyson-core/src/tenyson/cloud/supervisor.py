@@ -1,6 +1,6 @@
 """The supervisor: starts one job, hands signals on, and writes down how it ended, so that no controller need be alive.
 
-    python -m tenyson.cloud.supervisor FOLDER LOCK_FD -- COMMAND...
+    python -m tenyson.cloud.supervisor FOLDER LOCK_FD TOKEN -- COMMAND...
 
 It leads a session of its own and keeps the job in a process group of its own. In FOLDER it writes
 `process.json` (who runs) before it says "ready" on its standard output, and `exit_status.json` (how it ended)
@@ -41,8 +41,9 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 class Supervisor:
     """One job and the signals that it is to get."""
 
-    def __init__(self, folder: Path, command: list[str]) -> None:
+    def __init__(self, folder: Path, token: str, command: list[str]) -> None:
         self.folder = folder
+        self.token = token
         self.command = command
         self.child: subprocess.Popen[bytes] | None = None
         self.asked_to_end = False
@@ -72,6 +73,7 @@ class Supervisor:
                 "supervisor": {"pid": os.getpid(), "mark": start_mark(os.getpid())},
                 "job": {"pid": self.child.pid, "mark": start_mark(self.child.pid)},
                 "log_start": log_start,
+                "token": self.token,
                 "started_at": time.time(),
             },
         )
@@ -128,11 +130,11 @@ def _do_nothing(_number: int, _frame: FrameType | None) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Entry point. `arguments`: folder, descriptor of the submit lock, "--", command."""
-    folder, lock, dashes, *command = arguments
+    """Entry point. `arguments`: folder, descriptor of the submit lock, the attempt's token or "-", "--", command."""
+    folder, lock, token, dashes, *command = arguments
     if dashes != "--" or not command:
-        raise SystemExit("usage: python -m tenyson.cloud.supervisor FOLDER LOCK_FD -- COMMAND...")
-    Supervisor(Path(folder), command).run(int(lock))
+        raise SystemExit("usage: python -m tenyson.cloud.supervisor FOLDER LOCK_FD TOKEN -- COMMAND...")
+    Supervisor(Path(folder), token, command).run(int(lock))
     return 0
 
 

@@ -19,3 +19,5 @@ class JobSpec:
     """The task's "module:Class", or a path to its file."""
     config: Mapping[str, Any]
     """The resolved configuration; `run.id` and `task.args` are filled in."""
+    token: str = ""
+    """Names one attempt: a backend starts it once, however often it is submitted. "": each submission is an attempt."""

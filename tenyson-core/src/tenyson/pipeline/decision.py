@@ -1,66 +1,68 @@
-"""Decision: what shall happen after a step failed, as a person at the terminal says."""
+"""Decision: what shall happen after a step failed, and who is asked."""
 
 from __future__ import annotations
 
+import select
 import sys
-from collections.abc import Callable, Sequence
-from typing import Literal, TextIO, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TextIO
 
-from tenyson.errors import ConfigError, Problem
 from tenyson.jobs.result import JobResult
 
 Decision = Literal["resume", "restart", "continue", "abort"]
-OnFailure = Literal["wait", "abort", "continue"]
-Ask = Callable[[str, JobResult, Sequence[Decision]], Decision]
-"""Given a step's label, its failed result and what is possible; waits for as long as it takes."""
 
-_MEANINGS: dict[Decision, str] = {
+MEANINGS: Mapping[Decision, str] = {
     "resume": "go on from the latest checkpoint",
     "restart": "run this step again from scratch",
-    "continue": "leave this step failed and go on with the next one",
+    "continue": "accept what there is and go on",
     "abort": "end the pipeline",
 }
-_KEYS: dict[str, Decision] = {"r": "resume", "s": "restart", "c": "continue", "a": "abort"}
+_KEYS: Mapping[str, Decision] = {"r": "resume", "s": "restart", "c": "continue", "a": "abort"}
+_LOOK_SECONDS = 0.2
 
 
-def check_policy(on_failure: str) -> None:
-    """Raises: ConfigError, where `on_failure` is not one of wait, abort and continue."""
-    if on_failure not in get_args(OnFailure):
-        known = ", ".join(get_args(OnFailure))
-        raise ConfigError(
-            [Problem(f"there is no {on_failure!r}", key="on_failure", suggestion=f"one of {known}")]
-        )
+@dataclass(frozen=True)
+class Question:
+    """A failed step that somebody has to decide on."""
+
+    pipeline: str
+    label: str
+    result: JobResult
+    choices: tuple[Decision, ...]
+    """What is possible: there is nothing to resume without a checkpoint."""
+    closed: Callable[[], bool] = lambda: False
+    """Whether it was answered elsewhere, or nobody listens any more."""
+
+
+Ask = Callable[[Question], Decision | None]
+"""Waits for an answer for as long as it takes. None: nobody here can say, or the question is closed."""
 
 
 def ask_terminal(
-    label: str,
-    result: JobResult,
-    choices: Sequence[Decision],
-    stdin: TextIO | None = None,
-    stderr: TextIO | None = None,
-) -> Decision:
-    """Ask at the terminal until there is an answer. Without a terminal, or at its end (Ctrl-D): abort, and say so."""
+    question: Question, stdin: TextIO | None = None, stderr: TextIO | None = None
+) -> Decision | None:
+    """Ask at the terminal until there is an answer, here or elsewhere. None without a terminal, and at its end (Ctrl-D)."""
     stdin, stderr = stdin or sys.stdin, stderr or sys.stderr
     if stdin is None or stdin.closed or not stdin.isatty():
-        print(
-            f"nobody can be asked about step {label}, since there is no terminal: the pipeline is aborted",
-            file=stderr,
-        )
-        return "abort"
-    keys = {key: decision for key, decision in _KEYS.items() if decision in choices}
-    print(f"What shall become of step {label} ({result.run_id})?", file=stderr)
+        return None
+    keys = {key: decision for key, decision in _KEYS.items() if decision in question.choices}
+    print(f"What shall become of step {question.label} ({question.result.run_id})?", file=stderr)
     for key, decision in keys.items():
-        print(f"  {key}  {decision:<9} {_MEANINGS[decision]}", file=stderr)
-    while True:
-        print(f"[{'/'.join(keys)}] ", end="", file=stderr, flush=True)
-        try:
-            line = stdin.readline()
-        except KeyboardInterrupt:
-            line = ""
-        answer = line.strip().lower()
+        print(f"  {key}  {decision:<9} {MEANINGS[decision]}", file=stderr)
+    prompt = f"[{'/'.join(keys)}] "
+    print(prompt, end="", file=stderr, flush=True)
+    while not question.closed():
+        # Not a blocking read: the answer may come from elsewhere, and then this line is somebody else's.
+        if not select.select([stdin], [], [], _LOOK_SECONDS)[0]:
+            continue
+        line = stdin.readline()
         if not line:
-            print("abort", file=stderr)
-            return "abort"
+            return None
+        answer = line.strip().lower()
         for key, decision in keys.items():
             if answer in (key, decision):
                 return decision
+        print(prompt, end="", file=stderr, flush=True)
+    print(file=stderr)
+    return None

@@ -1,25 +1,37 @@
-"""Runs a plan: its steps through `run_pipeline`, and the report at the end."""
+"""Runs a plan: writes it into the journal, drives it, and keeps the report up to date."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenyson.errors import ConfigError, Problem, TenysonError
-from tenyson.jobs.result import JobResult
-from tenyson.pipeline.decision import Ask, OnFailure, ask_terminal
+from tenyson.errors import ConfigError, PipelineError, Problem, TenysonError
+from tenyson.pipeline.decision import Ask
+from tenyson.pipeline.definition import Definition, check_order
+from tenyson.pipeline.drive import acquire, drive
+from tenyson.pipeline.inputs import Reuse, differences, hash_of, task_source
+from tenyson.pipeline.launcher import BackendLauncher
+from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.plan import Plan, PlannedStep
+from tenyson.pipeline.policy import FailurePolicy
 from tenyson.pipeline.result import PipelineResult
-from tenyson.pipeline.run import Cloud, run_pipeline
-from tenyson.pipeline.step import Step, with_values
+from tenyson.pipeline.run import fingerprint
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.preset import JobType
 
 if TYPE_CHECKING:
+    from tenyson.cloud.backend import Backend
+    from tenyson.cloud.follow import Follower
     from tenyson.jobs.job import Job
+    from tenyson.pipeline.journal import Journal
+    from tenyson.pipeline.records import PipelineRecord
+
+REPORT_SECONDS = 20.0
+"""At least so long between two reports of a pipeline that still runs."""
 
 
 @dataclass(frozen=True)
@@ -48,112 +60,185 @@ def job_class(job_type: JobType) -> type[Job]:
 
 def make_job(planned: PlannedStep, task: TaskPlugin) -> Job:
     """The job of a step, which checks its configuration and the task's arguments. Raises: ConfigError, TaskError."""
-    return job_class(planned.job)(planned.config, _own_task(planned, task))
+    from tenyson.tasks.load import build_task
+
+    return job_class(planned.job)(planned.config, build_task(type(task), planned.config["task"]["args"]))
+
+
+def define_plan(plan: Plan, tasks: Mapping[str, TaskPlugin]) -> list[Definition]:
+    """What the journal keeps of a plan's steps; `tasks` by label. Raises: ConfigError, TaskError."""
+    definitions = [
+        Definition(
+            step.label,
+            make_job(step, tasks[step.label]).spec(),
+            step.needs,
+            step.model_from,
+            step.checkpoint_from,
+            step.late,
+        )
+        for step in plan.steps
+    ]
+    check_order(definitions)
+    return definitions
+
+
+def plan_fingerprint(plan: Plan) -> str:
+    """SHA-256 of what a plan asks for, its own name aside."""
+    import json
+
+    text = json.dumps([vars(step) for step in plan.steps], sort_keys=True, default=str)
+    return fingerprint(text.replace(plan.id, "PIPELINE"))
+
+
+def register(
+    journal: Journal,
+    plan: Plan,
+    definitions: list[Definition],
+    about: Mapping[str, Any],
+    *,
+    change: bool = False,
+) -> PipelineRecord:
+    """The plan's row in the journal, made where it is new.
+
+    Args:
+        about: what another controller needs besides: backend, policy, and the like.
+        change: whether steps that are not over may get the settings of now.
+
+    Raises:
+        ConfigError: the journal has a pipeline of that name that asks for something else.
+        PipelineBusyError: it is to be changed, and a controller drives it.
+    """
+    record = journal.pipeline(plan.id)
+    if record is None:
+        whole = {"cwd": str(Path.cwd()), "title": plan.title, "output_dir": str(plan.output_dir), **about}
+        whole |= {"max_parallel": plan.max_parallel, "sources": sources_of(definitions)}
+        journal.create(
+            plan.id,
+            plan.title,
+            plan_fingerprint(plan),
+            whole,
+            {one.label: one.to_json() for one in definitions},
+        )
+        record = journal.pipeline(plan.id)
+        assert record is not None
+        return record
+    steps = {step.label: step for step in journal.steps(plan.id)}
+    before = {label: Definition.from_json(step.definition) for label, step in steps.items()}
+    now = {one.label: one for one in definitions}
+    changed = [label for label in {**before, **now} if _asked(before.get(label)) != _asked(now.get(label))]
+    fixed = [
+        label
+        for label in changed
+        if not change or label not in now or label not in steps or steps[label].state == "DONE"
+    ]
+    if fixed:
+        problems = [
+            Problem(
+                f"was {was!r} when {plan.id} was begun, and is {is_now!r} now", key=f"step {label}: {key}"
+            )
+            for label in fixed
+            for key, was, is_now in differences(_asked(before.get(label)), _asked(now.get(label)))
+        ]
+        raise ConfigError(
+            problems, next_step="Go on with the settings of then, or start anew with another --run-id."
+        )
+    if changed:
+        lease = acquire(journal, plan.id)
+        try:
+            with journal.entry(plan.id, lease.fence) as entry:
+                for label in changed:
+                    entry.redefine(label, now[label].to_json())
+        finally:
+            lease.release()
+    return record
 
 
 def execute(
-    plan: Plan,
-    task: TaskPlugin,
-    cloud: Cloud,
-    on_failure: OnFailure = "wait",
+    journal: Journal,
+    pipeline_id: str,
+    backend: Backend,
+    follower: Follower,
     *,
-    resume: bool = False,
-    report: bool = True,
-    ask: Ask = ask_terminal,
-    log_file: str | Path | None = None,
-    webhook_url: str | None = None,
+    policy: FailurePolicy,
+    ask: Ask | None = None,
+    grace_seconds: float = 120.0,
 ) -> Execution:
-    """Run all steps of a plan and write <output_dir>/<plan id>/report.md.
-
-    Args:
-        task: gives the class; every step has it built with its own `task.args`.
-        resume: take over the steps that an earlier run of the same plan finished, and go on with the one it broke
-            off in from its latest checkpoint.
+    """Drive a pipeline of the journal and keep <output_dir>/<pipeline>/report.md and report.html up to date.
 
     Raises:
-        ConfigError: nothing was started; with `resume`, the earlier run had another configuration.
+        PipelineBusyError, LeaseLostError: another controller drives it.
     """
-    done = finished_steps(plan, task) if resume else {}
-    steps = [_step(planned, task, resume=resume and planned.label not in done) for planned in plan.steps]
-    result = run_pipeline(
-        steps, cloud, on_failure, ask=ask, done=done, log_file=log_file, webhook_url=webhook_url
+    record = journal.pipeline(pipeline_id)
+    if record is None:
+        raise PipelineError(f"there is no pipeline {pipeline_id!r}")
+    directory = Path(record.plan["output_dir"]) / pipeline_id
+    reporter = Reporter(journal, pipeline_id)
+    result = drive(
+        journal,
+        pipeline_id,
+        BackendLauncher(backend, follower),
+        policy=policy,
+        notifier=Notifier.make(directory / "failures.log"),
+        ask=ask,
+        max_parallel=int(record.plan.get("max_parallel", 1)),
+        reuse=Reuse(journal, anew=record.plan.get("anew", ()), required=record.plan.get("required", ())),
+        on_change=reporter.update,
+        grace_seconds=grace_seconds,
     )
-    return Execution(result, write_report(plan, result, task) if report else None)
+    return Execution(result, reporter.write())
 
 
-def write_report(plan: Plan, result: PipelineResult, task: TaskPlugin) -> Path | None:
-    """The report on all steps that ran. One that cannot be written is a warning: the runs are what counts."""
-    from tenyson.reporting.pipeline import write_report as write
+class Reporter:
+    """Writes a pipeline's report now and then while it runs, and once more at its end."""
 
-    kinds = {planned.label: planned.job for planned in plan.steps}
-    stages = [(label, kinds[label], one) for label, one in result.results.items()]
-    if not stages:
-        return None
-    try:
-        return write(plan.title, stages, plan.directory, task)
-    except (TenysonError, OSError) as error:
-        print(f"warning: the report could not be written: {error}", file=sys.stderr)  # noqa: T201
-        return None
+    def __init__(self, journal: Journal, pipeline_id: str) -> None:
+        self._journal = journal
+        self._pipeline = pipeline_id
+        self._next = 0.0
 
+    def update(self) -> None:
+        """Write it, unless that was done a moment ago. What is missing while jobs run is no trouble."""
+        if time.monotonic() >= self._next:
+            self.write(quiet=True)
+            self._next = time.monotonic() + REPORT_SECONDS
 
-def finished_steps(plan: Plan, task: TaskPlugin) -> dict[str, JobResult]:
-    """Results of the steps, from the first one on, that an earlier run of this plan finished.
+    def write(self, *, quiet: bool = False) -> Path | None:
+        """One that cannot be written is a warning: the runs are what counts."""
+        from tenyson.pipeline.report import write_pipeline_report
 
-    Raises:
-        ConfigError: a finished step was made with another configuration.
-    """
-    done: dict[str, JobResult] = {}
-    for planned in plan.steps:
         try:
-            result = JobResult.load(planned.folder / "job_result.json")
-        except TenysonError:
-            break
-        if result.status != "success":
-            break
-        _same_configuration(planned, task)
-        done[planned.label] = result
-    return done
+            return write_pipeline_report(self._journal, self._pipeline)
+        except (TenysonError, OSError) as error:
+            if not quiet:
+                print(f"warning: the report could not be written: {error}", file=sys.stderr)  # noqa: T201
+            return None
 
 
-def _step(planned: PlannedStep, task: TaskPlugin, *, resume: bool) -> Step:
-    config: Mapping[str, Any] = planned.config
-    if resume and planned.job != "eval":
-        config = with_values(config, "training", resume_from_checkpoint="latest")
-    return Step(planned.label, config, job_class(planned.job), _own_task(planned, task), planned.model_from)
-
-
-def _own_task(planned: PlannedStep, task: TaskPlugin) -> TaskPlugin:
-    from tenyson.tasks.load import build_task
-
-    return build_task(type(task), planned.config["task"]["args"])
-
-
-def _same_configuration(planned: PlannedStep, task: TaskPlugin) -> None:
-    from tenyson.config.load import load_config
-
-    before = load_config(planned.folder / "config.yaml").model_dump(mode="json")
-    problems = [
-        Problem(f"was {was!r} when step {planned.label} ran, and is {now!r} now", key=key)
-        for key, was, now in _differences(before, make_job(planned, task).spec().config)
-    ]
-    if problems:
-        raise ConfigError(
-            problems, next_step="Resume with the settings of then, or start anew with another --run-id."
-        )
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Keys that decide what a step computes and that differ; where it ran and was recorded does not count."""
-    found = []
-    for section in ("task", "training", "generation", "evaluation", "peft", "trl", "engine_args"):
-        one, other = before.get(section), now.get(section)
-        if not isinstance(one, Mapping) or not isinstance(other, Mapping):
-            if one != other:
-                found.append((section, one, other))
+def sources_of(definitions: list[Definition]) -> dict[str, str]:
+    """SHA-256 of each task's source, by the task's name; what cannot be found is left out."""
+    found = {}
+    for task in dict.fromkeys(one.spec.task for one in definitions):
+        try:
+            found[task] = hash_of(task_source(task))
+        except (TenysonError, OSError):
             continue
-        for key in sorted({*one, *other} - {"resume_from_checkpoint"}):
-            if one.get(key) != other.get(key):
-                found.append((f"{section}.{key}", one.get(key), other.get(key)))
-    if before["run"]["seed"] != now["run"]["seed"]:
-        found.append(("run.seed", before["run"]["seed"], now["run"]["seed"]))
     return found
+
+
+def edited_tasks(record: PipelineRecord, definitions: list[Definition]) -> list[str]:
+    """Tasks whose code is not what it was when the pipeline was begun."""
+    before = record.plan.get("sources") or {}
+    now = sources_of(definitions)
+    return [task for task, source in before.items() if now.get(task) != source]
+
+
+def _asked(definition: Definition | None) -> Mapping[str, Any]:
+    """What a definition asks for; where it is recorded does not count."""
+    if definition is None:
+        return {}
+    config = {
+        key: value
+        for key, value in definition.spec.config.items()
+        if key not in ("telemetry", "wandb", "backend")
+    }
+    return {"job": definition.spec.job_type, "needs": list(definition.needs), **config}

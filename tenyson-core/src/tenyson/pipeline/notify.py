@@ -1,89 +1,91 @@
-"""Notifications of a failed step: a log file, a webhook, telemetry. None of them can harm the pipeline."""
+"""Notifications: what is told about a pipeline, and to whom. The log file at once, webhooks through the outbox."""
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 import time
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
-from http.client import HTTPException
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from tenyson.errors import ConfigError, Problem
 from tenyson.jobs.result import JobResult
+from tenyson.pipeline.webhook import Webhook
 from tenyson.telemetry.events import Notice
 
 if TYPE_CHECKING:
+    from tenyson.pipeline.journal import Entry
     from tenyson.telemetry.dispatch import Telemetry
 
-TIMEOUT_SECONDS = 10.0
+WEBHOOK_VARIABLE = "TENYSON_WEBHOOK_URL"
+SLACK_VARIABLE = "TENYSON_SLACK_WEBHOOK_URL"
+"""The URLs are passwords: they are given in the environment, and kept nowhere."""
 
 
 @dataclass(frozen=True)
 class Notifier:
-    """Tells whoever is configured that a step failed.
-
-    Raises:
-        ConfigError: the webhook is not an https URL.
-    """
+    """Tells whoever is configured how a pipeline fares. It cannot harm the pipeline."""
 
     log_file: str | Path | None = None
-    webhook_url: str | None = None
+    channels: Mapping[str, Webhook] = field(default_factory=dict)
+    """`webhook` gets all fields as JSON; `slack` gets what Slack's incoming webhooks, and those like them, take."""
     telemetry: Telemetry | None = None
 
-    def __post_init__(self) -> None:
-        if self.webhook_url is not None:
-            parts = urlsplit(self.webhook_url)
-            if parts.scheme != "https" or not parts.hostname:
-                raise ConfigError([Problem("must be an https URL", key="webhook_url")])
+    @classmethod
+    def make(
+        cls,
+        log_file: str | Path | None = None,
+        webhook_url: str | None = None,
+        slack_webhook_url: str | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> Notifier:
+        """The URLs not given are those of TENYSON_WEBHOOK_URL and TENYSON_SLACK_WEBHOOK_URL. Raises: ConfigError."""
+        urls = {
+            "webhook": webhook_url or os.environ.get(WEBHOOK_VARIABLE),
+            "slack": slack_webhook_url or os.environ.get(SLACK_VARIABLE),
+        }
+        channels = {name: Webhook.of_environment(url) for name, url in urls.items() if url}
+        return cls(log_file, channels, telemetry)
 
-    def failed(self, label: str, result: JobResult) -> None:
-        """Send the news everywhere. Never raises: what cannot be told is a warning on stderr."""
-        message = f"step {label} ({result.run_id}) {result.status}: {result.failure_reason}"
+    def failed(
+        self, entry: Entry, pipeline: str, label: str, attempt: int, result: JobResult, next_step: str
+    ) -> None:
+        """Put the news of a failed attempt into the outbox, in the transaction that records the failure."""
+        message = failure_in_words(label, result)
+        fields = {
+            "event": "step_failed", "pipeline": pipeline, "label": label, "attempt": attempt,
+            **{name: getattr(result, name) for name in ("run_id", "status", "failure_reason", "instance_id", "spot_interruption")},
+        }  # fmt: skip
+        self._post(entry, f"{pipeline}/{label}/{attempt}/failed", f"{message}\n{next_step}", fields)
+
+    def finished(self, entry: Entry, pipeline: str, status: str, fence: int) -> None:
+        """The same for the end of the pipeline."""
+        fields = {"event": "pipeline_ended", "pipeline": pipeline, "status": status}
+        self._post(entry, f"{pipeline}/{fence}/ended", f"pipeline {pipeline} ended: {status}", fields)
+
+    def log(self, result: JobResult, label: str) -> None:
+        """Write a failure to the log file and to telemetry. Never raises: what cannot be told is a warning on stderr."""
+        message = failure_in_words(label, result)
         if self.log_file is not None:
             try:
-                self._write(message)
+                path = Path(self.log_file)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("a", encoding="utf-8") as log:
+                    log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {message}\n")
             except OSError as error:
-                _warn(f"the failure could not be written to {self.log_file}: {error.strerror}")
-        if self.webhook_url is not None:
-            # The path of a webhook is a password: only its host is ever shown.
-            try:
-                post(self.webhook_url, {"text": message, "label": label, **_fields(result)})
-            except (OSError, HTTPException, ValueError) as error:
-                why = getattr(error, "reason", None) or error
-                _warn(f"the webhook on {urlsplit(self.webhook_url).hostname} was not reached: {why}")
+                print(  # noqa: T201
+                    f"warning: the failure could not be written to {self.log_file}: {error.strerror}",
+                    file=sys.stderr,
+                )
         if self.telemetry is not None:
             self.telemetry.emit(Notice(run_id=result.run_id, level="error", message=message))
 
-    def _write(self, message: str) -> None:
-        path = Path(str(self.log_file))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as log:
-            log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {message}\n")
+    def _post(self, entry: Entry, event_id: str, text: str, fields: Mapping[str, Any]) -> None:
+        for channel in self.channels:
+            entry.post(event_id, channel, {"text": text} if channel == "slack" else {"text": text, **fields})
 
 
-def post(url: str, body: dict[str, Any]) -> None:
-    """POST JSON, following no redirect. Raises: OSError (URLError among them), HTTPException."""
-    request = urllib.request.Request(
-        url, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
-    )
-    with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_SECONDS):
-        pass
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
-
-
-def _fields(result: JobResult) -> dict[str, Any]:
-    names = ("run_id", "status", "failure_reason", "instance_id", "spot_interruption")
-    return {name: getattr(result, name) for name in names}
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)  # noqa: T201
+def failure_in_words(label: str, result: JobResult) -> str:
+    """One message about a step that did not end well."""
+    return f"step {label} ({result.run_id}) {result.status}: {result.failure_reason or result.stop_reason}"

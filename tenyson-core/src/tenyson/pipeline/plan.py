@@ -1,16 +1,18 @@
-"""A plan: what a preset or a single job comes to, resolved and checked before anything starts."""
+"""A plan: what a preset, an experiment file or a single job comes to, resolved and checked before anything starts."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tenyson.errors import ConfigError, Problem
 from tenyson.pipeline.handover import expected_kind, start_from
+from tenyson.pipeline.matrix import expand
+from tenyson.pipeline.references import FIELDS, find_references, step_of, substitute
 from tenyson.pipeline.step import with_values
 from tenyson.tasks.preset import JobType, Preset, PresetStep
 
@@ -24,6 +26,11 @@ class PlannedStep:
     config: Mapping[str, Any]
     """All defaults filled in. Where `model_from` is set, the model is the one that step is expected to leave."""
     model_from: str | None = None
+    checkpoint_from: str | None = None
+    needs: tuple[str, ...] = ()
+    """Labels of all steps that must be over before it."""
+    late: Mapping[str, Any] = field(default_factory=dict)
+    """Values that refer to what earlier steps measure, by dotted key; missing in `config`."""
 
     @property
     def run_id(self) -> str:
@@ -44,6 +51,7 @@ class Plan:
     title: str
     output_dir: Path
     steps: tuple[PlannedStep, ...]
+    max_parallel: int = 1
 
     @property
     def directory(self) -> Path:
@@ -66,6 +74,7 @@ def plan_preset(
     output_dir: Path | None = None,
     overrides: Sequence[str] = (),
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
+    source: str = "",
 ) -> Plan:
     """Resolve every step of a preset.
 
@@ -73,6 +82,7 @@ def plan_preset(
         task: the configuration's `task` section; its `args` go before those of the preset.
         overrides: "key=value" for every step.
         defaults: values by section and key for what the preset leaves open.
+        source: what errors call it; `preset NAME` by default.
 
     Raises:
         ConfigError: problems of all steps at once; each names the preset and the step.
@@ -81,37 +91,100 @@ def plan_preset(
 
     if any(override.split("=")[0].strip() == "run.id" for override in overrides):
         raise ConfigError("run.id cannot be set for all steps alike", next_step="Use --run-id.")
+    source = source or f"preset {preset.name}"
     resolved: dict[str, PlannedStep] = {}
     problems: list[Problem] = []
+    written = expand(preset)
     seen: set[str] = set()
-    for step in preset.steps:
-        seen.add(step.label)
+    for step in written:
+        place = f"{source}, step {step.label}"
         config = _complete(step, task, pipeline_id, output_dir, defaults or {})
+        missing = [name for name in (step.model_from, step.checkpoint_from) if name and name not in seen]
+        problems += [
+            Problem(f"{step.label} starts from {name!r}, which is no earlier step") for name in missing
+        ]
+        seen.add(step.label)
+        # A source that is wrong itself has been told.
+        if missing or any(name and name not in resolved for name in (step.model_from, step.checkpoint_from)):
+            continue
         if step.model_from is not None:
-            if step.model_from not in resolved:
-                # A source that is wrong itself has been told; one that never came before has not.
-                if step.model_from not in seen:
-                    problems.append(
-                        Problem(f"{step.label} starts from {step.model_from!r}, which is no earlier step")
-                    )
-                continue
-            source = resolved[step.model_from]
-            config = start_from(config, source.config, source.folder, expected_kind(source.config))
+            model = resolved[step.model_from]
+            config = start_from(config, model.config, model.folder, expected_kind(model.config))
+        config, late, wrong = _references(config, resolved, place)
+        problems += wrong
         try:
-            parsed = parse_config(config, overrides, f"preset {preset.name}, step {step.label}")
+            parsed = parse_config(config, overrides, place)
         except ConfigError as error:
             problems += error.problems
             continue
         resolved[step.label] = PlannedStep(
-            step.label, step.job, parsed.model_dump(mode="json"), step.model_from
-        )
+            step.label, step.job, parsed.model_dump(mode="json"), step.model_from, step.checkpoint_from,
+            tuple(step.needs or ()), late,
+        )  # fmt: skip
     if problems:
         # An override is wrong for every step in the same words.
         raise ConfigError(list(dict.fromkeys(problems)))
     if not resolved:
-        raise ConfigError(f"the preset {preset.name} has no steps")
+        raise ConfigError(f"{source} has no steps")
     steps = tuple(resolved.values())
-    return Plan(pipeline_id, title, steps[0].folder.parent, steps)
+    return Plan(pipeline_id, title, steps[0].folder.parent, steps, preset.max_parallel)
+
+
+def _references(
+    config: dict[str, Any], resolved: Mapping[str, PlannedStep], place: str
+) -> tuple[dict[str, Any], dict[str, Any], list[Problem]]:
+    """Fill in what is known of earlier steps already; set aside, by dotted key, what they will measure."""
+    late: dict[str, Any] = {}
+    problems: list[Problem] = []
+
+    def known(name: str) -> Any:
+        step = resolved[step_of(name) or ""]
+        what = name[len(f"steps.{step.label}.") :]
+        if what not in ("run_id", "folder"):
+            raise KeyError(name)
+        return step.run_id if what == "run_id" else str(step.folder)
+
+    for path, name in find_references(config):
+        key, label = ".".join(path), step_of(name)
+        if label not in resolved:
+            problems.append(
+                Problem(
+                    f"${{{name}}} names no earlier step",
+                    key,
+                    place,
+                    suggestion=f"earlier: {', '.join(resolved) or 'none'}",
+                )
+            )
+            continue
+        what = name[len(f"steps.{label}.") :]
+        if not what.startswith("metrics.") and what not in FIELDS:
+            problems.append(
+                Problem(
+                    f"${{{name}}}: there is no {what!r}",
+                    key,
+                    place,
+                    suggestion=f"metrics.NAME, {', '.join(FIELDS)}",
+                )
+            )
+    if problems:
+        return config, late, problems
+    filled: dict[str, Any] = substitute(config, known)
+    for path, _ in list(find_references(filled)):
+        keys = path[: next((place for place, part in enumerate(path) if part.isdigit()), len(path))]
+        value = _take(filled, keys)
+        if value is not None:
+            late[".".join(keys)] = value
+    return filled, late, problems
+
+
+def _take(data: dict[str, Any], path: Sequence[str]) -> Any:
+    """Remove and return the value at a path; None where it was taken before."""
+    *above, last = path
+    for key in above:
+        # Copied on the way: the steps of a preset share what they have in common.
+        data[key] = dict(data[key])
+        data = data[key]
+    return data.pop(last, None)
 
 
 def _complete(

@@ -13,7 +13,10 @@ class PipelineResult:
     """The outcome of a pipeline."""
 
     status: Status
-    """`success`: every step succeeded; `stopped`: interrupted, can be resumed; `failed`: some step failed."""
+    """`success`: every step succeeded; `stopped`: interrupted, can be gone on with; `failed`: some step failed."""
     results: Mapping[str, JobResult] = field(default_factory=dict)
     """The last result of each step that ran, by label, in order. Steps that never ran are missing."""
     total_time_seconds: float = 0.0
+    """Since the pipeline was begun, waits included."""
+    pipeline_id: str = ""
+    """Its name in the journal, for `tenyson attach`, `decide` and `report`."""

@@ -1,30 +1,28 @@
-"""run_pipeline: steps one after another, and a person's decision where one fails."""
+"""run_pipeline: steps in order through any cloud, kept in the journal, and a person's decision where one fails."""
 
 from __future__ import annotations
 
-import time
+import json
+import os
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from tenyson.errors import TenysonError
-from tenyson.jobs.result import JobResult
-from tenyson.pipeline.decision import Ask, Decision, OnFailure, ask_terminal, check_policy
-from tenyson.pipeline.handover import start_from_result
+from tenyson.cloud.watch import output_folder
+from tenyson.pipeline.decision import Ask
+from tenyson.pipeline.definition import Definition, check_order
+from tenyson.pipeline.drive import drive
+from tenyson.pipeline.handover import expected_kind, start_from
+from tenyson.pipeline.launcher import BackendLauncher, Cloud, CloudLauncher, Launcher
 from tenyson.pipeline.notify import Notifier
+from tenyson.pipeline.policy import FailurePolicy, OnFailure
 from tenyson.pipeline.result import PipelineResult
 from tenyson.pipeline.step import Step, as_steps, with_values
 
 if TYPE_CHECKING:
-    from tenyson.cloud.manager import SpecifiedJob
+    from tenyson.pipeline.journal import Journal
     from tenyson.telemetry.dispatch import Telemetry
-
-
-class Cloud(Protocol):
-    """Anything that runs a job: LocalManager, AWSManager, ModalManager."""
-
-    def run(self, job: SpecifiedJob, /) -> JobResult:
-        """Run one job to its end. A failed job is a result."""
 
 
 def run_pipeline(
@@ -32,90 +30,128 @@ def run_pipeline(
     cloud: Cloud,
     on_failure: OnFailure = "wait",
     *,
+    pipeline_id: str | None = None,
+    db_url: str | None = None,
     log_file: str | Path | None = None,
     webhook_url: str | None = None,
+    slack_webhook_url: str | None = None,
     telemetry: Telemetry | None = None,
-    ask: Ask = ask_terminal,
-    done: Mapping[str, JobResult] | None = None,
+    policy: FailurePolicy | None = None,
+    max_parallel: int = 1,
+    ask: Ask | None = None,
 ) -> PipelineResult:
-    """Run steps in order; each is `(label, config, JobClass, task)`, optionally with a fifth, `model_from`.
+    """Run steps; each is `(label, config, JobClass, task)`, optionally with `model_from` and `needs`.
 
-    A failed step is printed in red, told to `log_file`, `webhook_url` (https) and `telemetry` where they are given,
-    and then decided on: by a person for "wait" (resume from the latest checkpoint, restart from scratch, continue
-    with the next step, abort), or by `on_failure` itself.
+    A step follows the one before it, unless `needs` says otherwise. A failed step is printed in red, told to
+    `log_file`, the webhooks (https) and `telemetry` where they are given, and then decided on: by a person for "wait"
+    (resume from the latest checkpoint, restart from scratch, continue with what there is, abort), or by `on_failure` itself.
+
+    What happens is kept in the journal. A script that was killed and is started again with the same steps takes
+    its unfinished pipeline over, and finds the jobs that still run, where `cloud` stands on a backend, as all managers
+    of Tenyson do. Jobs of any other object with `run(job)` end with the process.
 
     Args:
-        ask: how a person is asked; at the terminal by default. Without a terminal the answer is abort.
-        done: results of steps that need not run again, by label.
+        pipeline_id: its name in the journal; made up where it is not given.
+        db_url: the journal's database; by default TENYSON_DB_URL, or ./tenyson_telemetry.db.
+        policy: on_failure with the budgets of "retry", in place of `on_failure`.
+        max_parallel: how many jobs may run at once.
+        ask: how a person is asked; at the terminal by default. Other answers, by `tenyson decide` or SQL, count as well.
 
     Raises:
-        ConfigError: the steps, `on_failure` or `webhook_url` cannot be used; nothing was started.
+        ConfigError: the steps, `on_failure` or a webhook cannot be used; nothing was started.
+        PipelineError: the journal cannot be used, or another process drives this pipeline.
     """
-    check_policy(on_failure)
-    notifier = Notifier(log_file, webhook_url, telemetry)
-    begun = time.monotonic()
-    results: dict[str, JobResult] = {}
-    used: dict[str, Mapping[str, Any]] = {}
+    from tenyson.pipeline.journal import Journal
 
-    def ended(status: Any) -> PipelineResult:
-        return PipelineResult(status, results, time.monotonic() - begun)
-
-    for step in as_steps(steps):
-        # What this step really ran with: steps after it may stand on the same base.
-        used[step.label] = step.config
-        if done is not None and step.label in done:
-            results[step.label] = done[step.label]
-            if step.model_from is not None:
-                used[step.label] = _handed_over(step, used, results)
-            continue
-        decision: Decision | None = None
-        while decision != "continue":
-            result = _attempt(step, cloud, used, results)
-            results[step.label] = result
-            if getattr(cloud, "interrupted", False):
-                return ended("stopped")
-            if result.status == "success":
-                break
-            notifier.failed(step.label, result)
-            decision = on_failure if on_failure != "wait" else ask(step.label, result, _choices(result))
-            if decision == "abort":
-                return ended("failed")
-            resume = "latest" if decision == "resume" else None
-            config = with_values(step.config, "run", id=result.run_id)
-            step = step._replace(config=with_values(config, "training", resume_from_checkpoint=resume))
-    return ended("success" if all(result.status == "success" for result in results.values()) else "failed")
-
-
-def _attempt(
-    step: Step, cloud: Cloud, used: dict[str, Mapping[str, Any]], results: Mapping[str, JobResult]
-) -> JobResult:
-    """Run the step once. An error before the launch is a failed step as well: what ran before it must not be lost."""
-    begun = time.monotonic()
-    try:
-        config = _handed_over(step, used, results) if step.model_from else step.config
-        used[step.label] = config
-        return cloud.run(step.job(config, step.task))
-    except TenysonError as error:
-        from tenyson.cloud.verdict import print_failure
-
-        run_id = str((step.config.get("run") or {}).get("id") or step.label)
-        result = JobResult(run_id, "failed", time.monotonic() - begun, failure_reason=str(error))
-        print_failure(result)
-        return result
+    policy = policy or FailurePolicy(on_failure)
+    notifier = Notifier.make(log_file, webhook_url, slack_webhook_url, telemetry)
+    checked = as_steps(steps)
+    print_of = fingerprint(
+        [
+            [step.label, step.config, getattr(step.job, "__qualname__", str(step.job)), step.model_from]
+            for step in checked
+        ]
+    )
+    with Journal(db_url or default_db_url()) as journal:
+        name = (
+            pipeline_id or unfinished(journal, print_of) or new_name(checked[0].label if checked else "empty")
+        )
+        definitions = define(checked, name)
+        check_order(definitions)
+        if journal.pipeline(name) is None:
+            journal.create(
+                name,
+                name,
+                print_of,
+                {"cwd": str(Path.cwd())},
+                {one.label: one.to_json() for one in definitions},
+            )
+        return drive(
+            journal,
+            name,
+            launcher_of(cloud, checked),
+            policy=policy,
+            notifier=notifier,
+            ask=ask,
+            max_parallel=max_parallel,
+            grace_seconds=getattr(cloud, "grace_seconds", 120.0),
+        )
 
 
-def _handed_over(
-    step: Step, used: Mapping[str, Mapping[str, Any]], results: Mapping[str, JobResult]
-) -> dict[str, Any]:
-    assert step.model_from is not None
-    source = step.model_from
-    return start_from_result(step.config, used[source], source, results.get(source))
+def define(steps: Iterable[Step], pipeline_id: str) -> list[Definition]:
+    """What the journal keeps of each step. Making the jobs checks configurations and tasks. Raises: ConfigError, TaskError."""
+    definitions: dict[str, Definition] = {}
+    before: tuple[str, ...] = ()
+    for step in steps:
+        config: Mapping[str, Any] = step.config
+        run_id = (config.get("run") or {}).get("id") or f"{pipeline_id}-{step.label}"
+        config = with_values(config, "run", id=run_id)
+        if step.model_from is not None and step.model_from in definitions:
+            source = definitions[step.model_from].spec
+            expected = start_from(config, source.config, output_folder(source), expected_kind(source.config))
+        else:
+            expected = dict(config)
+        spec = step.job(expected, step.task).spec()
+        needs = before if step.needs is None else tuple(step.needs)
+        if step.model_from is not None:
+            needs = tuple(dict.fromkeys((*needs, step.model_from)))
+        definitions[step.label] = Definition(step.label, spec, needs, step.model_from)
+        before = (step.label,)
+    return list(definitions.values())
 
 
-def _choices(result: JobResult) -> tuple[Decision, ...]:
-    """Only what can work: there is nothing to resume without a checkpoint."""
-    folder = Path(result.local_output_dir) if result.local_output_dir else None
-    local_and_empty = folder is not None and folder.is_dir() and not (folder / "checkpoints").is_dir()
-    if folder is None or local_and_empty:
-        return ("restart", "continue", "abort")
-    return ("resume", "restart", "continue", "abort")
+def launcher_of(cloud: Cloud, steps: Iterable[Step]) -> Launcher:
+    """How jobs get onto a cloud: by its backend, where it has one."""
+    backend, follower = getattr(cloud, "backend", None), getattr(cloud, "follower", None)
+    if backend is not None and follower is not None:
+        return BackendLauncher(backend, follower)
+    return CloudLauncher(
+        cloud, {step.label: lambda config, step=step: step.job(config, step.task) for step in steps}  # type: ignore[misc]
+    )  # fmt: skip
+
+
+def unfinished(journal: Journal, print_of: str) -> str | None:
+    """The newest pipeline that asks for the same and is not over, whose controller is gone; None where there is none."""
+    for record in journal.pipelines(fingerprint=print_of):
+        if record.status in ("running", "stopped"):
+            return record.id
+    return None
+
+
+def fingerprint(asked: Any) -> str:
+    """SHA-256 of what was asked, in canonical JSON."""
+    return sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def new_name(title: str) -> str:
+    """A name for a pipeline."""
+    from tenyson.pipeline.plan import new_pipeline_id
+
+    return new_pipeline_id(title)
+
+
+def default_db_url() -> str:
+    """Where the journal is: the telemetry database of the command line."""
+    from tenyson.telemetry.store import DB_URL_VARIABLE, DEFAULT_DB_URL
+
+    return os.environ.get(DB_URL_VARIABLE) or DEFAULT_DB_URL

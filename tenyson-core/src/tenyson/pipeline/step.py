@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Step(NamedTuple):
-    """One job of a pipeline. A plain tuple of the first four, or of all five, does as well."""
+    """One job of a pipeline. A plain tuple of the first four, or of more of them, does as well."""
 
     label: str
     config: Mapping[str, Any]
@@ -23,6 +23,8 @@ class Step(NamedTuple):
     task: TaskPlugin
     model_from: str | None = None
     """Label of the earlier step whose trained model or adapter this one starts from."""
+    needs: tuple[str, ...] | None = None
+    """Labels of the steps that must be over before it; None: the one before it in the list."""
 
 
 def as_steps(steps: Iterable[Any]) -> list[Step]:
@@ -34,7 +36,7 @@ def as_steps(steps: Iterable[Any]) -> list[Step]:
     checked: list[Step] = []
     problems: list[Problem] = []
     for number, given in enumerate(steps, start=1):
-        if not isinstance(given, tuple) or len(given) not in (4, 5):
+        if not isinstance(given, tuple) or len(given) not in (4, 5, 6):
             problems.append(Problem(f"step {number} is not (label, config, JobClass, task)"))
             continue
         step = Step(*given)

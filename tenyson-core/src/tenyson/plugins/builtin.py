@@ -66,6 +66,14 @@ def tenyson_report_helpers() -> Iterable[ReportHelperEntry]:
     helpers = "tenyson.reporting.helpers"
     return [
         ReportHelperEntry(
+            name="steps",
+            summary="The pipeline's steps: state, attempts, decisions",
+            load=f"{helpers}.progress:steps",
+        ),
+        ReportHelperEntry(
+            name="cost", summary="Machine time, waits and money of each step", load=f"{helpers}.progress:cost"
+        ),
+        ReportHelperEntry(
             name="stages", summary="What was run, and how long it took", load=f"{helpers}.stages:stages"
         ),
         ReportHelperEntry(

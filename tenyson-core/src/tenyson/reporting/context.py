@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenyson.reporting.history import StepHistory
 from tenyson.reporting.stage import Stage
 from tenyson.tasks.plugin import TaskPlugin
 
@@ -20,6 +21,8 @@ class ReportContext:
     directory: Path
     """Where the report is written; a helper may write files here and refer to them by their bare names."""
     task: TaskPlugin | None = None
+    history: Sequence[StepHistory] = ()
+    """Every step of the pipeline as its journal has it, those that never ran included."""
 
     @property
     def evaluations(self) -> list[Stage]:

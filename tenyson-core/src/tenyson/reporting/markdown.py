@@ -59,6 +59,11 @@ def signed(name: str, difference: Difference) -> str:
     return f"{value}{unit} [{low}, {high}]"
 
 
+def p_value(p: float) -> str:
+    """Such as `0.032` or `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def duration(seconds: float) -> str:
     """Such as `42 s` or `3 min 07 s` or `2 h 05 min`."""
     whole = round(seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from tenyson.jobs.result import JobResult
 from tenyson.plugins.manager import PluginManager
 from tenyson.reporting.builder import ReportBuilder
 from tenyson.reporting.context import ReportContext
+from tenyson.reporting.history import StepHistory
+from tenyson.reporting.html import write_html
 from tenyson.reporting.stage import Stage
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.preset import JobType
@@ -25,11 +27,14 @@ def write_report(
     task: TaskPlugin | None = None,
     *,
     template: str | Path | None = None,
+    history: Sequence[StepHistory] = (),
+    running: Collection[str] = (),
 ) -> Path:
-    """Write `<directory>/report.md` and its charts; returns the report's path.
+    """Write `<directory>/report.md`, its charts, and both in one file `report.html`; returns the first path.
 
     `stages`: (label, job type, result) in the order in which they ran; `result.local_output_dir` holds the job's files.
     A pipeline that failed gets a report too, which says so. A job that ended well must have left its numbers.
+    `history` is what the journal tells, `running` the labels of the stages that are still at work.
     `template`: the placeholders may be `title`, `outcome`, `task-sections` and the name of any report helper.
 
     Raises:
@@ -38,8 +43,9 @@ def write_report(
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    context = ReportContext(title, [Stage(*stage) for stage in stages], directory, task)
-    if not context.stages:
+    found = [Stage(*stage, running=stage[0] in running) for stage in stages]
+    context = ReportContext(title, found, directory, task, history)
+    if not context.stages and not history:
         raise ReportError("missing: the pipeline has no stages")
     if template is None:
         template = (
@@ -64,13 +70,21 @@ def write_report(
         written["task-sections"] = "\n\n".join(filter(None, map(helped, task.report_helpers if task else ())))
     if problems:
         raise ReportError("\n".join(dict.fromkeys(problems)), place=str(directory / FILE))
-    return builder.fill(written).write(directory / FILE)
+    path = builder.fill(written).write(directory / FILE)
+    write_html(path.read_text(encoding="utf-8"), path.with_suffix(".html"), title)
+    return path
 
 
 def _outcome(context: ReportContext) -> str:
+    unfinished = [step for step in context.history if step.state not in ("DONE", "FAILED")]
+    if unfinished:
+        waiting = [step.label for step in unfinished if step.state == "WAITING_HUMAN"]
+        done = len(context.history) - len(unfinished)
+        told = f"**This pipeline is not over**: {done} of {len(context.history)} steps are."
+        return told + (f" Waiting for a decision: {', '.join(waiting)}." if waiting else "")
     broken = [stage for stage in context.stages if not stage.complete]
     if not broken:
         return f"All {len(context.stages)} stages ended well."
-    told = ", ".join(f"{stage.label} {stage.result.status}" for stage in broken)
+    told = ", ".join(f"{stage.label} {stage.status}" for stage in broken)
     done = len(context.stages) - len(broken)
     return f"**This pipeline did not end well: {told}.** {done} of {len(context.stages)} stages reached ended well."

@@ -22,11 +22,18 @@ class Stage:
     label: str
     job: JobType
     result: JobResult
+    running: bool = False
+    """Whether it is still at work: what it has written so far is shown, and nothing of it must be there."""
+
+    @property
+    def status(self) -> str:
+        """success, stopped, failed or running."""
+        return "running" if self.running else self.result.status
 
     @property
     def complete(self) -> bool:
         """Whether it ended well; only then must its numbers be there."""
-        return self.result.status == "success"
+        return self.status == "success"
 
     @property
     def folder(self) -> Path | None:

@@ -25,6 +25,8 @@ class Difference:
     n: int
     """Samples that were paired; the smaller of the two numbers of samples where nothing was."""
     paired: bool
+    p: float | None = None
+    """Two-sided, that there is no difference; None where it was not tested."""
 
 
 def sample_means(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:

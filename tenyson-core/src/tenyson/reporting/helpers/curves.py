@@ -35,7 +35,7 @@ def curves(context: ReportContext) -> str:
         elif missing and stage.complete:
             raise ReportError(f"missing: no {' and no '.join(missing)} was logged by {stage.label}")
         elif missing:
-            parts.append(f"No {' and no '.join(missing)} was logged before it {stage.result.status}.")
+            parts.append(f"No {' and no '.join(missing)} was logged before it {stage.status}.")
         for group, names in GROUPS.items():
             series = {name: sorted(logged[name].items()) for name in names if name in logged}
             if not series:

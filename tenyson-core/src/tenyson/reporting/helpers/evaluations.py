@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 from tenyson.errors import ReportError
 from tenyson.reporting.context import ReportContext
-from tenyson.reporting.markdown import signed, table, with_interval
+from tenyson.reporting.markdown import p_value, signed, table, with_interval
 from tenyson.reporting.stage import Stage
 from tenyson.reporting.statistics import (
     Difference,
     can_be_paired,
     paired_difference,
     sample_means,
+    sign_flip_test,
     unpaired_difference,
 )
 from tenyson.tasks.metric import Metric
@@ -48,16 +50,17 @@ def differences(context: ReportContext) -> str:
                 continue
             unpaired |= not found.paired
             how = f"paired, {found.n} samples" if found.paired else "not paired"
-            rows.append([f"{before.label} → {after.label}", name, signed(name, found), how])
+            p = "" if found.p is None else p_value(found.p)
+            rows.append([f"{before.label} → {after.label}", name, signed(name, found), p, how])
     note = (
         "Intervals are 95%. Paired: the percentile bootstrap over samples (2,000 draws, fixed seed) of the differences "
-        "within samples."
+        "within samples; p is the two-sided sign-flip test of the same differences."
     )
     if unpaired:
         note += (
             " Not paired: square-and-add of the two intervals (Newcombe 1998), as for independent samples."
         )
-    return f"{table(['From → to', 'Metric', 'Difference', 'Comparison'], rows)}\n\n{note}"
+    return f"{table(['From → to', 'Metric', 'Difference', 'p', 'Comparison'], rows)}\n\n{note}"
 
 
 def difference(name: str, before: Stage, after: Stage) -> Difference | None:
@@ -78,7 +81,9 @@ def difference(name: str, before: Stage, after: Stage) -> Difference | None:
         if can_be_paired(means_a, means_b):
             found = paired_difference(means_a, means_b)
             if found.low < found.high:
-                return found
+                return replace(
+                    found, p=sign_flip_test([means_b[key] - means_a[key] for key in means_a.keys() & means_b])
+                )
             # Where all samples changed alike, resampling them shows no spread, which is not the same as certainty.
             break
     if math.isnan(old.low) or math.isnan(new.low):
@@ -110,7 +115,7 @@ def _table(context: ReportContext, names: list[str]) -> str:
 
 
 def _value(name: str, stage: Stage) -> str:
-    return with_interval(name, stage.metrics[name]) if name in stage.metrics else f"— ({stage.result.status})"
+    return with_interval(name, stage.metrics[name]) if name in stage.metrics else f"— ({stage.status})"
 
 
 def _is_mean(values: list[tuple[str, float]], metric: Metric) -> bool:

@@ -26,7 +26,7 @@ def stages(context: ReportContext) -> str:
         f"Wall time of all stages: {duration(total)}.",
     ]
     for stage in context.stages:
-        if not stage.complete:
+        if not stage.complete and not stage.running:
             reason = stage.result.failure_reason or "no reason was recorded"
             parts.append(f"**{stage.label} {stage.result.status}**:\n\n{fence(reason)}")
     return "\n\n".join(parts)
@@ -34,7 +34,7 @@ def stages(context: ReportContext) -> str:
 
 def _status(stage: Stage) -> str:
     early = stage.complete and stage.metadata.get("stopped_early")
-    return f"stopped early: {stage.metadata.get('stop_reason')}" if early else stage.result.status
+    return f"stopped early: {stage.metadata.get('stop_reason')}" if early else stage.status
 
 
 def _size(stage: Stage) -> str:

@@ -1,0 +1,146 @@
+"""tenyson attach: a new controller for a pipeline whose controller is gone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from tenyson.cli.options import database_url, db_url
+from tenyson.pipeline.policy import OnFailure
+
+if TYPE_CHECKING:
+    from tenyson.pipeline.journal import Journal
+    from tenyson.pipeline.records import PipelineRecord
+
+
+@click.command()
+@click.argument("pipeline", default="latest")
+@click.option("--again", is_flag=True, help="Try steps that failed again, from their latest checkpoints.")
+@click.option(
+    "--on-failure",
+    type=click.Choice(list(get_args(OnFailure))),
+    help="What to do when a step fails; as before if not given.",
+)
+@click.option(
+    "--edited-code",
+    type=click.Choice(["use", "stop"]),
+    help="What to do if the task's code is not what it was when the pipeline was begun; asked at the terminal if not given.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout, and nothing else there."
+)
+@db_url
+def attach(
+    pipeline: str,
+    again: bool,
+    on_failure: str | None,
+    edited_code: str | None,
+    as_json: bool,
+    db_url: str | None,
+) -> int:
+    """Go on with PIPELINE (the latest if not given): find its jobs, collect what ended, start what is next.
+
+    Jobs do not need their controller: after a crash, a reboot or a closed laptop, this is the command that goes on.
+    """
+    from tenyson.cli.pipelines import find_pipeline
+    from tenyson.pipeline.journal import Journal
+
+    url = database_url(db_url)
+    with Journal(url, create=False) as journal:
+        record = find_pipeline(journal, pipeline)
+        go_to(record)
+        return drive_recorded(
+            journal, record, again=again, on_failure=on_failure, edited_code=edited_code, as_json=as_json,
+            attach=attach_command(record.id, db_url),
+        )  # fmt: skip
+
+
+def drive_recorded(
+    journal: Journal,
+    record: PipelineRecord,
+    *,
+    attach: str,
+    again: bool = False,
+    on_failure: str | None = None,
+    edited_code: str | None = None,
+    as_json: bool = False,
+) -> int:
+    """Drive a pipeline of the journal to its end and show what came of it; returns the exit status."""
+    from rich.console import Console
+
+    from tenyson.cli.outcome import outcome_data, print_json, print_outcome
+    from tenyson.cli.progress import choose_follower
+    from tenyson.pipeline.definition import Definition
+    from tenyson.pipeline.execute import execute
+    from tenyson.pipeline.policy import FailurePolicy
+    from tenyson.pipeline.reopen import reopen
+    from tenyson.plugins.manager import PluginManager
+
+    definitions = [Definition.from_json(step.definition) for step in journal.steps(record.id)]
+    if again:
+        reopen(journal, record.id)
+    over = record.status in ("success", "failed") and not again
+    if not over and not _may_use_code(record, definitions, edited_code):
+        return 2
+    where = record.plan["backend"]
+    manager = PluginManager()
+    backend = manager.load(manager.find("backend", where["name"]))(**where["settings"])
+    kept = record.plan.get("policy") or {}
+    policy = FailurePolicy(**({**kept, "on_failure": on_failure} if on_failure else kept))
+    execution = execute(journal, record.id, backend, choose_follower(), policy=policy)
+    status = execution.result.status
+    if as_json:
+        print_json(outcome_data(journal, record.id, execution, attach))
+    else:
+        print_outcome(journal, record.id, execution, attach, Console(highlight=False))
+    if status == "stopped":
+        told = f"interrupted; to go on: {attach}"
+        Console(stderr=True, highlight=False).print(told, style="yellow", markup=False, soft_wrap=True)
+        return 130
+    return 0 if status == "success" else 1
+
+
+def go_to(record: PipelineRecord) -> None:
+    """Work in the folder that the pipeline was begun in: its paths are relative to it."""
+    folder = Path(str(record.plan.get("cwd", ".")))
+    if folder != Path.cwd() and folder.is_dir():
+        click.echo(f"working in {folder}", err=True)
+        os.chdir(folder)
+
+
+def attach_command(pipeline: str, db_url: str | None) -> str:
+    """What goes on with a pipeline."""
+    import shlex
+
+    return shlex.join(["tenyson", "attach", pipeline, *(["--db-url", db_url] if db_url else [])])
+
+
+def _may_use_code(record: PipelineRecord, definitions: list, choice: str | None) -> bool:  # type: ignore[type-arg]
+    """Ask whether edited code may be used for what is still to run; what runs already keeps the code it has."""
+    from tenyson.pipeline.execute import edited_tasks
+
+    edited = edited_tasks(record, definitions)
+    if not edited:
+        return True
+    names = ", ".join(edited)
+    click.echo(
+        click.style("warning: ", fg="yellow")
+        + f"the code of {names} was edited since {record.id} was begun: steps still to run would mix two versions",
+        err=True,
+    )
+    if choice is None and sys.stdin.isatty():
+        use = click.confirm("Go on with the code as it is now?", default=False, err=True)
+        choice = "use" if use else "stop"
+    if choice == "use":
+        click.echo("going on with the code as it is now", err=True)
+        return True
+    click.echo(
+        "nothing was started, and jobs that run go on. Put the code back and attach again, or use it as it is now:\n"
+        f"  tenyson attach {record.id} --edited-code use",
+        err=True,
+    )
+    return False

@@ -1,0 +1,115 @@
+"""JobWatch: one job that was submitted, watched from outside until its JobResult is known."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from pathlib import Path
+
+from tenyson.cloud.backend import Backend, Handle, Observation
+from tenyson.cloud.follow import Follower
+from tenyson.cloud.log import LineReader
+from tenyson.cloud.verdict import conclude
+from tenyson.errors import TenysonError
+from tenyson.jobs.result import JobResult
+from tenyson.jobs.spec import JobSpec
+from tenyson.telemetry.progress import decode
+
+TAIL_LINES = 20
+
+
+class JobWatch:
+    """Looks at a job and shows what it logs.
+
+    Args:
+        begun: `time.time()` of its launch.
+        adopted: another controller has shown its log so far; of that, only how far the job is is shown again.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        spec: JobSpec,
+        handle: Handle,
+        follower: Follower,
+        *,
+        begun: float | None = None,
+        adopted: bool = False,
+    ) -> None:
+        self.spec = spec
+        self.handle = handle
+        self.follower = follower
+        self._backend = backend
+        self._begun = time.time() if begun is None else begun
+        self._folder = output_folder(spec)
+        self._cursor = 0
+        self._reader = LineReader()
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        follower.started(spec, str(self._folder / "log.txt"))
+        if adopted:
+            self._catch_up()
+
+    def look(self) -> Observation:
+        """Poll once, and show what was logged since. Raises: TenysonError, OSError: the job is out of reach for good."""
+        # Looked at before the log is read: what was written until the end is then surely read.
+        seen = self._backend.poll(self.handle)
+        for line in self._lines():
+            self._take(line)
+        if seen.phase == "ended":
+            for line in self._reader.finish():
+                self._take(line)
+        return seen
+
+    def conclude(self, seen: Observation, *, interrupted: bool = False) -> JobResult:
+        """Bring the outputs here and say how the job ended."""
+        try:
+            if seen.phase == "ended":
+                self._backend.fetch_outputs(self.handle, self._folder)
+        except (TenysonError, OSError) as error:
+            seen = out_of_reach(self._backend, error)
+        seconds = max(0.0, time.time() - self._begun)
+        result = conclude(
+            self.spec, self.handle, seen, self._folder, list(self._tail), seconds, interrupted=interrupted
+        )
+        self.follower.ended(result)
+        return result
+
+    def _lines(self) -> list[str]:
+        lines: list[str] = []
+        for reached, chunk in self._backend.stream_logs(self.handle, self._cursor):
+            self._cursor = reached
+            lines += self._reader.feed(chunk)
+        return lines
+
+    def _take(self, line: str) -> None:
+        if line.strip() and decode(line) is None:
+            self._tail.append(line)
+        self.follower.line(line)
+
+    def _catch_up(self) -> None:
+        last: dict[str, str] = {}
+        try:
+            lines = self._lines()
+        except (TenysonError, OSError):
+            return  # the next look meets it again
+        for line in lines:
+            event = decode(line)
+            if event is None:
+                if line.strip():
+                    self._tail.append(line)
+            elif event["event"] in ("RunStarted", "MetricsLogged"):
+                last[event["event"]] = line
+        for line in last.values():
+            self.follower.line(line)
+
+
+def output_folder(spec: JobSpec) -> Path:
+    """<run.output_dir>/<run id>: where a job's files are, or are brought."""
+    return Path(spec.config.get("run", {}).get("output_dir", "./outputs")) / spec.run_id
+
+
+def out_of_reach(backend: Backend, error: Exception) -> Observation:
+    """What is known of a job whose backend gave up on it."""
+    return Observation(
+        phase="unknown", observed=False, reason="infrastructure", detail=f"{backend.name}: {error}"
+    )

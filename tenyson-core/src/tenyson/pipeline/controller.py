@@ -1,0 +1,462 @@
+"""The controller: brings what the journal says and what the machines do together, until a pipeline is over.
+
+It may be killed at any moment: every intent is in the journal before it is acted on, so the next controller adopts what
+runs, submits again what may not have been submitted (with the same token), and asks nobody twice. Imports SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import DBAPIError
+
+from tenyson.cloud.backend import Observation, Reason
+from tenyson.cloud.interrupts import Interrupts
+from tenyson.cloud.verdict import print_failure
+from tenyson.errors import PipelineError, TenysonError
+from tenyson.jobs.result import JobResult
+from tenyson.jobs.spec import JobSpec
+from tenyson.pipeline.asker import Asker
+from tenyson.pipeline.decision import Ask, Decision, Question
+from tenyson.pipeline.definition import Definition, Finished, has_checkpoint
+from tenyson.pipeline.launcher import Launcher, Watch
+from tenyson.pipeline.notify import Notifier, failure_in_words
+from tenyson.pipeline.policy import PREEMPTIONS, FailurePolicy
+from tenyson.pipeline.records import IN_FLIGHT, OVER, AttemptRecord, PipelineStatus, StepRecord
+from tenyson.pipeline.result import PipelineResult
+from tenyson.telemetry.control import INTERRUPTIONS
+
+if TYPE_CHECKING:
+    from tenyson.pipeline.inputs import Reuse
+    from tenyson.pipeline.journal import Entry, Journal
+    from tenyson.pipeline.lease import Lease
+    from tenyson.pipeline.outbox import Postman
+
+POLL_SECONDS = 0.2
+SECONDS_FOR_EACH_JOB = 0.004
+"""A look at a job costs up to half a millisecond: with a thousand of them, one every four seconds keeps a core free."""
+DECISION_SECONDS = 0.5
+JOURNAL_SECONDS = 2.0
+"""Between two looks at whether a journal that was away is back."""
+
+
+class Controller:
+    """Drives one pipeline under a lease. `run` returns once nothing more is to be done."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        lease: Lease,
+        launcher: Launcher,
+        *,
+        policy: FailurePolicy,
+        notifier: Notifier,
+        postman: Postman,
+        ask: Ask,
+        max_parallel: int = 1,
+        reuse: Reuse | None = None,
+        on_change: Callable[[], None] | None = None,
+        grace_seconds: float = 120.0,
+    ) -> None:
+        """`on_change` hears that a step ended or waits; `reuse` finds earlier results that stand for a step."""
+        self.interrupted = False
+        self._journal = journal
+        self._lease = lease
+        self._id = lease.pipeline_id
+        self._launcher = launcher
+        self._policy = policy
+        self._notifier = notifier
+        self._postman = postman
+        self._asker = Asker(ask, self._answer, self._tell_how_to_decide)
+        self._max_parallel = max_parallel
+        self._reuse = reuse
+        self._on_change = on_change or (lambda: None)
+        self._grace_seconds = grace_seconds
+        self._watches: dict[str, Watch] = {}
+        self._read()
+        self._definitions = {
+            label: Definition.from_json(step.definition) for label, step in self._steps.items()
+        }
+        self._ending: PipelineStatus | None = None
+        self._look_for_decisions_at = 0.0
+        self._answered_interrupts = 0
+
+    def run(self) -> PipelineResult:
+        """Go on until all steps are over, somebody ends the pipeline, or Ctrl-C.
+
+        Raises: LeaseLostError: another controller has taken over; the jobs go on.
+        """
+        record = self._journal.pipeline(self._id)
+        assert record is not None
+        # A pipeline that was ended while jobs of it still ran is only tidied up.
+        self._ending = "failed" if record.status == "failed" else None
+        try:
+            with Interrupts() as interrupts:
+                while True:
+                    try:
+                        self._go_on(interrupts)
+                        return self._conclude(record.created_at)
+                    except DBAPIError as error:
+                        self._wait_for_journal(error, interrupts)
+        finally:
+            self._asker.end()
+
+    def _go_on(self, interrupts: Interrupts) -> None:
+        if self._ending is None:
+            with self._entry() as entry:
+                entry.status("running")
+        self._adopt()
+        while not self._is_over():
+            self._lease.check()
+            self._heed(interrupts)
+            self._look()
+            self._decide()
+            self._launch_ready()
+            if not self._is_over():
+                time.sleep(max(POLL_SECONDS, SECONDS_FOR_EACH_JOB * len(self._watches)))
+
+    def _wait_for_journal(self, error: DBAPIError, interrupts: Interrupts) -> None:
+        """The journal is away, or was for a moment: what it says once it is back is where to go on."""
+        self._launcher.say(f"the journal cannot be reached, and the jobs go on without it: {error.orig}")
+        while True:
+            if interrupts.count > self._answered_interrupts:
+                raise PipelineError(
+                    "interrupted while the journal was away", next_step="The jobs go on."
+                ) from error
+            time.sleep(JOURNAL_SECONDS)
+            try:
+                self._read()
+            except DBAPIError:
+                continue
+            self._watches.clear()
+            self._launcher.say("the journal is back")
+            return
+
+    def _read(self) -> None:
+        self._steps: dict[str, StepRecord] = {step.label: step for step in self._journal.steps(self._id)}
+        self._attempts: dict[str, AttemptRecord] = {
+            one.label: one for one in self._journal.attempts(self._id)
+        }
+
+    # What runs
+
+    def _adopt(self) -> None:
+        """Find again what an earlier controller has launched, or was about to."""
+        for label in self._in_flight():
+            attempt = self._attempts[label]
+            if self._steps[label].state == "INTENT":
+                self._submit(label, attempt.spec, adopted=True)
+                continue
+            assert attempt.handle is not None
+            try:
+                self._watches[label] = self._launcher.watch(
+                    attempt.spec, attempt.handle, begun=attempt.started_at, adopted=True
+                )
+                self._launcher.say(f"{attempt.run_id}: found again, attempt {attempt.attempt}")
+            except TenysonError as error:
+                self._ended(label, _lost(attempt.spec, str(error)), "lost")
+        if self._ending is not None:
+            self._cancel_all()
+
+    def _launch_ready(self) -> None:
+        if self.interrupted:
+            return
+        for label, step in self._steps.items():
+            if self._ending is not None or len(self._in_flight()) >= self._max_parallel:
+                return
+            if step.state == "PENDING" and self._may_start(step):
+                self._launch(label)
+
+    def _may_start(self, step: StepRecord) -> bool:
+        if any(self._steps[name].state not in OVER for name in self._definitions[step.label].needs):
+            return False
+        return step.not_before is None or step.not_before <= self._journal.now()
+
+    def _launch(self, label: str) -> None:
+        step, definition = self._steps[label], self._definitions[label]
+        attempt = step.attempt + 1
+        token = attempt_token(self._id, label, attempt)
+        trouble: TenysonError | None = None
+        spec = definition.spec
+        try:
+            spec = definition.launchable(self._finished(), resume=step.resume)
+        except TenysonError as error:
+            # A failed step as well: what ran before it must not be lost.
+            trouble = error
+        spec = replace(spec, token=token)
+        inputs: Mapping[str, Any] | None = None
+        inputs_hash: str | None = None
+        if self._reuse is not None and trouble is None:
+            inputs, inputs_hash = self._reuse.inputs(spec)
+            found = None
+            try:
+                found = None if step.resume or step.attempt else self._reuse.find(label, inputs_hash)
+            except PipelineError as error:
+                trouble = error
+            if found is not None:
+                with self._entry(label) as entry:
+                    entry.reuse(label, attempt, token, spec, found)
+                self._launcher.say(
+                    f"{label}: nothing changed since {found.run_id}, whose result is used again (--no-reuse runs it anew)"
+                )
+                self._on_change()
+                return
+        with self._entry(label) as entry:
+            entry.intend(label, attempt, token, spec, inputs, inputs_hash)
+        if trouble is not None:
+            self._ended(label, _failed(spec, str(trouble)), "user_error")
+        else:
+            self._submit(label, spec)
+
+    def _submit(self, label: str, spec: JobSpec, *, adopted: bool = False) -> None:
+        attempt = self._attempts[label]
+        self._lease.check()
+        try:
+            handle = self._launcher.submit(label, spec)
+        except (TenysonError, OSError) as error:
+            self._ended(label, _failed(spec, f"{self._launcher.name}: {error}"), "infrastructure")
+            return
+        with self._entry(label) as entry:
+            entry.launched(label, attempt.attempt, handle)
+        self._watches[label] = self._launcher.watch(spec, handle, begun=attempt.started_at, adopted=adopted)
+
+    def _look(self) -> None:
+        for label, watch in list(self._watches.items()):
+            try:
+                seen = watch.look()
+            except (TenysonError, OSError) as error:
+                seen = Observation("unknown", observed=False, reason="infrastructure", detail=str(error))
+                self._ended(label, watch.conclude(seen), "infrastructure")
+                continue
+            if seen.phase == "ended":
+                result = watch.conclude(seen, interrupted=self.interrupted or self._ending is not None)
+                self._ended(label, result, "preempted" if seen.preempted else seen.reason)
+            elif seen.phase == "running" and self._steps[label].state == "LAUNCHED":
+                with self._entry(label) as entry:
+                    entry.running(label, self._attempts[label].attempt)
+
+    # What becomes of it
+
+    def _ended(self, label: str, result: JobResult, reason: Reason | None) -> None:
+        step, attempt = self._steps[label], self._attempts[label].attempt
+        if self._interrupted(result):
+            with self._entry(label) as entry:
+                entry.stopped(label, attempt, result, resume=has_checkpoint(result))
+            self._watches.pop(label, None)
+            return
+        if result.status == "success":
+            with self._entry(label) as entry:
+                entry.done(label, attempt, result)
+            self._watches.pop(label, None)
+            self._on_change()
+            return
+        if result.status == "stopped" or result.spot_interruption:
+            reason = "preempted"
+        resume = has_checkpoint(result) and self._definitions[label].spec.job_type != "eval"
+        pause = self._policy.retry_after(reason, failures=step.failures, preemptions=step.preemptions)
+        choices: tuple[Decision, ...] = ("resume",) if resume else ()
+        choices += ("restart", "continue", "abort")
+        with self._entry(label) as entry:
+            if self._ending is not None:
+                next_step = "The pipeline is ending."
+                entry.failed(label, attempt, result, reason)
+            elif pause is not None:
+                how = "resumed from its latest checkpoint" if resume else "restarted"
+                next_step = f"It is {how}{f' in {pause:.0f} s' if pause else ''}."
+                entry.retry(
+                    label,
+                    attempt,
+                    result,
+                    reason,
+                    resume=resume,
+                    pause=pause,
+                    preempted=reason in PREEMPTIONS,
+                )
+            elif self._policy.on_failure in ("wait", "retry"):
+                next_step = f"It waits: {self._how_to_decide(label, choices)}"
+                entry.wait(label, attempt, result, reason, choices)
+            else:
+                next_step = (
+                    "The pipeline ends." if self._policy.on_failure == "abort" else "The pipeline goes on."
+                )
+                entry.failed(label, attempt, result, reason)
+                if self._policy.on_failure == "abort":
+                    entry.status("failed")
+            self._notifier.failed(entry, self._id, label, attempt, result, next_step)
+        self._watches.pop(label, None)
+        if result.status == "failed":
+            print_failure(result)
+        else:
+            self._launcher.say(failure_in_words(label, result))
+        if pause is not None:
+            self._launcher.say(f"{label}: {next_step}")
+        self._notifier.log(result, label)
+        self._postman.wake()
+        self._on_change()
+        if self._policy.on_failure == "abort":
+            self._end_early()
+
+    def _interrupted(self, result: JobResult) -> bool:
+        """Whether a job ended because we asked it to."""
+        return (self.interrupted or self._ending is not None) and (
+            result.status == "stopped" or result.stop_reason in INTERRUPTIONS
+        )
+
+    def _decide(self) -> None:
+        """Act on what was decided about steps that wait, and ask about the others."""
+        waiting = {label for label, step in self._steps.items() if step.state == "WAITING_HUMAN"}
+        if not waiting or time.monotonic() < self._look_for_decisions_at or self._ending is not None:
+            return
+        self._look_for_decisions_at = time.monotonic() + DECISION_SECONDS
+        latest = {one.label: one for one in self._journal.decisions(self._id) if one.label in waiting}
+        for label, decision in latest.items():
+            result = self._attempts[label].result
+            assert result is not None
+            if decision.answer is None:
+                self._asker.put(
+                    decision.id,
+                    lambda closed, label=label, result=result, choices=decision.choices: Question(  # type: ignore[misc]
+                        self._id, label, result, choices, closed
+                    ),
+                )
+                continue
+            self._asker.close(decision.id)
+            by = decision.answered_by or "SQL"
+            if decision.answer not in decision.choices:
+                note = f"{by} said {decision.answer}, which is not possible here"
+                with self._entry(label) as entry:
+                    entry.ask(label, decision.attempt, decision.choices, note)
+                self._launcher.say(f"{label}: {note}: {self._how_to_decide(label, decision.choices)}")
+                continue
+            goes_on = decision.answer in ("resume", "restart")
+            with self._entry(label) as entry:
+                entry.decided(label, "PENDING" if goes_on else "FAILED", resume=decision.answer == "resume")
+                if decision.answer == "abort":
+                    entry.status("failed")
+            self._launcher.say(f"{label}: {decision.answer}, as {by} decided")
+            self._on_change()
+            if decision.answer == "abort":
+                self._end_early()
+                return
+
+    def _answer(self, question: int, decision: Decision) -> bool:
+        return self._journal.answer(question, decision, "the terminal")
+
+    def _tell_how_to_decide(self, question: Question) -> None:
+        self._launcher.say(
+            f"step {question.label} waits for a decision: {self._how_to_decide(question.label, question.choices)}"
+        )
+
+    def _how_to_decide(self, label: str, choices: tuple[Decision, ...]) -> str:
+        return f"tenyson decide {self._id} {label} {'|'.join(choices)}"
+
+    # How it ends
+
+    def _heed(self, interrupts: Interrupts) -> None:
+        if interrupts.count == self._answered_interrupts:
+            return
+        first, self._answered_interrupts = not self._answered_interrupts, interrupts.count
+        if first:
+            self.interrupted = True
+            if self._watches:
+                self._launcher.say(
+                    f"interrupted: the job saves and ends, within {self._grace_seconds:.0f} s (Ctrl-C again ends it now)"
+                )
+            self._cancel_all()
+        if interrupts.count > 1:
+            self._launcher.say("interrupted again: the job is ended now, without saving")
+            for watch in self._watches.values():
+                self._quietly(lambda watch=watch: self._launcher.terminate(watch.handle))  # type: ignore[misc]
+
+    def _end_early(self) -> None:
+        """End the pipeline: what still runs saves and ends, nothing more is started."""
+        self._ending = "failed"
+        if self._watches:
+            self._launcher.say("the pipeline ends: what still runs saves and ends")
+        self._cancel_all()
+
+    def _cancel_all(self) -> None:
+        for watch in self._watches.values():
+            self._quietly(lambda watch=watch: self._launcher.cancel(watch.handle, self._grace_seconds))  # type: ignore[misc]
+
+    def _quietly(self, call: Callable[[], None]) -> None:
+        self._lease.check()
+        try:
+            call()
+        except (TenysonError, OSError) as error:
+            self._launcher.say(f"warning: {error}")
+
+    def _is_over(self) -> bool:
+        if self._watches:
+            return False
+        ending = self.interrupted or self._ending is not None
+        return ending or all(step.state in OVER for step in self._steps.values())
+
+    def _conclude(self, created_at: float) -> PipelineResult:
+        status: PipelineStatus
+        if self._ending is not None:
+            status = self._ending
+        elif any(step.state not in OVER for step in self._steps.values()):
+            status = "stopped"
+        else:
+            status = "success" if all(step.state == "DONE" for step in self._steps.values()) else "failed"
+        with self._entry() as entry:
+            entry.status(status)
+            if status != "stopped":
+                self._notifier.finished(entry, self._id, status, self._lease.fence)
+            seconds = entry.now - created_at
+        self._postman.wake()
+        self._on_change()
+        results = {
+            label: result
+            for label in self._steps
+            if label in self._attempts and (result := self._attempts[label].result) is not None
+        }
+        assert status != "running"
+        return PipelineResult(status, results, max(0.0, seconds), self._id)
+
+    # The journal
+
+    @contextmanager
+    def _entry(self, label: str | None = None) -> Iterator[Entry]:
+        """One transaction; afterwards the step is known as the journal has it."""
+        self._lease.check()
+        with self._journal.entry(self._id, self._lease.fence) as entry:
+            yield entry
+        if label is not None:
+            step = self._steps[label] = self._journal.step(self._id, label)
+            self._attempts[label] = self._journal.attempt(self._id, label, step.attempt)
+
+    def _in_flight(self) -> list[str]:
+        return [label for label, step in self._steps.items() if step.state in IN_FLIGHT]
+
+    def _finished(self) -> dict[str, Finished]:
+        return {
+            label: Finished(self._attempts[label].spec.config, result)
+            for label, step in self._steps.items()
+            if step.state in OVER
+            and label in self._attempts
+            and (result := self._attempts[label].result) is not None
+        }
+
+
+def attempt_token(pipeline_id: str, label: str, attempt: int) -> str:
+    """Names one attempt of one step for ever."""
+    return sha256(f"{pipeline_id}\0{label}\0{attempt}".encode()).hexdigest()
+
+
+def _failed(spec: JobSpec, why: str) -> JobResult:
+    return JobResult(spec.run_id, "failed", 0.0, failure_reason=why)
+
+
+def _lost(spec: JobSpec, why: str) -> JobResult:
+    from tenyson.cloud.watch import output_folder
+
+    return JobResult(
+        spec.run_id, "failed", 0.0, failure_reason=f"lost: {why}", local_output_dir=str(output_folder(spec))
+    )

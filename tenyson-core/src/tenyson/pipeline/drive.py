@@ -1,0 +1,109 @@
+"""Drive: one controller at work on one pipeline of the journal, from taking the lease to letting go of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tenyson.errors import ConfigError, PipelineBusyError, PipelineError
+from tenyson.pipeline.decision import Ask, ask_terminal
+from tenyson.pipeline.launcher import Launcher
+from tenyson.pipeline.notify import Notifier
+from tenyson.pipeline.policy import FailurePolicy
+from tenyson.pipeline.result import PipelineResult
+
+if TYPE_CHECKING:
+    from tenyson.pipeline.inputs import Reuse
+    from tenyson.pipeline.journal import Journal
+    from tenyson.pipeline.lease import Lease
+
+LEASE_VARIABLE = "TENYSON_LEASE_SECONDS"
+
+
+def drive(
+    journal: Journal,
+    pipeline_id: str,
+    launcher: Launcher,
+    *,
+    policy: FailurePolicy,
+    notifier: Notifier,
+    ask: Ask | None = None,
+    max_parallel: int = 1,
+    reuse: Reuse | None = None,
+    on_change: Callable[[], None] | None = None,
+    grace_seconds: float = 120.0,
+) -> PipelineResult:
+    """Bring a pipeline as far as it goes.
+
+    Raises:
+        PipelineBusyError: another controller drives it.
+        LeaseLostError: another controller has taken it over; the jobs go on.
+    """
+    from tenyson.pipeline.controller import Controller
+    from tenyson.pipeline.outbox import Postman
+
+    with acquire(journal, pipeline_id) as lease, Postman(journal, pipeline_id, notifier.channels) as postman:
+        controller = Controller(
+            journal,
+            lease,
+            launcher,
+            policy=policy,
+            notifier=notifier,
+            postman=postman,
+            ask=ask or ask_terminal,
+            max_parallel=max_parallel,
+            reuse=reuse,
+            on_change=on_change,
+            grace_seconds=grace_seconds,
+        )
+        return controller.run()
+
+
+def acquire(journal: Journal, pipeline_id: str) -> Lease:
+    """Take the lease; one that is not renewed any more is waited for.
+
+    Raises: PipelineBusyError: its holder is alive and renews it.
+    """
+    from tenyson.pipeline.lease import Lease
+
+    seconds = lease_seconds()
+    told, first = False, None
+    while True:
+        try:
+            return Lease.acquire(journal, pipeline_id, seconds=seconds)
+        except PipelineBusyError:
+            record = journal.pipeline(pipeline_id)
+            if record is None:
+                raise PipelineError(f"there is no pipeline {pipeline_id!r}") from None
+            first = first if first is not None else record.lease_until
+            if record.lease_until is None:
+                continue
+            if record.lease_until != first:
+                raise
+            if not told:
+                told = True
+                left = record.lease_until - journal.now()
+                print(  # noqa: T201
+                    f"another controller holds {pipeline_id}; it may be gone: waiting up to {left:.0f} s to see",
+                    file=sys.stderr,
+                )
+            time.sleep(0.2)
+
+
+def lease_seconds() -> float:
+    """How long a silent controller keeps its place. Raises: ConfigError: the variable holds no number above 0.1."""
+    from tenyson.pipeline.lease import LEASE_SECONDS
+
+    text = os.environ.get(LEASE_VARIABLE)
+    if text is None:
+        return LEASE_SECONDS
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 86400:
+        raise ConfigError(f"{LEASE_VARIABLE} must be seconds, from 0.1 to 86400, not {text!r}")
+    return seconds

@@ -1,0 +1,165 @@
+"""A lease: the right to drive one pipeline, with a fence that tells every write of an earlier holder from a later one's."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from tenyson.cloud.process import is_alive, start_mark
+from tenyson.errors import LeaseLostError, PipelineBusyError, PipelineError
+
+if TYPE_CHECKING:
+    from tenyson.pipeline.journal import Journal
+
+LEASE_SECONDS = 30.0
+"""How long a controller may be silent before another one may take its place."""
+
+
+class Lease:
+    """Held from `acquire` to `release`; while it is entered, a thread renews it.
+
+    A holder that was silent for too long keeps its place until another one comes: the fence decides, not the time.
+    """
+
+    def __init__(self, journal: Journal, pipeline_id: str, fence: int, seconds: float) -> None:
+        self.pipeline_id = pipeline_id
+        self.fence = fence
+        self.lost: LeaseLostError | None = None
+        """Set once another controller has come."""
+        self._journal = journal
+        self._seconds = seconds
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    @classmethod
+    def acquire(
+        cls,
+        journal: Journal,
+        pipeline_id: str,
+        *,
+        seconds: float = LEASE_SECONDS,
+        holder: Mapping[str, Any] | None = None,
+    ) -> Lease:
+        """Take the lease if it is free, has run out, or belonged to a process of this machine that is gone.
+
+        Raises:
+            PipelineBusyError: another controller holds it.
+            PipelineError: there is no such pipeline.
+        """
+        from sqlalchemy import select, update
+
+        from tenyson.pipeline.tables import pipelines
+
+        with journal.transaction() as (connection, now):
+            row = connection.execute(
+                select(pipelines).where(pipelines.c.id == pipeline_id).with_for_update()
+            ).first()
+            if row is None:
+                raise PipelineError(f"there is no pipeline {pipeline_id!r}")
+            if row.lease_until is not None and row.lease_until > now and not is_gone(row.holder):
+                raise PipelineBusyError(
+                    f"the pipeline {pipeline_id} is driven by process {row.holder['pid']} on {row.holder['host']}; "
+                    f"its lease runs out in {row.lease_until - now:.0f} s unless it is renewed",
+                    next_step="End that process first, or let it go on: `tenyson pipelines` shows how it stands.",
+                )
+            fence = row.fence + 1
+            connection.execute(
+                update(pipelines)
+                .where(pipelines.c.id == pipeline_id, pipelines.c.fence == row.fence)
+                .values(fence=fence, holder=dict(holder or this_process()), lease_until=now + seconds)
+            )
+        return cls(journal, pipeline_id, fence, seconds)
+
+    def renew(self) -> None:
+        """Hold it for longer. Raises: LeaseLostError: another controller has come."""
+        from sqlalchemy import update
+
+        from tenyson.pipeline.journal import check_fence
+        from tenyson.pipeline.tables import pipelines
+
+        with self._journal.transaction() as (connection, now):
+            check_fence(connection, self.pipeline_id, self.fence)
+            connection.execute(
+                update(pipelines)
+                .where(pipelines.c.id == self.pipeline_id)
+                .values(lease_until=now + self._seconds)
+            )
+
+    def release(self) -> None:
+        """Let another controller take it at once; nothing happens where one has come already."""
+        from sqlalchemy import update
+
+        from tenyson.pipeline.tables import pipelines
+
+        with self._journal.transaction() as (connection, _):
+            connection.execute(
+                update(pipelines)
+                .where(pipelines.c.id == self.pipeline_id, pipelines.c.fence == self.fence)
+                .values(lease_until=None, holder=None)
+            )
+
+    def check(self) -> None:
+        """Raises: LeaseLostError: the thread found that another controller has come."""
+        if self.lost is not None:
+            raise self.lost
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        if self.lost is None:
+            self.release()
+
+    def _keep(self) -> None:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        told = False
+        while not self._over.wait(self._seconds / 3):
+            try:
+                self.renew()
+                told = False
+            except LeaseLostError as error:
+                self.lost = error
+                return
+            except SQLAlchemyError as error:
+                # The database is away: nobody can take the pipeline over either.
+                if not told:
+                    print(f"warning: the lease could not be renewed: {error}", file=sys.stderr)  # noqa: T201
+                told = True
+
+
+def this_process() -> dict[str, Any]:
+    """Who holds a lease: host, pid, and the start of the process, since pids come again."""
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "mark": start_mark(os.getpid()),
+        "space": _space(),
+    }
+
+
+def is_gone(holder: Mapping[str, Any] | None) -> bool:
+    """Whether a holder is surely no more: a process of this machine that has ended."""
+    if holder is None:
+        return True
+    here = (holder.get("host"), holder.get("space")) == (socket.gethostname(), _space())
+    return here and holder.get("mark") is not None and not is_alive(int(holder["pid"]), str(holder["mark"]))
+
+
+def _space() -> str | None:
+    """The pid namespace: containers of one machine may share its name, but not their process ids."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return None

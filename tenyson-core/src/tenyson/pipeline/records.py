@@ -1,0 +1,112 @@
+"""What the journal holds, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from tenyson.cloud.backend import Handle
+from tenyson.jobs.result import JobResult
+from tenyson.jobs.spec import JobSpec
+from tenyson.pipeline.decision import Decision
+
+StepState = Literal["PENDING", "INTENT", "LAUNCHED", "RUNNING", "DONE", "FAILED", "WAITING_HUMAN"]
+AttemptState = Literal["INTENT", "LAUNCHED", "RUNNING", "DONE", "FAILED", "STOPPED"]
+PipelineStatus = Literal["running", "success", "stopped", "failed"]
+
+IN_FLIGHT: frozenset[StepState] = frozenset({"INTENT", "LAUNCHED", "RUNNING"})
+OVER: frozenset[StepState] = frozenset({"DONE", "FAILED"})
+
+
+@dataclass(frozen=True)
+class PipelineRecord:
+    """A row of `pipelines`."""
+
+    id: str
+    title: str
+    status: PipelineStatus
+    fingerprint: str
+    plan: Mapping[str, Any]
+    created_at: float
+    finished_at: float | None
+    fence: int
+    holder: Mapping[str, Any] | None
+    lease_until: float | None
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """A row of `pipeline_steps`."""
+
+    label: str
+    position: int
+    definition: Mapping[str, Any]
+    state: StepState
+    attempt: int
+    resume: bool
+    not_before: float | None
+    failures: int
+    preemptions: int
+    updated_at: float
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """A row of `pipeline_attempts`."""
+
+    pipeline_id: str
+    label: str
+    attempt: int
+    run_id: str
+    token: str
+    spec: JobSpec
+    handle: Handle | None
+    state: AttemptState
+    result: JobResult | None
+    reason: str | None
+    inputs: Mapping[str, Any] | None
+    inputs_hash: str | None
+    reused_from: str | None
+    started_at: float
+    ended_at: float | None
+
+
+@dataclass(frozen=True)
+class DecisionRecord:
+    """A row of `pipeline_decisions`."""
+
+    id: int
+    pipeline_id: str
+    label: str
+    attempt: int
+    choices: tuple[Decision, ...]
+    note: str
+    answer: Decision | None
+    answered_by: str | None
+    asked_at: float
+    answered_at: float | None
+
+
+def attempt_record(row: Any) -> AttemptRecord:
+    """From a row as the database gives it."""
+    fields = dict(row)
+    fields["spec"] = JobSpec(**fields["spec"])
+    fields["handle"] = None if fields["handle"] is None else Handle(**fields["handle"])
+    fields["result"] = None if fields["result"] is None else result_from(fields["result"])
+    return AttemptRecord(**fields)
+
+
+def decision_record(row: Any) -> DecisionRecord:
+    """From a row as the database gives it."""
+    return DecisionRecord(**{**row, "choices": tuple(row["choices"])})
+
+
+def result_from(data: Mapping[str, Any]) -> JobResult:
+    """A JobResult as it was stored; fields of later versions are ignored."""
+    return JobResult(**{key: value for key, value in data.items() if key in JobResult.__dataclass_fields__})
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """A dataclass as JSON-safe data."""
+    return asdict(value)

@@ -1,0 +1,99 @@
+"""The report of a pipeline as its journal has it, at any moment of its life."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenyson.cloud.watch import output_folder
+from tenyson.errors import PipelineError, TenysonError
+from tenyson.jobs.result import JobResult
+from tenyson.pipeline.records import AttemptRecord
+from tenyson.reporting.history import AttemptHistory, DecisionHistory, StepHistory
+from tenyson.reporting.pipeline import write_report
+from tenyson.tasks.plugin import TaskPlugin
+
+if TYPE_CHECKING:
+    from tenyson.pipeline.journal import Journal
+
+
+def write_pipeline_report(
+    journal: Journal,
+    pipeline_id: str,
+    *,
+    template: str | Path | None = None,
+    directory: str | Path | None = None,
+) -> Path:
+    """Write report.md and report.html into the pipeline's folder, or another one.
+
+    Raises:
+        PipelineError: there is no such pipeline.
+        ReportError: a number that a step which ended well should have left is missing.
+    """
+    record = journal.pipeline(pipeline_id)
+    if record is None:
+        raise PipelineError(f"there is no pipeline {pipeline_id!r}")
+    steps, attempts, now = journal.steps(pipeline_id), journal.attempts(pipeline_id), journal.now()
+    decisions = journal.decisions(pipeline_id)
+    history, stages, running = [], [], []
+    for step in steps:
+        own = [one for one in attempts if one.label == step.label]
+        last = own[-1] if own else None
+        history.append(
+            StepHistory(
+                step.label,
+                str(step.definition["spec"]["job_type"]),
+                step.state,
+                last.run_id if last else str(step.definition["spec"]["run_id"]),
+                tuple(step.definition["needs"]),
+                [_attempt(one, now) for one in own],
+                [
+                    DecisionHistory(
+                        one.answer,
+                        one.answered_by or "SQL",
+                        max(0.0, (one.answered_at or now) - one.asked_at),
+                    )
+                    for one in decisions
+                    if one.label == step.label and one.answer is not None
+                ],
+                last.reused_from if last else None,
+            )
+        )
+        if last is None:
+            continue
+        if last.result is not None:
+            stages.append((step.label, last.spec.job_type, last.result))
+        elif last.handle is not None:
+            folder = str(output_folder(last.spec))
+            # A result that the report shows as `running`: JobResult itself knows only ends.
+            unfinished = JobResult(last.run_id, "stopped", now - last.started_at, local_output_dir=folder)
+            stages.append((step.label, last.spec.job_type, unfinished))
+            running.append(step.label)
+    where = (
+        Path(directory) if directory is not None else Path(record.plan.get("output_dir", ".")) / pipeline_id
+    )
+    return write_report(
+        record.title, stages, where, _task([one.spec.task for one in attempts]), template=template, history=history,
+        running=running,
+    )  # fmt: skip
+
+
+def _attempt(attempt: AttemptRecord, now: float) -> AttemptHistory:
+    per_hour = attempt.handle.data.get("per_hour", 0.0) if attempt.handle else 0.0
+    reason = attempt.result.failure_reason if attempt.result else None
+    seconds = max(0.0, (attempt.ended_at or now) - attempt.started_at)
+    return AttemptHistory(
+        attempt.attempt, attempt.state, seconds, per_hour, (reason or "").splitlines()[0] if reason else ""
+    )
+
+
+def _task(specs: list[str]) -> TaskPlugin | None:
+    """The task whose sections the report gets: that of the steps, where it can be loaded here."""
+    from tenyson.tasks.load import build_task, load_task_class
+
+    for spec in dict.fromkeys(specs):
+        try:
+            return build_task(load_task_class(spec), {})
+        except TenysonError:
+            continue
+    return None

@@ -1,0 +1,118 @@
+"""A webhook: JSON sent to an address that was looked at first: https, a public host, no redirect, within a time limit."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import os
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from tenyson.errors import ConfigError, Problem
+
+TIMEOUT_SECONDS = 10.0
+ALLOW_VARIABLE = "TENYSON_WEBHOOK_ALLOW"
+"""Comma-separated hosts that may be in a private network, or be this machine itself (then also by http)."""
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class DeliveryError(Exception):
+    """The message was not taken. Says nothing of the URL but its host: the path of a webhook is a password."""
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """Where messages go.
+
+    Raises:
+        ConfigError: not an https URL; http is only for a loopback host that is allowed by name.
+    """
+
+    url: str = field(repr=False)
+    allowed: frozenset[str] = frozenset()
+    """Hosts whose addresses are not looked at."""
+    timeout_seconds: float = TIMEOUT_SECONDS
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        local = parts.scheme == "http" and parts.hostname in _LOOPBACK and parts.hostname in self.allowed
+        if not parts.hostname or (parts.scheme != "https" and not local):
+            raise ConfigError(
+                [Problem("must be an https URL", key="webhook_url")],
+                next_step=f"For tests on this machine: http to 127.0.0.1 with {ALLOW_VARIABLE}=127.0.0.1.",
+            )
+
+    @classmethod
+    def of_environment(cls, url: str) -> Webhook:
+        """With the hosts that TENYSON_WEBHOOK_ALLOW names. Raises: ConfigError, as the class does."""
+        names = os.environ.get(ALLOW_VARIABLE, "").split(",")
+        return cls(url, frozenset(name.strip() for name in names if name.strip()))
+
+    @property
+    def host(self) -> str:
+        """All of the URL that is ever shown."""
+        return urlsplit(self.url).hostname or ""
+
+    def send(self, payload: Mapping[str, Any], event_id: str) -> None:
+        """POST the payload; the header `X-Tenyson-Event` holds the event id, by which a receiver knows a repetition.
+
+        Raises: DeliveryError: any answer but 2xx, a redirect, a forbidden address, or no answer in time.
+        """
+        deadline = time.monotonic() + self.timeout_seconds
+        parts = urlsplit(self.url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            address = self._address(port)
+            connection = _connection(parts.scheme, self.host, address, port, self.timeout_seconds)
+            try:
+                connection.request(
+                    "POST", parts.path + (f"?{parts.query}" if parts.query else "") or "/",
+                    json.dumps(payload).encode(),
+                    {"Content-Type": "application/json", "X-Tenyson-Event": event_id, "Host": parts.netloc.rpartition("@")[2]},
+                )  # fmt: skip
+                # The answer's body is not read: a server that drips it could hold us for ever.
+                if connection.sock is not None:
+                    connection.sock.settimeout(max(0.1, deadline - time.monotonic()))
+                status = connection.getresponse().status
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise DeliveryError(str(error) or type(error).__name__) from error
+        if not 200 <= status < 300:
+            redirected = "; redirects are not followed" if 300 <= status < 400 else ""
+            raise DeliveryError(f"HTTP status {status}{redirected}")
+
+    def _address(self, port: int) -> str:
+        """The host's address, once it is known to be one of the public Internet; connecting to it asks no second time."""
+        found = socket.getaddrinfo(self.host, port, type=socket.SOCK_STREAM)
+        addresses = [str(entry[4][0]) for entry in found]
+        if self.host not in self.allowed:
+            for address in addresses:
+                if not ipaddress.ip_address(address.partition("%")[0]).is_global:
+                    raise DeliveryError(
+                        f"{self.host} is {address}, which is not a public address; {ALLOW_VARIABLE}={self.host} allows it"
+                    )
+        return addresses[0]
+
+
+def _connection(
+    scheme: str, host: str, address: str, port: int, seconds: float
+) -> http.client.HTTPConnection:
+    raw = socket.create_connection((address, port), timeout=seconds)
+    connection = http.client.HTTPConnection(host, port, timeout=seconds)
+    # The socket is to the address that was looked at; certificate and Host are those of the name.
+    try:
+        secure = scheme == "https"
+        connection.sock = (
+            ssl.create_default_context().wrap_socket(raw, server_hostname=host) if secure else raw
+        )
+    except BaseException:
+        raw.close()
+        raise
+    return connection

@@ -1,0 +1,55 @@
+"""History: what a pipeline's journal tells of one step, as a report sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AttemptHistory:
+    """One start of a step."""
+
+    number: int
+    state: str
+    """INTENT, LAUNCHED, RUNNING, DONE, FAILED or STOPPED."""
+    seconds: float
+    """Wall time, from its launch to its end or until now."""
+    per_hour: float | None
+    """US dollars, where its machine costs something and that is known."""
+    reason: str
+    """Why it failed, in one line."""
+
+
+@dataclass(frozen=True)
+class DecisionHistory:
+    """What a person decided."""
+
+    answer: str
+    by: str
+    waited_seconds: float
+
+
+@dataclass(frozen=True)
+class StepHistory:
+    """One step of a pipeline."""
+
+    label: str
+    job: str
+    state: str
+    """PENDING, INTENT, LAUNCHED, RUNNING, DONE, FAILED or WAITING_HUMAN."""
+    run_id: str
+    needs: Sequence[str] = ()
+    attempts: Sequence[AttemptHistory] = ()
+    decisions: Sequence[DecisionHistory] = ()
+    reused_from: str | None = None
+    """The run whose result stands for this step."""
+
+    @property
+    def words(self) -> str:
+        """The state as a person says it."""
+        if self.reused_from:
+            return "reused"
+        return {"PENDING": "to come", "INTENT": "starting", "LAUNCHED": "starting", "WAITING_HUMAN": "waits for a decision"}.get(
+            self.state, self.state.lower()
+        )  # fmt: skip
