@@ -12,6 +12,7 @@ TenysonError
 ├── BackendError(RuntimeError)       a machine cannot be had, reached or controlled
 ├── TelemetryError(RuntimeError)     the telemetry store cannot be used
 ├── PipelineError(RuntimeError)      a pipeline or its journal cannot be used
+│   ├── JournalAwayError             the journal's database does not answer
 │   ├── PipelineBusyError            another controller drives it
 │   └── LeaseLostError               another controller has taken it over
 ├── PreflightError                   a job that can come to nothing was not started (`tenyson.jobs.preflight`)
@@ -126,6 +127,12 @@ class TelemetryError(TenysonError, RuntimeError):
 
 class PipelineError(TenysonError, RuntimeError):
     """A pipeline or its journal cannot be used."""
+
+
+class JournalAwayError(PipelineError):
+    """The journal's database does not answer, or somebody holds it locked."""
+
+    exit_status = 1
 
 
 class PipelineBusyError(PipelineError):

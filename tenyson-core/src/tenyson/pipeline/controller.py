@@ -1,7 +1,7 @@
 """The controller: brings what the journal says and what the machines do together, until a pipeline is over.
 
 It may be killed at any moment: every intent is in the journal before it is acted on, so the next controller adopts what
-runs, submits again what may not have been submitted (with the same token), and asks nobody twice. Imports SQLAlchemy.
+runs, submits again what may not have been submitted (with the same token), and asks nobody twice.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import DBAPIError
-
 from tenyson.cloud.backend import Observation, Reason
 from tenyson.cloud.interrupts import Interrupts
 from tenyson.cloud.verdict import print_failure
-from tenyson.errors import PipelineError, TenysonError
+from tenyson.errors import JournalAwayError, PipelineError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline.asker import Asker
@@ -101,7 +99,7 @@ class Controller:
                     try:
                         self._go_on(interrupts)
                         return self._conclude(record.created_at)
-                    except DBAPIError as error:
+                    except JournalAwayError as error:
                         self._wait_for_journal(error, interrupts)
         finally:
             self._asker.end()
@@ -120,9 +118,9 @@ class Controller:
             if not self._is_over():
                 time.sleep(max(POLL_SECONDS, SECONDS_FOR_EACH_JOB * len(self._watches)))
 
-    def _wait_for_journal(self, error: DBAPIError, interrupts: Interrupts) -> None:
+    def _wait_for_journal(self, error: JournalAwayError, interrupts: Interrupts) -> None:
         """The journal is away, or was for a moment: what it says once it is back is where to go on."""
-        self._launcher.say(f"the journal cannot be reached, and the jobs go on without it: {error.orig}")
+        self._launcher.say(f"the journal cannot be reached, and the jobs go on without it: {error.cause}")
         while True:
             if interrupts.count > self._answered_interrupts:
                 raise PipelineError(
@@ -131,7 +129,7 @@ class Controller:
             time.sleep(JOURNAL_SECONDS)
             try:
                 self._read()
-            except DBAPIError:
+            except JournalAwayError:
                 continue
             self._watches.clear()
             self._launcher.say("the journal is back")

@@ -12,10 +12,10 @@ from dataclasses import fields
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, event, func, insert, select, text, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from tenyson.cloud.backend import Handle
-from tenyson.errors import LeaseLostError, PipelineError
+from tenyson.errors import JournalAwayError, LeaseLostError, PipelineError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline import tables
@@ -33,6 +33,7 @@ from tenyson.pipeline.records import (
     decision_record,
     plain,
 )
+from tenyson.telemetry.database import connect, first_line
 
 Clock = Callable[[Connection], float]
 _NOW = {
@@ -148,8 +149,7 @@ class Journal:
     ) -> None:
         """Write a new pipeline down, with its steps by label, in order. Raises: PipelineError: the name is taken."""
         try:
-            with self.engine.begin() as connection:
-                now = self._clock(connection)
+            with self.transaction() as (connection, now):
                 connection.execute(
                     insert(tables.pipelines).values(
                         id=pipeline_id, title=title, status="running", fingerprint=fingerprint, plan=dict(plan),
@@ -170,8 +170,8 @@ class Journal:
     def answer(self, question: int, answer: Decision, by: str) -> bool:
         """Answer an open question. False where somebody was quicker: the first answer stands."""
         open_one = (tables.decisions.c.id == question, tables.decisions.c.answer.is_(None))
-        with self.engine.begin() as connection:
-            values = {"answer": answer, "answered_by": by, "answered_at": self._clock(connection)}
+        with self.transaction() as (connection, now):
+            values = {"answer": answer, "answered_by": by, "answered_at": now}
             done = connection.execute(update(tables.decisions).where(*open_one).values(**values))
         return done.rowcount == 1
 
@@ -181,14 +181,17 @@ class Journal:
 
         Raises: LeaseLostError: another controller has taken over; nothing is written.
         """
-        with self.engine.begin() as connection:
+        with self.transaction() as (connection, now):
             check_fence(connection, pipeline_id, fence)
-            yield Entry(connection, pipeline_id, self._clock(connection))
+            yield Entry(connection, pipeline_id, now)
 
     @contextmanager
     def transaction(self) -> Iterator[tuple[Connection, float]]:
-        """A transaction that no lease guards, and the time in it: for the lease itself and the outbox."""
-        with self.engine.begin() as connection:
+        """A transaction that no lease guards, and the time in it: for the lease itself and the outbox.
+
+        Raises: JournalAwayError: the database does not answer; whether a commit took place is not known then.
+        """
+        with self._answering(), self.engine.begin() as connection:
             yield connection, self._clock(connection)
 
     def _attempts(self, query: Any) -> list[AttemptRecord]:
@@ -197,9 +200,21 @@ class Journal:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection that takes no lock."""
-        with self.engine.connect().execution_options(reads=True) as connection:
+        """A connection that takes no lock. Raises: JournalAwayError."""
+        with self._answering(), self.engine.connect().execution_options(reads=True) as connection:
             yield connection
+
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except OperationalError as error:
+            raise JournalAwayError(
+                f"the journal cannot be used: {first_line(error)}",
+                place=self.engine.url.render_as_string(hide_password=True),
+                next_step="Another process may hold it locked; jobs do not need it.",
+            ) from error
 
 
 class Entry:
@@ -413,8 +428,6 @@ def _as(record: Any, row: Any) -> Any:
 
 
 def _open(db_url: str, *, create: bool) -> Engine:
-    from tenyson.telemetry.database import connect, first_line
-
     engine = connect(db_url, create=True) if create else connect(db_url, create=True, must_exist=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _sync_fully)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from tenyson.cloud.process import is_alive, start_mark
-from tenyson.errors import LeaseLostError, PipelineBusyError, PipelineError
+from tenyson.errors import JournalAwayError, LeaseLostError, PipelineBusyError, PipelineError
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal import Journal
@@ -122,8 +122,6 @@ class Lease:
             self.release()
 
     def _keep(self) -> None:
-        from sqlalchemy.exc import SQLAlchemyError
-
         told = False
         while not self._over.wait(self._seconds / 3):
             try:
@@ -132,7 +130,7 @@ class Lease:
             except LeaseLostError as error:
                 self.lost = error
                 return
-            except SQLAlchemyError as error:
+            except JournalAwayError as error:
                 # The database is away: nobody can take the pipeline over either.
                 if not told:
                     print(f"warning: the lease could not be renewed: {error}", file=sys.stderr)  # noqa: T201

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from tenyson.errors import JournalAwayError
 from tenyson.pipeline.webhook import DeliveryError, Webhook
 
 if TYPE_CHECKING:
@@ -81,8 +82,6 @@ class Postman:
         return left
 
     def _work(self) -> None:
-        from sqlalchemy.exc import SQLAlchemyError
-
         deadline = None
         while True:
             self._wake.wait(LOOK_SECONDS)
@@ -90,7 +89,7 @@ class Postman:
             over = self._over
             try:
                 left = self.deliver()
-            except SQLAlchemyError:
+            except JournalAwayError:
                 left = 1  # the database is away; the controller says so
             if over:
                 deadline = deadline or time.monotonic() + LAST_CHANCE_SECONDS

@@ -1,0 +1,115 @@
+"""A backend whose machines are files: jobs take no process, outlive any controller, and every real start is written down.
+
+A job does what `task.args.do` says, one word for each attempt ("fail succeed": the first attempt fails), and takes
+`task.args.seconds`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tenyson.cloud.backend import Estimate, Handle, Observation
+from tenyson.errors import BackendError
+from tenyson.jobs.result import JobResult
+from tenyson.jobs.spec import JobSpec
+
+
+class FileBackend:
+    """Follows `tenyson.cloud.backend.Backend`."""
+
+    name = "file"
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        (self.root / "machines").mkdir(parents=True, exist_ok=True)
+
+    def validate(self, spec: JobSpec) -> None:
+        """Everything can start."""
+
+    def estimate(self, spec: JobSpec) -> Estimate:
+        """A price, so that reports have a cost."""
+        return Estimate(3.6, None, "made up")
+
+    def submit(self, spec: JobSpec) -> Handle:
+        """One start for each token; an attempt that was replaced does not start again."""
+        with self._lock():
+            machine = self.root / "machines" / spec.token
+            if not machine.exists():
+                before = [start for start in self.starts() if start["run_id"] == spec.run_id]
+                if any(not self._over(start["token"]) for start in before):
+                    raise BackendError(f"{spec.run_id} runs already under another token")
+                arguments = spec.config["task"]["args"]
+                words = arguments.get("do", "succeed").split()
+                # How often a folder was used, as the real jobs know it by what lies in it.
+                do = words[min(len(before), len(words) - 1)]
+                resumed = (spec.config.get("training") or {}).get("resume_from_checkpoint")
+                machine.write_text(
+                    json.dumps({"do": do, "ends_at": time.time() + arguments.get("seconds", 0.05), "resumed": resumed})
+                )
+                with (self.root / "starts.jsonl").open("a") as log:
+                    log.write(json.dumps({"run_id": spec.run_id, "token": spec.token, "do": do, "resumed": resumed}) + "\n")
+                    log.flush()
+        return Handle(self.name, spec.run_id, {"token": spec.token, "folder": spec.config["run"]["output_dir"]})
+
+    def starts(self) -> list[dict[str, str]]:
+        """Every real start, in order."""
+        path = self.root / "starts.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def poll(self, handle: Handle) -> Observation:
+        """By the clock."""
+        machine = self._machine(handle.data["token"])
+        if not self._over(handle.data["token"]):
+            return Observation("running", observed=True)
+        match machine["do"]:
+            case "fail":
+                return Observation("ended", observed=True, exit_code=1, detail="it failed")
+            case "preempted":
+                return Observation("ended", observed=True, exit_code=None, reason="preempted", preempted=True)
+            case _:
+                return Observation("ended", observed=True, exit_code=0)
+
+    def stream_logs(self, handle: Handle, cursor: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Jobs say nothing."""
+        return iter(())
+
+    def fetch_outputs(self, handle: Handle, to: Path) -> None:
+        """A result and a checkpoint, as a training leaves them."""
+        (to / "checkpoints" / "step-1").mkdir(parents=True, exist_ok=True)
+        (to / "adapter").mkdir(exist_ok=True)
+        if self._machine(handle.data["token"])["do"] == "succeed":
+            JobResult(handle.run_id, "success", 0.1, {"loss": 0.5}).save(to / "job_result.json")
+
+    def cancel(self, handle: Handle, grace_seconds: float) -> None:
+        """The job ends now."""
+        machine = self._machine(handle.data["token"])
+        (self.root / "machines" / handle.data["token"]).write_text(json.dumps({**machine, "ends_at": 0.0}))
+
+    def terminate(self, handle: Handle) -> None:
+        """As `cancel`."""
+        self.cancel(handle, 0.0)
+
+    def reattach(self, run_id: str) -> Handle | None:
+        """Not needed here."""
+        return None
+
+    def list(self) -> list[Handle]:
+        """Not needed here."""
+        return []
+
+    def _machine(self, token: str) -> dict[str, object]:
+        return json.loads((self.root / "machines" / token).read_text())
+
+    def _over(self, token: str) -> bool:
+        return time.time() >= self._machine(token)["ends_at"]
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with (self.root / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
