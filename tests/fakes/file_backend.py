@@ -48,18 +48,21 @@ class FileBackend:
                 # How often a folder was used, as the real jobs know it by what lies in it.
                 do = words[min(len(before), len(words) - 1)]
                 resumed = (spec.config.get("training") or {}).get("resume_from_checkpoint")
-                machine.write_text(
-                    json.dumps({"do": do, "ends_at": time.time() + arguments.get("seconds", 0.05), "resumed": resumed})
-                )
-                with (self.root / "starts.jsonl").open("a") as log:
-                    log.write(json.dumps({"run_id": spec.run_id, "token": spec.token, "do": do, "resumed": resumed}) + "\n")
-                    log.flush()
-        return Handle(self.name, spec.run_id, {"token": spec.token, "folder": spec.config["run"]["output_dir"]})
+                self._write(
+                    spec.token,
+                    {
+                        "run_id": spec.run_id, "token": spec.token, "do": do, "resumed": resumed, "begun": time.time(),
+                        "ends_at": time.time() + arguments.get("seconds", 0.05),
+                    },
+                )  # fmt: skip
+        return Handle(
+            self.name, spec.run_id, {"token": spec.token, "folder": spec.config["run"]["output_dir"]}
+        )
 
     def starts(self) -> list[dict[str, str]]:
         """Every real start, in order."""
-        path = self.root / "starts.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        machines = (self.root / "machines").glob("[!.]*")
+        return sorted((json.loads(path.read_text()) for path in machines), key=lambda start: start["begun"])
 
     def poll(self, handle: Handle) -> Observation:
         """By the clock."""
@@ -88,7 +91,7 @@ class FileBackend:
     def cancel(self, handle: Handle, grace_seconds: float) -> None:
         """The job ends now."""
         machine = self._machine(handle.data["token"])
-        (self.root / "machines" / handle.data["token"]).write_text(json.dumps({**machine, "ends_at": 0.0}))
+        self._write(handle.data["token"], {**machine, "ends_at": 0.0})
 
     def terminate(self, handle: Handle) -> None:
         """As `cancel`."""
@@ -101,6 +104,11 @@ class FileBackend:
     def list(self) -> list[Handle]:
         """Not needed here."""
         return []
+
+    def _write(self, token: str, machine: dict[str, object]) -> None:
+        draft = self.root / "machines" / f".{token}"
+        draft.write_text(json.dumps(machine))
+        draft.rename(self.root / "machines" / token)
 
     def _machine(self, token: str) -> dict[str, object]:
         return json.loads((self.root / "machines" / token).read_text())

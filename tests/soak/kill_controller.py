@@ -121,14 +121,16 @@ class Trial:
         """Whether somebody is inside a transaction of SQLite."""
         if not self.db_url.startswith("sqlite"):
             return False
-        with closing(sqlite3.connect(self.db_url.removeprefix("sqlite:///"), timeout=0, isolation_level=None)) as database:
+        with closing(
+            sqlite3.connect(self.db_url.removeprefix("sqlite:///"), timeout=0, isolation_level=None)
+        ) as database:
             try:
                 database.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError:
                 return True
             return False
 
-    def finish(self, pid: int, seconds: float = 60.0) -> int:
+    def finish(self, pid: int, seconds: float = 20.0) -> int:
         """Wait for a controller's end, deciding what it asks; returns its status, negative for a signal."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -150,13 +152,18 @@ class Trial:
             attempts = journal.attempts(self.name)
         assert record.status == "success", record.status
         assert {label: step.state for label, step in steps.items()} == dict.fromkeys(EXPECTED, "DONE")
-        assert {label: step.attempt for label, step in steps.items()} == {k: len(v) for k, v in EXPECTED.items()}
+        assert {label: step.attempt for label, step in steps.items()} == {
+            k: len(v) for k, v in EXPECTED.items()
+        }
         assert [(one.label, one.answer) for one in decisions] == [("b", "resume")], decisions
         starts: dict[str, list[str]] = {}
         for start in FileBackend(self.folder).starts():
             starts.setdefault(start["run_id"].rpartition("-")[2], []).append(start["do"])
         assert starts == EXPECTED, starts
         assert {one.token for one in attempts} == {one["token"] for one in FileBackend(self.folder).starts()}
+        assert [
+            one["resumed"] for one in FileBackend(self.folder).starts() if one["run_id"].endswith("-b")
+        ] == [None, "latest"]
         wanted = {f"{self.name}/b/1/failed", f"{self.name}/c/1/failed"}
         assert wanted <= set(received.get(self.name, [])), received.get(self.name)
 
@@ -294,6 +301,7 @@ def main() -> int:
     parser.add_argument("--random", type=int, default=100)
     parser.add_argument("--stalls", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", action="store_true", help="end with the first trial that fails")
     parser.add_argument("--db-url", help="one database for all trials; SQLite files by default")
     options = parser.parse_args()
     controller.POLL_SECONDS = controller.DECISION_SECONDS = 0.02
@@ -316,6 +324,9 @@ def main() -> int:
             return answer
         except AssertionError as error:
             failed.append(f"{kind}: {trial.folder}: {error}")
+            if options.first:
+                print(json.dumps({"seed": options.seed, "failed": failed}))
+                sys.exit(1)
             return None
 
     attempt("points", lambda trial: trial.finish(trial.start()))
@@ -324,7 +335,11 @@ def main() -> int:
     quiet.finish(quiet.start())
     most = int((quiet.folder / "points").read_text())
     points = range(1, most + 1)
-    chosen = list(points) if options.points == "all" else sorted(draw.sample(points, min(most, int(options.points))))
+    chosen = (
+        list(points)
+        if options.points == "all"
+        else sorted(draw.sample(points, min(most, int(options.points))))
+    )
     for point in chosen:
         attempt("points", lambda trial, point=point: kill_at_point(trial, point))
     while count["kills"] < options.random and not failed:

@@ -19,6 +19,11 @@ COMMANDS = {
         "tenyson.cli.decide:decide", "Decide on a failed step: resume, restart, continue, abort."
     ),
     "pipelines": LazyCommand("tenyson.cli.pipelines:pipelines", "Show how pipelines stand."),
+    "report": LazyCommand("tenyson.cli.report:report", "Write a pipeline's report."),
+    "why": LazyCommand("tenyson.cli.why:why", "Say why a step was run again."),
+    "lineage": LazyCommand(
+        "tenyson.cli.lineage:lineage", "Show where a run's weights and numbers came from."
+    ),
     "runs": LazyCommand("tenyson.cli.runs:runs", "List the runs of the telemetry database."),
     "show": LazyCommand("tenyson.cli.show:show", "Show one run: attempts, metrics, where its files are."),
     "logs": LazyCommand("tenyson.cli.logs:logs", "Show the log of a run, as it comes."),

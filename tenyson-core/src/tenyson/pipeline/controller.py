@@ -83,6 +83,8 @@ class Controller:
         self._ending: PipelineStatus | None = None
         self._look_for_decisions_at = 0.0
         self._answered_interrupts = 0
+        self._in_vain = False
+        """Whether a step that may not run has no result that stands for it."""
 
     def run(self) -> PipelineResult:
         """Go on until all steps are over, somebody ends the pipeline, or Ctrl-C.
@@ -195,7 +197,7 @@ class Controller:
             try:
                 found = None if step.resume or step.attempt else self._reuse.find(label, inputs_hash)
             except PipelineError as error:
-                trouble = error
+                trouble, self._in_vain = error, True
             if found is not None:
                 with self._entry(label) as entry:
                     entry.reuse(label, attempt, token, spec, found)
@@ -256,13 +258,19 @@ class Controller:
         if result.status == "stopped" or result.spot_interruption:
             reason = "preempted"
         resume = has_checkpoint(result) and self._definitions[label].spec.job_type != "eval"
-        pause = self._policy.retry_after(reason, failures=step.failures, preemptions=step.preemptions)
+        ending = self._ending is not None or self._in_vain
+        pause = (
+            None
+            if ending
+            else self._policy.retry_after(reason, failures=step.failures, preemptions=step.preemptions)
+        )
         choices: tuple[Decision, ...] = ("resume",) if resume else ()
         choices += ("restart", "continue", "abort")
         with self._entry(label) as entry:
-            if self._ending is not None:
+            if ending:
                 next_step = "The pipeline is ending."
                 entry.failed(label, attempt, result, reason)
+                entry.status("failed")
             elif pause is not None:
                 how = "resumed from its latest checkpoint" if resume else "restarted"
                 next_step = f"It is {how}{f' in {pause:.0f} s' if pause else ''}."
@@ -296,7 +304,7 @@ class Controller:
         self._notifier.log(result, label)
         self._postman.wake()
         self._on_change()
-        if self._policy.on_failure == "abort":
+        if self._policy.on_failure == "abort" or self._in_vain:
             self._end_early()
 
     def _interrupted(self, result: JobResult) -> bool:

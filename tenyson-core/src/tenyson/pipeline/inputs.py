@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +21,11 @@ _ELSEWHERE = ("telemetry", "wandb", "hub", "backend")
 _NAMES = ("id", "output_dir", "allow")
 _PACKAGE_FILES = 2000
 _CODE = (".py", ".pyi")
+_COMPUTES = ("jobs", "engines", "tasks")
+
+
+class NothingStoredError(PipelineError):
+    """A step that may not be run has no earlier result either."""
 
 
 class Reuse:
@@ -45,13 +50,13 @@ class Reuse:
     def find(self, label: str, inputs_hash: str | None) -> AttemptRecord | None:
         """The newest attempt that ended well with these inputs and whose files are still there.
 
-        Raises: PipelineError: there is none, and the step may not run.
+        Raises: NothingStoredError: there is none, and the step may not run.
         """
         if inputs_hash is None or self._anew is None or label in self._anew:
             return None
         found = next((one for one in self._journal.attempts_with_inputs(inputs_hash) if _is_there(one)), None)
         if found is None and label in self._required:
-            raise PipelineError(
+            raise NothingStoredError(
                 f"step {label} has no stored result for what is asked now, and --from or --only leaves it out",
                 next_step=f"`tenyson why {label}` says what has changed; without the option it is run.",
             )
@@ -87,7 +92,8 @@ def inputs_of(spec: JobSpec) -> dict[str, Any]:
         "config": config,
         "made_from": made_from,
         "task_source": task_source(spec.task),
-        "job_source": package_source(Path(__file__).parents[1]),
+        "job_source": _core_source(),
+        "factory_source": _factory_source(model.get("factory")),
         "versions": installed_versions(),
     }
 
@@ -109,6 +115,26 @@ def task_source(spec: str) -> dict[str, str]:
     if root is not None and Path(root).name == "__init__.py" and top is not module:
         return package_source(Path(root).parent, code_only=False)
     return {} if file is None else {Path(file).name: digest(Path(file))}
+
+
+def _core_source() -> dict[str, str]:
+    """Of Tenyson itself, what trains, generates and scores; how it is launched, recorded and shown does not count."""
+    core = Path(__file__).parents[1]
+    return {name: found for part in _COMPUTES for name, found in package_source(core / part).items()}
+
+
+def _factory_source(factory: str | None) -> dict[str, str]:
+    """SHA-256 of the file that builds the model, where one does."""
+    if factory is None:
+        return {}
+    import importlib.util
+
+    module = factory.partition(":")[0]
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    return {module: digest(Path(spec.origin))} if spec is not None and spec.origin else {}
 
 
 def package_source(folder: Path, *, code_only: bool = True) -> dict[str, str]:
@@ -140,11 +166,20 @@ def differences(before: Any, now: Any, path: str = "") -> Iterator[tuple[str, An
         yield path, before, now
 
 
+def nearest(attempt: AttemptRecord, earlier: Iterable[AttemptRecord]) -> AttemptRecord | None:
+    """Of earlier attempts with known inputs, the one that differs least: same step first, then fewest differences."""
+
+    def distance(other: AttemptRecord) -> tuple[bool, int]:
+        return other.label != attempt.label, sum(1 for _ in differences(other.inputs, attempt.inputs))
+
+    return min(earlier, key=distance, default=None)
+
+
 def in_words(difference: tuple[str, Any, Any]) -> str:
     """One line about a difference."""
     key, before, now = difference
     section, _, name = key.partition(".")
-    if section in ("task_source", "job_source"):
+    if section in ("task_source", "job_source", "factory_source"):
         happened = "is new" if before is None else "is gone" if now is None else "was edited"
         return f"{name} {happened}"
     if section == "made_from":

@@ -204,7 +204,6 @@ class Journal:
         with self._answering(), self.engine.connect().execution_options(reads=True) as connection:
             yield connection
 
-
     @contextmanager
     def _answering(self) -> Iterator[None]:
         try:

@@ -92,7 +92,10 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Let another controller take it at once; nothing happens where one has come already."""
+        """Let another controller take it at once; nothing happens where one has come already.
+
+        The fence moves on, so that whoever still holds this lease by mistake writes nothing more.
+        """
         from sqlalchemy import update
 
         from tenyson.pipeline.tables import pipelines
@@ -101,7 +104,7 @@ class Lease:
             connection.execute(
                 update(pipelines)
                 .where(pipelines.c.id == self.pipeline_id, pipelines.c.fence == self.fence)
-                .values(lease_until=None, holder=None)
+                .values(lease_until=None, holder=None, fence=self.fence + 1)
             )
 
     def check(self) -> None:

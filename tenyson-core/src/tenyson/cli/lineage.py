@@ -1,0 +1,86 @@
+"""tenyson lineage: where the weights and numbers of a run came from."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from tenyson.cli.options import as_json, database_url, db_url, known_run, open_store
+
+
+@click.command()
+@click.argument("run")
+@as_json
+@db_url
+def lineage(run: str, as_json: bool, db_url: str | None) -> int:
+    """Show what RUN was made from, back to the base models: runs, attempts, code, seeds, and what each of them measured."""
+    from tenyson.telemetry.ancestry import ancestry
+
+    with open_store(db_url) as store:
+        data = ancestry(store, known_run(store, run))
+    _add_steps(data, database_url(db_url))
+    if as_json:
+        click.echo(json.dumps(data, indent=2, default=str))
+        return 0
+    Console(highlight=False).print(_tree(data))
+    return 0
+
+
+def _add_steps(data: dict[str, Any], url: str) -> None:
+    """The pipeline and the step that each run was, where a journal knows."""
+    from tenyson.errors import PipelineError
+    from tenyson.pipeline.journal import Journal
+
+    try:
+        journal = Journal(url, create=False)
+    except PipelineError:
+        return  # runs without a pipeline have no journal
+    with journal:
+        left = [data]
+        while left:
+            one = left.pop()
+            steps = journal.attempts_of_run(one["run_id"])
+            if steps:
+                one["pipeline"], one["step"] = steps[0].pipeline_id, steps[0].label
+                one["stands_for"] = [
+                    f"{other.pipeline_id}/{other.label}" for other in steps if other.reused_from
+                ]
+            left += [source["run"] for source in one["made_from"] if source.get("run")]
+
+
+def _tree(data: dict[str, Any], tree: Tree | None = None) -> Tree:
+    words = Text(data["run_id"], style="bold")
+    about = [data.get("job_type") or "not recorded", data.get("status") or ""]
+    if data.get("step"):
+        about.append(f"step {data['step']} of {data['pipeline']}")
+    words.append("  " + ", ".join(filter(None, about)), style="dim")
+    node = Tree(words, guide_style="dim") if tree is None else tree.add(words)
+    for attempt in data["attempts"]:
+        node.add(Text(_attempt_in_words(attempt), style="dim"))
+    if data["metrics"]:
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in list(data["metrics"].items())[:8])
+        node.add(Text(f"measured: {numbers}"))
+    for other in data.get("stands_for") or ():
+        node.add(Text(f"its result stands for {other}"))
+    for source in data["made_from"]:
+        if source.get("run"):
+            _tree(source["run"], node.add(Text(f"{source['kind']} {source['reference']}, made by")))
+        else:
+            node.add(Text(f"{source['kind']} {source['reference']}"))
+    return node
+
+
+def _attempt_in_words(attempt: dict[str, Any]) -> str:
+    commit = str(attempt["git_commit"])[:12] if attempt["git_commit"] else "no git commit"
+    dirty = " with changes" if attempt["git_diff_hash"] else ""
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(attempt["started_at"]))
+    return (
+        f"attempt {attempt['attempt']}: {attempt['status']}, {when}, seed {attempt['seed']}, {commit}{dirty}, "
+        f"config {str(attempt['config_hash'])[:12]}, {attempt['accelerator'] or 'cpu'}"
+    )
