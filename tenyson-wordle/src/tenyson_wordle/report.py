@@ -1,9 +1,14 @@
-"""The Wordle section of a report: how far to trust the numbers, and the same secrets played at each stage."""
+"""The Wordle section of a report: how far to trust the numbers, guesses needed, and the same secrets at each stage."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from tenyson.reporting.chart import histograms
+from tenyson.reporting.markdown import table
+from tenyson_wordle.game import SOLVED, TURNS
 
 if TYPE_CHECKING:
     from tenyson.reporting.context import ReportContext
@@ -11,14 +16,16 @@ if TYPE_CHECKING:
 
 SECRETS = 4
 """Secrets whose games are shown."""
+SOLVED_SECRETS = 200
+"""Secrets that the solver plays for comparison, at most."""
 TILES = {"G": "🟩", "Y": "🟨", ".": "⬛"}
 ILLEGAL = "🟥"
 
 
 def wordle(context: ReportContext) -> str:
-    """Markdown: a remark on train and held-out secrets, and boards of the same secrets side by side."""
+    """Markdown: train against held-out secrets, guesses needed beside a solver's, boards of the same secrets side by side."""
     stages = [stage for stage in context.evaluations if stage.record.rollouts]
-    return "\n\n".join(filter(None, [_generalisation(context), _games(stages)]))
+    return "\n\n".join(filter(None, [_generalisation(context), _guesses(context, stages), _games(stages)]))
 
 
 def _generalisation(context: ReportContext) -> str:
@@ -37,6 +44,60 @@ def _generalisation(context: ReportContext) -> str:
             "secrets. The win rate over all secrets holds for this closed world; it says little about other words."
         )
     return f"### Learnt or memorised?\n\n{numbers} The intervals overlap: no memorising shows."
+
+
+def _guesses(context: ReportContext, stages: Sequence[Stage]) -> str:
+    """How many guesses the games took, as shares of each evaluation's games, beside a solver on the same secrets."""
+    if not stages:
+        return ""
+    shares = {stage.label: _shares([_needed(rollout["info"]) for rollout in stage.record.rollouts]) for stage in stages}
+    solved = _solver_games(stages[-1])
+    if solved:
+        shares["solver"] = _shares(solved)
+    file = "wordle-guesses.svg"
+    chart = histograms(shares, unit="% of games")
+    (context.directory / file).write_text(chart, encoding="utf-8")
+    header = ["Guesses", *shares]
+    rows = [[name, *(f"{share[name]:.1f}%" for share in shares.values())] for name in next(iter(shares.values()))]
+    note = (
+        f"The solver guesses any word that agrees with all feedback; it played {len(solved)} of the same secrets, once each."
+        if solved
+        else "No solver played along: the word list of these games is not known here."
+    )
+    return f"### Guesses needed\n\n![Guesses needed]({file})\n\n{table(header, rows)}\n\n{note}"
+
+
+def _needed(info: Mapping[str, Any]) -> str:
+    turns = info["turns"]
+    won = bool(turns) and turns[-1]["marks"] == SOLVED
+    return str(len(turns)) if won else "lost"
+
+
+def _shares(games: Sequence[str]) -> dict[str, float]:
+    names = [*map(str, range(1, TURNS + 1)), "lost"]
+    return {name: 100 * games.count(name) / len(games) for name in names}
+
+
+def _solver_games(stage: Stage) -> list[str]:
+    """What RandomConsistentSolver needs on the secrets of an evaluation: at most SOLVED_SECRETS, spread evenly."""
+    import yaml
+
+    from tenyson.errors import TenysonError
+    from tenyson_wordle.solver import RandomConsistentSolver, play
+    from tenyson_wordle.task import WordleTask
+
+    try:
+        args = ((yaml.safe_load(stage.config or "") or {}).get("task") or {}).get("args") or {}
+        lexicon = WordleTask(**args).lexicon
+    except (TenysonError, TypeError):
+        return []
+    secrets = sorted({str(rollout["info"]["secret"]) for rollout in stage.record.rollouts})
+    chosen = secrets[:: -(-len(secrets) // SOLVED_SECRETS)]
+    if not set(chosen) <= set(lexicon.answers):
+        return []
+    solver, draw = RandomConsistentSolver(lexicon), random.Random(0)
+    games = [play(solver, secret, draw) for secret in chosen]
+    return [str(len(game.turns)) if game.turns[-1].marks == SOLVED else "lost" for game in games]
 
 
 def _percent(metric: Any) -> str:
@@ -63,5 +124,7 @@ def _board(info: Mapping[str, Any]) -> str:
     for turn in info["turns"]:
         marks = turn["marks"]
         tiles = "".join(TILES[mark] for mark in marks) if marks else ILLEGAL * 5
-        lines.append(f"{tiles} {turn['guess'] or '(no guess)'}")
+        # What was guessed may be any text: only letters go into the table.
+        guess = "".join(filter(str.isalnum, str(turn["guess"] or "")))[:12]
+        lines.append(f"{tiles} {guess or '(no guess)'}")
     return "<br>".join(lines) or "(no reply)"

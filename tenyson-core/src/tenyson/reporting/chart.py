@@ -32,7 +32,31 @@ def line_chart(title: str, series: Mapping[str, Points], *, x: str = "step") -> 
         add(*_span([point[axis] for points in drawn.values() for point in points]))
     chart.add_x_axis(name=x, tick_formatter=_tick)
     chart.add_y_axis(tick_formatter=_tick)
-    svg: str = chart.to_svg(width=720, height=360)
+    return _text(chart, 360)
+
+
+def histograms(series: Mapping[str, Mapping[str, float]], *, unit: str = "") -> str:
+    """An SVG, 720 pixels wide, of column charts side by side on one scale from 0: one a series, its name above it.
+
+    Raises: ValueError: there is nothing to draw.
+    """
+    import leather
+
+    if not series:
+        raise ValueError("nothing to draw")
+    top = _span([0.0, *(value for values in series.values() for value in values.values())])
+    grid: Any = leather.Grid()
+    for name, values in series.items():
+        chart: Any = leather.Chart(name)
+        chart.add_columns([(str(category), value) for category, value in values.items()])
+        chart.add_y_scale(*top)
+        chart.add_y_axis(name=unit, tick_formatter=_tick)
+        grid.add_one(chart)
+    return _text(grid, 240 * math.ceil(len(series) / math.ceil(math.sqrt(len(series)))))
+
+
+def _text(chart: Any, height: int) -> str:
+    svg: str = chart.to_svg(width=720, height=height)
     svg = svg.replace('font-family="Monaco"', 'font-family="sans-serif"')
     return re.sub(r"(\d+\.\d{2})\d+", r"\1", svg) + "\n"
 

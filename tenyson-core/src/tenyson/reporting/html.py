@@ -26,7 +26,7 @@ _STYLE = """
   :root { --text: #e4e6ea; --dim: #99a; --line: #3a3d44; --back: #16181c; --code: #202329; --head: #8fa8ee; } }
 body { font: 16px/1.55 system-ui, sans-serif; color: var(--text); background: var(--back); margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }
 h1, h2, h3 { line-height: 1.25; margin: 2em 0 .6em; } h1 { margin-top: 0; } h2 { color: var(--head); border-bottom: 1px solid var(--line); padding-bottom: .2em; }
-table { border-collapse: collapse; display: block; overflow-x: auto; font-variant-numeric: tabular-nums; }
+table { margin: 1em 0; border-collapse: collapse; display: block; overflow-x: auto; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid var(--line); padding: .35em .8em; text-align: left; vertical-align: top; } th { color: var(--dim); font-weight: 600; }
 td[style*=right], th[style*=right] { text-align: right; }
 pre { background: var(--code); border-radius: 6px; padding: .8em 1em; overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; }

@@ -35,12 +35,12 @@ def slices(context: ReportContext) -> str:
 
 
 def differences(context: ReportContext) -> str:
-    """What each stage changed: the differences between an evaluation and the one before it."""
-    finished = [stage for stage in context.evaluations if stage.metrics]
-    if len(finished) < 2:
+    """What each stage changed: the differences between an evaluation and the nearest ones that it stands on."""
+    pairs = _pairs(context)
+    if not pairs:
         return "There are no two evaluations to compare."
     rows, unpaired = [], False
-    for before, after in pairwise(finished):
+    for before, after in pairs:
         for name in _names(context):
             old, new = before.metrics.get(name), after.metrics.get(name)
             if old is None or new is None or "/" in name:
@@ -89,6 +89,27 @@ def difference(name: str, before: Stage, after: Stage) -> Difference | None:
     if math.isnan(old.low) or math.isnan(new.low):
         return None
     return unpaired_difference(old, new)
+
+
+def _pairs(context: ReportContext) -> list[tuple[Stage, Stage]]:
+    """Each evaluation with the one before it; in a graph, with the nearest evaluations among the steps that it needs."""
+    finished = {stage.label: stage for stage in context.evaluations if stage.metrics}
+    needs = {step.label: step.needs for step in context.history}
+    if not needs:
+        return list(pairwise(finished.values()))
+    pairs = []
+    for label, stage in finished.items():
+        left, seen = list(needs.get(label, ())), set()
+        while left:
+            name = left.pop(0)
+            if name in seen:
+                continue
+            seen.add(name)
+            if name in finished:
+                pairs.append((finished[name], stage))
+            else:
+                left += needs.get(name, ())
+    return pairs
 
 
 def _names(context: ReportContext) -> list[str]:
