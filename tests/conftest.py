@@ -16,6 +16,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("TENYSON_DB_URL", None)
 os.environ.pop("TENYSON_PLUGINS", None)
 
+pytest_plugins = ["tests.fakes.postgres"]
+
 ON_CI = os.environ.get("CI") == "true"
 
 

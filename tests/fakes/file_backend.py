@@ -38,10 +38,9 @@ class FileBackend:
     def submit(self, spec: JobSpec) -> Handle:
         """One start for each token; an attempt that was replaced does not start again."""
         with self._lock():
-            machine = self.root / "machines" / spec.token
-            if not machine.exists():
-                before = [start for start in self.starts() if start["run_id"] == spec.run_id]
-                if any(not self._over(start["token"]) for start in before):
+            if not self._path(spec.run_id, spec.token).exists():
+                before = self.starts(spec.run_id)
+                if any(time.time() < start["ends_at"] for start in before):
                     raise BackendError(f"{spec.run_id} runs already under another token")
                 arguments = spec.config["task"]["args"]
                 words = arguments.get("do", "succeed").split()
@@ -49,7 +48,6 @@ class FileBackend:
                 do = words[min(len(before), len(words) - 1)]
                 resumed = (spec.config.get("training") or {}).get("resume_from_checkpoint")
                 self._write(
-                    spec.token,
                     {
                         "run_id": spec.run_id, "token": spec.token, "do": do, "resumed": resumed, "begun": time.time(),
                         "ends_at": time.time() + arguments.get("seconds", 0.05),
@@ -59,15 +57,15 @@ class FileBackend:
             self.name, spec.run_id, {"token": spec.token, "folder": spec.config["run"]["output_dir"]}
         )
 
-    def starts(self) -> list[dict[str, str]]:
-        """Every real start, in order."""
-        machines = (self.root / "machines").glob("[!.]*")
+    def starts(self, run_id: str = "*") -> list[dict[str, str]]:
+        """Every real start, in order; of one run, or of all."""
+        machines = (self.root / "machines").glob(f"{run_id}--*")
         return sorted((json.loads(path.read_text()) for path in machines), key=lambda start: start["begun"])
 
     def poll(self, handle: Handle) -> Observation:
         """By the clock."""
-        machine = self._machine(handle.data["token"])
-        if not self._over(handle.data["token"]):
+        machine = self._machine(handle)
+        if time.time() < machine["ends_at"]:
             return Observation("running", observed=True)
         match machine["do"]:
             case "fail":
@@ -85,13 +83,12 @@ class FileBackend:
         """A result and a checkpoint, as a training leaves them."""
         (to / "checkpoints" / "step-1").mkdir(parents=True, exist_ok=True)
         (to / "adapter").mkdir(exist_ok=True)
-        if self._machine(handle.data["token"])["do"] == "succeed":
+        if self._machine(handle)["do"] == "succeed":
             JobResult(handle.run_id, "success", 0.1, {"loss": 0.5}).save(to / "job_result.json")
 
     def cancel(self, handle: Handle, grace_seconds: float) -> None:
         """The job ends now."""
-        machine = self._machine(handle.data["token"])
-        self._write(handle.data["token"], {**machine, "ends_at": 0.0})
+        self._write({**self._machine(handle), "ends_at": 0.0})
 
     def terminate(self, handle: Handle) -> None:
         """As `cancel`."""
@@ -105,16 +102,17 @@ class FileBackend:
         """Not needed here."""
         return []
 
-    def _write(self, token: str, machine: dict[str, object]) -> None:
-        draft = self.root / "machines" / f".{token}"
+    def _path(self, run_id: str, token: str) -> Path:
+        return self.root / "machines" / f"{run_id}--{token}"
+
+    def _write(self, machine: dict[str, object]) -> None:
+        path = self._path(str(machine["run_id"]), str(machine["token"]))
+        draft = path.with_name(f".{path.name}")
         draft.write_text(json.dumps(machine))
-        draft.rename(self.root / "machines" / token)
+        draft.rename(path)
 
-    def _machine(self, token: str) -> dict[str, object]:
-        return json.loads((self.root / "machines" / token).read_text())
-
-    def _over(self, token: str) -> bool:
-        return time.time() >= self._machine(token)["ends_at"]
+    def _machine(self, handle: Handle) -> dict[str, object]:
+        return json.loads(self._path(handle.run_id, handle.data["token"]).read_text())
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

@@ -2,15 +2,10 @@
 
 import http.server
 import re
-import sys
 import threading
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
-
-from browser import open_file
+from tests.fakes.browser import open_file
 
 from tenyson.reporting.pipeline import write_report
 from tenyson.telemetry.events import RolloutFinished

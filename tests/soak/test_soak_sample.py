@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -29,3 +30,40 @@ def test_a_training_that_is_killed_again_and_again_is_the_same_training() -> Non
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 trainings differ" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_a_controller_that_is_killed_or_stalled_starts_nothing_twice_and_loses_no_answer(
+    database: str, request: pytest.FixtureRequest
+) -> None:
+    """Some points, some random moments and some stalls, each on a pipeline that fails, waits and is preempted."""
+    more = ["--db-url", request.getfixturevalue("postgres_url")] if database == "postgres" else []
+    command = [
+        sys.executable,
+        HERE / "kill_controller.py",
+        "--points",
+        "12",
+        "--random",
+        "6",
+        "--stalls",
+        "4",
+        "--seed",
+        "7",
+    ]
+    done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"failed": []' in done.stdout
+
+
+@pytest.mark.slow
+def test_one_controller_drives_a_thousand_runs() -> None:
+    """At most 300 MB, 20% of a core once all run, and 60 s until they do."""
+    command = [sys.executable, HERE.parents[1] / "benchmarks/controller.py", "--idle-seconds", "10"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    measured = json.loads(done.stdout)
+    assert measured["runs"] == 1000
+    assert measured["peak MB"] <= 300
+    assert measured["share of a core while they run"] <= 0.2
+    assert measured["all running after s"] <= 60

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tenyson.errors import ConfigError, PipelineBusyError, PipelineError
+from tenyson.errors import PipelineBusyError, PipelineError
 from tenyson.pipeline.decision import Ask, ask_terminal
 from tenyson.pipeline.launcher import Launcher
 from tenyson.pipeline.notify import Notifier
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from tenyson.pipeline.inputs import Reuse
     from tenyson.pipeline.journal import Journal
     from tenyson.pipeline.lease import Lease
-
-LEASE_VARIABLE = "TENYSON_LEASE_SECONDS"
 
 
 def drive(
@@ -67,7 +64,7 @@ def acquire(journal: Journal, pipeline_id: str) -> Lease:
 
     Raises: PipelineBusyError: its holder is alive and renews it.
     """
-    from tenyson.pipeline.lease import Lease
+    from tenyson.pipeline.lease import Lease, lease_seconds
 
     seconds = lease_seconds()
     told, first = False, None
@@ -91,19 +88,3 @@ def acquire(journal: Journal, pipeline_id: str) -> Lease:
                     file=sys.stderr,
                 )
             time.sleep(0.2)
-
-
-def lease_seconds() -> float:
-    """How long a silent controller keeps its place. Raises: ConfigError: the variable holds no number above 0.1."""
-    from tenyson.pipeline.lease import LEASE_SECONDS
-
-    text = os.environ.get(LEASE_VARIABLE)
-    if text is None:
-        return LEASE_SECONDS
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.1 <= seconds <= 86400:
-        raise ConfigError(f"{LEASE_VARIABLE} must be seconds, from 0.1 to 86400, not {text!r}")
-    return seconds

@@ -12,7 +12,7 @@ from dataclasses import fields
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, event, func, insert, select, text, update
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 
 from tenyson.cloud.backend import Handle
 from tenyson.errors import JournalAwayError, LeaseLostError, PipelineError
@@ -20,6 +20,7 @@ from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline import tables
 from tenyson.pipeline.decision import Decision
+from tenyson.pipeline.lease import lease_seconds
 from tenyson.pipeline.records import (
     IN_FLIGHT,
     AttemptRecord,
@@ -208,7 +209,7 @@ class Journal:
     def _answering(self) -> Iterator[None]:
         try:
             yield
-        except OperationalError as error:
+        except (OperationalError, InternalError, InterfaceError) as error:
             raise JournalAwayError(
                 f"the journal cannot be used: {first_line(error)}",
                 place=self.engine.url.render_as_string(hide_password=True),
@@ -430,6 +431,8 @@ def _open(db_url: str, *, create: bool) -> Engine:
     engine = connect(db_url, create=True) if create else connect(db_url, create=True, must_exist=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _sync_fully)
+    else:
+        event.listen(engine, "connect", _hold_rows_briefly)
     try:
         _make_tables(engine, create=create)
     except SQLAlchemyError as error:
@@ -441,6 +444,14 @@ def _open(db_url: str, *, create: bool) -> Engine:
 def _sync_fully(connection: Any, _record: Any) -> None:
     # A launch that is forgotten with the power is launched twice: unlike telemetry, these commits wait for the disk.
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _hold_rows_briefly(connection: Any, _record: Any) -> None:
+    # A controller that is stopped inside a transaction holds the pipeline's row: the server ends that, so that another one
+    # can take over.
+    seconds = min(lease_seconds(), 10.0)
+    connection.execute(f"SET SESSION idle_in_transaction_session_timeout = {int(seconds * 1000)}")
+    connection.commit()
 
 
 def _make_tables(engine: Engine, *, create: bool) -> None:

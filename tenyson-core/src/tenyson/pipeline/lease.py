@@ -12,13 +12,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from tenyson.cloud.process import is_alive, start_mark
-from tenyson.errors import JournalAwayError, LeaseLostError, PipelineBusyError, PipelineError
+from tenyson.errors import ConfigError, JournalAwayError, LeaseLostError, PipelineBusyError, PipelineError
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal import Journal
 
 LEASE_SECONDS = 30.0
 """How long a controller may be silent before another one may take its place."""
+LEASE_VARIABLE = "TENYSON_LEASE_SECONDS"
 
 
 class Lease:
@@ -138,6 +139,20 @@ class Lease:
                 if not told:
                     print(f"warning: the lease could not be renewed: {error}", file=sys.stderr)  # noqa: T201
                 told = True
+
+
+def lease_seconds() -> float:
+    """How long a silent controller keeps its place. Raises: ConfigError: the variable holds no number above 0.1."""
+    text = os.environ.get(LEASE_VARIABLE)
+    if text is None:
+        return LEASE_SECONDS
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 86400:
+        raise ConfigError(f"{LEASE_VARIABLE} must be seconds, from 0.1 to 86400, not {text!r}")
+    return seconds
 
 
 def this_process() -> dict[str, Any]:

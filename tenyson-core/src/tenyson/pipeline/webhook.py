@@ -8,8 +8,9 @@ import json
 import os
 import socket
 import ssl
-import time
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -64,24 +65,17 @@ class Webhook:
 
         Raises: DeliveryError: any answer but 2xx, a redirect, a forbidden address, or no answer in time.
         """
-        deadline = time.monotonic() + self.timeout_seconds
         parts = urlsplit(self.url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
+        path = parts.path + (f"?{parts.query}" if parts.query else "") or "/"
+        headers = {"Content-Type": "application/json", "X-Tenyson-Event": event_id}
+        headers["Host"] = parts.netloc.rpartition("@")[2]
         try:
-            address = self._address(port)
-            connection = _connection(parts.scheme, self.host, address, port, self.timeout_seconds)
-            try:
-                connection.request(
-                    "POST", parts.path + (f"?{parts.query}" if parts.query else "") or "/",
-                    json.dumps(payload).encode(),
-                    {"Content-Type": "application/json", "X-Tenyson-Event": event_id, "Host": parts.netloc.rpartition("@")[2]},
-                )  # fmt: skip
-                # The answer's body is not read: a server that drips it could hold us for ever.
-                if connection.sock is not None:
-                    connection.sock.settimeout(max(0.1, deadline - time.monotonic()))
+            with _connected(
+                parts.scheme, self.host, self._address(port), port, self.timeout_seconds
+            ) as connection:
+                connection.request("POST", path, json.dumps(payload).encode(), headers)
                 status = connection.getresponse().status
-            finally:
-                connection.close()
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise DeliveryError(str(error) or type(error).__name__) from error
         if not 200 <= status < 300:
@@ -94,25 +88,43 @@ class Webhook:
         addresses = [str(entry[4][0]) for entry in found]
         if self.host not in self.allowed:
             for address in addresses:
-                if not ipaddress.ip_address(address.partition("%")[0]).is_global:
+                if not _is_public(address):
                     raise DeliveryError(
                         f"{self.host} is {address}, which is not a public address; {ALLOW_VARIABLE}={self.host} allows it"
                     )
         return addresses[0]
 
 
-def _connection(
+def _is_public(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    # Addresses that carry an IPv4 one inside are as public as that.
+    inner = (ip.ipv4_mapped or ip.sixtofour) if isinstance(ip, ipaddress.IPv6Address) else None
+    return ip.is_global and not ip.is_multicast and (inner is None or inner.is_global)
+
+
+@contextmanager
+def _connected(
     scheme: str, host: str, address: str, port: int, seconds: float
-) -> http.client.HTTPConnection:
+) -> Iterator[http.client.HTTPConnection]:
+    """A connection to the address that was looked at, with certificate and Host of the name; cut after `seconds` in all."""
     raw = socket.create_connection((address, port), timeout=seconds)
     connection = http.client.HTTPConnection(host, port, timeout=seconds)
-    # The socket is to the address that was looked at; certificate and Host are those of the name.
+    # A server that drips its answer keeps within every single time limit, and could hold us for ever.
+    cut = threading.Timer(seconds, _cut, [connection, raw])
+    cut.daemon = True
+    cut.start()
     try:
         secure = scheme == "https"
         connection.sock = (
             ssl.create_default_context().wrap_socket(raw, server_hostname=host) if secure else raw
         )
-    except BaseException:
+        yield connection
+    finally:
+        cut.cancel()
+        connection.close()
         raw.close()
-        raise
-    return connection
+
+
+def _cut(connection: http.client.HTTPConnection, raw: socket.socket) -> None:
+    with suppress(OSError):
+        (connection.sock or raw).shutdown(socket.SHUT_RDWR)

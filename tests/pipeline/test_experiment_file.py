@@ -1,0 +1,175 @@
+"""Experiment files: graphs, hand-over, references, seeds and grids, as `tenyson run FILE --dry-run` shows them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TENYSON = [sys.executable, "-c", "import sys; from tenyson.cli.main import main; sys.exit(main())"]
+TASK = str(Path(__file__).parents[1] / "tasks" / "echo_task.py")
+HEAD = f"""
+shared:
+  model: {{factory: "tenyson.testing.tiny:build"}}
+  task: {{module: {TASK}}}
+  training: {{max_steps: 4}}
+"""
+
+
+@pytest.fixture
+def dry_run(tmp_path):
+    def run(text, *words, json_too=True):
+        (tmp_path / "experiment.yaml").write_text(HEAD + text)
+        command = [
+            *TENYSON,
+            "run",
+            "experiment.yaml",
+            "--dry-run",
+            "--run-id",
+            "p",
+            *(["--json"] if json_too else []),
+            *words,
+        ]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    def steps(text, *words):
+        told = run(text, *words)
+        assert told.returncode == 0, told.stderr
+        return {step["label"]: step for step in json.loads(told.stdout)["steps"]}
+
+    run.steps = steps
+    return run
+
+
+def test_a_step_follows_the_one_above_unless_needs_says_otherwise(dry_run):
+    """Without `needs` the list is a sequence; with it, a graph; a model's source is needed in any case."""
+    steps = dry_run.steps(
+        """
+steps:
+  - {label: base, job: eval}
+  - {label: sft, job: sft}
+  - {label: other, job: sft, needs: [base]}
+  - {label: judge, job: eval, model_from: sft, needs: [other]}
+  - {label: free, job: eval, needs: []}
+"""
+    )
+    needs = {label: step["needs"] for label, step in steps.items()}
+    assert needs == {"base": [], "sft": ["base"], "other": ["base"], "judge": ["other", "sft"], "free": []}
+    assert steps["judge"]["config"]["model"]["name"] == "outputs/p-sft/model"
+
+
+def test_a_matrix_writes_steps_out_and_chains_fit_their_cells(dry_run):
+    """Seeds for all, a grid for one step; what starts from a cell is one of each, what only waits is one for all."""
+    steps = dry_run.steps(
+        """
+matrix: {seed: [0, 1]}
+steps:
+  - label: sft
+    job: sft
+    matrix: {training.learning_rate: [1.0e-4, 3.0e-4]}
+  - {label: after, job: eval, model_from: sft}
+  - {label: last, job: eval, needs: [after]}
+"""
+    )
+    assert list(steps) == [
+        *(f"sft-seed{seed}-learning_rate{rate}" for seed in (0, 1) for rate in ("0.0001", "0.0003")),
+        *(f"after-seed{seed}-learning_rate{rate}" for seed in (0, 1) for rate in ("0.0001", "0.0003")),
+        "last-seed0",
+        "last-seed1",
+    ]
+    cell = steps["after-seed1-learning_rate0.0003"]
+    assert cell["needs"] == ["sft-seed1-learning_rate0.0003"]
+    assert cell["config"]["run"]["seed"] == 1
+    assert cell["config"]["model"]["name"] == "outputs/p-sft-seed1-learning_rate0.0003/model"
+    assert steps["sft-seed1-learning_rate0.0003"]["config"]["training"]["learning_rate"] == 3e-4
+    assert steps["last-seed0"]["needs"] == [
+        "after-seed0-learning_rate0.0001",
+        "after-seed0-learning_rate0.0003",
+    ]
+
+
+def test_values_refer_to_the_matrix_and_to_earlier_steps(dry_run):
+    """Run ids and folders are known at once; what is measured is filled in when the step starts."""
+    steps = dry_run.steps(
+        """
+steps:
+  - label: sft
+    job: sft
+    matrix: {size: [8, 16]}
+    config: {training: {batch_size: "${matrix.size}"}, wandb: {tags: ["size ${matrix.size}"]}}
+  - label: rl
+    job: rl
+    model_from: sft
+    config:
+      training: {learning_rate: "${steps.sft.metrics.best_rate}", num_generations: 4, batch_size: 8}
+      wandb: {tags: ["after ${steps.sft.run_id}"]}
+"""
+    )
+    assert steps["sft-size16"]["config"]["training"]["batch_size"] == 16
+    rl = steps["rl-size8"]
+    assert rl["late"] == {"training.learning_rate": "${steps.sft-size8.metrics.best_rate}"}
+    assert rl["config"]["wandb"]["tags"] == ["after p-sft-size8"]
+
+
+def test_a_checkpoint_is_handed_on(dry_run):
+    """The step goes on from it, in a run of its own."""
+    steps = dry_run.steps(
+        "steps: [{label: sft, job: sft}, {label: longer, job: sft, checkpoint_from: sft, config: {training: {max_steps: 8}}}]"
+    )
+    assert (steps["longer"]["checkpoint_from"], steps["longer"]["needs"]) == ("sft", ["sft"])
+
+
+def test_the_graph_is_drawn(dry_run):
+    """Each step under the one that it takes its model from; other needs are named."""
+    told = dry_run(
+        """
+max_parallel: 2
+steps:
+  - {label: base, job: eval}
+  - {label: sft, job: sft, needs: []}
+  - {label: after, job: eval, model_from: sft, needs: [base]}
+""",
+        json_too=False,
+    )
+    assert "├── base\n└── sft\n    └── after  after base\n" in told.stdout
+    assert "at most 2 jobs at once" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        ((), ["base", "sft", "after"]),
+        (("--only", "sft"), ["base", "sft"]),
+        (("--from", "sft"), ["base", "sft", "after"]),
+    ],
+)
+def test_only_and_from_choose_steps(dry_run, words, left):
+    """--only leaves out what stands on the step; what it stands on is kept, to be taken from earlier pipelines."""
+    text = "steps: [{label: base, job: eval}, {label: sft, job: sft}, {label: after, job: eval, model_from: sft}]"
+    assert list(dry_run.steps(text, *words)) == left
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("steps: [{label: a, job: sft, needs: [b]}]", "experiment.yaml:6: steps.0.needs: 'b' is no step"),
+        ("steps: [{label: a, job: sft, needs: [b]}, {label: b, job: sft, needs: [a]}]", "need each other in a circle: a, b"),
+        ("steps: [{label: 'a b', job: sft}]", "must be text of letters, digits, `_` and `-`"),
+        ("matrix: {seed: 3}\nsteps: [{label: a, job: sft}]", "matrix.seed: must be a list of at least one value"),
+        ("steps: [{label: a, job: sft, config: {run: {seed: '${matrix.seed}'}}}]", "step a has no axis 'seed' (it has: none)"),
+        ("steps: [{label: a, job: sft, config: {run: {seed: '${steps.b.metrics.x}'}}}]", "${steps.b.metrics.x} names no earlier step"),
+        ("steps: [{label: a, job: sft}, {label: b, job: sft, config: {wandb: {tags: ['${steps.a.loss}']}}}]", "there is no 'loss'"),
+        ("max_parallel: 0\nsteps: [{label: a, job: sft}]", "must be a whole number from 1 on"),
+        ("step: []", "did you mean steps?"),
+        ("steps: [{label: a, job: sft, config: {training: {max_step: 3}}}]", "experiment.yaml, step a: training.max_step"),
+        (f"matrix: {{x: [{', '.join(map(str, range(101)))}], y: [{', '.join(map(str, range(101)))}]}}\nsteps: [{{label: a, job: sft}}]",
+         "more than 10000 steps"),
+    ],
+)  # fmt: skip
+def test_a_mistake_names_the_place(dry_run, text, says):
+    """Status 2, one message, nothing started."""
+    told = dry_run(text)
+    assert told.returncode == 2
+    assert says in told.stderr.replace("\n", " "), told.stderr
+    assert "Traceback" not in told.stderr
