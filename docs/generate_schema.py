@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from tenyson.pipeline import tables as journal
 from tenyson.telemetry import views
 from tenyson.telemetry.database import open_database
 from tenyson.telemetry.schema import HEAD, VERSION_TABLE
@@ -42,6 +43,13 @@ TABLES = """
 All attempts, as they were recorded. A user may write to `run_controls`, and to no other table.
 """
 
+JOURNAL = """
+## The journal of pipelines
+
+What [pipelines](pipelines.md) are kept in, in the database of the command line (`TENYSON_DB_URL`). A user may set `answer` of
+`pipeline_decisions`, where it is null, and write to nothing else.
+"""
+
 
 def page() -> str:
     """The page as Markdown."""
@@ -50,6 +58,10 @@ def page() -> str:
         parts.append(section(name, views.COMMENTS[name], columns))
     parts.append(TABLES)
     for table in metadata.sorted_tables:
+        columns = [(column.name, kind(str(column.type)), column.comment or "") for column in table.columns]
+        parts.append(section(table.name, table.comment or "", columns))
+    parts.append(JOURNAL)
+    for table in journal.metadata.sorted_tables:
         columns = [(column.name, kind(str(column.type)), column.comment or "") for column in table.columns]
         parts.append(section(table.name, table.comment or "", columns))
     return "".join(parts)

@@ -219,7 +219,10 @@ class Hook:
 
             def do_POST(self) -> None:
                 Handler.count += 1
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                text = self.rfile.read(int(self.headers["Content-Length"]))
+                if not text:
+                    return  # its sender was killed
+                body = json.loads(text)
                 broken = Handler.count % 3 == 0
                 if not broken:
                     hook.received.setdefault(body["pipeline"], []).append(self.headers["X-Tenyson-Event"])

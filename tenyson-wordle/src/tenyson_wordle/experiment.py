@@ -40,7 +40,11 @@ def read_config(name: str) -> dict[str, Any]:
     """A configuration of this example: "sft", "rl" or "eval"."""
     import yaml
 
-    text = resources.files("tenyson.examples.wordle").joinpath(f"configs/{name}_config.yaml").read_text(encoding="utf-8")
+    text = (
+        resources.files("tenyson.examples.wordle")
+        .joinpath(f"configs/{name}_config.yaml")
+        .read_text(encoding="utf-8")
+    )
     config: dict[str, Any] = yaml.safe_load(text)
     return config
 

@@ -50,7 +50,10 @@ def _guesses(context: ReportContext, stages: Sequence[Stage]) -> str:
     """How many guesses the games took, as shares of each evaluation's games, beside a solver on the same secrets."""
     if not stages:
         return ""
-    shares = {stage.label: _shares([_needed(rollout["info"]) for rollout in stage.record.rollouts]) for stage in stages}
+    shares = {
+        stage.label: _shares([_needed(rollout["info"]) for rollout in stage.record.rollouts])
+        for stage in stages
+    }
     solved = _solver_games(stages[-1])
     if solved:
         shares["solver"] = _shares(solved)
@@ -58,7 +61,9 @@ def _guesses(context: ReportContext, stages: Sequence[Stage]) -> str:
     chart = histograms(shares, unit="% of games")
     (context.directory / file).write_text(chart, encoding="utf-8")
     header = ["Guesses", *shares]
-    rows = [[name, *(f"{share[name]:.1f}%" for share in shares.values())] for name in next(iter(shares.values()))]
+    rows = [
+        [name, *(f"{share[name]:.1f}%" for share in shares.values())] for name in next(iter(shares.values()))
+    ]
     note = (
         f"The solver guesses any word that agrees with all feedback; it played {len(solved)} of the same secrets, once each."
         if solved

@@ -13,7 +13,9 @@ from tenyson.cli.lazy import LazyCommand, LazyGroup
 from tenyson.errors import TenysonError
 
 COMMANDS = {
-    "run": LazyCommand("tenyson.cli.run:run", "Run a task's preset pipeline, or one job."),
+    "run": LazyCommand(
+        "tenyson.cli.run:run", "Run an experiment file, a task's preset pipeline, or one job."
+    ),
     "attach": LazyCommand("tenyson.cli.attach:attach", "Go on with a pipeline whose controller is gone."),
     "decide": LazyCommand(
         "tenyson.cli.decide:decide", "Decide on a failed step: resume, restart, continue, abort."
@@ -62,12 +64,14 @@ Exit statuses:
   0    success
   1    a job or a pipeline failed
   2    something given is wrong: usage, configuration, plugin, task
+  3    another controller has taken the pipeline over
   130  interrupted (Ctrl-C), after saving
 \b
 Environment:
   TENYSON_PLUGINS   comma-separated names of the plugins to use (core always is)
   TENYSON_DB_URL    telemetry database of the command line
   TENYSON_DEBUG=1   show the stack trace of errors
+  TENYSON_WEBHOOK_URL, TENYSON_SLACK_WEBHOOK_URL   who is told of failed steps
 """
 
 
