@@ -132,10 +132,14 @@ def test_every_job_fills_the_tables_that_the_specification_names(workplace: Work
     ]
 
 
-def test_the_wordle_experiment_chains_three_jobs_and_writes_its_report(tmp_path: Path) -> None:
+def test_the_wordle_experiment_chains_three_jobs_and_writes_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`tenyson/examples/wordle/experiment.py` hands the model on and writes final_report.md with status and metrics."""
     from tenyson.cloud.local import LocalManager
     from tenyson.examples.wordle.experiment import main
+
+    monkeypatch.setenv("TENYSON_DB_URL", f"sqlite:///{tmp_path}/telemetry.db")
 
     def config(**sections: Any) -> dict[str, Any]:
         return {

@@ -58,10 +58,10 @@ class Controller:
         ask: Ask,
         max_parallel: int = 1,
         reuse: Reuse | None = None,
-        on_change: Callable[[], None] | None = None,
+        on_tick: Callable[[], None] | None = None,
         grace_seconds: float = 120.0,
     ) -> None:
-        """`on_change` hears that a step ended or waits; `reuse` finds earlier results that stand for a step."""
+        """`on_tick` is called after every look at everything; `reuse` finds earlier results that stand for a step."""
         self.interrupted = False
         self._journal = journal
         self._lease = lease
@@ -73,7 +73,7 @@ class Controller:
         self._asker = Asker(ask, self._answer, self._tell_how_to_decide)
         self._max_parallel = max_parallel
         self._reuse = reuse
-        self._on_change = on_change or (lambda: None)
+        self._on_tick = on_tick or (lambda: None)
         self._grace_seconds = grace_seconds
         self._watches: dict[str, Watch] = {}
         self._read()
@@ -117,6 +117,7 @@ class Controller:
             self._look()
             self._decide()
             self._launch_ready()
+            self._on_tick()
             if not self._is_over():
                 time.sleep(max(POLL_SECONDS, SECONDS_FOR_EACH_JOB * len(self._watches)))
 
@@ -204,7 +205,6 @@ class Controller:
                 self._launcher.say(
                     f"{label}: nothing changed since {found.run_id}, whose result is used again (--no-reuse runs it anew)"
                 )
-                self._on_change()
                 return
         with self._entry(label) as entry:
             entry.intend(label, attempt, token, spec, inputs, inputs_hash)
@@ -253,7 +253,6 @@ class Controller:
             with self._entry(label) as entry:
                 entry.done(label, attempt, result)
             self._watches.pop(label, None)
-            self._on_change()
             return
         if result.status == "stopped" or result.spot_interruption:
             reason = "preempted"
@@ -303,7 +302,6 @@ class Controller:
             self._launcher.say(f"{label}: {next_step}")
         self._notifier.log(result, label)
         self._postman.wake()
-        self._on_change()
         if self._policy.on_failure == "abort" or self._in_vain:
             self._end_early()
 
@@ -345,7 +343,6 @@ class Controller:
                 if decision.answer == "abort":
                     entry.status("failed")
             self._launcher.say(f"{label}: {decision.answer}, as {by} decided")
-            self._on_change()
             if decision.answer == "abort":
                 self._end_early()
                 return
@@ -417,7 +414,6 @@ class Controller:
                 self._notifier.finished(entry, self._id, status, self._lease.fence)
             seconds = entry.now - created_at
         self._postman.wake()
-        self._on_change()
         results = {
             label: result
             for label in self._steps

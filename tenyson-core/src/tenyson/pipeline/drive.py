@@ -30,7 +30,7 @@ def drive(
     ask: Ask | None = None,
     max_parallel: int = 1,
     reuse: Reuse | None = None,
-    on_change: Callable[[], None] | None = None,
+    on_tick: Callable[[], None] | None = None,
     grace_seconds: float = 120.0,
 ) -> PipelineResult:
     """Bring a pipeline as far as it goes.
@@ -53,7 +53,7 @@ def drive(
             ask=ask or ask_terminal,
             max_parallel=max_parallel,
             reuse=reuse,
-            on_change=on_change,
+            on_tick=on_tick,
             grace_seconds=grace_seconds,
         )
         return controller.run()

@@ -182,7 +182,7 @@ def execute(
         ask=ask,
         max_parallel=int(record.plan.get("max_parallel", 1)),
         reuse=Reuse(journal, anew=record.plan.get("anew", ()), required=record.plan.get("required", ())),
-        on_change=reporter.update,
+        on_tick=reporter.update,
         grace_seconds=grace_seconds,
     )
     return Execution(result, reporter.write())
@@ -198,9 +198,12 @@ class Reporter:
 
     def update(self) -> None:
         """Write it, unless that was done a moment ago. What is missing while jobs run is no trouble."""
-        if time.monotonic() >= self._next:
+        begun = time.monotonic()
+        if begun >= self._next:
             self.write(quiet=True)
-            self._next = time.monotonic() + REPORT_SECONDS
+            ended = time.monotonic()
+            # Large records take long to read: the jobs are looked at in between.
+            self._next = ended + max(REPORT_SECONDS, 20 * (ended - begun))
 
     def write(self, *, quiet: bool = False) -> Path | None:
         """One that cannot be written is a warning: the runs are what counts."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from tenyson.errors import ConfigError
-from tenyson.pipeline.references import find_references, step_of, substitute
+from tenyson.pipeline.references import find_references, put_value, step_of, substitute
 from tenyson.tasks.preset import Preset, PresetStep
 
 MAX_STEPS = 10_000
@@ -98,7 +98,7 @@ def _written(
     for axis, value in cell.items():
         key = SHORTHANDS.get(axis, axis)
         if "." in key:
-            config = _put(config, key.split("."), value)
+            config = put_value(config, key.split("."), value)
     all_needs = [*needs, *_sources(step)]
     return replace(
         step,
@@ -124,9 +124,3 @@ def _sources(step: PresetStep) -> list[str]:
 def _cells(axes: Mapping[str, Sequence[Any]]) -> Iterator[Cell]:
     for values in itertools.product(*axes.values()):
         yield dict(zip(axes, values, strict=True))
-
-
-def _put(data: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:
-    key, *rest = path
-    under = data.get(key)
-    return {**data, key: _put(under if isinstance(under, Mapping) else {}, rest, value) if rest else value}

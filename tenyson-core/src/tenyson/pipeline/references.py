@@ -102,13 +102,17 @@ def fill_references(
                 else "no metrics"
             )
             problems.append(Problem(f"${{{name}}} has no value", key=key, suggestion=f"it has {has}"))
-        filled = _put(filled, key.split("."), value)
+        filled = put_value(filled, key.split("."), value)
     if problems:
         raise ConfigError(problems)
     return parse_config(filled).model_dump(mode="json")
 
 
-def _put(data: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+def put_value(data: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    """A copy of nested mappings with one value set; mappings on the way are made."""
     key, *rest = path
     under = data.get(key)
-    return {**data, key: _put(under if isinstance(under, Mapping) else {}, rest, value) if rest else value}
+    return {
+        **data,
+        key: put_value(under if isinstance(under, Mapping) else {}, rest, value) if rest else value,
+    }
