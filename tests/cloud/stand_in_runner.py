@@ -47,7 +47,9 @@ def finish(status, code, **more):
 
 event("RunStarted", job_type=flags.job_type, task="t", output_dir=str(folder), total_steps=5)
 print("an ordinary line", flush=True)
-if do == "succeed":
+if do == "slow":
+    time.sleep(3.0)
+if do in ("succeed", "slow"):
     for step in range(1, 6):
         event("MetricsLogged", phase="sft", step=step, total_steps=5, values={"loss": 1.0 / step})
     (folder / "adapter").mkdir(exist_ok=True)

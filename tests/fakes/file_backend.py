@@ -53,9 +53,7 @@ class FileBackend:
                         "ends_at": time.time() + arguments.get("seconds", 0.05),
                     },
                 )  # fmt: skip
-        return Handle(
-            self.name, spec.run_id, {"token": spec.token, "folder": spec.config["run"]["output_dir"]}
-        )
+        return Handle(self.name, spec.run_id, {"token": spec.token})
 
     def starts(self, run_id: str = "*") -> list[dict[str, str]]:
         """Every real start, in order; of one run, or of all."""

@@ -176,6 +176,13 @@ def test_one_job_runs_from_its_configuration(tenyson, tmp_path):
     assert step["result"]["run_id"] == "mine"
     assert step["intervals"]["accuracy"]["n"] == 4
     assert (tmp_path / "outputs" / "mine" / "job_result.json").is_file()
+    # Asked for again, a single job is run again, with what is asked for now.
+    again = tenyson(
+        "--job", "eval", "--config", "eval.yaml", "--task", TASK, "--set", "evaluation.samples=3", "--json"
+    )
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["steps"][0]["intervals"]["accuracy"]["n"] == 3
+    assert (tmp_path / "outputs" / "mine" / "earlier" / "1" / "results.json").is_file()
 
 
 @pytest.mark.train

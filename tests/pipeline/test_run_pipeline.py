@@ -4,10 +4,12 @@ import http.server
 import json
 import os
 import pty
+import shutil
 import ssl
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -366,9 +368,47 @@ def test_any_object_with_run_is_a_cloud(step):
     assert outcome.results["two"].failure_reason == "RuntimeError: no such machine"
 
 
+def test_a_script_that_was_killed_goes_on_and_so_does_attach(cloud, step, tmp_path, journal_url):
+    """The script again, or the command: the running job is found, and is not started twice."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_run_pipeline import RUNNER, StandInJob
+from tenyson.cloud.local import LocalManager
+from tenyson.pipeline import run_pipeline
+def step(label, do):
+    run = {{"id": label, "output_dir": {str(tmp_path / "outputs")!r}}}
+    return label, {{"run": run, "task": {{"args": {{"do": do}}}}}}, StandInJob, None
+print(run_pipeline([step("one", "slow"), step("two", "succeed")], LocalManager(runner=RUNNER)).status)
+"""
+    )
+    attach = [
+        sys.executable,
+        "-c",
+        "import sys; from tenyson.cli.main import main; sys.exit(main(['attach']))",
+    ]
+    for command in ([sys.executable, script], attach):
+        first = subprocess.Popen([sys.executable, script], cwd=tmp_path)
+        log = tmp_path / "outputs" / "one" / "process.json"
+        deadline = time.monotonic() + 60
+        while not log.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        first.kill()
+        first.wait()
+        second = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert second.returncode == 0, second.stderr
+        assert "one: found again, attempt 1" in second.stderr
+        assert not (tmp_path / "outputs" / "one" / "earlier").exists()
+        shutil.rmtree(tmp_path / "outputs")
+
+
 def test_branches_run_side_by_side_within_the_limit(cloud, step):
     """Steps without a need of each other; never more than max_parallel at once."""
-    import time
 
     class Cloud:
         now = most = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from tenyson.cli.options import database_url, db_url
+from tenyson.errors import PipelineError
 from tenyson.pipeline.policy import OnFailure
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def attach(
     url = database_url(db_url)
     with Journal(url, create=False) as journal:
         record = find_pipeline(journal, pipeline)
+        _require_this_machine(record)
         go_to(record)
         return drive_recorded(
             journal, record, again=again, on_failure=on_failure, edited_code=edited_code, as_json=as_json,
@@ -86,7 +89,12 @@ def drive_recorded(
     over = record.status in ("success", "failed") and not again
     if not over and not _may_use_code(record, definitions, edited_code):
         return 2
-    where = record.plan["backend"]
+    where = record.plan.get("backend")
+    if where is None:
+        raise PipelineError(
+            f"{record.id} was begun by a script whose cloud cannot be made again from here",
+            next_step="Run the same script again: it goes on with this pipeline.",
+        )
     manager = PluginManager()
     backend = manager.load(manager.find("backend", where["name"]))(**where["settings"])
     kept = record.plan.get("policy") or {}
@@ -102,6 +110,16 @@ def drive_recorded(
         Console(stderr=True, highlight=False).print(told, style="yellow", markup=False, soft_wrap=True)
         return 130
     return 0 if status == "success" else 1
+
+
+def _require_this_machine(record: PipelineRecord) -> None:
+    """Raises: PipelineError: its jobs are processes of another machine."""
+    host = record.plan.get("host")
+    if (record.plan.get("backend") or {}).get("name") == "local" and host not in (None, socket.gethostname()):
+        raise PipelineError(
+            f"the jobs of {record.id} run on {host}, where the pipeline was begun",
+            next_step=f"Attach there; `tenyson decide {record.id} ...` works from here.",
+        )
 
 
 def go_to(record: PipelineRecord) -> None:

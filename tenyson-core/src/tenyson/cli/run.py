@@ -161,6 +161,7 @@ def _register(
     """The pipeline in the journal, and whether steps of it that are over are to be tried again."""
     from tenyson.errors import PipelineError
     from tenyson.pipeline.execute import plan_fingerprint, register
+    from tenyson.pipeline.reopen import reopen
     from tenyson.pipeline.run import unfinished
 
     plan = selection.plan
@@ -179,8 +180,11 @@ def _register(
             f"the pipeline {plan.id} is over",
             next_step="Choose another --run-id; or `--resume-from-checkpoint latest` tries steps that failed again.",
         )
+    if over and not request.whole:
+        # A single job that is asked for again is run again, as it is asked for now.
+        reopen(journal, plan.id, all_steps=True)
     record = register(journal, plan, definitions, about, change=resumed or not request.whole)
-    return record, over
+    return record, over and request.whole
 
 
 def _backend(name: str | None, plan: Plan) -> tuple[Backend, dict[str, Any]]:

@@ -64,7 +64,10 @@ class Observation:
 
 
 class Backend(Protocol):
-    """Where a job runs. A class registered by `tenyson_backends` is built as `Backend(**settings)`."""
+    """Where a job runs. A class registered by `tenyson_backends` is built as `Backend(**settings)`.
+
+    A property `settings` with what makes it again lets `tenyson attach` go on with what a script began.
+    """
 
     name: str
 

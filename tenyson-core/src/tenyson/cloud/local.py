@@ -52,6 +52,12 @@ class LocalBackend:
         self.runner = tuple(runner)
         self._children: list[subprocess.Popen[str]] = []
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What makes this backend again, for a controller that comes later."""
+        own = {} if self.runner == RUNNER else {"runner": list(self.runner)}
+        return {"output_dir": str(self.output_dir), **own}
+
     def validate(self, spec: JobSpec) -> None:
         """Find what would fail, without starting anything.
 

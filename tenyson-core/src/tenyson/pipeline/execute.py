@@ -18,8 +18,9 @@ from tenyson.pipeline.launcher import BackendLauncher
 from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.plan import Plan, PlannedStep
 from tenyson.pipeline.policy import FailurePolicy
+from tenyson.pipeline.records import IN_FLIGHT
 from tenyson.pipeline.result import PipelineResult
-from tenyson.pipeline.run import fingerprint
+from tenyson.pipeline.run import fingerprint, here
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.preset import JobType
 
@@ -102,7 +103,7 @@ def register(
 
     Args:
         about: what another controller needs besides: backend, policy, and the like.
-        change: whether steps that are not over may get the settings of now.
+        change: whether steps that neither run nor ended well may get the settings of now.
 
     Raises:
         ConfigError: the journal has a pipeline of that name that asks for something else.
@@ -110,7 +111,7 @@ def register(
     """
     record = journal.pipeline(plan.id)
     if record is None:
-        whole = {"cwd": str(Path.cwd()), "title": plan.title, "output_dir": str(plan.output_dir), **about}
+        whole = {**here(), "title": plan.title, "output_dir": str(plan.output_dir), **about}
         whole |= {"max_parallel": plan.max_parallel, "sources": sources_of(definitions)}
         journal.create(
             plan.id,
@@ -126,10 +127,11 @@ def register(
     before = {label: Definition.from_json(step.definition) for label, step in steps.items()}
     now = {one.label: one for one in definitions}
     changed = [label for label in {**before, **now} if _asked(before.get(label)) != _asked(now.get(label))]
+    # What ended well stands for what was asked then, and what runs was given its settings already.
     fixed = [
         label
         for label in changed
-        if not change or label not in now or label not in steps or steps[label].state == "DONE"
+        if not change or label not in now or label not in steps or steps[label].state in {"DONE", *IN_FLIGHT}
     ]
     if fixed:
         problems = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -83,7 +84,7 @@ def run_pipeline(
                 name,
                 name,
                 print_of,
-                {"cwd": str(Path.cwd())},
+                _about(cloud, definitions, policy, max_parallel),
                 {one.label: one.to_json() for one in definitions},
             )
         return drive(
@@ -131,11 +132,33 @@ def launcher_of(cloud: Cloud, steps: Iterable[Step]) -> Launcher:
 
 
 def unfinished(journal: Journal, print_of: str) -> str | None:
-    """The newest pipeline that asks for the same and is not over, whose controller is gone; None where there is none."""
+    """The newest pipeline that asks for the same, was begun here, and is not over; None where there is none.
+
+    Here: on this machine and in this folder. In a database that many share, the same command is often somebody else's.
+    """
     for record in journal.pipelines(fingerprint=print_of):
-        if record.status in ("running", "stopped"):
+        if record.status in ("running", "stopped") and here().items() <= record.plan.items():
             return record.id
     return None
+
+
+def _about(
+    cloud: Cloud, definitions: list[Definition], policy: FailurePolicy, max_parallel: int
+) -> dict[str, Any]:
+    """What another controller needs; without a backend that can be made again, only the same script can go on."""
+    backend = getattr(cloud, "backend", None)
+    settings = getattr(backend, "settings", None)
+    about = {**here(), "policy": vars(policy), "max_parallel": max_parallel}
+    if definitions:
+        about["output_dir"] = str(output_folder(definitions[0].spec).parent)
+    if settings is not None:
+        about["backend"] = {"name": backend.name, "settings": settings}  # type: ignore[union-attr]
+    return about
+
+
+def here() -> dict[str, str]:
+    """Where a pipeline is begun: its paths are relative to this."""
+    return {"host": socket.gethostname(), "cwd": str(Path.cwd())}
 
 
 def fingerprint(asked: Any) -> str:
