@@ -76,6 +76,12 @@ def _with_config(config):
     return replace(started(), config=config)
 
 
+def test_names_that_only_contain_a_secrets_beginning_are_kept():
+    """Run ids and folders must be readable: `task-` ends like a key of OpenAI begins."""
+    message = "the last lines of outputs/preset-task-broken-20261125-164324-6534-sft/log.txt"
+    assert Redactor({})(Notice(run_id="r", level="error", message=message)).message == message
+
+
 def test_model_text_is_data():
     """A completion that looks like a token stays; one that holds the value of a variable does not."""
     redact = Redactor({"MY_TOKEN": TOKEN, "HOME": "/home/somebody"})

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tenyson.cloud.backend import Observation, Reason
 from tenyson.cloud.interrupts import Interrupts
 from tenyson.cloud.verdict import print_failure
+from tenyson.cloud.watch import output_folder
 from tenyson.errors import JournalAwayError, PipelineError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
@@ -206,12 +207,17 @@ class Controller:
                     f"{label}: nothing changed since {found.run_id}, whose result is used again (--no-reuse runs it anew)"
                 )
                 return
-        with self._entry(label) as entry:
+
+        def intend(entry: Entry) -> None:
             entry.intend(label, attempt, token, spec, inputs, inputs_hash)
+
         if trouble is not None:
-            self._ended(label, _failed(spec, str(trouble)), "user_error")
-        else:
-            self._submit(label, spec)
+            # In one transaction: what cannot be launched must not be found as an intent.
+            self._ended(label, _failed(spec, str(trouble)), "user_error", first=intend)
+            return
+        with self._entry(label) as entry:
+            intend(entry)
+        self._submit(label, spec)
 
     def _submit(self, label: str, spec: JobSpec, *, adopted: bool = False) -> None:
         attempt = self._attempts[label]
@@ -242,8 +248,17 @@ class Controller:
 
     # What becomes of it
 
-    def _ended(self, label: str, result: JobResult, reason: Reason | None) -> None:
-        step, attempt = self._steps[label], self._attempts[label].attempt
+    def _ended(
+        self,
+        label: str,
+        result: JobResult,
+        reason: Reason | None,
+        *,
+        first: Callable[[Entry], None] = lambda _: None,
+    ) -> None:
+        """Record how an attempt ended and what follows; `first` writes in the same transaction, before."""
+        step = self._steps[label]
+        attempt = step.attempt if step.state in IN_FLIGHT else step.attempt + 1
         if self._interrupted(result):
             with self._entry(label) as entry:
                 entry.stopped(label, attempt, result, resume=has_checkpoint(result))
@@ -266,6 +281,7 @@ class Controller:
         choices: tuple[Decision, ...] = ("resume",) if resume else ()
         choices += ("restart", "continue", "abort")
         with self._entry(label) as entry:
+            first(entry)
             if ending:
                 next_step = "The pipeline is ending."
                 entry.failed(label, attempt, result, reason)
@@ -453,12 +469,13 @@ def attempt_token(pipeline_id: str, label: str, attempt: int) -> str:
 
 
 def _failed(spec: JobSpec, why: str) -> JobResult:
-    return JobResult(spec.run_id, "failed", 0.0, failure_reason=why)
+    folder = output_folder(spec)
+    # An earlier attempt may have left checkpoints there.
+    left = str(folder) if folder.is_dir() else None
+    return JobResult(spec.run_id, "failed", 0.0, failure_reason=why, local_output_dir=left)
 
 
 def _lost(spec: JobSpec, why: str) -> JobResult:
-    from tenyson.cloud.watch import output_folder
-
     return JobResult(
         spec.run_id, "failed", 0.0, failure_reason=f"lost: {why}", local_output_dir=str(output_folder(spec))
     )

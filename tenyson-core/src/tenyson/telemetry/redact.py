@@ -33,7 +33,7 @@ _SECRET_KEY = re.compile(
 _SHORTEST_PATTERN = 16
 _PATTERN = re.compile(
     r"hf_[A-Za-z0-9]{30,}"
-    r"|sk-[A-Za-z0-9_-]{20,}"
+    r"|(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{20,}"
     r"|(?:AKIA|ASIA)[A-Z0-9]{16}"
     r"|gh[opsur]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,}|glpat-[A-Za-z0-9_-]{20,}"
     r"|xox[abeoprs]-[A-Za-z0-9-]{10,}"
