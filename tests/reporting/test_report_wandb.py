@@ -89,12 +89,15 @@ def wandb_server() -> Iterator[str]:
 
 def _in_a_process(address: str, tmp_path: Path, metric: str) -> subprocess.CompletedProcess[str]:
     code = f"""
+import os
 from tenyson.errors import ReportError
 from tenyson.reporting import ReportBuilder
 try:
-    print(ReportBuilder("value {{v}}").attach_wandb_latest_value("v", "team/wordle/abc123", {metric!r}).build())
+    print(ReportBuilder("value {{v}}").attach_wandb_latest_value("v", "team/wordle/abc123", {metric!r}).build(), flush=True)
 except ReportError as error:
-    print("ReportError", error)
+    print("ReportError", error, flush=True)
+# On a busy machine the service that wandb started may take minutes to be let go of; that is not what is tested.
+os._exit(0)
 """
     # A process of its own: wandb keeps settings and a service for as long as its process lives.
     environ = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
