@@ -119,9 +119,13 @@ def test_starting_stays_in_its_cpu_budget(arguments, budget):
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    costs = [(cost(TENYSON, *arguments), cost(sys.executable, "-c", "pass")) for _ in range(7)]
-    ours, empty = (min(column) for column in zip(*costs, strict=True))
-    assert ours < budget * max(1.0, empty / 0.015), (ours, empty)
+    costs = []
+    for _ in range(25):
+        costs.append((cost(TENYSON, *arguments), cost(sys.executable, "-c", "pass")))
+        ours, empty = (min(column) for column in zip(*costs, strict=True))
+        if ours < budget * max(1.0, empty / 0.015):
+            return
+    pytest.fail(f"{ours:.3f} s of CPU, where an empty Python takes {empty:.3f} s")
 
 
 def test_completion_scripts():
