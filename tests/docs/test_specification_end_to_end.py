@@ -132,14 +132,13 @@ def test_every_job_fills_the_tables_that_the_specification_names(workplace: Work
     ]
 
 
-def test_the_wordle_experiment_chains_three_jobs_and_writes_its_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`tenyson/examples/wordle/experiment.py` hands the model on and writes final_report.md with status and metrics."""
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Wordle experiment, run for real: its folder, with final_report.md and the journal."""
     from tenyson.cloud.local import LocalManager
     from tenyson.examples.wordle.experiment import main
 
-    monkeypatch.setenv("TENYSON_DB_URL", f"sqlite:///{tmp_path}/telemetry.db")
+    tmp_path = tmp_path_factory.mktemp("experiment")
 
     def config(**sections: Any) -> dict[str, Any]:
         return {
@@ -151,14 +150,41 @@ def test_the_wordle_experiment_chains_three_jobs_and_writes_its_report(
             **sections,
         }
 
-    training = {"max_steps": 2, "batch_size": 8, "num_generations": 4, "max_length": 128}
+    training = {"logging_steps": 1, "max_steps": 2, "batch_size": 8, "num_generations": 4, "max_length": 128}
     configs = {
         "sft": config(training=training),
         "rl": config(training=training),
         "eval": config(evaluation={"split": "all", "samples": 6}),
     }
-    path = main(LocalManager(), configs=configs, report=tmp_path / "final_report.md", on_failure="abort")
-    text = path.read_text(encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENYSON_DB_URL", f"sqlite:///{tmp_path}/telemetry.db")
+        main(LocalManager(), configs=configs, report=tmp_path / "final_report.md", on_failure="abort")
+    return tmp_path
+
+
+def test_the_wordle_experiment_chains_three_jobs_and_writes_its_report(experiment: Path) -> None:
+    """`tenyson/examples/wordle/experiment.py` hands the model on and writes final_report.md with status and metrics."""
+    text = (experiment / "final_report.md").read_text(encoding="utf-8")
     assert "The pipeline ended: **success**" in text, text
     assert "- win_rate: " in text
     assert "- SFT: not sent to W&B" in text
+
+
+def test_the_wordle_report_shows_plots_and_boards_in_a_browser(experiment: Path) -> None:
+    """One HTML file from the journal: curves and guesses as images, boards as boxes of colour, nothing from the network."""
+    from tests.fakes.browser import OWN, open_file
+
+    from tenyson.pipeline.journal import Journal
+    from tenyson.pipeline.report import write_pipeline_report
+
+    with Journal(f"sqlite:///{experiment}/telemetry.db", create=False) as journal:
+        [record] = journal.pipelines()
+        path = write_pipeline_report(journal, record.id)
+    assert path.parent == experiment / "outputs" / record.id
+    opened = open_file(path.with_suffix(".html"), experiment)
+    assert [request for request in opened.requests if not OWN.match(request)] == []
+    # SFT's loss, RL's loss and reward, guesses needed.
+    assert opened.dom.count('<img src="data:image/svg+xml;base64,') == 4
+    assert 'alt="Guesses needed"' in opened.dom
+    assert opened.dom.count('<i class="sq ') >= 5
+    assert "The same secrets at each stage" in opened.dom

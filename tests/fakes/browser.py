@@ -1,6 +1,7 @@
 """A real Chromium without a window: opens a file and tells what became of it and what it asked the network for."""
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ FLAGS = (
     "--disable-component-update", "--disable-default-apps", "--disable-sync", "--disable-extensions", "--hide-scrollbars",
     "--disable-features=OptimizationHints,MediaRouter,Translate", "--virtual-time-budget=2000", "--window-size=1000,4000",
 )  # fmt: skip
+
+OWN = re.compile(r"https?://([\w.-]+\.)?(google|googleapis|gvt1)\.com/")
+"""What Chromium itself asks for, whatever page is open."""
 
 
 @dataclass

@@ -5,13 +5,10 @@ import re
 import threading
 
 import pytest
-from tests.fakes.browser import open_file
+from tests.fakes.browser import OWN, open_file
 
 from tenyson.reporting.pipeline import write_report
 from tenyson.telemetry.events import RolloutFinished
-
-# What Chromium itself asks for, whatever page is open.
-OWN = re.compile(r"https?://([\w.-]+\.)?(google|googleapis|gvt1)\.com/")
 
 
 @pytest.fixture
