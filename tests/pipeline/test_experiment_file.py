@@ -97,7 +97,7 @@ steps:
   - label: sft
     job: sft
     matrix: {size: [8, 16]}
-    config: {training: {batch_size: "${matrix.size}"}, wandb: {tags: ["size ${matrix.size}"]}}
+    config: {training: {batch_size: "${matrix.size}"}, wandb: {tags: ["size ${matrix.size}", "${HOME}"]}}
   - label: rl
     job: rl
     model_from: sft
@@ -107,6 +107,7 @@ steps:
 """
     )
     assert steps["sft-size16"]["config"]["training"]["batch_size"] == 16
+    assert steps["sft-size16"]["config"]["wandb"]["tags"] == ["size 16", "${HOME}"]
     rl = steps["rl-size8"]
     assert rl["late"] == {"training.learning_rate": "${steps.sft-size8.metrics.best_rate}"}
     assert rl["config"]["wandb"]["tags"] == ["after p-sft-size8"]

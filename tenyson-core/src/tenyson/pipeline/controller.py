@@ -166,13 +166,13 @@ class Controller:
             self._cancel_all()
 
     def _launch_ready(self) -> None:
-        if self.interrupted:
-            return
+        free = self._max_parallel - len(self._in_flight())
         for label, step in self._steps.items():
-            if self._ending is not None or len(self._in_flight()) >= self._max_parallel:
+            if free <= 0 or self.interrupted or self._ending is not None:
                 return
             if step.state == "PENDING" and self._may_start(step):
                 self._launch(label)
+                free -= self._steps[label].state in IN_FLIGHT
 
     def _may_start(self, step: StepRecord) -> bool:
         if any(self._steps[name].state not in OVER for name in self._definitions[step.label].needs):

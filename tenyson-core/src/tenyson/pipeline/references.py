@@ -9,7 +9,8 @@ from typing import Any
 from tenyson.errors import ConfigError, Problem
 from tenyson.jobs.result import JobResult
 
-_REFERENCE = re.compile(r"\$\{([^{}]*)\}")
+# Any other `${...}`, such as that of a shell, is text.
+_REFERENCE = re.compile(r"\$\{\s*((?:steps|matrix)\.[^{}]*)\}")
 FIELDS = ("run_id", "folder", "status", "hf_repo_id", "hf_revision", "wandb_url")
 """What can be asked of a step besides `metrics.NAME`."""
 
