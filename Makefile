@@ -4,9 +4,10 @@ VENV ?= .venv
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do command -v $$python && break; done)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
-# Whole files go to one worker, so that what a file builds once is built once.
+# Whole files go to one worker, so that what a file builds once is built once. In the order of their names: ordered by
+# the number of their tests, those with few and long ones would come last, and one worker would wait for the other.
 WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PACKAGES := tenyson-core tenyson-aws tenyson-modal tenyson-wordle
 METADATA := pyproject.toml constraints.txt $(PACKAGES:=/pyproject.toml)
 # vLLM's CPU build; empty leaves vLLM out, and its tests are skipped.
