@@ -13,6 +13,7 @@ import pytest
 
 from tenyson.errors import ReportError, UnknownPluginError
 from tenyson.jobs.result import JobResult
+from tenyson.reporting.history import StepHistory
 from tenyson.reporting.pipeline import write_report
 from tenyson.tasks import Metric, TaskPlugin
 
@@ -219,3 +220,21 @@ def test_folders_may_be_moved_together_with_their_results(stages: list[Any], tmp
         shutil.move(result.local_output_dir, target)
         moved.append((label, job, JobResult(result.run_id, "success", 1.0, local_output_dir=str(target))))
     assert write_report("t", moved, tmp_path / "report").is_file()
+
+
+def test_in_a_graph_each_evaluation_is_compared_with_the_nearest_it_stands_on(
+    jobs: Any, tmp_path: Path
+) -> None:
+    """Through trainings, not past another evaluation, and never across branches."""
+    needs = {
+        "base": (), "sft": ("base",), "after": ("sft",), "rl": ("after", "sft"), "last": ("rl",), "other": ("base",),
+    }  # fmt: skip
+    stages = [jobs.evaluation(label, 0.4) for label in ("base", "after", "last", "other")]
+    history = [StepHistory(label, "eval", "DONE", label, names) for label, names in needs.items()]
+    template = tmp_path / "template.md"
+    template.write_text("{differences}")
+    text = write_report("t", stages, tmp_path / "r", template=template, history=history).read_text(
+        encoding="utf-8"
+    )
+    pairs = dict.fromkeys(re.findall(r"^\| (\w+ → \w+) \|", text, re.MULTILINE))
+    assert list(pairs)[1:] == ["base → after", "after → last", "base → other"]

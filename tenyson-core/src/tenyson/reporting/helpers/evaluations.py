@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -97,19 +98,25 @@ def _pairs(context: ReportContext) -> list[tuple[Stage, Stage]]:
     needs = {step.label: step.needs for step in context.history}
     if not needs:
         return list(pairwise(finished.values()))
+    above = {label: _above(needs, label) for label in finished}
     pairs = []
     for label, stage in finished.items():
-        left, seen = list(needs.get(label, ())), set()
-        while left:
-            name = left.pop(0)
-            if name in seen:
-                continue
-            seen.add(name)
-            if name in finished:
-                pairs.append((finished[name], stage))
-            else:
-                left += needs.get(name, ())
+        before = [name for name in finished if name in above[label]]
+        nearest = [name for name in before if not any(name in above[other] for other in before)]
+        pairs += [(finished[name], stage) for name in nearest]
     return pairs
+
+
+def _above(needs: Mapping[str, Sequence[str]], label: str) -> set[str]:
+    """Labels of all steps that a step stands on, at any distance."""
+    found: set[str] = set()
+    left = list(needs.get(label, ()))
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += needs.get(name, ())
+    return found
 
 
 def _names(context: ReportContext) -> list[str]:
