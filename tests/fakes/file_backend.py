@@ -84,6 +84,9 @@ class FileBackend:
         if self._machine(handle)["do"] == "succeed":
             JobResult(handle.run_id, "success", 0.1, {"loss": 0.5}).save(to / "job_result.json")
 
+    def release(self, handle: Handle) -> None:
+        """Nothing was rented."""
+
     def cancel(self, handle: Handle, grace_seconds: float) -> None:
         """The job ends now."""
         self._write({**self._machine(handle), "ends_at": 0.0})

@@ -16,6 +16,7 @@ class AWSManager(CloudManager):
         instance_type, key_name, key_path, security_group, use_spot, spot_max_price, region: see `AWSSettings`.
         follower: what shows a job's progress; plain lines on stderr by default.
         grace_seconds: how long an interrupted job may take to save before it is ended.
+        max_preemptions: further attempts, each on another machine and from the latest checkpoint, after AWS took one back.
         more: further fields of `AWSSettings`.
 
     Raises:
@@ -34,6 +35,7 @@ class AWSManager(CloudManager):
         region: str | None = None,
         follower: Follower | None = None,
         grace_seconds: float = 120.0,
+        max_preemptions: int = 0,
         **more: Any,
     ) -> None:
         backend = AWSBackend(
@@ -46,4 +48,6 @@ class AWSManager(CloudManager):
             region=region,
             **more,
         )
-        super().__init__(backend, follower=follower, grace_seconds=grace_seconds)
+        super().__init__(
+            backend, follower=follower, grace_seconds=grace_seconds, max_preemptions=max_preemptions
+        )

@@ -13,7 +13,7 @@ def tenyson_backends() -> Iterable[BackendEntry]:
     return [
         BackendEntry(
             name="aws",
-            summary="AWS EC2, on demand or spot (launching comes with a later version)",
+            summary="AWS EC2, on demand or spot: one machine for each job, given back after it",
             load="tenyson_aws.backend:AWSBackend",
             settings="tenyson_aws.settings:AWSSettings",
         )

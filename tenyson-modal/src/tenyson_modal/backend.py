@@ -52,6 +52,10 @@ class ModalBackend:
         """Refuses."""
         _not_yet()
 
+    def release(self, handle: Handle) -> None:
+        """Refuses."""
+        _not_yet()
+
     def cancel(self, handle: Handle, grace_seconds: float) -> None:
         """Refuses."""
         _not_yet()

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from tenyson.cloud.backend import Estimate
+from tenyson.cloud.cost import cost_in_words
 from tenyson.jobs.memory import GIB, MemoryEstimate, estimate_memory, find_shape
 from tenyson.pipeline.plan import Plan, PlannedStep
 
@@ -155,11 +155,3 @@ def work(step: PlannedStep) -> str:
         return f"{length}; {arithmetic} sequences a step{total}"
     group = training["num_generations"]
     return f"{length}; {arithmetic} completions a step: {batch / group:g} prompts × {group}"
-
-
-def cost_in_words(estimate: Estimate) -> str:
-    """Such as "nothing" or "$1.21 an hour, at most $4.80"."""
-    if not estimate.per_hour:
-        return "nothing"
-    worst = "" if estimate.worst_case is None else f", at most ${estimate.worst_case:.2f}"
-    return f"${estimate.per_hour:.2f} an hour{worst}"

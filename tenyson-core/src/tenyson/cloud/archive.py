@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 EARLIER = "earlier"
-_VERDICT = ("job_result.json", "results.json", "exit_status.json", "process.json", "cancel")
+_VERDICT = (
+    "job_result.json", "results.json", "exit_status.json", "process.json", "cancel", "machine.json", "stopped.json",
+    "spot-notice", "control", "control.read", "sync.json", "relay.json",
+)  # fmt: skip
 """What must never be taken for the new attempt's, even where it goes on from the old one's checkpoints."""
-_SIGNS_OF_A_JOB = ("process.json", "job_result.json", "checkpoints")
+_SIGNS_OF_A_JOB = ("process.json", "machine.json", "job_result.json", "checkpoints")
 
 
 def archive_attempt(folder: Path, *, resumed: bool) -> Path | None:

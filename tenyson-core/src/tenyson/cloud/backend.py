@@ -66,7 +66,8 @@ class Observation:
 class Backend(Protocol):
     """Where a job runs. A class registered by `tenyson_backends` is built as `Backend(**settings)`.
 
-    A property `settings` with what makes it again lets `tenyson attach` go on with what a script began.
+    A property `settings` with what makes it again lets `tenyson attach` go on with what a script began. `rented = True` says
+    that its machines are taken for a job and cost until they are given back: Ctrl-C then leaves the job to itself.
     """
 
     name: str
@@ -91,6 +92,9 @@ class Backend(Protocol):
 
     def fetch_outputs(self, handle: Handle, to: Path) -> None:
         """Bring outputs here, verified; legal while the job runs, and cheap when nothing changed."""
+
+    def release(self, handle: Handle) -> None:
+        """The outputs are here: give back what was rented for the job, and see that it is gone. Raises: BackendError."""
 
     def cancel(self, handle: Handle, grace_seconds: float) -> None:
         """Ask the job to save and end; end it after the grace."""

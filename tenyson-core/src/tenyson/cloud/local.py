@@ -140,6 +140,9 @@ class LocalBackend:
         if to.resolve() != folder.resolve():
             shutil.copytree(folder, to, dirs_exist_ok=True)
 
+    def release(self, handle: Handle) -> None:
+        """Nothing was rented."""
+
     def cancel(self, handle: Handle, grace_seconds: float) -> None:
         """Ask the job to save and end. The supervisor ends it after the grace, even if we are gone by then."""
         supervisor, job = handle.data["supervisor"], handle.data["job"]

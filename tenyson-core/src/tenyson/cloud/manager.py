@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from tenyson.cloud.backend import Backend, Handle, Observation
+from tenyson.cloud.cost import cost_in_words
 from tenyson.cloud.follow import Follower, PlainFollower
 from tenyson.cloud.interrupts import Interrupts
 from tenyson.cloud.verdict import conclude, print_failure
 from tenyson.cloud.watch import JobWatch, out_of_reach, output_folder
 from tenyson.errors import TenysonError
 from tenyson.jobs.result import JobResult
-from tenyson.jobs.spec import JobSpec
+from tenyson.jobs.spec import JobSpec, resumed
 
 POLL_SECONDS = 0.2
+DETACH_SECONDS = 5.0
+"""In which a second Ctrl-C still reaches a job that is about to be left to itself."""
 
 
 class SpecifiedJob(Protocol):
@@ -31,14 +35,21 @@ class CloudManager:
         backend: where jobs run.
         follower: what shows a job's progress; plain lines on stderr by default.
         grace_seconds: how long an interrupted job may take to save before it is ended.
+        max_preemptions: further attempts, each from the latest checkpoint, after a spot machine was taken back.
     """
 
     def __init__(
-        self, backend: Backend, *, follower: Follower | None = None, grace_seconds: float = 120.0
+        self,
+        backend: Backend,
+        *,
+        follower: Follower | None = None,
+        grace_seconds: float = 120.0,
+        max_preemptions: int = 0,
     ) -> None:
         self.backend = backend
         self.follower: Follower = follower or PlainFollower()
         self.grace_seconds = grace_seconds
+        self.max_preemptions = max_preemptions
         self.interrupted = False
         """Whether Ctrl-C (or SIGTERM) came while a job ran; a pipeline starts nothing more then."""
 
@@ -46,8 +57,9 @@ class CloudManager:
         """Run a job to its end and return its result.
 
         A job that crashes, is killed, runs out of memory or loses its machine gives a result with status
-        "failed", a `failure_reason`, and red lines on stderr. Ctrl-C once asks the job to save and end (status
-        "stopped"), twice ends it now.
+        "failed", a `failure_reason`, and red lines on stderr. Ctrl-C once asks a job on this machine to save and end
+        (status "stopped"), twice ends it now. A job on a rented machine goes on without us after the first (status
+        "stopped", and how to come back), and is ended by the second.
 
         Raises:
             BackendError, MissingDependencyError: `validate` found that the job cannot start; nothing was started.
@@ -56,37 +68,76 @@ class CloudManager:
         self.backend.validate(spec)
         estimate = self.backend.estimate(spec)
         if estimate.per_hour:
-            worst = "" if estimate.worst_case is None else f", at most ${estimate.worst_case:.2f}"
-            self.follower.say(f"${estimate.per_hour:.2f} an hour{worst} ({estimate.note})")
-        watch: JobWatch | None = None
-        try:
-            # Interrupts are counted from before the launch on: a torn launch could leave a machine behind.
-            with Interrupts() as interrupts:
-                watch = JobWatch(self.backend, spec, self.backend.submit(spec), self.follower)
-                seen = self._follow(watch, interrupts)
-        except (TenysonError, OSError) as error:
-            seen = out_of_reach(self.backend, error)
-        if watch is not None:
-            result = watch.conclude(seen, interrupted=self.interrupted)
-        else:
-            result = conclude(spec, None, seen, output_folder(spec), [], 0.0, interrupted=self.interrupted)
-            self.follower.ended(result)
+            cost = cost_in_words(estimate, attempts=1 + self.max_preemptions)
+            self.follower.say(f"{cost} ({estimate.note})")
+        result = self._attempt(spec)
+        for again in range(1, self.max_preemptions + 1):
+            if not result.spot_interruption or self.interrupted:
+                break
+            self.follower.say(
+                f"{result.failure_reason}\nthe machine was taken back: another one goes on from the latest checkpoint "
+                f"({again} of at most {self.max_preemptions} times)"
+            )
+            result = self._attempt(resumed(spec))
         if result.status == "failed":
             print_failure(result)
         return result
 
-    def _follow(self, watch: JobWatch, interrupts: Interrupts) -> Observation:
+    def attach(self, spec: JobSpec, handle: Handle) -> JobResult:
+        """Watch a job to its end that another process submitted. Returns and prints as `run` does."""
+        result = self._watch(lambda: JobWatch(self.backend, spec, handle, self.follower, adopted=True), spec)
+        if result.status == "failed":
+            print_failure(result)
+        return result
+
+    def _attempt(self, spec: JobSpec) -> JobResult:
+        return self._watch(
+            lambda: JobWatch(self.backend, spec, self.backend.submit(spec), self.follower), spec
+        )
+
+    def _watch(self, begin: Callable[[], JobWatch], spec: JobSpec) -> JobResult:
+        watch: JobWatch | None = None
+        seen: Observation | None
+        try:
+            # Interrupts are counted from before the launch on: a torn launch could leave a machine behind.
+            with Interrupts() as interrupts:
+                watch = begin()
+                seen = self._follow(watch, interrupts)
+        except (TenysonError, OSError) as error:
+            seen = out_of_reach(self.backend, error)
+        if watch is not None and seen is None:
+            return self._detach(watch)
+        assert seen is not None
+        if watch is not None:
+            return watch.conclude(seen, interrupted=self.interrupted)
+        result = conclude(spec, None, seen, output_folder(spec), [], 0.0, interrupted=self.interrupted)
+        self.follower.ended(result)
+        return result
+
+    def _follow(self, watch: JobWatch, interrupts: Interrupts) -> Observation | None:
+        """How the job ended; None where it goes on without us."""
         answered = 0
+        leave_at: float | None = None
         while (seen := watch.look()).phase != "ended":
             if interrupts.count > answered:
                 answered = interrupts.count
-                self._interrupt(watch.handle, answered)
+                leave_at = self._interrupt(watch.handle, answered)
+            if leave_at is not None and time.monotonic() > leave_at:
+                return None
             time.sleep(POLL_SECONDS)
         return seen
 
-    def _interrupt(self, handle: Handle, count: int) -> None:
+    def _interrupt(self, handle: Handle, count: int) -> float | None:
+        """Returns when to leave the job to itself, if it is to be."""
+        rented = getattr(self.backend, "rented", False)
         if not self.interrupted:
             self.interrupted = True
+            if rented and count == 1:
+                self.follower.say(
+                    f"interrupted: the job goes on without this process, which leaves in {DETACH_SECONDS:.0f} s. Come back with: "
+                    f"tenyson attach {handle.run_id} (Ctrl-C again ends the job now and gives its machine back)"
+                )
+                return time.monotonic() + DETACH_SECONDS
             self.follower.say(
                 f"interrupted: the job saves and ends, within {self.grace_seconds:.0f} s (Ctrl-C again ends it now)"
             )
@@ -94,3 +145,16 @@ class CloudManager:
         if count > 1:
             self.follower.say("interrupted again: the job is ended now, without saving")
             self.backend.terminate(handle)
+        return None
+
+    def _detach(self, watch: JobWatch) -> JobResult:
+        result = JobResult(
+            watch.spec.run_id,
+            "stopped",
+            watch.seconds,
+            local_output_dir=str(output_folder(watch.spec)),
+            failure_reason=f"left to itself: the job goes on; come back with `tenyson attach {watch.spec.run_id}`",
+            instance_id=watch.handle.data.get("instance_id"),
+        )
+        self.follower.ended(result)
+        return result

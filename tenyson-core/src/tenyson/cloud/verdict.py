@@ -36,7 +36,7 @@ def conclude(
         left = replace(left, local_output_dir=str(folder))
         if seen.exit_code == 0 and left.status == "success":
             return left
-        if seen.exit_code in (0, EXIT_INTERRUPTED) and left.status == "stopped":
+        if seen.exit_code in (0, EXIT_INTERRUPTED) and left.status == "stopped" and not seen.preempted:
             return left
     if interrupted and left is None and seen.exit_code in (-signal.SIGTERM, EXIT_INTERRUPTED):
         why = "interrupted before there was anything to save"

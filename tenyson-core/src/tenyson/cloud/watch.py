@@ -49,6 +49,11 @@ class JobWatch:
         if adopted:
             self._catch_up()
 
+    @property
+    def seconds(self) -> float:
+        """Since its launch."""
+        return max(0.0, time.time() - self._begun)
+
     def look(self) -> Observation:
         """Poll once, and show what was logged since. Raises: TenysonError, OSError: the job is out of reach for good."""
         # Looked at before the log is read: what was written until the end is then surely read.
@@ -61,15 +66,21 @@ class JobWatch:
         return seen
 
     def conclude(self, seen: Observation, *, interrupted: bool = False) -> JobResult:
-        """Bring the outputs here and say how the job ended."""
+        """Bring the outputs here, give the machine back, and say how the job ended."""
         try:
             if seen.phase == "ended":
                 self._backend.fetch_outputs(self.handle, self._folder)
+                self._backend.release(self.handle)
         except (TenysonError, OSError) as error:
             seen = out_of_reach(self._backend, error)
-        seconds = max(0.0, time.time() - self._begun)
         result = conclude(
-            self.spec, self.handle, seen, self._folder, list(self._tail), seconds, interrupted=interrupted
+            self.spec,
+            self.handle,
+            seen,
+            self._folder,
+            list(self._tail),
+            self.seconds,
+            interrupted=interrupted,
         )
         self.follower.ended(result)
         return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tenyson.tasks.preset import JobType
@@ -21,3 +21,11 @@ class JobSpec:
     """The resolved configuration; `run.id` and `task.args` are filled in."""
     token: str = ""
     """Names one attempt: a backend starts it once, however often it is submitted. "": each submission is an attempt."""
+
+
+def resumed(spec: JobSpec) -> JobSpec:
+    """The same job, going on from its latest checkpoint; an evaluation, which has none, begins again."""
+    if spec.job_type == "eval":
+        return spec
+    training = {**(spec.config.get("training") or {}), "resume_from_checkpoint": "latest"}
+    return replace(spec, config={**spec.config, "training": training})

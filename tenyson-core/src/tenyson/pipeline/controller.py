@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenyson.cloud.backend import Observation, Reason
 from tenyson.cloud.interrupts import Interrupts
+from tenyson.cloud.manager import DETACH_SECONDS
 from tenyson.cloud.verdict import print_failure
 from tenyson.cloud.watch import output_folder
 from tenyson.errors import JournalAwayError, PipelineError, TenysonError
@@ -68,7 +69,7 @@ class Controller:
         self._lease = lease
         self._id = lease.pipeline_id
         self._launcher = launcher
-        self._policy = policy
+        self._policy = replace(policy, rented=policy.rented or launcher.rented)
         self._notifier = notifier
         self._postman = postman
         self._asker = Asker(ask, self._answer, self._tell_how_to_decide)
@@ -84,6 +85,8 @@ class Controller:
         self._ending: PipelineStatus | None = None
         self._look_for_decisions_at = 0.0
         self._answered_interrupts = 0
+        self._leave_at: float | None = None
+        """When rented machines are left to themselves, after a first Ctrl-C."""
         self._in_vain = False
         """Whether a step that may not run has no result that stands for it."""
 
@@ -96,6 +99,11 @@ class Controller:
         assert record is not None
         # A pipeline that was ended while jobs of it still ran is only tidied up.
         self._ending = "failed" if record.status == "failed" else None
+        if self._policy.rented and self._policy.on_failure in ("wait", "retry") and self._policy.preemptions:
+            self._launcher.say(
+                "a machine that is taken back or lost is replaced, and its step goes on from the latest checkpoint: at most "
+                f"{self._policy.preemptions} times a step (--preemptions)"
+            )
         try:
             with Interrupts() as interrupts:
                 while True:
@@ -382,12 +390,20 @@ class Controller:
         first, self._answered_interrupts = not self._answered_interrupts, interrupts.count
         if first:
             self.interrupted = True
+            if self._watches and self._launcher.rented and interrupts.count == 1:
+                self._leave_at = time.monotonic() + DETACH_SECONDS
+                self._launcher.say(
+                    f"interrupted: the jobs go on without this process, which leaves in {DETACH_SECONDS:.0f} s. Come back with: "
+                    f"tenyson attach {self._id} (Ctrl-C again ends the jobs now and gives their machines back)"
+                )
+                return
             if self._watches:
                 self._launcher.say(
                     f"interrupted: the job saves and ends, within {self._grace_seconds:.0f} s (Ctrl-C again ends it now)"
                 )
             self._cancel_all()
         if interrupts.count > 1:
+            self._leave_at = None
             self._launcher.say("interrupted again: the job is ended now, without saving")
             for watch in self._watches.values():
                 self._quietly(lambda watch=watch: self._launcher.terminate(watch.handle))  # type: ignore[misc]
@@ -412,7 +428,7 @@ class Controller:
 
     def _is_over(self) -> bool:
         if self._watches:
-            return False
+            return self._leave_at is not None and time.monotonic() > self._leave_at
         ending = self.interrupted or self._ending is not None
         return ending or all(step.state in OVER for step in self._steps.values())
 

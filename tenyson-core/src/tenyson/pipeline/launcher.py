@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tenyson.cloud.backend import Backend, Handle, Observation
+from tenyson.cloud.cost import cost_in_words
 from tenyson.cloud.follow import Follower
 from tenyson.cloud.watch import JobWatch
 from tenyson.errors import BackendError, TenysonError
@@ -42,6 +43,8 @@ class Launcher(Protocol):
     """Starts jobs, finds them again, ends them."""
 
     name: str
+    rented: bool
+    """Whether its machines go on, and cost, without us."""
 
     def submit(self, label: str, spec: JobSpec) -> Handle:
         """Start the job, once for each `spec.token`. Raises: TenysonError, OSError."""
@@ -64,6 +67,7 @@ class BackendLauncher:
 
     def __init__(self, backend: Backend, follower: Follower) -> None:
         self.name = backend.name
+        self.rented = bool(getattr(backend, "rented", False))
         self._backend = backend
         self._follower = follower
         self._idle: list[Follower] = [follower]
@@ -73,9 +77,7 @@ class BackendLauncher:
         self._backend.validate(spec)
         estimate = self._backend.estimate(spec)
         if estimate.per_hour:
-            worst = "" if estimate.worst_case is None else f", at most ${estimate.worst_case:.2f}"
-            self.say(f"{spec.run_id}: ${estimate.per_hour:.2f} an hour{worst} ({estimate.note})")
-            self.say(f"{spec.run_id}: ${estimate.per_hour:.2f} an hour{worst} ({estimate.note})")
+            self.say(f"{spec.run_id}: {cost_in_words(estimate)} ({estimate.note})")
         handle = self._backend.submit(spec)
         if not estimate.per_hour:
             return handle
@@ -105,6 +107,8 @@ class BackendLauncher:
 
 class CloudLauncher:
     """Over any object with `run(job)`: each job in a thread, and lost with the process that it belongs to."""
+
+    rented = False
 
     def __init__(self, cloud: Cloud, jobs: Mapping[str, Callable[[Mapping[str, Any]], SpecifiedJob]]) -> None:
         """`jobs`: by label, what makes a step's job of its configuration."""

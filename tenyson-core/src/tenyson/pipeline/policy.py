@@ -34,6 +34,8 @@ class FailurePolicy:
     """Further attempts of a step after its machine was taken or lost."""
     pause_seconds: float = 30.0
     """Before the first retry of a failure; doubled each time, at most an hour. A preempted step starts again at once."""
+    rented: bool = False
+    """Whether machines are rented: then `wait`, too, replaces one that was taken back or lost, within `preemptions`."""
 
     def __post_init__(self) -> None:
         known = get_args(OnFailure)
@@ -49,8 +51,16 @@ class FailurePolicy:
 
     def retry_after(self, reason: Reason | None, *, failures: int, preemptions: int) -> float | None:
         """Seconds until the next attempt; None where there is to be none. The counts are of retries so far."""
+        if reason in PREEMPTIONS and (
+            self.on_failure == "retry" or (self.rented and self.on_failure == "wait")
+        ):
+            if preemptions >= self.preemptions:
+                return None
+            # No machine to be had now is none to be had a moment later.
+            return self._pause(preemptions) if reason == "capacity" else 0.0
         if self.on_failure != "retry" or reason in IN_VAIN:
             return None
-        if reason in PREEMPTIONS:
-            return 0.0 if preemptions < self.preemptions else None
-        return min(self.pause_seconds * 2**failures, 3600.0) if failures < self.retries else None
+        return self._pause(failures) if failures < self.retries else None
+
+    def _pause(self, retries: int) -> float:
+        return min(self.pause_seconds * 2.0 ** min(retries, 20), 3600.0)

@@ -23,6 +23,11 @@ def packer() -> Callable[[str], bytes]:
     return lambda text: compress(text.encode())
 
 
+def packer_for(db_url: str, *, compress: bool) -> Callable[[str], bytes] | None:
+    """The packer of a database whose texts are to be packed; only SQLite's are. Raises: as `packer`."""
+    return packer() if compress and db_url.startswith("sqlite") else None
+
+
 def unpacker() -> Callable[[str | bytes | None], str | None]:
     """A function that gives back the text of a packed or a plain value."""
     decompress: Callable[[bytes], bytes] | None = None

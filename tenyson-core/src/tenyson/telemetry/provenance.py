@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+GIT_VARIABLE = "TENYSON_GIT"
+"""Holds `git_state` as JSON where a job runs far from its repository."""
 _GIT_SECONDS = 10
 
 
@@ -17,18 +20,22 @@ def gather(config: Mapping[str, Any], *, processes: int = 1, folder: Path | None
     """What `attempts` keeps beside the configuration: config_hash, git_commit, git_diff_hash, versions, host,
     accelerator, processes. What cannot be found out is None.
 
-    `folder`: where git is asked; the working directory by default.
+    `folder`: where git is asked; the working directory by default. On a rented machine, what was sent along counts.
     """
-    folder = folder or Path.cwd()
+    git = json.loads(os.environ.get(GIT_VARIABLE, "null")) or git_state(folder or Path.cwd())
     return {
         "config_hash": config_hash(config),
-        "git_commit": _git_commit(folder),
-        "git_diff_hash": _git_diff_hash(folder),
+        **git,
         "versions": distributions(),
         "host": platform.node() or None,
         "accelerator": _accelerator(),
         "processes": processes,
     }
+
+
+def git_state(folder: Path) -> dict[str, str | None]:
+    """git_commit, and git_diff_hash of what is changed since; each None where there is none."""
+    return {"git_commit": _git_commit(folder), "git_diff_hash": _git_diff_hash(folder)}
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

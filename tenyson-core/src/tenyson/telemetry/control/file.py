@@ -1,7 +1,7 @@
 """The control file: requests without a database. `echo stop > <run folder>/control` does what a row would.
 
-One verb a line, such as "pause" or "extend 100". The job moves the file aside once it has read it, and writes down there
-what became of each line. A file that lies there when an attempt begins was meant for an earlier one.
+One verb a line, such as "pause" or "extend 100"; "id=42" at its end makes it count once, however often it arrives. The job
+moves the file aside once it has read it, and writes down in `control.read` what became of each line. A file that lies there when an attempt begins was meant for an earlier one.
 
 A file `spot-notice` beside it, or at the path in TENYSON_SPOT_NOTICE, says that the machine is about to be taken away: whatever
 watches for that creates it, and the job saves and ends.
@@ -63,7 +63,8 @@ def take_requests(run_dir: Path) -> list[Asked]:
 
 def note_answer(run_dir: Path, answer: Answer) -> None:
     """Write down what became of a line."""
-    what = f"{answer.asked.verb}: {answer.status}"
+    name = f" id={answer.asked.key}" if answer.asked.key else ""
+    what = f"{answer.asked.verb}{name}: {answer.status}"
     if answer.step is not None:
         what += f" at step {answer.step}"
     if answer.reason:
@@ -73,7 +74,8 @@ def note_answer(run_dir: Path, answer: Answer) -> None:
 
 def _parse(line: str) -> Asked:
     verb, *rest = line.split()
-    return Asked(verb.lower(), int(rest[0]) if rest and rest[0].isdecimal() else None)
+    key = rest.pop().removeprefix("id=") if rest and rest[-1].startswith("id=") else None
+    return Asked(verb.lower(), int(rest[0]) if rest and rest[0].isdecimal() else None, key=key)
 
 
 def _note(run_dir: Path, text: str) -> None:

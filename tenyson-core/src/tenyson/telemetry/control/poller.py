@@ -13,6 +13,7 @@ from tenyson.telemetry.control.requests import begin_attempt, mark, read_request
 from tenyson.telemetry.control.state import SPOT_NOTICE, Answer, Asked, Controls, StopSignal
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import Notice
+from tenyson.telemetry.relayed import is_relayed
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -49,7 +50,7 @@ class ControlPoller:
         interval: float = 1.0,
     ) -> None:
         """`interval`: seconds between two looks. `telemetry` gets a notice of what the poller sees."""
-        self._db_url = db_url
+        self._db_url = None if is_relayed() else db_url
         self._run_id = run_id
         self._controls = controls if isinstance(controls, Controls) else Controls(controls)
         self._stop = self._controls.stop
@@ -62,11 +63,12 @@ class ControlPoller:
         self._failing = False
         self._begun = False
         self._seen: set[int] = set()
+        self._keys: set[str | None] = set()
         self._accepted: list[int] = []
         if run_dir is not None:
             file.expire(run_dir)
-        if db_url is not None:
-            self._open(db_url)
+        if self._db_url is not None:
+            self._open(self._db_url)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="run-controls", daemon=True)
         self._thread.start()
@@ -110,7 +112,9 @@ class ControlPoller:
                     self._stop.set(SPOT_NOTICE)
                     self._say("warning", "this machine is about to be taken away; the job saves and ends")
                 for asked in file.take_requests(self._run_dir):
-                    self._take(asked)
+                    if asked.key is None or asked.key not in self._keys:
+                        self._keys.add(asked.key)
+                        self._take(asked)
             answers = self._pop_answers()
             try:
                 self._look_into_database(answers)

@@ -47,6 +47,8 @@ class Asked:
     """Steps, for extend."""
     row: int | None = None
     """`run_controls.id`; None for a line of the control file."""
+    key: str | None = None
+    """Of a line of the control file: what makes it count once."""
 
 
 @dataclass(frozen=True)

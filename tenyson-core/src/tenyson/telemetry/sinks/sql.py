@@ -8,13 +8,13 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.events import Event
 from tenyson.telemetry.jsontext import event_line
+from tenyson.telemetry.relayed import is_relayed
 from tenyson.telemetry.spool import FOLDER
 from tenyson.telemetry.spoolwriter import SpoolWriter
 
@@ -44,7 +44,8 @@ class SqlSink:
     """Records into the database at `telemetry.db_url`; the tables are in `tenyson.telemetry.tables`.
 
     While the database is away, events wait in `<run folder>/spool`; so they do where it holds runs in an older
-    schema. What an earlier, dead process left there is stored first.
+    schema. What an earlier, dead process left there is stored first. On a rented machine (`tenyson.telemetry.relayed`)
+    they stay there: the controller fetches and stores them.
 
     Raises:
         TelemetryError: there is no `telemetry.db_url`, that database cannot be used, or the spool cannot be written.
@@ -57,6 +58,7 @@ class SqlSink:
 
     def __init__(self, config: Config, run_dir: Path) -> None:
         from tenyson.telemetry.database import open_database
+        from tenyson.telemetry.packing import packer_for
         from tenyson.telemetry.schema import SchemaOutdatedError
         from tenyson.telemetry.sinks.settings import SqlSettings
 
@@ -69,15 +71,13 @@ class SqlSink:
         self._run_dir = run_dir
         self._run_id = config.run.id or run_dir.name
         self._settings = SqlSettings(**config.telemetry.settings.get("sql", {}))
-        self._pack: Callable[[str], Any] | None = None
-        if self._settings.compress and self._db_url.startswith("sqlite"):
-            from tenyson.telemetry.packing import packer
-
-            self._pack = packer()
+        self._relayed = is_relayed()
+        self._pack = None if self._relayed else packer_for(self._db_url, compress=self._settings.compress)
         self._said: str | None = None
         self._engine: Engine | None = None
         try:
-            self._engine = open_database(self._db_url, create=True)
+            if not self._relayed:
+                self._engine = open_database(self._db_url, create=True)
         except SchemaOutdatedError as error:
             self._say(f"{error.cause}; events wait in {run_dir / FOLDER}. {error.next_step}")
         self._writer: SpoolWriter | None = None
@@ -114,14 +114,15 @@ class SqlSink:
         assert self._writer is not None
         self._writer.sync()
         self._closing.set()
-        self._thread.join(self._settings.close_seconds + 5)
+        if self._thread is not None:
+            self._thread.join(self._settings.close_seconds + 5)
         self._writer.close()
         if self.lost:
             why = self._writer.trouble or (self._shipper.refusal if self._shipper else None)
             print(f"warning: {self.lost} events are not in the database: {why}", file=sys.stderr)  # noqa: T201
         if self._stored_all:
             self._writer.delete()
-        else:
+        elif not self._relayed:
             print(  # noqa: T201
                 f"warning: the database has not taken all events; the rest is safe in {self._writer.folder}\n"
                 f"  Store it with `tenyson telemetry recover {self._run_dir}` once the database is back.",
@@ -148,8 +149,10 @@ class SqlSink:
             self._shipper: Shipper | None = None
             self._stored_all = False
             self._closing = threading.Event()
-            self._thread = threading.Thread(target=self._work, name="telemetry-sql", daemon=True)
-            self._thread.start()
+            self._thread: threading.Thread | None = None
+            if not self._relayed:
+                self._thread = threading.Thread(target=self._work, name="telemetry-sql", daemon=True)
+                self._thread.start()
 
     def after_fork(self) -> None:
         """In the child: the parent goes on in its own spool, with its own connections."""

@@ -1,0 +1,128 @@
+"""The instance as AWS sees it: where it is, whether it lives, why it ended, and how it is ended."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tenyson_aws.clients import Clients
+from tenyson_aws.failures import AWSError, aws_errors, code_of, explained, kind_of_error
+
+NOT_FOUND_SECONDS = 300.0
+"""So long after a launch EC2 may not know the instance yet in every place."""
+CONFIRM_SECONDS = 300.0
+CONFIRM_EVERY_SECONDS = 3.0
+SPOT_CODES = ("Server.SpotInstanceTermination", "Server.SpotInstanceShutdown")
+_HOST_KEY = re.compile(r"tenyson-host-key: ((?:ssh|ecdsa)-\S+ [A-Za-z0-9+/=]+)")
+
+Life = Literal["coming", "running", "gone", "unknown"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How an instance stands."""
+
+    life: Life
+    """`unknown`: AWS did not answer, or does not know it yet."""
+    address: str | None = None
+    code: str = ""
+    """Of the reason for which it ended, such as Server.SpotInstanceTermination."""
+    detail: str = ""
+
+    @property
+    def preempted(self) -> bool:
+        """Whether AWS took it back."""
+        return self.code in SPOT_CODES
+
+
+class Instance:
+    """One instance. Looking does not raise: unreachable is not dead."""
+
+    def __init__(
+        self, clients: Clients, instance_id: str, launched_at: float, *, private: bool = False
+    ) -> None:
+        self.id = instance_id
+        self._clients = clients
+        self._launched_at = launched_at
+        self._private = private
+
+    def look(self) -> Standing:
+        """Ask AWS."""
+        try:
+            answer = self._clients.ec2.describe_instances(InstanceIds=[self.id])
+            found = [one for group in answer["Reservations"] for one in group["Instances"]]
+        except aws_errors() as error:
+            if kind_of_error(error) != "not_found":
+                return Standing("unknown", detail=": ".join(part for part in code_of(error) if part))
+            found = []
+        if not found:
+            if time.time() - self._launched_at < NOT_FOUND_SECONDS:
+                return Standing("unknown", detail="AWS does not know it yet")
+            return Standing("gone", detail="AWS knows it no more")
+        one = found[0]
+        state = one["State"]["Name"]
+        reason = one.get("StateReason") or {}
+        if state in ("terminated", "shutting-down", "stopped", "stopping"):
+            detail = reason.get("Message") or one.get("StateTransitionReason") or state
+            return Standing("gone", code=reason.get("Code", ""), detail=detail)
+        address = one.get("PrivateIpAddress") if self._private else one.get("PublicIpAddress")
+        return Standing("running" if state == "running" else "coming", address or None)
+
+    def host_keys(self) -> list[str]:
+        """What its watchdog wrote on its console; empty while that has not come through."""
+        text = ""
+        for latest in (True, False):  # machines before Nitro know no "latest"
+            try:
+                text = (
+                    self._clients.ec2.get_console_output(InstanceId=self.id, Latest=latest).get("Output")
+                    or ""
+                )
+                break
+            except aws_errors() as error:
+                if not latest or code_of(error)[0] != "UnsupportedOperation":
+                    return []
+        return list(dict.fromkeys(_HOST_KEY.findall(text)))
+
+    def terminate(self, say: Callable[[str], None], seconds: float = CONFIRM_SECONDS) -> None:
+        """End it, and ask until AWS says that it is terminated. Called twice it does no harm.
+
+        Raises: AWSError: AWS does not say so in time; it then ends itself by its deadline.
+        """
+        deadline = time.monotonic() + seconds
+        last, told = "", False
+        while True:
+            try:
+                self._clients.ec2.terminate_instances(InstanceIds=[self.id])
+            except aws_errors() as error:
+                kind = kind_of_error(error)
+                if kind == "not_found" and time.time() - self._launched_at > NOT_FOUND_SECONDS:
+                    return
+                last = ": ".join(part for part in code_of(error) if part)
+                if kind in ("auth", "configuration"):
+                    raise explained(error, f"{self.id} cannot be terminated") from error
+                if not told:
+                    say(f"{self.id} is not terminated yet ({last}); it is tried again")
+                    told = True
+            # What AWS answers to the call is a promise; that it is terminated is what counts.
+            state = self._state()
+            if state == "terminated":
+                return
+            if time.monotonic() > deadline:
+                raise AWSError(
+                    f"AWS does not say that {self.id} is terminated (it says {state or last or 'nothing'})",
+                    "away",
+                    next_step="It ends itself at its deadline at the latest. `tenyson aws cleanup` tries again; look at the console.",
+                )
+            time.sleep(CONFIRM_EVERY_SECONDS if state else 1.0)
+
+    def _state(self) -> str | None:
+        try:
+            answer: Any = self._clients.ec2.describe_instances(InstanceIds=[self.id])
+        except aws_errors() as error:
+            gone = kind_of_error(error) == "not_found" and time.time() - self._launched_at > NOT_FOUND_SECONDS
+            return "terminated" if gone else None
+        states = [one["State"]["Name"] for group in answer["Reservations"] for one in group["Instances"]]
+        return states[0] if states else None

@@ -1,0 +1,158 @@
+"""The guard: sits beside a job on a rented machine. It hears the spot notice, keeps the lease, brings files to the bucket.
+
+    python -m tenyson_aws.machine.guard <settings
+
+It writes `heartbeat.json` into the job's folder and ends when the job has ended and all is in the bucket. The machine's end
+is not its business: the watchdog sees to that even if the guard is dead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tenyson.cloud.local import LocalBackend
+from tenyson.telemetry.control.file import NOTICE
+
+NOTICE_SECONDS = 5.0
+"""How often AWS advises to look for the interruption notice."""
+IMDS_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+"""As boto3 calls it."""
+IMDS = "http://169.254.169.254"
+ALIVE = Path("/run/tenyson/alive")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the guard is told."""
+
+    run_id: str
+    folder: str
+    region: str
+    bucket: str | None = None
+    lease_seconds: float | None = None
+    """The job is asked to save and end once nobody has looked at it for so long."""
+    grace_seconds: float = 120.0
+    every_seconds: float = NOTICE_SECONDS
+
+
+class Metadata:
+    """The instance metadata service, version 2: each question with a session token."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address.rstrip("/")
+        self._token = ""
+        self._until = 0.0
+
+    def get(self, path: str) -> str | None:
+        """None where there is no such thing. Raises: OSError: the service does not answer."""
+        if time.monotonic() > self._until:
+            self._token = self._ask(
+                "PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "300"}
+            )
+            self._until = time.monotonic() + 240
+        try:
+            return self._ask("GET", f"/latest/meta-data/{path}", {"X-aws-ec2-metadata-token": self._token})
+        except urllib.error.HTTPError as error:
+            if error.code == 401:
+                self._until = 0.0
+            return None
+
+    def _ask(self, method: str, path: str, headers: Mapping[str, str]) -> str:
+        request = urllib.request.Request(self._address + path, method=method, headers=dict(headers))
+        with urllib.request.urlopen(request, timeout=3) as answer:
+            text: str = answer.read().decode()
+            return text
+
+
+class Guard:
+    """Looks every few seconds until the job has ended."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.folder = Path(settings.folder)
+        self._metadata = Metadata(os.environ.get(IMDS_VARIABLE, IMDS))
+        self._backend = LocalBackend(self.folder.parent)
+        handle = self._backend.reattach(settings.run_id)
+        if handle is None:
+            raise SystemExit(f"there is no job in {self.folder}")
+        self._handle = handle
+        self._noticed = False
+        self._left = False
+        self._bucket: Any = None
+        if settings.bucket:
+            from tenyson_aws.machine.bucket import Bucket
+
+            self._bucket = Bucket(settings.bucket, settings.region, settings.run_id)
+
+    def run(self) -> None:
+        """Until the job has ended and its files are safe."""
+        while True:
+            ended = self._backend.poll(self._handle).phase == "ended"
+            self._look_for_notice()
+            self._keep_lease()
+            self._beat(ended)
+            if self._bucket is not None:
+                with self._told("the bucket"):
+                    self._bucket.send(self.folder, final=ended)
+            if ended:
+                return
+            time.sleep(self.settings.every_seconds)
+
+    def _look_for_notice(self) -> None:
+        if self._noticed:
+            return
+        with self._told("the metadata service"):
+            notice = self._metadata.get("spot/instance-action")
+            if notice:
+                self._noticed = True
+                draft = self.folder / f"{NOTICE}.tmp"
+                draft.write_text(notice + "\n", encoding="utf-8")
+                draft.replace(self.folder / NOTICE)
+                self._say(f"this machine is taken back: {notice}")
+
+    def _keep_lease(self) -> None:
+        lease = self.settings.lease_seconds
+        if lease is None or self._left:
+            return
+        # The watchdog touches the file as well while a job runs, so visits have a mark of their own.
+        try:
+            seen = (ALIVE.parent / "visited").stat().st_mtime
+        except OSError:
+            return
+        if time.time() - seen > lease:
+            self._left = True
+            self._say(f"nobody has looked after this job for {lease:.0f} s: it saves and ends")
+            self._backend.cancel(self._handle, self.settings.grace_seconds)
+
+    def _beat(self, ended: bool) -> None:
+        path = self.folder / "heartbeat.json"
+        draft = path.with_name(path.name + ".tmp")
+        with contextlib.suppress(OSError):
+            draft.write_text(
+                json.dumps({"time": time.time(), "pid": os.getpid(), "ended": ended}), encoding="ascii"
+            )
+            draft.replace(path)
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Any:
+        try:
+            yield
+        except Exception as error:
+            self._say(f"{what}: {type(error).__name__}: {error}")
+
+    def _say(self, text: str) -> None:
+        print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    Guard(Settings(**json.load(sys.stdin))).run()

@@ -1,0 +1,70 @@
+"""Start a job on this machine, once for each attempt: `python -m tenyson_aws.machine.start <request`.
+
+The request is JSON on standard input: the job's `spec`, the folder `cwd` that its paths are relative to, `secrets` for its
+environment, and what the guard needs. Secrets are in no file and on no command line. Prints the job's process as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tenyson.cloud.local import LocalBackend
+from tenyson.cloud.watch import output_folder
+from tenyson.errors import TenysonError
+from tenyson.jobs.spec import JobSpec
+from tenyson.telemetry.relayed import VARIABLE as RELAY
+
+JOB_PID = Path("/run/tenyson/job.pid")
+
+
+def start(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Start the job, or find it; then its guard. Raises: TenysonError, OSError."""
+    cwd = Path(request["cwd"])
+    cwd.mkdir(parents=True, exist_ok=True)
+    os.chdir(cwd)
+    os.environ.update(request["environment"] | request["secrets"])
+    if request["relay"]:
+        os.environ[RELAY] = "1"
+    # Paths that were sent along are imported from where the job stands, as they were there.
+    spec = JobSpec(**request["spec"])
+    guard = request["guard"]
+    if guard["bucket"] and (spec.config.get("training") or {}).get("resume_from_checkpoint") == "latest":
+        from tenyson_aws.machine.bucket import Bucket
+
+        Bucket(guard["bucket"], guard["region"], spec.run_id).fetch_checkpoints(output_folder(spec))
+    handle = LocalBackend(output_folder(spec).parent).submit(spec)
+    supervisor = int(handle.data["supervisor"]["pid"])
+    JOB_PID.parent.mkdir(parents=True, exist_ok=True)
+    JOB_PID.write_text(str(supervisor), encoding="ascii")
+    with (output_folder(spec) / "guard.log").open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tenyson_aws.machine.guard"],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    assert child.stdin is not None
+    child.stdin.write(json.dumps({**guard, "run_id": spec.run_id, "folder": handle.data["folder"]}).encode())
+    child.stdin.close()
+    return dict(handle.data)
+
+
+def main() -> int:
+    """Entry point."""
+    try:
+        answer = {"job": start(json.load(sys.stdin))}
+    except (TenysonError, OSError) as error:
+        answer = {"error": str(error)}  # type: ignore[dict-item]
+    print(json.dumps(answer))  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,271 @@
+"""SSH: one connection to a machine whose host key is known before the first byte; plain calls over asyncssh's coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import shlex
+import threading
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tenyson.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CONNECT_SECONDS = 15.0
+KEEPALIVE_SECONDS = 5.0
+KEEPALIVES = 3
+"""So many unanswered ones end a connection: a network that stalls is noticed after 15 to 20 s."""
+CHUNK = 1 << 20
+
+Value = TypeVar("Value")
+
+
+class UnreachableError(BackendError):
+    """The machine cannot be reached now. That says nothing about the job on it."""
+
+
+class HostKeyError(BackendError):
+    """Whoever answers is not the machine that was rented: nothing was sent to it."""
+
+
+class CommandError(BackendError):
+    """A command on the machine failed."""
+
+
+class _Loop:
+    """The thread in which all connections of this process live."""
+
+    _one: _Loop | None = None
+    _lock = threading.Lock()
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, name="ssh", daemon=True).start()
+
+    @classmethod
+    def call(cls, work: Coroutine[Any, Any, Value], seconds: float | None = None) -> Value:
+        """Raises: UnreachableError: it took longer."""
+        with cls._lock:
+            cls._one = cls._one or cls()
+        future = asyncio.run_coroutine_threadsafe(work, cls._one.loop)
+        try:
+            return future.result(seconds)
+        except TimeoutError as error:
+            future.cancel()
+            raise UnreachableError(f"the machine did not answer within {seconds:.0f} s") from error
+
+
+class Connection:
+    """An open connection. Its calls raise UnreachableError once the network is gone.
+
+    Raises:
+        HostKeyError: the answering machine has another host key.
+        UnreachableError: nobody answers, or nobody lets us in.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        port: int,
+        user: str,
+        key: Path,
+        host_keys: Iterable[str],
+        proxy: Sequence[str] = (),
+        keepalive: float = KEEPALIVE_SECONDS,
+    ) -> None:
+        import asyncssh
+
+        self._sudo = user != "root"
+        trusted = [asyncssh.import_public_key(text) for text in host_keys]
+        if not trusted:
+            raise HostKeyError("the machine's host key is not known")
+
+        async def connect() -> Any:
+            return await asyncssh.connect(
+                host,
+                port,
+                username=user,
+                client_keys=[str(key)],
+                known_hosts=(trusted, [], []),
+                config=None,
+                agent_path=None,
+                preferred_auth="publickey",
+                connect_timeout=CONNECT_SECONDS,
+                login_timeout=CONNECT_SECONDS,
+                keepalive_interval=keepalive,
+                keepalive_count_max=KEEPALIVES,
+                proxy_command=list(proxy) or None,
+            )
+
+        try:
+            self._connection = _Loop.call(connect(), 2 * CONNECT_SECONDS)
+        except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
+            raise HostKeyError(
+                f"whoever answers at {host} has not the host key that the machine's console showed: {error}",
+                next_step="Its address may have gone to another machine, or somebody is in between. Nothing was sent.",
+            ) from error
+        except (OSError, asyncssh.Error) as error:
+            raise UnreachableError(f"no SSH connection to {host}: {_words(error)}") from error
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        send: bytes = b"",
+        seconds: float = 60.0,
+        check: bool = True,
+        environment: Sequence[str] = (),
+    ) -> bytes:
+        """Run a command with `send` on its standard input; returns its standard output.
+
+        Raises:
+            CommandError: it failed; with the end of what it said.
+        """
+        import asyncssh
+
+        async def work() -> Any:
+            return await self._connection.run(
+                self._line(command, environment), input=send, encoding=None, check=False
+            )
+
+        try:
+            done = _Loop.call(work(), seconds)
+        except (OSError, asyncssh.Error) as error:
+            raise UnreachableError(_words(error)) from error
+        if done.returncode is None and done.exit_signal is None:
+            raise UnreachableError("the connection ended in the middle of a command")
+        if check and done.returncode != 0:
+            said = (done.stderr or b"")[-2000:].decode(errors="replace").strip()
+            raise CommandError(f"`{shlex.join(command)}` failed on the machine: {said or done.returncode}")
+        return bytes(done.stdout or b"")
+
+    def stream(self, command: Sequence[str], *, send: bytes, seconds: float = 60.0) -> Stream:
+        """Start a command whose standard output is read piece by piece; `seconds` may pass between two pieces."""
+        import asyncssh
+
+        async def work() -> Any:
+            process = await self._connection.create_process(self._line(command), encoding=None)
+            process.stdin.write(send)
+            process.stdin.write_eof()
+            return process
+
+        try:
+            return Stream(_Loop.call(work(), seconds), seconds)
+        except (OSError, asyncssh.Error) as error:
+            raise UnreachableError(_words(error)) from error
+
+    def feed(
+        self, command: Sequence[str], write: Callable[[io.RawIOBase], None], *, seconds: float = 60.0
+    ) -> None:
+        """Run a command whose standard input `write` fills, piece by piece.
+
+        Raises: CommandError, UnreachableError.
+        """
+        import asyncssh
+
+        async def begin() -> Any:
+            return await self._connection.create_process(self._line(command), encoding=None)
+
+        async def end(process: Any) -> Any:
+            with contextlib.suppress(BrokenPipeError, OSError):
+                process.stdin.write_eof()
+            return await process.wait(check=False)
+
+        try:
+            process = _Loop.call(begin(), seconds)
+            with contextlib.suppress(BrokenPipeError):
+                write(_Input(process, seconds))
+            done = _Loop.call(end(process), seconds)
+        except (OSError, asyncssh.Error) as error:
+            raise UnreachableError(_words(error)) from error
+        if done.returncode is None:
+            raise UnreachableError("the connection ended in the middle of a command")
+        if done.returncode != 0:
+            said = (done.stderr or b"")[-2000:].decode(errors="replace").strip()
+            raise CommandError(f"`{shlex.join(command)}` failed on the machine: {said or done.returncode}")
+
+    def close(self) -> None:
+        """End it; what runs on the machine goes on."""
+
+        async def work() -> None:
+            self._connection.abort()
+
+        with contextlib.suppress(Exception):
+            _Loop.call(work(), 2)
+
+    def _line(self, command: Sequence[str], environment: Sequence[str] = ()) -> str:
+        words = [
+            *(["sudo", "-n", "--"] if self._sudo else []),
+            *(["env", *environment] if environment else []),
+            *command,
+        ]
+        return shlex.join(words)
+
+
+class Stream(io.RawIOBase):
+    """The standard output of a command, as a file that is read once."""
+
+    def __init__(self, process: Any, seconds: float) -> None:
+        self._process = process
+        self._seconds = seconds
+
+    def readable(self) -> bool:
+        """It is for reading."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """At most what fits; 0 at the end. Raises: UnreachableError."""
+        import asyncssh
+
+        try:
+            data = _Loop.call(self._process.stdout.read(len(buffer)), self._seconds)
+        except (OSError, asyncssh.Error) as error:
+            raise UnreachableError(_words(error)) from error
+        buffer[: len(data)] = data
+        return len(data)
+
+    def finish(self) -> None:
+        """Raises: CommandError, UnreachableError: the command did not end well."""
+        import asyncssh
+
+        try:
+            done = _Loop.call(self._process.wait(check=False), self._seconds)
+        except (OSError, asyncssh.Error) as error:
+            raise UnreachableError(_words(error)) from error
+        if done.returncode is None:
+            raise UnreachableError("the connection ended in the middle of a command")
+        if done.returncode != 0:
+            said = bytes(done.stderr or b"")[-2000:].decode(errors="replace").strip()
+            raise CommandError(f"a look at the machine failed: {said or done.returncode}")
+
+
+class _Input(io.RawIOBase):
+    """The standard input of a command; writing waits while the network is slower."""
+
+    def __init__(self, process: Any, seconds: float) -> None:
+        self._process = process
+        self._seconds = seconds
+
+    def writable(self) -> bool:
+        """It is for writing."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """All of it."""
+
+        async def work() -> None:
+            self._process.stdin.write(bytes(data))
+            await self._process.stdin.drain()
+
+        _Loop.call(work(), self._seconds)
+        return len(data)
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,25 @@
+"""User data: what the machine runs before anything else, at every boot: the watchdog that ends it. Anyone may read it."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+MOST_BYTES = 16384
+"""The most that EC2 takes, before base64."""
+
+
+def user_data(lifetime_seconds: int, idle_seconds: int) -> str:
+    """A cloud-boothook, which runs early and at every boot: it starts the watchdog on its own."""
+    watchdog = files("tenyson_aws.machine").joinpath("watchdog.sh").read_text(encoding="utf-8")
+    text = f"""#cloud-boothook
+#!/bin/sh
+mkdir -p /opt/tenyson
+cat >/opt/tenyson/watchdog.sh <<'WATCHDOG'
+{watchdog}WATCHDOG
+if [ -d /run/systemd/system ]; then
+    systemd-run --unit=tenyson-watchdog --property=Restart=always sh /opt/tenyson/watchdog.sh {lifetime_seconds} {idle_seconds} && exit 0
+fi
+setsid sh /opt/tenyson/watchdog.sh {lifetime_seconds} {idle_seconds} </dev/null >/dev/null 2>&1 &
+"""
+    assert len(text.encode()) < MOST_BYTES
+    return text
