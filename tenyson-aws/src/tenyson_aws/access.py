@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import tempfile
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -51,10 +53,7 @@ def find_key(clients: Clients, settings: AWSSettings, *, make: bool = True) -> K
         if settings.key_path or not make:
             raise AWSError("there is no such private key", "configuration", place=str(path))
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        key = asyncssh.generate_private_key("ssh-ed25519", comment=f"tenyson {owner()}")
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(file, "wb") as stream:
-            stream.write(key.export_private_key())
+        _make_key(path)
     try:
         key = asyncssh.read_private_key(str(path))
     except (OSError, asyncssh.KeyImportError) as error:
@@ -106,6 +105,19 @@ def find_group(clients: Clients, settings: AWSSettings, vpc: str, *, make: bool 
         return str(group)
     except aws_errors() as error:
         raise explained(error, "cannot use a security group") from error
+
+
+def _make_key(path: Path) -> None:
+    """A new private key, there whole or not at all; of several processes the first one's stands."""
+    import asyncssh
+
+    key = asyncssh.generate_private_key("ssh-ed25519", comment=f"tenyson {owner()}")
+    file, draft = tempfile.mkstemp(dir=path.parent)  # readable by nobody else
+    with os.fdopen(file, "wb") as stream:
+        stream.write(key.export_private_key())
+    with contextlib.suppress(FileExistsError):
+        os.link(draft, path)
+    Path(draft).unlink()
 
 
 def _register(clients: Clients, name: str, public: str) -> None:

@@ -4,13 +4,17 @@ the versions of here for everything else, and the tested versions of what is not
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import importlib.util
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -84,6 +88,7 @@ def make_parcel(spec: JobSpec, extras: Iterable[str] = (), *, python: str = "") 
     return Parcel(tuple(requirements), tuple(sorted(constraints)), tuple(wheels), key)
 
 
+@functools.cache
 def owner_of(module: str) -> str | None:
     """The distribution that a module belongs to, by its files or, where it is installed from a folder, by that folder."""
     name = module.partition(".")[0]
@@ -193,8 +198,10 @@ def _wheel(name: str, source: Path) -> tuple[Path, str]:
         Path(os.environ.get("TENYSON_HOME") or "~/.tenyson").expanduser() / "wheels" / f"{name}-{digest[:24]}"
     )
     built = sorted(folder.glob("*.whl"))
-    if not built:
-        folder.mkdir(parents=True, exist_ok=True)
+    if built:
+        return built[0], digest
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
         command = [
             sys.executable,
             "-m",
@@ -203,17 +210,20 @@ def _wheel(name: str, source: Path) -> tuple[Path, str]:
             "--quiet",
             "--no-deps",
             "--wheel-dir",
-            str(folder),
+            draft,
             str(source),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        built = sorted(folder.glob("*.whl"))
-        if done.returncode or not built:
+        if done.returncode or not list(Path(draft).glob("*.whl")):
             raise BackendError(
                 f"no wheel of {name} can be built: {(done.stderr or done.stdout).strip()[-1500:]}",
                 place=str(source),
-                next_step=f"It is installed from source here. `{' '.join(command[1:4])}` must work; or install a released version.",
+                next_step=f"It is installed from source here. `{shlex.join(command[1:4])}` must work; or install a released version.",
             )
+        with contextlib.suppress(OSError):  # another process was quicker
+            Path(draft).rename(folder)
+            Path(draft).mkdir()
+    built = sorted(folder.glob("*.whl"))
     return built[0], digest
 
 

@@ -304,6 +304,7 @@ class Session:
             "secrets": secrets_of(config, settings),
             "environment": {GIT_VARIABLE: json.dumps(git_state(Path(self.record.cwd)))},
             "relay": not settings.direct_database,
+            "runner": settings.runner,
             "guard": {
                 "region": self.record.region,
                 "bucket": settings.bucket,

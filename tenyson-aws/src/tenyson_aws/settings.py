@@ -83,6 +83,9 @@ class AWSSettings(BaseModel):
     """Python of the job's environment; uv fetches it where the image has none."""
     image_packages: str | None = None
     """A Python of the image whose packages the job may use, such as /opt/pytorch/bin/python; none installs all from PyPI."""
+    runner: list[str] = []
+    """The command that takes the runner's flags, as for a wrapper such as torchrun; {python} is the environment's. None is
+    `{python} -m tenyson.runner`."""
     ssh_port: int = Field(default=22, gt=0, lt=65536)
     """Port of the machine's SSH server."""
     private_address: bool = False

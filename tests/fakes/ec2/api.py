@@ -36,6 +36,8 @@ class Layer:
         self.rules = Rules()
         self.machines: dict[str, Machine] = {}
         self.boot_seconds = 0.0
+        self.network = "127.0.1"
+        """Of the machines' addresses, which come round again as they do in the world."""
         self._answers: dict[str, tuple[str, bytes]] = {}
         """By ClientToken: digest of the request's parameters, and the answer."""
         self.launched: list[dict[str, Any]] = []
@@ -51,7 +53,7 @@ class Layer:
             return self._control(environ["PATH_INFO"].removeprefix("/_stand-in/"), body, start_response)
         action, parameters = _action(environ, body)
         self.rules.saw(action, {key: value for key, value in parameters.items() if "UserData" not in key})
-        fault = self.rules.take(action, ("error", "delay", "drop", "lie"))
+        fault = self.rules.take(action, ("error", "delay", "drop", "lie", "late"))
         if fault is not None and fault.effect == "error":
             return _answer(
                 start_response,
@@ -67,6 +69,10 @@ class Layer:
             b"".join(self._do(action, parameters, environ, lambda *_: None))
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             return []
+        if fault is not None and fault.effect == "late":
+            done = self._do(action, parameters, environ, start_response)
+            time.sleep(fault.seconds)
+            return done
         return self._do(action, parameters, environ, start_response)
 
     def _do(
@@ -154,7 +160,7 @@ class Layer:
         key = ec2.key_pairs[data["KeyName"]].material_public
         machine = Machine(
             self._folder / instance.id,
-            len(self.machines),
+            f"{self.network}.{1 + len(self.machines) % 250}",
             instance.id,
             user_data=str(data.get("UserData", "")),
             public_key=base64.b64decode(key).decode() if not key.startswith(b"ssh-") else key.decode(),

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[3]
+RUNNERS = {
+    "fake": REPOSITORY / "tests/cloud/stand_in_runner.py",
+    "ticking": REPOSITORY / "tests/fakes/ticking_runner.py",
+}
 UV_CACHE = Path(os.environ.get("TENYSON_TEST_UV_CACHE", "/var/tmp/tenyson-test-uv"))
 
 
@@ -38,7 +42,11 @@ class StandIn:
         image = {
             # Of the checkout and its environment nothing is seen: a job has what was sent to it.
             "hidden": sorted({str(REPOSITORY), str(Path(sys.prefix)), "/root"}),
-            "shared": {str(UV_CACHE): "/var/cache/uv", str(tools): "/usr/local/bin"},
+            "shared": {
+                str(UV_CACHE): "/var/cache/uv",
+                str(tools): "/usr/local/bin",
+                **{str(path.parent): f"/opt/{name}" for name, path in RUNNERS.items()},
+            },
             "files": {
                 "/etc/uv/uv.toml": 'cache-dir = "/var/cache/uv"\nlink-mode = "symlink"\n'
                 + (f'find-links = ["{links}"]\n' if (links := os.environ.get("PIP_FIND_LINKS")) else "")
@@ -68,7 +76,7 @@ class StandIn:
             "AWS_SECRET_ACCESS_KEY": "testing",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
-            "TENYSON_HOME": str(folder / "home"),
+            "TENYSON_HOME": str(UV_CACHE.with_name("tenyson-test-home")),
         }
         self.settings: dict[str, Any] = {
             "instance_type": "g5.2xlarge",
@@ -78,6 +86,8 @@ class StandIn:
             "python": "3.11",
             "poll_seconds": 0.3,
         }
+        self.runners = {name: ["{python}", f"/opt/{name}/{path.name}"] for name, path in RUNNERS.items()}
+        """For the setting `runner`: jobs without training."""
 
     def do(self, what: str, **arguments: Any) -> Any:
         """One of the layer's `control_...`."""

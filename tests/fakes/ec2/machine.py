@@ -29,7 +29,7 @@ class Machine:
     def __init__(
         self,
         folder: Path,
-        number: int,
+        address: str,
         instance_id: str,
         *,
         user_data: str,
@@ -38,7 +38,7 @@ class Machine:
         ended: Callable[[bool], None],
         boot_seconds: float = 0.0,
     ) -> None:
-        self.address = f"127.0.{1 + number // 250}.{1 + number % 250}"
+        self.address = address
         self.id = instance_id
         self.folder = folder
         self.stopped = False

@@ -15,6 +15,7 @@ class Rule:
     effect:
         error     answer with `code`, and do nothing
         drop      do it, then close the connection without an answer
+        late      do it, and answer only after `seconds`
         delay     wait `seconds`, then do it
         lie       answer as if it were done, and do nothing (TerminateInstances)
         capacity  an override of a fleet that fits `where` cannot be had, for `code`

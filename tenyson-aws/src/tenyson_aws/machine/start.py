@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tenyson.cloud.local import LocalBackend
+from tenyson.cloud.local import RUNNER, LocalBackend
 from tenyson.cloud.watch import output_folder
 from tenyson.errors import TenysonError
 from tenyson.jobs.spec import JobSpec
@@ -38,7 +38,8 @@ def start(request: Mapping[str, Any]) -> dict[str, Any]:
         from tenyson_aws.machine.bucket import Bucket
 
         Bucket(guard["bucket"], guard["region"], spec.run_id).fetch_checkpoints(output_folder(spec))
-    handle = LocalBackend(output_folder(spec).parent).submit(spec)
+    runner = [word.replace("{python}", sys.executable) for word in request["runner"]] or RUNNER
+    handle = LocalBackend(output_folder(spec).parent, runner).submit(spec)
     supervisor = int(handle.data["supervisor"]["pid"])
     JOB_PID.parent.mkdir(parents=True, exist_ok=True)
     JOB_PID.write_text(str(supervisor), encoding="ascii")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from tenyson.cli.options import database_url, db_url
-from tenyson.errors import PipelineError
+from tenyson.errors import BackendError, PipelineError
 from tenyson.pipeline.policy import OnFailure
 
 if TYPE_CHECKING:
+    from tenyson.cloud.rented import Rented
     from tenyson.pipeline.journal import Journal
     from tenyson.pipeline.records import PipelineRecord
 
@@ -46,13 +47,18 @@ def attach(
 ) -> int:
     """Go on with PIPELINE (the latest if not given): find its jobs, collect what ended, start what is next.
 
+    A single run that a script has put on a rented machine is named by its id, or by its folder.
     Jobs do not need their controller: after a crash, a reboot or a closed laptop, this is the command that goes on.
     """
     from tenyson.cli.pipelines import find_pipeline
+    from tenyson.cloud.rented import find_rented
     from tenyson.pipeline.journal import Journal
 
     url = database_url(db_url)
-    with Journal(url, create=False) as journal:
+    rented = find_rented(pipeline)
+    with Journal(url, create=rented is not None) as journal:
+        if rented is not None and journal.pipeline(pipeline) is None:
+            return _watch_run(rented)
         record = find_pipeline(journal, pipeline)
         _require_this_machine(record)
         go_to(record)
@@ -110,6 +116,24 @@ def drive_recorded(
         Console(stderr=True, highlight=False).print(told, style="yellow", markup=False, soft_wrap=True)
         return 130
     return 0 if status == "success" else 1
+
+
+def _watch_run(rented: Rented) -> int:
+    """Watch one run to its end."""
+    from tenyson.cli.progress import choose_follower
+    from tenyson.cloud.manager import CloudManager
+
+    if rented.cwd != Path.cwd() and rented.cwd.is_dir():
+        click.echo(f"working in {rented.cwd}", err=True)
+        os.chdir(rented.cwd)
+    backend = rented.backend()
+    handle = backend.reattach(rented.spec.run_id)
+    if handle is None:
+        raise BackendError(f"{rented.spec.run_id} has no machine any more", place=str(rented.folder))
+    manager = CloudManager(backend, follower=choose_follower())
+    result = manager.attach(rented.spec, handle)
+    click.echo(f"{result.run_id}: {result.status}")
+    return {"success": 0, "stopped": 130}.get(result.status, 1)
 
 
 def _require_this_machine(record: PipelineRecord) -> None:

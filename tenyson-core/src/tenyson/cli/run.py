@@ -122,11 +122,13 @@ def run(
     if start and only:
         raise click.UsageError("--from and --only: give one of them")
     policy = FailurePolicy(on_failure, retries, preemptions)
+    if backend is not None:
+        options["overrides"] = (*options["overrides"], f"backend.name={backend}")
     request = Request(**options)
     plan, tasks, following = make_plan(request)
     selection = select(plan, start=start, only=only, reuse=reuse and request.whole)
     plan = selection.plan
-    made, where = _backend(backend, plan)
+    made, where = _backend(plan)
     definitions = define_plan(plan, tasks)
     specs = {one.label: one.spec for one in definitions}
     if dry_run:
@@ -187,15 +189,17 @@ def _register(
     return record, over and request.whole
 
 
-def _backend(name: str | None, plan: Plan) -> tuple[Backend, dict[str, Any]]:
-    """The backend of --backend, else of the first step; one pipeline runs in one place. And how to make it again."""
+def _backend(plan: Plan) -> tuple[Backend, dict[str, Any]]:
+    """The backend of the first step; one pipeline runs in one place. And how to make it again."""
+    from tenyson.config.project import backend_settings
     from tenyson.plugins.manager import PluginManager
 
     asked = plan.steps[0].config["backend"]
-    name = name or asked["name"]
-    settings = dict(asked["settings"]) if name == asked["name"] else {}
-    if name == "local":
-        settings.setdefault("output_dir", str(plan.output_dir))
+    name = str(asked["name"])
+    settings = backend_settings(name) | dict(asked["settings"])
     manager = PluginManager()
-    made: Backend = manager.load(manager.find("backend", str(name)))(**settings)
+    cls = manager.load(manager.find("backend", name))
+    if name == "local" or getattr(cls, "rented", False):
+        settings.setdefault("output_dir", str(plan.output_dir))
+    made: Backend = cls(**settings)
     return made, {"name": name, "settings": settings}

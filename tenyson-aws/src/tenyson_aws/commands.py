@@ -1,0 +1,167 @@
+"""tenyson aws: what is rented now, clean-up, a doctor, the policy."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import click
+
+
+@click.group()
+def aws() -> None:
+    """Machines at AWS: list, clean up, check."""
+
+
+_regions = click.option(
+    "--region",
+    "regions",
+    multiple=True,
+    metavar="REGION",
+    help="Where to look; repeatable. Yours if not given.",
+)
+_everywhere = click.option("--all-regions", is_flag=True, help="Look in every region of the account.")
+
+
+@aws.command("list")
+@_regions
+@_everywhere
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def list_machines(regions: tuple[str, ...], all_regions: bool, as_json: bool) -> int:
+    """Machines of Tenyson that cost, found by their tags alone."""
+    from tenyson.cli.table import print_table
+    from tenyson_aws.cleanup import find_all
+
+    clients, where = _where(regions, all_regions)
+    found = find_all(clients, where, only_instances=True)
+    if as_json:
+        click.echo(json.dumps([vars(one) for one in found], indent=2))
+    elif not found:
+        click.echo(f"no machine of Tenyson in {', '.join(where)}")
+    else:
+        print_table(
+            ("instance", "state", "run", "owner", "machine"),
+            [(one.id, one.state, one.run, one.owner, one.detail) for one in found],
+        )
+    return 0
+
+
+@aws.command()
+@_regions
+@_everywhere
+@click.option("--run", help="Only the machines of this run.")
+@click.option(
+    "--everything",
+    is_flag=True,
+    help="Also key pairs, security groups and launch templates, which cost nothing.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def cleanup(
+    regions: tuple[str, ...], all_regions: bool, run: str | None, everything: bool, dry_run: bool, yes: bool
+) -> int:
+    """Terminate machines of Tenyson, whoever looks after them, and remove volumes that they left behind.
+
+    A machine whose job still runs is lost with it: look with `tenyson aws list` first.
+    """
+    from tenyson.cli.table import print_table
+    from tenyson_aws.cleanup import find_all, remove
+
+    clients, where = _where(regions, all_regions)
+    found = [
+        one
+        for one in find_all(clients, where)
+        if (everything or one.kind in ("instance", "volume")) and (run is None or one.run == run)
+    ]
+    if not found:
+        click.echo(f"nothing to clean up in {', '.join(where)}")
+        return 0
+    rows = [(one.kind, one.id, one.region, one.state, one.run, one.detail) for one in found]
+    print_table(("what", "id", "region", "state", "run", "machine"), rows)
+    if dry_run:
+        click.echo(f"{len(found)} would be removed; nothing was")
+        return 0
+    if not yes and not click.confirm(f"Remove these {len(found)}?", default=False):
+        return 1
+    left = 0
+    # Machines first: what they use cannot go before them.
+    for one in sorted(found, key=lambda one: one.kind != "instance"):
+        why = remove(clients, one, click.echo)
+        left += why is not None
+        click.echo(f"{one.kind} {one.id}: " + ("removed" if why is None else f"stays: {why}"))
+    return 1 if left else 0
+
+
+@aws.command()
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting, such as instance_type=p5.48xlarge.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def doctor(settings: tuple[str, ...], as_json: bool) -> int:
+    """Try what a launch needs, without spending: credentials, permissions, quotas, image, key, network, bucket.
+
+    Settings are those of the project file (tenyson.yaml), and --set. Exits with 1 if a launch would fail.
+    """
+    from tenyson_aws.doctor import examine
+
+    checks = list(examine(_settings(settings)))
+    if as_json:
+        click.echo(json.dumps([vars(one) for one in checks], indent=2))
+    else:
+        colours = {"ok": "green", "warning": "yellow", "error": "red"}
+        for one in checks:
+            click.echo(f"{click.style(one.level.ljust(7), fg=colours[one.level])}  {one.what}: {one.said}")
+    return 1 if any(one.level == "error" for one in checks) else 0
+
+
+@aws.command()
+@click.option("--instance-profile", metavar="ROLE", help="With the right to give machines this role.")
+@click.option("--bucket", help="With the right to use this bucket.")
+@click.option(
+    "--machine", is_flag=True, help="The policy of the machine's own role, for the bucket, instead."
+)
+def policy(instance_profile: str | None, bucket: str | None, machine: bool) -> int:
+    """Print the exact IAM policy that Tenyson needs."""
+    from tenyson_aws.permissions import bucket_statements
+    from tenyson_aws.permissions import policy as whole
+
+    if machine:
+        if not bucket:
+            raise click.UsageError("--machine is about a bucket: give --bucket")
+        document: Any = {"Version": "2012-10-17", "Statement": bucket_statements(bucket)}
+    else:
+        document = whole(instance_profile, bucket)
+    click.echo(json.dumps(document, indent=2))
+    return 0
+
+
+def _where(regions: tuple[str, ...], all_regions: bool) -> tuple[Any, list[str]]:
+    from tenyson.config.project import backend_settings
+    from tenyson_aws import cleanup
+    from tenyson_aws.clients import Clients
+
+    clients = Clients(regions[0] if regions else backend_settings("aws").get("region"))
+    if all_regions:
+        return clients, cleanup.all_regions(clients)
+    return clients, list(regions) or [clients.region]
+
+
+def _settings(given: tuple[str, ...]) -> Any:
+    import yaml
+
+    from tenyson.cloud.settings import check_settings
+    from tenyson.config.project import backend_settings
+    from tenyson_aws.settings import AWSSettings
+
+    values = backend_settings("aws")
+    for text in given:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise click.UsageError(f"--set takes KEY=VALUE, not {shlex.quote(text)}")
+        values[key] = yaml.safe_load(value)
+    return check_settings(AWSSettings, values)

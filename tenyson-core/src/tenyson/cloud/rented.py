@@ -1,0 +1,50 @@
+"""A run on a rented machine, found again by its folder: `machine.json` there says which backend looks after it, and how."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tenyson.jobs.spec import JobSpec
+
+if TYPE_CHECKING:
+    from tenyson.cloud.backend import Backend
+
+NAME = "machine.json"
+"""Written by backends that rent; the keys read here are `backend`, `settings`, `spec` and `cwd`."""
+
+
+@dataclass(frozen=True)
+class Rented:
+    """What another process needs to look after the run."""
+
+    folder: Path
+    spec: JobSpec
+    cwd: Path
+    """What the job's paths are relative to."""
+    name: str
+    settings: Mapping[str, Any]
+
+    def backend(self) -> Backend:
+        """The backend, made again. Raises: UnknownPluginError, ConfigError."""
+        from tenyson.plugins.manager import PluginManager
+
+        manager = PluginManager()
+        made: Backend = manager.load(manager.find("backend", self.name))(**self.settings)
+        return made
+
+
+def find_rented(run: str, outputs: Path = Path("outputs")) -> Rented | None:
+    """The run of that id, or in that folder; None where none of a rented machine is there."""
+    for folder in (Path(run), outputs / run):
+        try:
+            data = json.loads((folder / NAME).read_text(encoding="utf-8"))
+            return Rented(
+                folder, JobSpec(**data["spec"]), Path(data["cwd"]), str(data["backend"]), data["settings"]
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None

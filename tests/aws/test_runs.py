@@ -1,0 +1,232 @@
+"""A job on a rented machine, from the launch to the machine's end, with everything that goes wrong on the way."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from tenyson.cloud.watch import output_folder
+from tenyson_aws.record import Record
+
+pytestmark = pytest.mark.timeout(150)
+
+
+def test_a_job_runs_there_and_everything_is_here_afterwards(aws, capfd):
+    """Success; log, results and checkpoints here; the machine terminated; what it costs said before."""
+    result = aws.manager().run(aws.job(steps=4, save_every=2))
+    assert result.status == "success", result.failure_reason
+    folder = aws.folder / "job"
+    lines = [line for line in (folder / "log.txt").read_text().splitlines() if line.startswith("step ")]
+    assert [line.split()[1] for line in lines] == ["1", "2", "3", "4"]
+    assert json.loads((folder / "job_result.json").read_text())["metrics"] == {"steps": 4}
+    assert (folder / "checkpoints" / "step-4" / "state.json").is_file()
+    assert aws.ec2.live() == []
+    said = capfd.readouterr().err
+    assert said.index("$1.23 an hour, at most $29.61") < said.index("ends itself at")
+    assert "is terminated" in said
+
+
+@pytest.mark.parametrize(
+    ("do", "begins", "holds"),
+    [
+        ("crash", "the job failed by itself", "RuntimeError: the crash of the test"),
+        ("no-result", "the job ended with exit status 0, but it left no job_result.json", ""),
+        ("half-result", "the job ended with exit status 0, but its job_result.json cannot be used", ""),
+        ("memory", "out_of_memory", "MemoryError"),
+        ("disk", "infrastructure: the disk is full", "No space left"),
+        ("user-error", "user_error", "unknown key"),
+    ],
+)
+def test_a_failed_job_is_a_result_with_its_reason_and_the_end_of_its_log(aws, capfd, do, begins, holds):
+    """As on the local backend; printed in red; no exception; no machine left."""
+    result = aws.manager("fake").run(aws.job(do=do))
+    assert result.status == "failed"
+    assert result.failure_reason.startswith(begins), result.failure_reason
+    assert holds in result.failure_reason
+    assert result.instance_id.startswith("i-")
+    assert result.spot_interruption is False
+    assert f"job failed on {result.instance_id}" in capfd.readouterr().err
+
+
+def during(aws, job, manager, act, *, at="step 3"):
+    """Run a job in a thread, and do something once its log holds `at`."""
+    outcome = []
+    thread = threading.Thread(target=lambda: outcome.append(manager.run(job)), daemon=True)
+    thread.start()
+    log = aws.folder / job.run_id / "log.txt"
+    deadline = time.monotonic() + 60
+    while not (log.exists() and f"{at} " in log.read_text()):
+        assert time.monotonic() < deadline, "the job did not come so far"
+        assert thread.is_alive(), outcome
+        time.sleep(0.02)
+    act(Record.load(aws.folder / job.run_id).instance_id)
+    thread.join(120)
+    assert outcome, "the run did not end"
+    return outcome[0]
+
+
+def uninterrupted(steps):
+    import hashlib
+
+    value, lines = "", []
+    for step in range(1, steps + 1):
+        value = hashlib.sha256(f"{value} {step}".encode()).hexdigest()
+        lines.append(f"step {step} {value[:12]}")
+    return lines
+
+
+def last_of_each_step(log):
+    """What counts of a log in which steps may have been repeated."""
+    found = {}
+    for line in log.read_text().splitlines():
+        if line.startswith("step "):
+            found[int(line.split()[1])] = line
+    return [found[step] for step in sorted(found)]
+
+
+def test_a_spot_notice_is_a_failed_result_with_a_checkpoint_here(aws):
+    """AWSManager.run by itself makes one attempt, as the specification says."""
+    manager = aws.manager(use_spot=True)
+    began = []
+
+    def notice(instance):
+        began.append(time.time())
+        aws.ec2.do("notice", instance_id=instance)
+
+    result = during(aws, aws.job(steps=400), manager, notice)
+    assert (result.status, result.spot_interruption) == ("failed", True)
+    assert result.failure_reason.startswith(
+        "preempted: AWS took the spot instance back, as it had announced; the job has saved at step"
+    )
+    stopped = json.loads((aws.folder / "job" / "stopped.json").read_text())
+    assert stopped["reason"] == "spot notice"
+    assert stopped["time"] - began[0] < 30
+    assert (aws.folder / "job" / "checkpoints" / f"step-{stopped['step']}" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("how", ["notice", "reclaim"])
+def test_with_a_budget_another_machine_goes_on_and_the_curve_is_the_uninterrupted_one(aws, how):
+    """From the checkpoint of the notice; without one, at most one save interval is repeated."""
+    manager = aws.manager(use_spot=True, max_preemptions=2)
+    job = aws.job(steps=60, save_every=5)
+    result = during(aws, job, manager, lambda instance: aws.ec2.do(how, instance_id=instance), at="step 17")
+    assert result.status == "success", result.failure_reason
+    folder = aws.folder / "job"
+    assert last_of_each_step(folder / "log.txt") == uninterrupted(60)
+    steps = [line for line in (folder / "log.txt").read_text().splitlines() if line.startswith("step ")]
+    assert len(steps) - 60 <= (0 if how == "notice" else 5 + 4)
+    assert len({one["id"] for one in aws.ec2.state["launched"]}) >= 2
+    assert (folder / "earlier" / "1" / "machine.json").is_file()
+
+
+def test_a_machine_that_is_taken_back_while_it_boots_is_a_preemption_too(aws):
+    """There is nothing to resume from, and the next attempt begins."""
+    aws.ec2.do("boot", seconds=3)
+    manager = aws.manager(use_spot=True, max_preemptions=1)
+    outcome = []
+    thread = threading.Thread(target=lambda: outcome.append(manager.run(aws.job(steps=3))), daemon=True)
+    thread.start()
+    while (record := Record.load(aws.folder / "job")) is None or record.instance_id is None:
+        time.sleep(0.05)
+    aws.ec2.do("boot", seconds=0)
+    aws.ec2.do("reclaim", instance_id=record.instance_id)
+    thread.join(60)
+    assert outcome[0].status == "success", outcome[0].failure_reason
+
+
+def test_a_stalled_network_starts_nothing_anew_and_loses_no_line(aws):
+    """Longer than any keepalive: the job is healthy, AWS says so, and the log is the same to the byte."""
+
+    def stall(instance):
+        aws.ec2.do("wire", instance_id=instance, stalled=True)
+        time.sleep(25)
+        aws.ec2.do("wire", instance_id=instance, stalled=False)
+
+    job = aws.job(steps=250)
+    result = during(aws, job, aws.manager(), stall)
+    assert result.status == "success", result.failure_reason
+    lines = (aws.folder / "job" / "log.txt").read_text().splitlines()
+    assert lines == uninterrupted(250)
+
+
+def test_connections_that_die_again_and_again_lose_no_line(aws):
+    """Each look goes on where the last one was cut."""
+
+    def cut(instance):
+        for _ in range(12):
+            time.sleep(0.4)
+            aws.ec2.do("wire", instance_id=instance, cut=True)
+
+    result = during(aws, aws.job(steps=100, pad=3_000_000), aws.manager(), cut)
+    assert result.status == "success", result.failure_reason
+    assert (aws.folder / "job" / "log.txt").read_text().splitlines() == uninterrupted(100)
+
+
+def test_a_machine_that_dies_before_its_outputs_are_here_is_a_loss_not_a_success(aws):
+    """The result file is not here, so nobody calls it a success."""
+    result = during(
+        aws, aws.job(steps=400), aws.manager(), lambda instance: aws.ec2.do("crash", instance_id=instance)
+    )
+    assert result.status == "failed"
+    assert result.failure_reason.startswith("lost: the machine is gone: Server.InternalError"), (
+        result.failure_reason
+    )
+    assert result.spot_interruption is False
+
+
+def test_another_host_key_at_the_address_gets_not_a_byte(aws, capfd):
+    """A recycled address, or somebody in between: nothing is sent, and the machine is given back by AWS's own word."""
+    other = aws.backend()
+    decoy = other.submit(aws.job("decoy", steps=1000).spec())
+    deadline = time.monotonic() + 30
+    while other.poll(decoy).phase != "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+    def swap(instance):
+        aws.ec2.do("wire", instance_id=instance, impostor=decoy.data["instance_id"], cut=True)
+        time.sleep(3)
+        aws.ec2.do("crash", instance_id=instance)
+
+    result = during(aws, aws.job(steps=1000), aws.manager(), swap)
+    assert result.status == "failed"
+    assert "has not the host key that the machine's console showed" in capfd.readouterr().err
+    other.terminate(decoy)
+
+
+def test_terminate_that_fails_is_throttled_and_lies_is_asked_for_until_it_is_true(aws):
+    """What AWS answers to the call counts for nothing; that it says `terminated` does."""
+    aws.ec2.rule("TerminateInstances", "error", code="RequestLimitExceeded", times=2)
+    aws.ec2.rule("TerminateInstances", "lie", times=2)
+    result = aws.manager().run(aws.job(steps=2))
+    assert result.status == "success"
+    assert aws.ec2.live() == []
+    calls = [call for call in aws.ec2.state["calls"] if call["action"] == "TerminateInstances"]
+    assert len(calls) >= 5
+
+
+def test_ctrl_c_in_the_middle_gives_the_machine_back_on_the_second_one(aws):
+    """terminate: at once, and confirmed."""
+    manager = aws.manager()
+    result = during(
+        aws,
+        aws.job(steps=1000),
+        manager,
+        lambda _: manager.backend.terminate(manager.backend.reattach("job")),
+    )
+    assert result.failure_reason.startswith("killed: the job was ended from here")
+    assert aws.ec2.live() == []
+
+
+def test_cancel_lets_the_job_save_and_end(aws):
+    """As Ctrl-C does on a machine of one's own."""
+    manager = aws.manager()
+    result = during(
+        aws,
+        aws.job(steps=1000),
+        manager,
+        lambda _: manager.backend.cancel(manager.backend.reattach("job"), 30),
+    )
+    assert (result.status, result.stop_reason) == ("stopped", "SIGTERM")
+    assert output_folder(aws.job().spec()).joinpath("checkpoints/LATEST").is_file()
