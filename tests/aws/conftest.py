@@ -1,12 +1,10 @@
-import os
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.fakes.ec2.client import REPOSITORY, StandIn, missing
 
 from tenyson.jobs.spec import JobSpec
-from tests.fakes.ec2.client import StandIn, missing
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +61,10 @@ class AWS:
 
     def job(self, run_id="job", *, training=None, more=None, **args):
         return Job(self.folder, args, run_id, training or {}, more or {})
+
+    @property
+    def repository(self):
+        return REPOSITORY
 
     def close(self):
         for backend in self._made:

@@ -1,11 +1,11 @@
 """Launching: one machine for an attempt whatever happens on the way, and every refusal told."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -85,7 +85,9 @@ def test_no_capacity_in_one_zone_takes_the_next(aws, tmp_path):
 
 def test_no_capacity_anywhere_is_one_failure_that_names_every_place(aws, tmp_path):
     """Type, zone and AWS's own words, for each; reason capacity."""
-    aws.ec2.rule("CreateFleet", "capacity", code="InsufficientInstanceCapacity", message="we are out of these")
+    aws.ec2.rule(
+        "CreateFleet", "capacity", code="InsufficientInstanceCapacity", message="we are out of these"
+    )
     with pytest.raises(AWSError, match="no machine is to be had now") as caught:
         launch(aws, f"none-{tmp_path}", instance_types=["g6.2xlarge"], use_spot=True)
     assert caught.value.reason == "capacity"
@@ -152,7 +154,10 @@ def controller(aws, spec, **settings):
     backend = aws.backend(**settings)
     request = {"settings": backend.settings, "spec": {**vars(spec), "config": dict(spec.config)}}
     return subprocess.Popen(
-        [sys.executable, "-c", KILLED, json.dumps(request)], stdout=subprocess.PIPE, text=True, cwd=os.getcwd()
+        [sys.executable, "-c", KILLED, json.dumps(request)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path.cwd(),
     )
 
 
@@ -205,7 +210,10 @@ def test_an_instance_that_aws_does_not_know_yet_is_waited_for(aws):
 def test_a_budget_below_the_worst_case_refuses_before_anything_is_launched(aws, tmp_path):
     """With the arithmetic."""
     backend = aws.backend(budget_usd=10)
-    with pytest.raises(AWSError, match=r"could cost more than backend.settings.budget_usd \(10\): \$1.23 an hour, at most \$29.61"):
+    with pytest.raises(
+        AWSError,
+        match=r"could cost more than backend.settings.budget_usd \(10\): \$1.23 an hour, at most \$29.61",
+    ):
         backend.validate(aws.job().spec())
     aws.backend(budget_usd=10, max_hours=8).validate(aws.job().spec())
 

@@ -49,14 +49,14 @@ def test_a_failed_job_is_a_result_with_its_reason_and_the_end_of_its_log(aws, ca
     assert f"job failed on {result.instance_id}" in capfd.readouterr().err
 
 
-def during(aws, job, manager, act, *, at="step 3"):
+def during(aws, job, manager, act, *, at="step 3 "):
     """Run a job in a thread, and do something once its log holds `at`."""
     outcome = []
     thread = threading.Thread(target=lambda: outcome.append(manager.run(job)), daemon=True)
     thread.start()
     log = aws.folder / job.run_id / "log.txt"
     deadline = time.monotonic() + 60
-    while not (log.exists() and f"{at} " in log.read_text()):
+    while not (log.exists() and at in log.read_text()):
         assert time.monotonic() < deadline, "the job did not come so far"
         assert thread.is_alive(), outcome
         time.sleep(0.02)
@@ -110,7 +110,7 @@ def test_with_a_budget_another_machine_goes_on_and_the_curve_is_the_uninterrupte
     """From the checkpoint of the notice; without one, at most one save interval is repeated."""
     manager = aws.manager(use_spot=True, max_preemptions=2)
     job = aws.job(steps=60, save_every=5)
-    result = during(aws, job, manager, lambda instance: aws.ec2.do(how, instance_id=instance), at="step 17")
+    result = during(aws, job, manager, lambda instance: aws.ec2.do(how, instance_id=instance), at="step 17 ")
     assert result.status == "success", result.failure_reason
     folder = aws.folder / "job"
     assert last_of_each_step(folder / "log.txt") == uninterrupted(60)

@@ -22,6 +22,15 @@ from tenyson_aws.ssh import Connection
 TOOLS = "/opt/tenyson/tools"
 STATE = "sync.json"
 """In the run's folder: what is here of the machine's files."""
+RECEIVE = """
+while sleep 1; do touch /run/tenyson/alive; done &
+busy=$!
+tar -x --no-same-owner -f - -C /
+code=$?
+kill $busy
+exit $code
+"""
+"""Unpacks a tar stream; a machine that receives is not idle."""
 TRANSFER_SECONDS = 120.0
 """The longest pause of a transfer."""
 MOST_BYTES = 256 << 20
@@ -39,7 +48,7 @@ def send(connection: Connection, entries: Iterable[tuple[Path, str]]) -> None:
             for path, name in entries:
                 tar.add(path, name.lstrip("/"), filter=_anonymous)
 
-    connection.feed(["tar", "-x", "--no-same-owner", "-f", "-", "-C", "/"], write, seconds=TRANSFER_SECONDS)
+    connection.feed(["sh", "-c", RECEIVE], write, seconds=TRANSFER_SECONDS)
 
 
 def send_texts(connection: Connection, texts: Mapping[str, str]) -> None:
@@ -56,7 +65,7 @@ def send_texts(connection: Connection, texts: Mapping[str, str]) -> None:
                 entry.size = len(data)
                 tar.addfile(entry, io.BytesIO(data))
 
-    connection.feed(["tar", "-x", "--no-same-owner", "-f", "-", "-C", "/"], write, seconds=TRANSFER_SECONDS)
+    connection.feed(["sh", "-c", RECEIVE], write, seconds=TRANSFER_SECONDS)
 
 
 def send_tools(connection: Connection) -> None:

@@ -30,6 +30,7 @@ def main() -> None:
     server = make_server("127.0.0.1", 0, layer, threaded=True, request_handler=MotoRequestHandler)
     # Stand-ins beside each other must not share addresses, and no two have one port.
     layer.network = f"127.{1 + server.server_port // 256 % 254}.{server.server_port % 256}"
+    image["environment"]["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{server.server_port}"
     print(server.server_port, flush=True)
     try:
         server.serve_forever()

@@ -6,6 +6,10 @@ if [ -f "$environment/complete" ]; then
     echo cached
     exit 0
 fi
+# A machine that installs is not idle.
+(while sleep 1; do touch /run/tenyson/alive; done) &
+busy=$!
+trap 'kill $busy' EXIT
 uv=$(command -v uv || echo /opt/tenyson/bin/uv)
 if [ ! -x "$uv" ]; then
     curl -LsSf --retry 5 https://astral.sh/uv/install.sh | env UV_INSTALL_DIR=/opt/tenyson/bin UV_NO_MODIFY_PATH=1 sh >&2 ||

@@ -1,0 +1,220 @@
+"""Real training on the stand-in's machines: real wheels, real SSH, results and telemetry here, secrets nowhere."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from tests.aws.test_runs import during
+
+from tenyson.jobs.sft import SFTJob
+from tenyson.tasks.load import load_task
+
+pytestmark = [pytest.mark.train, pytest.mark.slow, pytest.mark.timeout(500)]
+
+CANARY = "hf_canaryCANARYcanaryCANARYcanary00"
+
+
+class Spy(threading.Thread):
+    """Collects every command line on this machine, those in the machines' namespaces among them."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.lines = set()
+        self.ended = False
+
+    def run(self):
+        while not self.ended:
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    self.lines.add(path.read_bytes())
+                except OSError:
+                    continue
+            time.sleep(0.05)
+
+
+def watch_database(path, run, found, process):
+    """How many rollouts of a run are here while it runs."""
+    while process.poll() is None:
+        try:
+            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+                query = "SELECT status, (SELECT count(*) FROM rollouts r WHERE r.run_id = runs.run_id) FROM runs WHERE run_id LIKE ?"
+                found += [row for row in database.execute(query, (run,)) if row[0] == "running"]
+        except sqlite3.Error:
+            pass
+        time.sleep(0.2)
+
+
+def test_the_tiny_wordle_pipeline_runs_over_aws_and_the_secret_is_nowhere(aws, monkeypatch, tmp_path):
+    """Five steps on five machines; each trained model goes to the next; metrics and rollouts are here while it runs."""
+    monkeypatch.setenv("HF_TOKEN", CANARY)
+    (tmp_path / "tenyson.yaml").write_text(json.dumps({"backend": {"aws": aws.ec2.settings}}))
+    spy = Spy()
+    spy.start()
+    sets = ["evaluation.samples=6", "evaluation.samples_per_prompt=2", "training.max_steps=6", "training.eval_samples=16",
+            "training.logging_steps=1", "training.save_steps=3"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "tenyson",
+        "run",
+        "--task",
+        "wordle",
+        "--backend",
+        "aws",
+        "--run-id",
+        "w",
+        "--on-failure",
+        "abort",
+    ]
+    process = subprocess.Popen(
+        [*command, *(word for one in sets for word in ("--set", one))],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    live = []
+    watcher = threading.Thread(
+        target=watch_database, args=(tmp_path / "tenyson_telemetry.db", "w-rl", live, process), daemon=True
+    )
+    watcher.start()
+    said, _ = process.communicate(timeout=450)
+    spy.ended = True
+    assert process.returncode == 0, said
+    assert aws.ec2.live() == []
+    assert "at most 20 times a step (--preemptions)" in said
+    launched = [
+        one
+        for one in aws.ec2.state["machines"].values()
+        if one["tags"].get("tenyson:run", "").startswith("w-")
+    ]
+    assert len(launched) == 5
+    for step in ("baseline", "sft", "eval-sft", "rl", "eval"):
+        result = json.loads((tmp_path / "outputs" / f"w-{step}" / "job_result.json").read_text())
+        assert result["status"] == "success"
+    with sqlite3.connect(tmp_path / "tenyson_telemetry.db") as database:
+        counts = dict(database.execute("SELECT run_id, count(*) FROM rollouts GROUP BY run_id"))
+        steps = [
+            row[0]
+            for row in database.execute(
+                "SELECT step FROM sft_metrics WHERE run_id = 'w-sft' AND loss IS NOT NULL"
+            )
+        ]
+        commits = database.execute("SELECT DISTINCT git_commit IS NULL FROM attempts").fetchall()
+    assert counts["w-rl"] >= 6 * 256
+    assert counts["w-eval"] == 12
+    assert sorted(set(steps)) == [1, 2, 3, 4, 5, 6]
+    assert commits == [
+        (1,)
+    ]  # the project is no repository, and the machine's own folders are none of its business
+    assert any(rollouts > 0 for _, rollouts in live), "no rollout was here while the run went on"
+    assert (tmp_path / "outputs" / "w" / "report.html").is_file()
+    # The secret: on the machines it was in the environment of the job alone.
+    needle = CANARY.encode()
+    assert not [line for line in spy.lines if needle in line]
+    assert any(b"tenyson_aws.machine.start" in line for line in spy.lines)
+    assert CANARY not in said
+    assert CANARY not in json.dumps(aws.ec2.state)
+    left = [
+        path
+        for path in (*tmp_path.rglob("*"), *aws.ec2.folder.rglob("*"))
+        if path.is_file() and needle in path.read_bytes()
+    ]
+    assert not left
+
+
+def test_a_spot_notice_in_training_gives_the_curve_of_an_uninterrupted_run_to_the_bit(aws, tmp_path):
+    """fp32 on the CPU: every loss of the two attempts together, and the final weights."""
+    config = {
+        "run": {"seed": 7, "output_dir": str(aws.folder)},
+        "model": {
+            "factory": "tenyson_wordle.tiny:build",
+            "factory_args": {"layers": 2, "width": 64, "heads": 2, "intermediate": 128},
+            "dtype": "float32",
+        },
+        "task": {
+            "name": "wordle",
+            "args": {"words": "tiny", "style": "compact", "sft_games": 4096, "sft_eval_games": 16},
+        },
+        "training": {
+            "max_steps": 400,
+            "batch_size": 16,
+            "max_length": 128,
+            "logging_steps": 1,
+            "save_steps": 25,
+        },
+        "telemetry": {"db_url": f"sqlite:///{tmp_path}/t.db"},
+    }
+
+    def job(name):
+        return SFTJob(config | {"run": config["run"] | {"id": name}}, load_task("wordle"))
+
+    whole = aws.manager(None).run(job("whole"))
+    assert whole.status == "success", whole.failure_reason
+    manager = aws.manager(None, use_spot=True, max_preemptions=2)
+    noticed = []
+
+    def notice(instance):
+        noticed.append(time.time())
+        aws.ec2.do("notice", instance_id=instance)
+
+    broken = during(aws, job("broken"), manager, notice, at='"step":60,')
+    assert broken.status == "success", broken.failure_reason
+    first = json.loads((aws.folder / "broken" / "earlier" / "1" / "stopped.json").read_text())
+    assert first["reason"] == "spot notice"
+    assert first["time"] - noticed[0] < 30
+    with sqlite3.connect(tmp_path / "t.db") as database:
+        query = "SELECT step, loss FROM sft_metrics WHERE run_id = ? AND loss IS NOT NULL ORDER BY step"
+        curves = {name: database.execute(query, (name,)).fetchall() for name in ("whole", "broken")}
+        attempts = database.execute("SELECT count(*) FROM attempts WHERE run_id = 'broken'").fetchone()
+    assert attempts == (2,)
+    assert curves["broken"] == curves["whole"]
+    assert len(curves["whole"]) == 400
+    weights = {
+        name: (aws.folder / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "broken")
+    }
+    assert weights["broken"] == weights["whole"]
+    assert len({one["id"] for one in aws.ec2.state["launched"]}) >= 3
+
+
+def test_a_stop_that_is_asked_for_here_is_obeyed_there(aws, tmp_path):
+    """`tenyson stop` writes a row; the machine has no database; the job stops and the row says at which step."""
+    config = {
+        "run": {"id": "asked", "output_dir": str(aws.folder)},
+        "model": {
+            "factory": "tenyson_wordle.tiny:build",
+            "factory_args": {"layers": 1, "width": 32, "heads": 2, "intermediate": 64},
+        },
+        "task": {
+            "name": "wordle",
+            "args": {"words": "tiny", "style": "compact", "sft_games": 20000, "sft_eval_games": 16},
+        },
+        "training": {
+            "max_steps": 100_000,
+            "epochs": 1000,
+            "batch_size": 8,
+            "max_length": 128,
+            "logging_steps": 5,
+            "save_steps": 50,
+        },
+        "telemetry": {"db_url": f"sqlite:///{tmp_path}/t.db"},
+    }
+
+    def stop(_):
+        told = subprocess.run(
+            [sys.executable, "-m", "tenyson", "stop", "asked", "--db-url", f"sqlite:///{tmp_path}/t.db"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert told.returncode == 0, told.stderr
+
+    result = during(aws, SFTJob(config, load_task("wordle")), aws.manager(None), stop, at='"step":50,')
+    assert (result.status, result.stop_reason) == ("success", "manual stop"), result
+    with sqlite3.connect(tmp_path / "t.db") as database:
+        rows = database.execute(
+            "SELECT status, applied_step FROM run_controls WHERE verb = 'stop'"
+        ).fetchall()
+    assert [status for status, _ in rows] == ["applied"]
+    assert rows[0][1] > 50
+    assert (aws.folder / "asked" / "model").is_dir()

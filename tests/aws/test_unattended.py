@@ -1,0 +1,165 @@
+"""Nobody looks: the machine ends itself, the job goes on without its controller, and what it made is found again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import boto3
+import pytest
+from tests.aws.test_launch import controller
+from tests.aws.test_runs import during, last_of_each_step, uninterrupted
+
+from tenyson_aws.record import Record
+
+pytestmark = pytest.mark.timeout(150)
+
+
+def wait_for(what, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.1)
+    return found
+
+
+def state_of(aws, instance):
+    return aws.ec2.state["machines"][instance]["state"]
+
+
+def begin_and_leave(aws, job, **settings):
+    """Submit from a process that dies once the job runs; returns the instance."""
+    spec = replace(job.spec(), token=f"left-{aws.folder}")
+    first = controller(aws, spec, **settings)
+    instance = first.stdout.readline().strip()
+    wait_for(lambda: (record := Record.load(aws.folder / "job")) is not None and record.job)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    return instance, spec
+
+
+def test_a_machine_whose_controller_never_comes_back_ends_itself_when_it_is_idle(aws):
+    """The job first goes on to its end: it does not count as idle."""
+    instance, _ = begin_and_leave(aws, aws.job(steps=60), idle_minutes=0.05)
+    time.sleep(4)
+    assert state_of(aws, instance) == "running"
+    wait_for(lambda: state_of(aws, instance) == "terminated")
+    assert "nothing to do for 3 seconds" in aws.ec2.state["machines"][instance]["console"]
+
+
+def test_a_machine_ends_itself_at_its_deadline_whatever_runs_on_it(aws):
+    """And the run is told so: a timeout, not a loss that nobody can explain."""
+    result = aws.manager(max_hours=12 / 3600).run(aws.job(steps=10_000))
+    assert result.status == "failed"
+    assert result.failure_reason.startswith("timeout: the machine's longest lifetime is over"), (
+        result.failure_reason
+    )
+
+
+def test_a_job_with_a_lease_saves_and_ends_once_nobody_looks_after_it(aws):
+    """Only where a lease was asked for."""
+    _, spec = begin_and_leave(aws, aws.job(steps=10_000), lease_hours=3 / 3600)
+    time.sleep(14)
+    backend = aws.backend(lease_hours=3 / 3600)
+    handle = backend.submit(spec)
+    wait_for(lambda: backend.poll(handle).phase == "ended")
+    assert json.loads((aws.folder / "job" / "stopped.json").read_text())["reason"] == "SIGTERM"
+    backend.release(handle)
+
+
+def attach(aws, run="job"):
+    return subprocess.run(
+        [sys.executable, "-m", "tenyson", "attach", run],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=aws.folder.parent,
+    )
+
+
+def test_tenyson_attach_finds_a_run_that_a_script_began_and_takes_it_to_its_end(aws):
+    """The laptop slept: everything comes, from the first line on, and the machine is given back."""
+    begin_and_leave(aws, aws.job(steps=80))
+    told = attach(aws)
+    assert told.returncode == 0, told.stderr
+    assert "job: success" in told.stdout
+    assert (aws.folder / "job" / "log.txt").read_text().splitlines() == uninterrupted(80)
+    assert aws.ec2.live() == []
+
+
+def test_outputs_of_a_machine_that_is_gone_come_from_the_bucket(aws):
+    """The job ended while nobody looked, its machine ended itself, and the run is a success all the same."""
+    boto3.client("s3").create_bucket(Bucket="unattended")
+    settings = {"bucket": "unattended/runs", "instance_profile": None, "idle_minutes": 0.1}
+    instance, _ = begin_and_leave(aws, aws.job(steps=40), **settings)
+    wait_for(lambda: state_of(aws, instance) == "terminated")
+    told = attach(aws)
+    assert told.returncode == 0, told.stderr
+    assert (aws.folder / "job" / "log.txt").read_text().splitlines() == uninterrupted(40)
+    assert json.loads((aws.folder / "job" / "job_result.json").read_text())["status"] == "success"
+
+
+def test_with_a_bucket_the_next_machine_takes_the_checkpoint_from_there(aws):
+    """Nothing but what is in the bucket travels."""
+    boto3.client("s3").create_bucket(Bucket="handed-on")
+    manager = aws.manager(use_spot=True, max_preemptions=1, bucket="handed-on")
+    job = aws.job(steps=170, save_every=10)
+    result = during(
+        aws, job, manager, lambda instance: aws.ec2.do("reclaim", instance_id=instance), at="step 78 "
+    )
+    assert result.status == "success", result.failure_reason
+    log = aws.folder / "job" / "log.txt"
+    assert "resuming from step" in log.read_text()
+    assert last_of_each_step(log) == uninterrupted(170)
+
+
+SCRIPT = """
+import json, sys
+from tests.aws.conftest import Job
+from pathlib import Path
+from tenyson_aws.manager import AWSManager
+request = json.loads(sys.argv[1])
+manager = AWSManager(**request["settings"])
+result = manager.run(Job(Path(request["folder"]), {"steps": 400}))
+print("OUTCOME", result.status, result.failure_reason, flush=True)
+"""
+
+
+def script(aws):
+    settings = aws.ec2.settings | {"runner": aws.ec2.runners["ticking"], "output_dir": str(aws.folder)}
+    request = {"settings": settings, "folder": str(aws.folder)}
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, json.dumps(request)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path.cwd(),
+        env=os.environ | {"PYTHONPATH": str(aws.repository)},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("phase", ["booting", "running"])
+def test_ctrl_c_once_leaves_the_job_to_itself_and_says_how_to_come_back(aws, phase):
+    """In every phase; what was rented is tracked, and attach goes on with it."""
+    running = script(aws)
+    ready = (lambda record: record.instance_id) if phase == "booting" else (lambda record: record.job)
+    wait_for(lambda: (record := Record.load(aws.folder / "job")) is not None and ready(record))
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert "OUTCOME stopped left to itself: the job goes on; come back with `tenyson attach job`" in out
+    assert "Ctrl-C again ends the job now and gives its machine back" in err
+    told = attach(aws)
+    assert told.returncode == 0, told.stderr
+
+
+def test_ctrl_c_twice_gives_the_machine_back(aws):
+    """And the result says so."""
+    running = script(aws)
+    wait_for(lambda: (record := Record.load(aws.folder / "job")) is not None and record.job)
+    running.send_signal(signal.SIGINT)
+    time.sleep(1)
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate(timeout=60)
+    assert "OUTCOME failed killed: the job was ended from here" in out
+    assert aws.ec2.live() == []
