@@ -44,11 +44,11 @@ def begin_and_leave(aws, job, **settings):
 
 def test_a_machine_whose_controller_never_comes_back_ends_itself_when_it_is_idle(aws):
     """The job first goes on to its end: it does not count as idle."""
-    instance, _ = begin_and_leave(aws, aws.job(steps=60), idle_minutes=0.05)
-    time.sleep(4)
+    instance, _ = begin_and_leave(aws, aws.job(steps=130), idle_minutes=0.15)
+    time.sleep(11)
     assert state_of(aws, instance) == "running"
     wait_for(lambda: state_of(aws, instance) == "terminated")
-    assert "nothing to do for 3 seconds" in aws.ec2.state["machines"][instance]["console"]
+    assert "nothing to do for 9 seconds" in aws.ec2.state["machines"][instance]["console"]
 
 
 def test_a_machine_ends_itself_at_its_deadline_whatever_runs_on_it(aws):

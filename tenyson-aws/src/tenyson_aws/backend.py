@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,9 @@ class AWSBackend:
         self._sessions: dict[str, Session] = {}
         self._locks: dict[str, int] = {}
         self._checked = False
+        self._prices: dict[str, price.Price | None] = {}
+        self.say: Callable[[str], None] = _print
+        """Where a line for whoever watches goes."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -96,7 +99,10 @@ class AWSBackend:
         """
         settings = self._settings
         types = instance_types(settings)
-        prices = {name: price.on_demand(self.clients, name) for name in types}
+        for name in types:
+            if name not in self._prices:
+                self._prices[name] = price.on_demand(self.clients, name)
+        prices = {name: self._prices[name] for name in types}
         unknown = [name for name, one in prices.items() if one is None]
         disk = price.disk(settings.disk_gb)
         if unknown:
@@ -315,8 +321,19 @@ class AWSBackend:
         self._locks[key] = descriptor
 
     def _say(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            print(f"[aws] {text}", file=sys.stderr, flush=True)  # noqa: T201
+        self.say(f"aws: {text}")
+
+
+def _asked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without where it goes on: a later attempt of one run asks for the same."""
+    training = dict(config.get("training") or {})
+    training.pop("resume_from_checkpoint", None)
+    return {**config, "training": training}
+
+
+def _print(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _goes_on(before: Record, spec: JobSpec) -> bool:
@@ -324,5 +341,10 @@ def _goes_on(before: Record, spec: JobSpec) -> bool:
     if spec.token:
         return before.token == spec.token
     over = before.fetched or before.lost is not None or before.released
-    same = before.spec.get("config") == spec.config and before.spec.get("job_type") == spec.job_type
-    return same and not over and (before.instance_id is not None or before.request is not None)
+    same = _asked(before.spec.get("config") or {}) == _asked(spec.config)
+    return (
+        same
+        and before.spec.get("job_type") == spec.job_type
+        and not over
+        and (before.instance_id is not None or before.request is not None)
+    )

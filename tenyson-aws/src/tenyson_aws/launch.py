@@ -16,7 +16,6 @@ from typing import Any
 from tenyson_aws.access import find_group, find_key
 from tenyson_aws.clients import Clients
 from tenyson_aws.failures import (
-    REASONS,
     AWSError,
     Kind,
     aws_errors,
@@ -26,7 +25,7 @@ from tenyson_aws.failures import (
     kind_of_error,
 )
 from tenyson_aws.image import find_image
-from tenyson_aws.naming import ATTEMPT, ENDS_BY, PREFIX, launch_token, owner, tags
+from tenyson_aws.naming import ATTEMPT, PREFIX, launch_token, owner, tags
 from tenyson_aws.placement import Placement, find_network, find_placements
 from tenyson_aws.record import Record
 from tenyson_aws.settings import AWSSettings
@@ -267,9 +266,4 @@ def find_instances(
 def _refused(refusals: list[str], kind: Kind = "capacity") -> AWSError:
     what = {"capacity": "no machine is to be had now", "quota": "a quota of your account is used up"}
     head = what.get(kind, "the launch was refused")
-    return AWSError(
-        f"{REASONS[kind]}: {head}; AWS said:\n" + "\n".join(f"    {one}" for one in refusals), kind
-    )
-
-
-__all__ = ["ENDS_BY", "LIVE", "Launcher", "find_instances"]
+    return AWSError(f"{head}; AWS said:\n" + "\n".join(f"    {one}" for one in refusals), kind)

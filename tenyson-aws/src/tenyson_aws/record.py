@@ -44,7 +44,6 @@ class Record:
     zone: str | None = None
     market: str | None = None
     launched_at: float | None = None
-    per_hour: float | None = None
     host_keys: list[str] = field(default_factory=list)
     """As the machine's console showed them."""
     job: dict[str, Any] | None = None

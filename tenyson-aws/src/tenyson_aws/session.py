@@ -266,9 +266,13 @@ class Session:
             seconds=INSTALL_SECONDS,
         )
         self._mark("installed")
-        send(connection, [(path, str(path)) for path in baggage(spec)])
+        luggage = baggage(spec)
+        send(connection, [(path, str(path)) for path in luggage])
+        for path in luggage:
+            if path.parent == self.folder.absolute() / "checkpoints" and path.is_dir():
+                self._mirror.sent(path)
         self._mark("inputs sent")
-        connection.run(["touch", "/run/tenyson/visited"])
+        connection.run(["touch", "/run/tenyson/visited", "/run/tenyson/alive"])
         said = connection.run(
             [f"{environment}/bin/python", "-m", "tenyson_aws.machine.start"],
             send=json.dumps(self._start_request()).encode(),

@@ -77,7 +77,6 @@ class Connection:
         key: Path,
         host_keys: Iterable[str],
         proxy: Sequence[str] = (),
-        keepalive: float = KEEPALIVE_SECONDS,
     ) -> None:
         import asyncssh
 
@@ -98,7 +97,7 @@ class Connection:
                 preferred_auth="publickey",
                 connect_timeout=CONNECT_SECONDS,
                 login_timeout=CONNECT_SECONDS,
-                keepalive_interval=keepalive,
+                keepalive_interval=KEEPALIVE_SECONDS,
                 keepalive_count_max=KEEPALIVES,
                 proxy_command=list(proxy) or None,
             )

@@ -122,7 +122,7 @@ class Mirror:
         self._log_start = log_start
         self._bases = dict(bases or {})
         self._without = list(without)
-        self._known: dict[str, list[int]] = {}
+        self._known: dict[str, list[int | None]] = {}
         with contextlib.suppress(OSError, ValueError):
             self._known = json.loads((folder / STATE).read_text(encoding="utf-8"))
 
@@ -173,6 +173,9 @@ class Mirror:
                 self._remember()
         if seen is None or not ended:
             raise BackendError("the machine's answer breaks off")
+        for path, (size, mtime) in seen.files.items():
+            if self._known.get(path) == [size, None]:
+                self._known[path] = [size, mtime]
         self._tidy(seen)
         seen.whole = all(self._known.get(path) == known for path, known in seen.files.items())
         return seen
@@ -180,6 +183,12 @@ class Mirror:
     def faults(self, seen: Seen) -> list[str]:
         """Files whose SHA-256 here is not the one there."""
         return [path for path, digest in seen.sums.items() if self._sum(path) != digest]
+
+    def sent(self, checkpoint: Path) -> None:
+        """A checkpoint of this folder that is there now because it was sent from here: it need not come back."""
+        for path in checkpoint.rglob("*"):
+            if path.is_file():
+                self._known[path.relative_to(self.folder).as_posix()] = [path.stat().st_size, None]
 
     def forget(self, paths: Iterable[str]) -> None:
         """Fetch these anew the next time."""
@@ -204,7 +213,7 @@ class Mirror:
         path, begin = entry.pax_headers["TENYSON.path"], int(entry.pax_headers["TENYSON.begin"])
         here = self._place(path)
         here.parent.mkdir(parents=True, exist_ok=True)
-        mark = [begin + entry.size, int(entry.pax_headers["TENYSON.mtime"])]
+        modified = int(entry.pax_headers["TENYSON.mtime"])
         if path in self._bases or begin:
             with here.open("r+b" if here.exists() else "w+b") as file:
                 file.seek(self._bases.get(path, 0) + begin)
@@ -214,9 +223,9 @@ class Mirror:
             draft = here.with_name(f".{here.name}.part")
             with draft.open("wb") as file:
                 shutil.copyfileobj(data, file, 1 << 20)
-            os.utime(draft, ns=(mark[1], mark[1]))
+            os.utime(draft, ns=(modified, modified))
             draft.replace(here)
-        self._known[path] = mark
+        self._known[path] = [begin + entry.size, modified]
 
     def _place(self, path: str) -> Path:
         """Where a file goes: one of a checkpoint into a draft, until the checkpoint is whole."""

@@ -3,7 +3,7 @@
     python3 look.py <request >answer
 
 The request is JSON: the job's `folder`; `log_from`, the byte to read its log from; `known`, what the asker has of each file
-(size and modification time in ns); `control`, lines for the job's control file; `final`, to have the SHA-256 of everything;
+(size and modification time in ns, null for one that it has sent itself); `control`, lines for the job's control file; `final`, to have the SHA-256 of everything;
 `without`, folders to leave out; `most`, the bytes after which no further file is begun.
 The answer is a tar stream: `state.json`, the log, the files that changed, `end`. A file that only grows comes from where the
 asker's ends.
@@ -146,7 +146,7 @@ def look(request: dict[str, Any]) -> None:
     sent = 0
     for path, size, mtime in listed:
         before = request["known"].get(path)
-        if before == [size, mtime]:
+        if before is not None and before[0] == size and before[1] in (mtime, None):
             continue
         if sent > request["most"]:
             break

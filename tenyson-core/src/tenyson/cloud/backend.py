@@ -67,7 +67,9 @@ class Backend(Protocol):
     """Where a job runs. A class registered by `tenyson_backends` is built as `Backend(**settings)`.
 
     A property `settings` with what makes it again lets `tenyson attach` go on with what a script began. `rented = True` says
-    that its machines are taken for a job and cost until they are given back: Ctrl-C then leaves the job to itself.
+    that its machines are taken for a job and cost until they are given back: Ctrl-C then leaves the job to itself. A
+    settable attribute `say` takes the function through which it tells what it does. An error may have a `reason`, the class of the
+    failure.
     """
 
     name: str

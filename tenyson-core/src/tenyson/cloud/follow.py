@@ -39,6 +39,12 @@ class Follower(Protocol):
         """The job ended; nothing more comes of it."""
 
 
+def speak_through(backend: Any, follower: Follower) -> None:
+    """Let what a backend tells of itself come through a follower, which may be drawing."""
+    if hasattr(backend, "say"):
+        backend.say = follower.say
+
+
 class PlainFollower:
     """Plain lines, for files, pipes and notebooks: at most one line of numbers in `every_seconds`."""
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tenyson.cloud.backend import Backend, Handle, Observation
 from tenyson.cloud.cost import cost_in_words
-from tenyson.cloud.follow import Follower, PlainFollower
+from tenyson.cloud.follow import Follower, PlainFollower, speak_through
 from tenyson.cloud.interrupts import Interrupts
 from tenyson.cloud.verdict import conclude, print_failure
 from tenyson.cloud.watch import JobWatch, out_of_reach, output_folder
@@ -50,6 +50,7 @@ class CloudManager:
         self.follower: Follower = follower or PlainFollower()
         self.grace_seconds = grace_seconds
         self.max_preemptions = max_preemptions
+        speak_through(backend, self.follower)
         self.interrupted = False
         """Whether Ctrl-C (or SIGTERM) came while a job ran; a pipeline starts nothing more then."""
 

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from tenyson.cloud.backend import Backend, Handle, Observation
+from tenyson.cloud.backend import Backend, Handle, Observation, Reason
 from tenyson.cloud.follow import Follower
 from tenyson.cloud.log import LineReader
 from tenyson.cloud.verdict import conclude
@@ -122,5 +122,11 @@ def output_folder(spec: JobSpec) -> Path:
 def out_of_reach(backend: Backend, error: Exception) -> Observation:
     """What is known of a job whose backend gave up on it."""
     return Observation(
-        phase="unknown", observed=False, reason="infrastructure", detail=f"{backend.name}: {error}"
+        phase="unknown", observed=False, reason=reason_of(error), detail=f"{backend.name}: {error}"
     )
+
+
+def reason_of(error: Exception) -> Reason:
+    """The class of a failure: the error's own, where the backend gave it one."""
+    reason: Reason = getattr(error, "reason", None) or "infrastructure"
+    return reason

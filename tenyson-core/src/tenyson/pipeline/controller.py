@@ -17,7 +17,7 @@ from tenyson.cloud.backend import Observation, Reason
 from tenyson.cloud.interrupts import Interrupts
 from tenyson.cloud.manager import DETACH_SECONDS
 from tenyson.cloud.verdict import print_failure
-from tenyson.cloud.watch import output_folder
+from tenyson.cloud.watch import output_folder, reason_of
 from tenyson.errors import JournalAwayError, PipelineError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
@@ -233,7 +233,8 @@ class Controller:
         try:
             handle = self._launcher.submit(label, spec)
         except (TenysonError, OSError) as error:
-            self._ended(label, _failed(spec, f"{self._launcher.name}: {error}"), "infrastructure")
+            reason = reason_of(error)
+            self._ended(label, _failed(spec, f"{reason}: {self._launcher.name}: {error}"), reason)
             return
         with self._entry(label) as entry:
             entry.launched(label, attempt.attempt, handle)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tenyson.cloud.backend import Backend, Handle, Observation
 from tenyson.cloud.cost import cost_in_words
-from tenyson.cloud.follow import Follower
+from tenyson.cloud.follow import Follower, speak_through
 from tenyson.cloud.watch import JobWatch
 from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.result import JobResult
@@ -71,6 +71,7 @@ class BackendLauncher:
         self._backend = backend
         self._follower = follower
         self._idle: list[Follower] = [follower]
+        speak_through(backend, follower)
 
     def submit(self, label: str, spec: JobSpec) -> Handle:  # noqa: ARG002  the protocol's signature
         """Check, say what it costs, and start."""
