@@ -57,7 +57,7 @@ def remove(clients: Clients, found: Found, say: Callable[[str], None]) -> str | 
     ec2 = clients.make("ec2", region=found.region)
     calls: dict[str, Callable[[], Any]] = {
         "launch template": lambda: ec2.delete_launch_template(LaunchTemplateId=found.id),
-        "key pair": lambda: ec2.delete_key_pair(KeyPairId=found.id),
+        "key pair": lambda: ec2.delete_key_pair(KeyName=found.id),
         "security group": lambda: ec2.delete_security_group(GroupId=found.id),
         "volume": lambda: ec2.delete_volume(VolumeId=found.id),
     }
@@ -97,7 +97,7 @@ def _others(clients: Clients, region: str) -> list[Found]:
                 ec2.describe_launch_templates(Filters=ours)["LaunchTemplates"],
             ),
             ("security group", "GroupId", ec2.describe_security_groups(Filters=ours)["SecurityGroups"]),
-            ("key pair", "KeyPairId", ec2.describe_key_pairs(Filters=ours)["KeyPairs"]),
+            ("key pair", "KeyName", ec2.describe_key_pairs(Filters=ours)["KeyPairs"]),
             (
                 "volume",
                 "VolumeId",

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from packaging.requirements import Requirement
+
 from tenyson.errors import BackendError
 from tenyson.jobs.preflight.machine import TESTED
 from tenyson.jobs.spec import JobSpec
@@ -62,7 +64,7 @@ def make_parcel(spec: JobSpec, extras: Iterable[str] = (), *, python: str = "") 
     wanted = dict.fromkeys([*ALWAYS, *_named_by(spec)])
     marks = sorted({"train", *extras, *_extras(spec.config)})
     requirements, constraints, wheels, parts = [], [], [], [python]
-    closure = _closure(wanted)
+    closure = _closure(wanted, marks)
     for name in closure:
         distribution = metadata.distribution(name)
         origin = _origin(distribution)
@@ -144,23 +146,25 @@ def _extras(config: Mapping[str, Any]) -> list[str]:
     return [name for name, needed in needs.items() if needed]
 
 
-def _closure(names: Iterable[str]) -> list[str]:
-    """These and what they need, as far as it is installed here."""
+def _closure(names: Iterable[str], extras: Iterable[str]) -> list[str]:
+    """These and what they need, as far as it is installed here; `extras` are those of tenyson-core."""
     found: dict[str, None] = {}
-    waiting = list(names)
+    waiting = [(name, frozenset(extras) if name == "tenyson-core" else frozenset[str]()) for name in names]
+    seen = set(waiting)
     while waiting:
-        name = waiting.pop(0)
-        if name in found:
-            continue
+        name, wanted = waiting.pop(0)
         try:
             distribution = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
         found[name] = None
-        for line in distribution.requires or ():
-            needed = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line)
-            if needed:
-                waiting.append(_normal(needed.group()))
+        for needed in map(Requirement, distribution.requires or ()):
+            if needed.marker and not any(needed.marker.evaluate({"extra": extra}) for extra in ("", *wanted)):
+                continue
+            one = (_normal(needed.name), frozenset(needed.extras))
+            if one not in seen:
+                seen.add(one)
+                waiting.append(one)
     return list(found)
 
 
