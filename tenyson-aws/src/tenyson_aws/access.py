@@ -26,6 +26,11 @@ def home() -> Path:
     return Path(os.environ.get("TENYSON_HOME") or "~/.tenyson").expanduser() / "aws"
 
 
+def private_key(settings: AWSSettings) -> Path:
+    """The file of the private key, of the settings or of this machine."""
+    return Path(settings.key_path).expanduser() if settings.key_path else home() / "id_ed25519"
+
+
 @dataclass(frozen=True)
 class Key:
     """A key pair: its name at EC2, and its private half here."""
@@ -48,7 +53,7 @@ def find_key(clients: Clients, settings: AWSSettings, *, make: bool = True) -> K
             "configuration",
             next_step="Set key_path to its file; or leave both out, and a pair is made for you.",
         )
-    path = Path(settings.key_path).expanduser() if settings.key_path else home() / "id_ed25519"
+    path = private_key(settings)
     if not path.is_file():
         if settings.key_path or not make:
             raise AWSError("there is no such private key", "configuration", place=str(path))

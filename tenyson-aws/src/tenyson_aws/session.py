@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.cloud.backend import Observation, Reason
-from tenyson.cloud.diagnosis import diagnose
+from tenyson.cloud.diagnosis import EXIT_INTERRUPTED, diagnose
 from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.control.file import NOTICE
 from tenyson.telemetry.provenance import GIT_VARIABLE, git_state
-from tenyson_aws.access import find_key
+from tenyson_aws.access import private_key
 from tenyson_aws.baggage import baggage, import_roots
 from tenyson_aws.clients import Clients
 from tenyson_aws.instance import Instance, Standing
@@ -82,6 +82,7 @@ class Session:
             )
         )
         self._connection: Connection | None = None
+        self._address: str | None = None
         self._relay: Relay | None = None
         self._mirror = Mirror(
             folder,
@@ -156,10 +157,8 @@ class Session:
             try:
                 connection = self._reach()
                 if connection is None:
-                    break
+                    return self._cancelled_early()
                 if self.record.job is None:
-                    if self._grace is not None:
-                        raise GoneError(Standing("gone", detail="it was cancelled before its job began"))
                     self._set_up(connection)
                 ended = self._follow(connection)
                 if ended is not None:
@@ -171,12 +170,12 @@ class Session:
     # Reaching it
 
     def _reach(self) -> Connection | None:
-        """An open connection, however long that takes; None when nobody waits for it any more.
+        """An open connection, however long that takes; None when nobody waits for it, or for a job that has not begun.
 
         Raises: GoneError: there is no machine any more. BackendError: it never came up.
         """
         pause = 1.0
-        while not self._closing:
+        while not self._closing and not (self._grace is not None and self.record.job is None):
             if self._connection is not None:
                 return self._connection
             standing = self.instance.look()
@@ -203,7 +202,9 @@ class Session:
 
     def _try(self, standing: Standing) -> str | None:
         """One try; returns why there is no connection."""
-        if standing.life != "running" or standing.address is None:
+        self._address = standing.address or self._address
+        # AWS may be away while the machine is not.
+        if standing.life == "coming" or self._address is None:
             return standing.detail or "it is still starting"
         self._mark("running")
         if not self.record.host_keys:
@@ -212,21 +213,24 @@ class Session:
                 return "its console has not shown its host key yet"
             self._mark("host key")
         settings = self._settings
-        names = {"instance": self.instance.id, "port": str(settings.ssh_port), "host": standing.address}
+        names = {"instance": self.instance.id, "port": str(settings.ssh_port), "host": self._address}
         try:
-            self._connection = Connection(
-                standing.address,
+            connection = Connection(
+                self._address,
                 port=settings.ssh_port,
                 user=settings.user,
-                key=find_key(self._clients, settings, make=False).path,
+                key=private_key(settings),
                 host_keys=self.record.host_keys,
                 proxy=[word.format(**names) for word in settings.ssh_proxy],
             )
+            # Those of another version may be there, from before this process.
+            send_tools(connection)
         except HostKeyError as error:
             self._say_once(f"{self.instance.id}: {error}")
             return error.cause
         except UnreachableError as error:
             return error.cause
+        self._connection = connection
         self._mark("connected")
         self._told.clear()
         return None
@@ -246,8 +250,7 @@ class Session:
     def _set_up(self, connection: Connection) -> None:
         """Send all that the job needs, make its environment, start it. Raises: BackendError."""
         settings, spec = self._settings, self.spec
-        connection.run(["mkdir", "-p", HOME, self._there, self.record.cwd, "/run/tenyson"])
-        send_tools(connection)
+        connection.run(["mkdir", "-p", HOME, self._there, self.record.cwd])
         parcel = make_parcel(spec, settings.extras, python=settings.python)
         environment = f"{HOME}/envs/{parcel.key}"
         self._say_once(f"{self.instance.id}: installing what the job needs")
@@ -375,6 +378,13 @@ class Session:
             connection.run(["sh", "-c", script, "sh", *words])
 
     # How it ended
+
+    def _cancelled_early(self) -> Observation | None:
+        if self._closing:
+            return None
+        return Observation(
+            "ended", observed=True, exit_code=EXIT_INTERRUPTED, detail="it was cancelled before its job began"
+        )
 
     def _fetched(self, seen: Seen) -> Observation:
         self.record.exit = seen.exit or {"exit_code": None}

@@ -23,6 +23,7 @@ TOOLS = "/opt/tenyson/tools"
 STATE = "sync.json"
 """In the run's folder: what is here of the machine's files."""
 RECEIVE = """
+mkdir -p /run/tenyson
 while sleep 1; do touch /run/tenyson/alive; done &
 busy=$!
 tar -x --no-same-owner -f - -C /

@@ -9,6 +9,7 @@ is not its business: the watchdog sees to that even if the guard is dead.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import sys
@@ -95,7 +96,12 @@ class Guard:
             self._bucket = Bucket(settings.bucket, settings.region, settings.run_id)
 
     def run(self) -> None:
-        """Until the job has ended and its files are safe."""
+        """Until the job has ended and its files are safe. Where another guard is at work, nothing."""
+        lock = os.open(self.folder / ".guard.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
         while True:
             ended = self._backend.poll(self._handle).phase == "ended"
             self._look_for_notice()
