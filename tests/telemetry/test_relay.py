@@ -68,7 +68,7 @@ def test_what_is_recorded_there_is_here_while_the_job_runs_and_once_in_the_end(m
     machine.telemetry.emit(started(attempt_uid="a" * 32))
     machine.telemetry.emit(metrics(1, phase="sft"))
     machine.look()
-    assert [row["step"] for row in rows(db_url, "SELECT step FROM sft_metrics")] == [1]
+    assert [row["step"] for row in rows(db_url, "SELECT step FROM sft_metrics ORDER BY step")] == [1]
     machine.telemetry.emit(rollout())
     machine.telemetry.emit(metrics(2, phase="sft"))
     machine.look()
@@ -81,7 +81,7 @@ def test_what_is_recorded_there_is_here_while_the_job_runs_and_once_in_the_end(m
     machine.look()
     assert machine.relay.finish()
     assert find_spools(machine.here) == []
-    assert [row["step"] for row in rows(db_url, "SELECT step FROM sft_metrics")] == [1, 2]
+    assert [row["step"] for row in rows(db_url, "SELECT step FROM sft_metrics ORDER BY step")] == [1, 2]
     assert rows(db_url, "SELECT status FROM attempts") == [{"status": "success"}]
 
 
