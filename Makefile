@@ -23,7 +23,7 @@ help:
 	@echo "make demo       install, train the tiny Wordle model, show its report (about 10 minutes)"
 	@echo "make test       install everything and run all tests"
 	@echo "make test-fast  only the tests that need no torch"
-	@echo "make soak       the long fault suites (about 40 minutes)"
+	@echo "make soak       the long fault suites (about two hours)"
 	@echo "make bench-telemetry  Tenyson's telemetry beside other trackers (about 15 minutes)"
 	@echo "make lint       ruff, mypy and the layers"
 	@echo "make format     let ruff rewrite what it can"
@@ -45,6 +45,7 @@ soak: $(VENV)/.installed-test
 	$(BIN)/python tests/soak/kill_training.py --seeds 50
 	$(BIN)/python tests/soak/kill_resume.py --kills 100
 	$(BIN)/python tests/soak/kill_controller.py --points all --random 100 --stalls 50
+	$(BIN)/python tests/soak/kill_machines.py --runs 200
 	$(BIN)/python -m pytest -s tests/telemetry/test_recovery.py -k outage
 
 bench-telemetry: $(VENV)-bench/.installed

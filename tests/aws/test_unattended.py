@@ -124,7 +124,7 @@ from pathlib import Path
 from tenyson_aws.manager import AWSManager
 request = json.loads(sys.argv[1])
 manager = AWSManager(**request["settings"])
-result = manager.run(Job(Path(request["folder"]), {"steps": 400}))
+result = manager.run(Job(Path(request["folder"]), {"steps": 120}))
 print("OUTCOME", result.status, result.failure_reason, flush=True)
 """
 
@@ -162,4 +162,18 @@ def test_ctrl_c_twice_gives_the_machine_back(aws):
     running.send_signal(signal.SIGINT)
     out, _ = running.communicate(timeout=60)
     assert "OUTCOME failed killed: the job was ended from here" in out
+    assert aws.ec2.live() == []
+
+
+def test_a_job_that_is_cancelled_while_its_machine_boots_is_stopped_and_the_machine_given_back(aws):
+    """Nothing is waited for: there is nothing to save."""
+    aws.ec2.do("boot", seconds=30)
+    manager = aws.manager()
+    spec = aws.job(steps=3).spec()
+    handle = manager.backend.submit(spec)
+    manager.backend.cancel(handle, 60)
+    seen = wait_for(lambda: (seen := manager.backend.poll(handle)).phase == "ended" and seen, seconds=10)
+    assert (seen.exit_code, seen.detail) == (130, "it was cancelled before its job began")
+    manager.backend.release(handle)
+    aws.ec2.do("boot", seconds=0)
     assert aws.ec2.live() == []

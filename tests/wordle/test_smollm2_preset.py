@@ -25,6 +25,7 @@ def test_real_weights_are_trained_and_evaluated_by_vllm(tmp_path):
         "training.max_steps": 2,
         "training.logging_steps": 1,
         "training.num_generations": 2,
+        "training.batch_size": 2,
         "training.gradient_accumulation_steps": 1,
         "evaluation.samples": 4,
         "generation.max_turns": 2,
