@@ -16,6 +16,7 @@ from typing import Any
 from tenyson.cloud.archive import EARLIER, archive_attempt
 from tenyson.cloud.backend import Estimate, Handle, Observation
 from tenyson.cloud.cost import cost_in_words
+from tenyson.cloud.log import chunks
 from tenyson.cloud.settings import check_settings
 from tenyson.cloud.watch import output_folder
 from tenyson.errors import BackendError
@@ -32,7 +33,6 @@ from tenyson_aws.record import Record
 from tenyson_aws.session import Session
 from tenyson_aws.settings import AWSSettings
 
-CHUNK_BYTES = 1 << 16
 LOCK = ".machine.lock"
 
 
@@ -153,15 +153,7 @@ class AWSBackend:
     def stream_logs(self, handle: Handle, cursor: int = 0) -> Iterator[tuple[int, bytes]]:
         """This attempt's log, as far as it is here, from byte `cursor` on."""
         session = self._session(handle)
-        try:
-            log = (session.folder / "log.txt").open("rb")
-        except FileNotFoundError:
-            return
-        with log:
-            log.seek(session.record.log_start + cursor)
-            while chunk := log.read(CHUNK_BYTES):
-                cursor += len(chunk)
-                yield cursor, chunk
+        return chunks(session.folder / "log.txt", session.record.log_start, cursor)
 
     def fetch_outputs(self, handle: Handle, to: Path) -> None:
         """Nothing to do where `to` is the run's folder: what is there is brought there all the time, and verified at the end."""

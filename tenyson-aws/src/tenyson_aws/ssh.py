@@ -7,7 +7,7 @@ import contextlib
 import io
 import shlex
 import threading
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenyson.errors import BackendError
@@ -118,7 +118,6 @@ class Connection:
         *,
         send: bytes = b"",
         seconds: float = 60.0,
-        check: bool = True,
         environment: Sequence[str] = (),
     ) -> bytes:
         """Run a command with `send` on its standard input; returns its standard output.
@@ -126,27 +125,19 @@ class Connection:
         Raises:
             CommandError: it failed; with the end of what it said.
         """
-        import asyncssh
 
         async def work() -> Any:
             return await self._connection.run(
                 self._line(command, environment), input=send, encoding=None, check=False
             )
 
-        try:
+        with _network():
             done = _Loop.call(work(), seconds)
-        except (OSError, asyncssh.Error) as error:
-            raise UnreachableError(_words(error)) from error
-        if done.returncode is None and done.exit_signal is None:
-            raise UnreachableError("the connection ended in the middle of a command")
-        if check and done.returncode != 0:
-            said = (done.stderr or b"")[-2000:].decode(errors="replace").strip()
-            raise CommandError(f"`{shlex.join(command)}` failed on the machine: {said or done.returncode}")
+        _require_success(done, command)
         return bytes(done.stdout or b"")
 
     def stream(self, command: Sequence[str], *, send: bytes, seconds: float = 60.0) -> Stream:
         """Start a command whose standard output is read piece by piece; `seconds` may pass between two pieces."""
-        import asyncssh
 
         async def work() -> Any:
             process = await self._connection.create_process(self._line(command), encoding=None)
@@ -154,10 +145,8 @@ class Connection:
             process.stdin.write_eof()
             return process
 
-        try:
-            return Stream(_Loop.call(work(), seconds), seconds)
-        except (OSError, asyncssh.Error) as error:
-            raise UnreachableError(_words(error)) from error
+        with _network():
+            return Stream(_Loop.call(work(), seconds), command, seconds)
 
     def feed(
         self, command: Sequence[str], write: Callable[[io.RawIOBase], None], *, seconds: float = 60.0
@@ -166,7 +155,6 @@ class Connection:
 
         Raises: CommandError, UnreachableError.
         """
-        import asyncssh
 
         async def begin() -> Any:
             return await self._connection.create_process(self._line(command), encoding=None)
@@ -176,18 +164,12 @@ class Connection:
                 process.stdin.write_eof()
             return await process.wait(check=False)
 
-        try:
+        with _network():
             process = _Loop.call(begin(), seconds)
             with contextlib.suppress(BrokenPipeError):
                 write(_Input(process, seconds))
             done = _Loop.call(end(process), seconds)
-        except (OSError, asyncssh.Error) as error:
-            raise UnreachableError(_words(error)) from error
-        if done.returncode is None:
-            raise UnreachableError("the connection ended in the middle of a command")
-        if done.returncode != 0:
-            said = (done.stderr or b"")[-2000:].decode(errors="replace").strip()
-            raise CommandError(f"`{shlex.join(command)}` failed on the machine: {said or done.returncode}")
+        _require_success(done, command)
 
     def close(self) -> None:
         """End it; what runs on the machine goes on."""
@@ -210,8 +192,9 @@ class Connection:
 class Stream(io.RawIOBase):
     """The standard output of a command, as a file that is read once."""
 
-    def __init__(self, process: Any, seconds: float) -> None:
+    def __init__(self, process: Any, command: Sequence[str], seconds: float) -> None:
         self._process = process
+        self._command = command
         self._seconds = seconds
 
     def readable(self) -> bool:
@@ -220,28 +203,16 @@ class Stream(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """At most what fits; 0 at the end. Raises: UnreachableError."""
-        import asyncssh
-
-        try:
+        with _network():
             data = _Loop.call(self._process.stdout.read(len(buffer)), self._seconds)
-        except (OSError, asyncssh.Error) as error:
-            raise UnreachableError(_words(error)) from error
         buffer[: len(data)] = data
         return len(data)
 
     def finish(self) -> None:
         """Raises: CommandError, UnreachableError: the command did not end well."""
-        import asyncssh
-
-        try:
+        with _network():
             done = _Loop.call(self._process.wait(check=False), self._seconds)
-        except (OSError, asyncssh.Error) as error:
-            raise UnreachableError(_words(error)) from error
-        if done.returncode is None:
-            raise UnreachableError("the connection ended in the middle of a command")
-        if done.returncode != 0:
-            said = bytes(done.stderr or b"")[-2000:].decode(errors="replace").strip()
-            raise CommandError(f"a look at the machine failed: {said or done.returncode}")
+        _require_success(done, self._command)
 
 
 class _Input(io.RawIOBase):
@@ -264,6 +235,26 @@ class _Input(io.RawIOBase):
 
         _Loop.call(work(), self._seconds)
         return len(data)
+
+
+@contextlib.contextmanager
+def _network() -> Iterator[None]:
+    """What the connection raises, as an UnreachableError."""
+    import asyncssh
+
+    try:
+        yield
+    except (OSError, asyncssh.Error) as error:
+        raise UnreachableError(_words(error)) from error
+
+
+def _require_success(done: Any, command: Sequence[str]) -> None:
+    """Raises: CommandError: it failed. UnreachableError: nobody knows."""
+    if done.returncode is None:
+        raise UnreachableError("the connection ended in the middle of a command")
+    if done.returncode != 0:
+        said = bytes(done.stderr or b"")[-2000:].decode(errors="replace").strip()
+        raise CommandError(f"`{shlex.join(command)}` failed on the machine: {said or done.returncode}")
 
 
 def _words(error: BaseException) -> str:

@@ -24,6 +24,7 @@ from tenyson.cloud.archive import EARLIER, archive_attempt
 from tenyson.cloud.backend import Estimate, Handle, Observation
 from tenyson.cloud.diagnosis import diagnose
 from tenyson.cloud.follow import Follower
+from tenyson.cloud.log import chunks
 from tenyson.cloud.manager import CloudManager
 from tenyson.cloud.process import is_alive
 from tenyson.cloud.supervisor import CANCEL_FILE, EXIT_FILE, LOG_FILE, PROCESS_FILE
@@ -31,7 +32,6 @@ from tenyson.cloud.watch import output_folder
 from tenyson.errors import BackendError, MissingDependencyError
 from tenyson.jobs.spec import JobSpec
 
-CHUNK_BYTES = 1 << 16
 TAIL_BYTES = 8192
 CONFIRM_SECONDS = 10.0
 RUNNER = (sys.executable, "-m", "tenyson.runner")
@@ -123,16 +123,7 @@ class LocalBackend:
 
     def stream_logs(self, handle: Handle, cursor: int = 0) -> Iterator[tuple[int, bytes]]:
         """This attempt's log from byte `cursor` on, in chunks; ends when nothing more is there now."""
-        start = int(handle.data["log_start"])
-        try:
-            log = (_folder(handle) / LOG_FILE).open("rb")
-        except FileNotFoundError:
-            return
-        with log:
-            log.seek(start + cursor)
-            while chunk := log.read(CHUNK_BYTES):
-                cursor += len(chunk)
-                yield cursor, chunk
+        return chunks(_folder(handle) / LOG_FILE, int(handle.data["log_start"]), cursor)
 
     def fetch_outputs(self, handle: Handle, to: Path) -> None:
         """Nothing to do where `to` is the job's folder; else a copy."""

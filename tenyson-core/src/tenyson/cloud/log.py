@@ -5,17 +5,32 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 # CSI, OSC and two-character escape sequences (ECMA-48), then the control characters that remain. What models
 # and libraries print must not move a cursor, set a title or recolour the terminal.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 MAX_LINE = 1_000_000
+CHUNK_BYTES = 1 << 16
 
 
 def clean(text: str) -> str:
     """`text` without escape sequences and control characters (tabs and newlines stay)."""
     return _CONTROLS.sub("", _ESCAPES.sub("", text))
+
+
+def chunks(path: Path, start: int, cursor: int) -> Iterator[tuple[int, bytes]]:
+    """What a log file holds behind byte `cursor` of the attempt that begins at `start`, as (next cursor, bytes)."""
+    try:
+        log = path.open("rb")
+    except FileNotFoundError:
+        return
+    with log:
+        log.seek(start + cursor)
+        while chunk := log.read(CHUNK_BYTES):
+            cursor += len(chunk)
+            yield cursor, chunk
 
 
 class LineReader:
