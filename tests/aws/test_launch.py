@@ -202,7 +202,7 @@ def test_a_second_process_is_kept_off_a_run_that_is_looked_after(aws, tmp_path):
 
 def test_an_instance_that_aws_does_not_know_yet_is_waited_for(aws):
     """Right after a launch, describe_instances may say NotFound."""
-    aws.ec2.rule("DescribeInstances", "error", code="InvalidInstanceID.NotFound", times=4)
+    aws.ec2.rule("DescribeInstances", "error", code="InvalidInstanceID.NotFound", times=4, where={"by": "id"})
     result = aws.manager().run(aws.job(steps=2))
     assert result.status == "success", result.failure_reason
 

@@ -62,7 +62,13 @@ BEFORE: dict[str, list[dict[str, Any]]] = {
         }
     ],
     "instance not known yet": [
-        {"action": "DescribeInstances", "effect": "error", "code": "InvalidInstanceID.NotFound", "times": 3}
+        {
+            "action": "DescribeInstances",
+            "effect": "error",
+            "code": "InvalidInstanceID.NotFound",
+            "times": 3,
+            "where": {"by": "id"},
+        }
     ],
     "provider away": [
         {"action": "DescribeInstances", "effect": "error", "code": "Unavailable", "times": 8, "skip": 2}

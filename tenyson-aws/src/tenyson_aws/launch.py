@@ -58,7 +58,7 @@ class Launcher:
         if record.instance_id is not None:
             return
         record.region = self._clients.region
-        if record.request is not None and (found := self.find(record.token)) is not None:
+        if record.request is not None and (found := self._find_quietly(record.token)) is not None:
             # It was carried out, and the controller that asked died before it had the answer.
             self._take(
                 record, folder, record.request["market"], found["InstanceId"], found.get("InstanceType")
@@ -234,6 +234,15 @@ class Launcher:
     def find(self, attempt: str) -> dict[str, Any] | None:
         """The live machine of an attempt, by its tag. Raises: AWSError."""
         return next(iter(find_instances(self._clients, {ATTEMPT: attempt})), None)
+
+    def _find_quietly(self, attempt: str) -> dict[str, Any] | None:
+        """As `find`; None as well where AWS does not answer: the same request, sent again, tells as much."""
+        try:
+            return self.find(attempt)
+        except AWSError as error:
+            if error.kind in ("auth", "configuration"):
+                raise
+            return None
 
     def _zone(self, record: Record, answer: dict[str, Any]) -> str | None:
         assert record.request is not None

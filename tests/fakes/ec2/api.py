@@ -53,7 +53,8 @@ class Layer:
             return self._control(environ["PATH_INFO"].removeprefix("/_stand-in/"), body, start_response)
         action, parameters = _action(environ, body)
         self.rules.saw(action, {key: value for key, value in parameters.items() if "UserData" not in key})
-        fault = self.rules.take(action, ("error", "delay", "drop", "lie", "late"))
+        facts = {"by": "id" if "InstanceId.1" in parameters else "filter"}
+        fault = self.rules.take(action, ("error", "delay", "drop", "lie", "late"), facts)
         if fault is not None and fault.effect == "error":
             return _answer(
                 start_response,
