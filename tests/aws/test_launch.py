@@ -14,7 +14,7 @@ from tenyson_aws.failures import AWSError
 from tenyson_aws.launch import Launcher
 from tenyson_aws.record import Record
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 def launch(aws, token="attempt-1", **settings):

@@ -16,10 +16,10 @@ from tests.aws.test_runs import during, last_of_each_step, uninterrupted
 
 from tenyson_aws.record import Record
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 
-def wait_for(what, seconds=60):
+def wait_for(what, seconds=180):
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, "it did not come"
@@ -146,7 +146,7 @@ def test_ctrl_c_once_leaves_the_job_to_itself_and_says_how_to_come_back(aws, pha
     ready = (lambda record: record.instance_id) if phase == "booting" else (lambda record: record.job)
     wait_for(lambda: (record := Record.load(aws.folder / "job")) is not None and ready(record))
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=180)
     assert "OUTCOME stopped left to itself: the job goes on; come back with `tenyson attach job`" in out
     assert "Ctrl-C again ends the job now and gives its machine back" in err
     told = attach(aws)
@@ -160,7 +160,7 @@ def test_ctrl_c_twice_gives_the_machine_back(aws):
     running.send_signal(signal.SIGINT)
     time.sleep(1)
     running.send_signal(signal.SIGINT)
-    out, _ = running.communicate(timeout=60)
+    out, _ = running.communicate(timeout=180)
     assert "OUTCOME failed killed: the job was ended from here" in out
     assert aws.ec2.live() == []
 
