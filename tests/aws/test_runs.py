@@ -182,6 +182,22 @@ def test_a_machine_that_dies_before_its_outputs_are_here_is_a_loss_not_a_success
     assert result.spot_interruption is False
 
 
+def test_a_machine_that_dies_while_its_outputs_are_fetched_is_a_loss_although_the_job_had_succeeded(aws):
+    """Exit status 0 is no success before everything is here and has the right sums."""
+    instances = []
+
+    def stall_until_it_has_ended(instance):
+        instances.append(instance)
+        aws.ec2.do("wire", instance_id=instance, stalled=True)
+        time.sleep(4)
+        aws.ec2.do("crash", instance_id=instance)
+
+    result = during(aws, aws.job(steps=20), aws.manager(), stall_until_it_has_ended)
+    assert (result.status, result.spot_interruption) == ("failed", False)
+    assert result.failure_reason.startswith("lost: "), result.failure_reason
+    assert "step 20" not in (aws.folder / "job" / "log.txt").read_text()
+
+
 def test_another_host_key_at_the_address_gets_not_a_byte(aws, capfd):
     """A recycled address, or somebody in between: nothing is sent, and the machine is given back by AWS's own word."""
     other = aws.backend()

@@ -91,9 +91,12 @@ def test_tenyson_attach_finds_a_run_that_a_script_began_and_takes_it_to_its_end(
     assert aws.ec2.live() == []
 
 
-def test_outputs_of_a_machine_that_is_gone_come_from_the_bucket(aws):
-    """The job ended while nobody looked, its machine ended itself, and the run is a success all the same."""
-    boto3.client("s3").create_bucket(Bucket="unattended")
+def test_outputs_of_a_machine_that_is_gone_come_from_the_bucket(aws, monkeypatch):
+    """The job ended while nobody looked, its machine ended itself, and the run is a success all the same; no secret is there."""
+    canary = "hf_canaryCANARYcanaryCANARYcanary01"
+    monkeypatch.setenv("HF_TOKEN", canary)
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket="unattended")
     settings = {"bucket": "unattended/runs", "instance_profile": None, "idle_minutes": 0.1}
     instance, _ = begin_and_leave(aws, aws.job(steps=40), **settings)
     wait_for(lambda: state_of(aws, instance) == "terminated")
@@ -101,6 +104,11 @@ def test_outputs_of_a_machine_that_is_gone_come_from_the_bucket(aws):
     assert told.returncode == 0, told.stderr
     assert (aws.folder / "job" / "log.txt").read_text().splitlines() == uninterrupted(40)
     assert json.loads((aws.folder / "job" / "job_result.json").read_text())["status"] == "success"
+    keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket="unattended")["Contents"]]
+    assert "runs/job/log.txt" in keys
+    assert not [
+        key for key in keys if canary.encode() in s3.get_object(Bucket="unattended", Key=key)["Body"].read()
+    ]
 
 
 def test_with_a_bucket_the_next_machine_takes_the_checkpoint_from_there(aws):
@@ -139,11 +147,15 @@ def script(aws):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("phase", ["booting", "running"])
+@pytest.mark.parametrize("phase", ["booting", "installing", "running"])
 def test_ctrl_c_once_leaves_the_job_to_itself_and_says_how_to_come_back(aws, phase):
     """In every phase; what was rented is tracked, and attach goes on with it."""
     running = script(aws)
-    ready = (lambda record: record.instance_id) if phase == "booting" else (lambda record: record.job)
+    ready = {
+        "booting": lambda record: record.instance_id,
+        "installing": lambda record: "shipped" in record.times,
+        "running": lambda record: record.job,
+    }[phase]
     wait_for(lambda: (record := Record.load(aws.folder / "job")) is not None and ready(record))
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=180)
