@@ -227,3 +227,19 @@ def test_a_machine_of_a_lost_attempt_is_ended_before_the_next_begins(aws, tmp_pa
     while backend.poll(handle).phase != "ended":
         time.sleep(0.1)
     backend.release(handle)
+
+
+def test_a_launch_that_comes_to_nothing_is_a_failed_result_of_the_manager_not_an_exception(aws, capfd):
+    """With its class, AWS's words for each place, and nothing left."""
+    aws.ec2.rule(
+        "CreateFleet", "capacity", code="InsufficientInstanceCapacity", message="we are out of these"
+    )
+    result = aws.manager(use_spot=True).run(aws.job())
+    assert result.status == "failed"
+    assert result.failure_reason.startswith("capacity: aws: no machine is to be had now; AWS said:\n")
+    assert (
+        "spot g5.2xlarge in us-east-1b: InsufficientInstanceCapacity: we are out of these"
+        in result.failure_reason
+    )
+    assert (result.instance_id, result.spot_interruption) == (None, False)
+    assert "no machine is to be had now" in capfd.readouterr().err

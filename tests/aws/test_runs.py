@@ -110,13 +110,13 @@ def test_a_spot_notice_is_a_failed_result_with_a_checkpoint_here(aws):
 def test_with_a_budget_another_machine_goes_on_and_the_curve_is_the_uninterrupted_one(aws, how):
     """From the checkpoint of the notice; without one, at most one save interval is repeated."""
     manager = aws.manager(use_spot=True, max_preemptions=2)
-    job = aws.job(steps=60, save_every=5)
+    job = aws.job(steps=110, save_every=5)
     result = during(aws, job, manager, lambda instance: aws.ec2.do(how, instance_id=instance), at="step 17 ")
     assert result.status == "success", result.failure_reason
     folder = aws.folder / "job"
-    assert last_of_each_step(folder / "log.txt") == uninterrupted(60)
+    assert last_of_each_step(folder / "log.txt") == uninterrupted(110)
     steps = [line for line in (folder / "log.txt").read_text().splitlines() if line.startswith("step ")]
-    assert len(steps) - 60 <= (0 if how == "notice" else 5 + 4)
+    assert len(steps) - 110 <= (0 if how == "notice" else 5 + 4)
     assert len({one["id"] for one in aws.ec2.state["launched"]}) >= 2
     assert (folder / "earlier" / "1" / "machine.json").is_file()
 
