@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -188,4 +189,19 @@ def test_a_job_that_is_cancelled_while_its_machine_boots_is_stopped_and_the_mach
     assert (seen.exit_code, seen.detail) == (130, "it was cancelled before its job began")
     manager.backend.release(handle)
     aws.ec2.do("boot", seconds=0)
+    assert aws.ec2.live() == []
+
+
+def test_a_run_is_attached_to_from_another_machine_by_its_tag_alone(aws, tmp_path):
+    """Its folder is not there: record, log and outputs come from the instance."""
+    begin_and_leave(aws, aws.job(steps=80))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "tenyson.yaml").write_text(json.dumps({"backend": {"aws": aws.ec2.settings}}))
+    shutil.rmtree(aws.folder / "job")
+    command = [sys.executable, "-m", "tenyson", "aws", "attach", "job", "--set", f"output_dir={aws.folder}"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=elsewhere)
+    assert told.returncode == 0, told.stderr
+    assert "job: success" in told.stdout
+    assert (aws.folder / "job" / "log.txt").read_text().splitlines() == uninterrupted(80)
     assert aws.ec2.live() == []

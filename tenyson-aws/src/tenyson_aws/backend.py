@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import sys
 import time
@@ -25,15 +26,19 @@ from tenyson_aws import price
 from tenyson_aws.baggage import baggage
 from tenyson_aws.clients import Clients
 from tenyson_aws.failures import AWSError, aws_errors, explained
+from tenyson_aws.instance import Instance
 from tenyson_aws.launch import Launcher, find_instances
 from tenyson_aws.naming import OURS, RUN, tag_of
 from tenyson_aws.parcel import make_parcel
 from tenyson_aws.placement import instance_types
 from tenyson_aws.record import Record
-from tenyson_aws.session import Session
+from tenyson_aws.session import HOME, Session, connect
 from tenyson_aws.settings import AWSSettings
+from tenyson_aws.ssh import CommandError
 
 LOCK = ".machine.lock"
+ATTEMPT = f"{HOME}/attempt.json"
+"""On the machine: the attempt's record, written by `machine/start.py`."""
 
 
 class AWSBackend:
@@ -196,7 +201,11 @@ class AWSBackend:
         record = Record.load(folder)
         if record is not None and record.instance_id is not None:
             return self._handle(record, folder)
-        return next((self._handle_of(one) for one in find_instances(self.clients, {RUN: run_id})), None)
+        found = next(iter(find_instances(self.clients, {RUN: run_id})), None)
+        if found is None:
+            return None
+        record = self._recall(found, folder)
+        return self._handle_of(found) if record is None else self._handle(record, folder)
 
     def list(self) -> list[Handle]:
         """All machines of ours that live in the region, by their tags alone."""
@@ -250,16 +259,12 @@ class AWSBackend:
     def _let_go(self, before: Record, folder: Path) -> None:
         """No machine of an earlier attempt stays behind when a new one begins."""
         if before.instance_id is not None and not before.released:
-            from tenyson_aws.instance import Instance
-
             Instance(self.clients, before.instance_id, before.launched_at or 0).terminate(self._say)
             before.released = True
             before.save(folder)
         elif before.instance_id is None and before.request is not None:
             found = Launcher(self.clients, self._settings, self._say).find(before.token)
             if found is not None:
-                from tenyson_aws.instance import Instance
-
                 Instance(self.clients, found["InstanceId"], time.time()).terminate(self._say)
 
     def _session(self, handle: Handle) -> Session:
@@ -294,6 +299,32 @@ class AWSBackend:
             "folder": str((self.output_dir / run_id).resolve()),
         }
         return Handle(self.name, run_id, data)
+
+    def _recall(self, found: dict[str, Any], folder: Path) -> Record | None:
+        """The record of an attempt that another machine began, from its instance; None where the job has not begun there."""
+        instance = Instance(
+            self.clients,
+            found["InstanceId"],
+            found["LaunchTime"].timestamp(),
+            private=self._settings.private_address,
+        )
+        address, host_keys = instance.look().address, instance.host_keys()
+        if address is None or not host_keys:
+            return None
+        connection = connect(self._settings, instance.id, address, host_keys)
+        try:
+            data = json.loads(connection.run(["cat", ATTEMPT]))
+        except CommandError:
+            return None
+        finally:
+            connection.close()
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / "log.txt"
+        begin = log.stat().st_size if log.exists() else 0
+        bases = {path.name: path.stat().st_size for path in folder.glob("*.jsonl")}
+        record = Record(**{**data, "log_start": begin, "bases": bases, "settings": self.settings})
+        record.save(folder)
+        return record
 
     def _lock(self, folder: Path) -> None:
         """One process at a time looks after a run. Raises: BackendError: another one does."""

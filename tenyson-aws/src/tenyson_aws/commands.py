@@ -48,6 +48,36 @@ def list_machines(regions: tuple[str, ...], all_regions: bool, as_json: bool) ->
 
 
 @aws.command()
+@click.argument("run")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting, such as region=eu-west-1."
+)
+def attach(run: str, settings: tuple[str, ...]) -> int:
+    """Look after RUN, which another machine began: found by its tag, watched to its end, brought here.
+
+    Needs the key that it was launched with (key_path). Where the run's folder is, `tenyson attach RUN` does the same.
+    """
+    from tenyson.cli.progress import choose_follower
+    from tenyson.cloud.manager import CloudManager
+    from tenyson.errors import BackendError
+    from tenyson.jobs.spec import JobSpec
+    from tenyson_aws.backend import AWSBackend
+    from tenyson_aws.record import Record
+
+    backend = AWSBackend(**_values(settings))
+    handle = backend.reattach(run)
+    record = Record.load(backend.output_dir / run)
+    if handle is None or record is None:
+        raise BackendError(
+            f"no machine of the run {run!r} has a job that could be looked after",
+            next_step="`tenyson aws list --all-regions` shows all machines.",
+        )
+    result = CloudManager(backend, follower=choose_follower()).attach(JobSpec(**record.spec), handle)
+    click.echo(f"{result.run_id}: {result.status}")
+    return {"success": 0, "stopped": 130}.get(result.status, 1)
+
+
+@aws.command()
 @_regions
 @_everywhere
 @click.option("--run", help="Only the machines of this run.")
@@ -152,11 +182,16 @@ def _where(regions: tuple[str, ...], all_regions: bool) -> tuple[Any, list[str]]
 
 
 def _settings(given: tuple[str, ...]) -> Any:
+    from tenyson.cloud.settings import check_settings
+    from tenyson_aws.settings import AWSSettings
+
+    return check_settings(AWSSettings, _values(given))
+
+
+def _values(given: tuple[str, ...]) -> dict[str, Any]:
     import yaml
 
-    from tenyson.cloud.settings import check_settings
     from tenyson.config.project import backend_settings
-    from tenyson_aws.settings import AWSSettings
 
     values = backend_settings("aws")
     for text in given:
@@ -164,4 +199,4 @@ def _settings(given: tuple[str, ...]) -> Any:
         if not separator:
             raise click.UsageError(f"--set takes KEY=VALUE, not {shlex.quote(text)}")
         values[key] = yaml.safe_load(value)
-    return check_settings(AWSSettings, values)
+    return values

@@ -12,6 +12,7 @@ import posixpath
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,17 +213,8 @@ class Session:
             if not self.record.host_keys:
                 return "its console has not shown its host key yet"
             self._mark("host key")
-        settings = self._settings
-        names = {"instance": self.instance.id, "port": str(settings.ssh_port), "host": self._address}
         try:
-            connection = Connection(
-                self._address,
-                port=settings.ssh_port,
-                user=settings.user,
-                key=private_key(settings),
-                host_keys=self.record.host_keys,
-                proxy=[word.format(**names) for word in settings.ssh_proxy],
-            )
+            connection = connect(self._settings, self.instance.id, self._address, self.record.host_keys)
             # Those of another version may be there, from before this process.
             send_tools(connection)
         except HostKeyError as error:
@@ -307,6 +299,7 @@ class Session:
         lease = settings.lease_hours
         return {
             "spec": self.record.spec,
+            "record": asdict(self.record),
             "cwd": self.record.cwd,
             "secrets": secrets_of(config, settings),
             "environment": {GIT_VARIABLE: json.dumps(git_state(Path(self.record.cwd)))},
@@ -512,6 +505,19 @@ class Session:
     def _pause(self, seconds: float) -> None:
         self._wake.wait(seconds)
         self._wake.clear()
+
+
+def connect(settings: AWSSettings, instance_id: str, address: str, host_keys: list[str]) -> Connection:
+    """As the settings say. Raises: HostKeyError, UnreachableError."""
+    names = {"instance": instance_id, "port": str(settings.ssh_port), "host": address}
+    return Connection(
+        address,
+        port=settings.ssh_port,
+        user=settings.user,
+        key=private_key(settings),
+        host_keys=host_keys,
+        proxy=[word.format(**names) for word in settings.ssh_proxy],
+    )
 
 
 def secrets_of(config: Any, settings: AWSSettings) -> dict[str, str]:

@@ -21,6 +21,8 @@ from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.relayed import VARIABLE as RELAY
 
 JOB_PID = Path("/run/tenyson/job.pid")
+ATTEMPT = Path("/opt/tenyson/attempt.json")
+"""The attempt's record (`tenyson_aws.record`), as far as it was known when the job began."""
 
 
 def start(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,6 +45,9 @@ def start(request: Mapping[str, Any]) -> dict[str, Any]:
     supervisor = int(handle.data["supervisor"]["pid"])
     JOB_PID.parent.mkdir(parents=True, exist_ok=True)
     JOB_PID.write_text(str(supervisor), encoding="ascii")
+    # For whoever attaches from another machine, knowing the tags alone.
+    ATTEMPT.parent.mkdir(parents=True, exist_ok=True)
+    ATTEMPT.write_text(json.dumps({**request["record"], "job": dict(handle.data)}), encoding="utf-8")
     with (output_folder(spec) / "guard.log").open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "tenyson_aws.machine.guard"],
