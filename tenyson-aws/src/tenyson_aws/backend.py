@@ -32,9 +32,10 @@ from tenyson_aws.naming import OURS, RUN, tag_of
 from tenyson_aws.parcel import make_parcel
 from tenyson_aws.placement import instance_types
 from tenyson_aws.record import Record
-from tenyson_aws.session import HOME, Session, connect
+from tenyson_aws.session import Session, connect
 from tenyson_aws.settings import AWSSettings
 from tenyson_aws.ssh import CommandError
+from tenyson_aws.transfer import HOME
 
 LOCK = ".machine.lock"
 ATTEMPT = f"{HOME}/attempt.json"

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import posixpath
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,22 +19,18 @@ from tenyson.cloud.diagnosis import EXIT_INTERRUPTED, diagnose
 from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.control.file import NOTICE
-from tenyson.telemetry.provenance import GIT_VARIABLE, git_state
 from tenyson_aws.access import private_key
-from tenyson_aws.baggage import baggage, import_roots
 from tenyson_aws.clients import Clients
 from tenyson_aws.instance import Instance, Standing
-from tenyson_aws.parcel import Parcel, make_parcel
+from tenyson_aws.provision import provision
 from tenyson_aws.record import Record
 from tenyson_aws.settings import AWSSettings
 from tenyson_aws.ssh import CommandError, Connection, HostKeyError, UnreachableError
-from tenyson_aws.transfer import TOOLS, Mirror, Seen, send, send_texts, send_tools
+from tenyson_aws.transfer import Mirror, Seen, send_tools
 
 if TYPE_CHECKING:
     from tenyson.telemetry.relay import Relay
 
-HOME = "/opt/tenyson"
-INSTALL_SECONDS = 3600.0
 LOG_TAIL_BYTES = 8192
 FINAL_LOOKS = 5
 """How often the outputs are fetched again before sums that do not fit are a failure."""
@@ -75,7 +69,7 @@ class Session:
         self._settings = settings
         self._clients = clients
         self._say = say
-        self._there = posixpath.normpath(
+        there = posixpath.normpath(
             posixpath.join(
                 record.cwd,
                 str((self.spec.config.get("run") or {}).get("output_dir", "./outputs")),
@@ -87,7 +81,7 @@ class Session:
         self._relay: Relay | None = None
         self._mirror = Mirror(
             folder,
-            self._there,
+            there,
             log_start=record.log_start,
             bases=record.bases,
             without=["checkpoints"] if settings.bucket or not settings.sync_checkpoints else [],
@@ -160,7 +154,7 @@ class Session:
                 if connection is None:
                     return self._cancelled_early()
                 if self.record.job is None:
-                    self._set_up(connection)
+                    self._provision(connection)
                 ended = self._follow(connection)
                 if ended is not None:
                     return ended
@@ -237,82 +231,12 @@ class Session:
     def _ends_by(self) -> float:
         return (self.record.launched_at or 0) + self._settings.max_hours * 3600
 
-    # Setting it up
-
-    def _set_up(self, connection: Connection) -> None:
-        """Send all that the job needs, make its environment, start it. Raises: BackendError."""
-        settings, spec = self._settings, self.spec
-        connection.run(["mkdir", "-p", HOME, self._there, self.record.cwd])
-        parcel = make_parcel(spec, settings.extras, python=settings.python)
-        environment = f"{HOME}/envs/{parcel.key}"
-        self._say_once(f"{self.instance.id}: installing what the job needs")
-        self._send_parcel(connection, parcel)
-        self._mark("shipped")
-        more = [settings.image_packages] if settings.image_packages else []
-        connection.run(
-            [
-                "sh",
-                f"{TOOLS}/install.sh",
-                environment,
-                f"{HOME}/parcels/{parcel.key}",
-                settings.python,
-                *more,
-            ],
-            seconds=INSTALL_SECONDS,
-        )
-        self._mark("installed")
-        luggage = baggage(spec)
-        send(connection, [(path, str(path)) for path in luggage])
-        for path in luggage:
-            if path.parent == self.folder.absolute() / "checkpoints" and path.is_dir():
-                self._mirror.sent(path)
-        self._mark("inputs sent")
-        connection.run(["touch", "/run/tenyson/visited", "/run/tenyson/alive"])
-        said = connection.run(
-            [f"{environment}/bin/python", "-m", "tenyson_aws.machine.start"],
-            send=json.dumps(self._start_request()).encode(),
-            environment=[f"PYTHONPATH={':'.join(import_roots(spec))}"],
-            seconds=600,
-        )
-        answer = json.loads(said.splitlines()[-1])
-        if "error" in answer:
-            raise BackendError(f"the job could not be started: {answer['error']}")
-        self.record.job = answer["job"]
-        self._mark("job started")
-
-    def _send_parcel(self, connection: Connection, parcel: Parcel) -> None:
-        place = f"{HOME}/parcels/{parcel.key}"
-        requirements = "\n".join(
-            line.replace("file://WHEELS/", f"file://{place}/") for line in parcel.requirements
-        )
-        send_texts(
-            connection,
-            {
-                f"{place}/requirements.txt": requirements + "\n",
-                f"{place}/constraints.txt": "\n".join(parcel.constraints) + "\n",
-            },
-        )
-        send(connection, [(wheel, f"{place}/{wheel.name}") for wheel in parcel.wheels])
-
-    def _start_request(self) -> dict[str, Any]:
-        settings, config = self._settings, self.spec.config
-        lease = settings.lease_hours
-        return {
-            "spec": self.record.spec,
-            "record": asdict(self.record),
-            "cwd": self.record.cwd,
-            "secrets": secrets_of(config, settings),
-            "environment": {GIT_VARIABLE: json.dumps(git_state(Path(self.record.cwd)))},
-            "relay": not settings.direct_database,
-            "runner": settings.runner,
-            "guard": {
-                "region": self.record.region,
-                "bucket": settings.bucket,
-                "lease_seconds": lease * 3600 if lease else None,
-            },
-        }
-
     # Following it
+
+    def _provision(self, connection: Connection) -> None:
+        self._say_once(f"{self.instance.id}: installing what the job needs")
+        self.record.job = provision(connection, self.record, self._settings, self._mirror, self._mark)
+        self._mark("job started")
 
     def _follow(self, connection: Connection) -> Observation | None:
         """Look until the job has ended and all of it is here; None when nobody waits for it any more."""
@@ -366,7 +290,7 @@ class Session:
         assert self.record.job is not None
         supervisor = str(self.record.job["supervisor"]["pid"])
         script = 'printf %s "$1" >"$2" && kill -TERM "$3"'
-        words = [str(grace), f"{self._there}/cancel", supervisor]
+        words = [str(grace), f"{self._mirror.there}/cancel", supervisor]
         with contextlib.suppress(CommandError):  # it has ended by itself
             connection.run(["sh", "-c", script, "sh", *words])
 
@@ -518,15 +442,3 @@ def connect(settings: AWSSettings, instance_id: str, address: str, host_keys: li
         host_keys=host_keys,
         proxy=[word.format(**names) for word in settings.ssh_proxy],
     )
-
-
-def secrets_of(config: Any, settings: AWSSettings) -> dict[str, str]:
-    """The environment variables that a job gets: those whose names its configuration holds, as far as they are set here."""
-    hub, wandb = config.get("hub") or {}, config.get("wandb") or {}
-    names: Sequence[str | None] = [
-        hub.get("token_env", "HF_TOKEN"),
-        wandb.get("api_key_env", "WANDB_API_KEY") if wandb.get("project") else None,
-        *(["PGPASSWORD"] if settings.direct_database else []),
-        *settings.forward_env,
-    ]
-    return {name: os.environ[name] for name in names if name and name in os.environ}

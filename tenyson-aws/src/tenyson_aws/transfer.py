@@ -19,7 +19,9 @@ from tenyson.errors import BackendError
 from tenyson.jobs.publication import is_pinned, remove, sha256
 from tenyson_aws.ssh import Connection
 
-TOOLS = "/opt/tenyson/tools"
+HOME = "/opt/tenyson"
+"""Of everything of ours on the machine but the job's own files."""
+TOOLS = f"{HOME}/tools"
 STATE = "sync.json"
 """In the run's folder: what is here of the machine's files."""
 RECEIVE = """
@@ -119,7 +121,7 @@ class Mirror:
         without: Iterable[str] = (),
     ) -> None:
         self.folder = folder
-        self._there = there
+        self.there = there
         self._log_start = log_start
         self._bases = dict(bases or {})
         self._without = list(without)
@@ -137,7 +139,7 @@ class Mirror:
     ) -> Seen:
         """Fetch what is new. Raises: UnreachableError, CommandError; OSError: it cannot be written here."""
         request = {
-            "folder": self._there,
+            "folder": self.there,
             "log_from": self._log_size(),
             "known": self._known,
             "control": list(control),

@@ -1,0 +1,116 @@
+"""Provisioning: what a machine needs to run a job is sent there and installed, and the job is started.
+
+Every stage may be done again: what is there already stays, and a job is started once for each attempt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tenyson.errors import BackendError
+from tenyson.jobs.spec import JobSpec
+from tenyson.telemetry.provenance import GIT_VARIABLE, git_state
+from tenyson_aws.baggage import baggage, import_roots
+from tenyson_aws.parcel import Parcel, make_parcel
+from tenyson_aws.record import Record
+from tenyson_aws.settings import AWSSettings
+from tenyson_aws.ssh import Connection
+from tenyson_aws.transfer import HOME, TOOLS, Mirror, send, send_texts
+
+INSTALL_SECONDS = 3600.0
+START_SECONDS = 600.0
+
+
+def provision(
+    connection: Connection, record: Record, settings: AWSSettings, mirror: Mirror, mark: Callable[[str], None]
+) -> dict[str, Any]:
+    """Returns the job's process there. `mark` is told of each stage.
+
+    Raises:
+        BackendError: something cannot be installed, or the job cannot be started.
+        UnreachableError: the connection broke; call again over another one.
+    """
+    spec = JobSpec(**record.spec)
+    connection.run(["mkdir", "-p", HOME, mirror.there, record.cwd])
+    parcel = make_parcel(spec, settings.extras, python=settings.python)
+    environment = f"{HOME}/envs/{parcel.key}"
+    _send_parcel(connection, parcel)
+    mark("shipped")
+    image = [settings.image_packages] if settings.image_packages else []
+    connection.run(
+        ["sh", f"{TOOLS}/install.sh", environment, _place(parcel), settings.python, *image],
+        seconds=INSTALL_SECONDS,
+    )
+    mark("installed")
+    luggage = baggage(spec)
+    send(connection, [(path, str(path)) for path in luggage])
+    for path in luggage:
+        if path.parent == mirror.folder.absolute() / "checkpoints" and path.is_dir():
+            mirror.sent(path)
+    mark("inputs sent")
+    connection.run(["touch", "/run/tenyson/visited", "/run/tenyson/alive"])
+    said = connection.run(
+        [f"{environment}/bin/python", "-m", "tenyson_aws.machine.start"],
+        send=json.dumps(_start_request(record, settings)).encode(),
+        environment=[f"PYTHONPATH={':'.join(import_roots(spec))}"],
+        seconds=START_SECONDS,
+    )
+    answer = json.loads(said.splitlines()[-1])
+    if "error" in answer:
+        raise BackendError(f"the job could not be started: {answer['error']}")
+    job: dict[str, Any] = answer["job"]
+    return job
+
+
+def _place(parcel: Parcel) -> str:
+    return f"{HOME}/parcels/{parcel.key}"
+
+
+def _send_parcel(connection: Connection, parcel: Parcel) -> None:
+    place = _place(parcel)
+    requirements = "\n".join(
+        line.replace("file://WHEELS/", f"file://{place}/") for line in parcel.requirements
+    )
+    send_texts(
+        connection,
+        {
+            f"{place}/requirements.txt": requirements + "\n",
+            f"{place}/constraints.txt": "\n".join(parcel.constraints) + "\n",
+        },
+    )
+    send(connection, [(wheel, f"{place}/{wheel.name}") for wheel in parcel.wheels])
+
+
+def _start_request(record: Record, settings: AWSSettings) -> dict[str, Any]:
+    lease = settings.lease_hours
+    return {
+        "spec": record.spec,
+        "record": asdict(record),
+        "cwd": record.cwd,
+        "secrets": secrets_of(record.spec["config"], settings),
+        "environment": {GIT_VARIABLE: json.dumps(git_state(Path(record.cwd)))},
+        "relay": not settings.direct_database,
+        "runner": settings.runner,
+        "guard": {
+            "region": record.region,
+            "bucket": settings.bucket,
+            "lease_seconds": lease * 3600 if lease else None,
+        },
+    }
+
+
+def secrets_of(config: Mapping[str, Any], settings: AWSSettings) -> dict[str, str]:
+    """The environment variables that a job gets: those whose names its configuration holds, as far as they are set here."""
+    hub, wandb = config.get("hub") or {}, config.get("wandb") or {}
+    names: Sequence[str | None] = [
+        hub.get("token_env", "HF_TOKEN"),
+        wandb.get("api_key_env", "WANDB_API_KEY") if wandb.get("project") else None,
+        *(["PGPASSWORD"] if settings.direct_database else []),
+        *settings.forward_env,
+    ]
+    return {name: os.environ[name] for name in names if name and name in os.environ}
