@@ -144,6 +144,11 @@ class JournalModel(RuleBasedStateMachine):
             self.failures[label][resume] += 1
         if move == "wait":
             self.answers.append([label, step["attempt"], None])
+        if move in ("decided", "accepted"):
+            answer = "continue" if move == "accepted" else "resume" if resume else "restart"
+            for one in self.answers:
+                if one[0] == label:
+                    one[2] = one[2] or (answer, "the controller")
 
     def _write(self, lease, label, move, resume):
         attempt = self.steps[label]["attempt"]

@@ -396,6 +396,7 @@ print(run_pipeline([step("one", "slow"), step("two", "succeed")], LocalManager(r
         while not log.exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        time.sleep(1.0)  # the journal, too, is to know by then that it was launched
         first.kill()
         first.wait()
         second = subprocess.run(

@@ -82,7 +82,11 @@ class Controller:
         self._definitions = {
             label: Definition.from_json(step.definition) for label, step in self._steps.items()
         }
-        self._ending: PipelineStatus | None = None
+        record = journal.pipeline(self._id)
+        assert record is not None
+        self._created_at = record.created_at
+        # A pipeline that was ended while jobs of it still ran is only tidied up.
+        self._ending: PipelineStatus | None = "failed" if record.status == "failed" else None
         self._look_for_decisions_at = 0.0
         self._answered_interrupts = 0
         self._leave_at: float | None = None
@@ -95,10 +99,6 @@ class Controller:
 
         Raises: LeaseLostError: another controller has taken over; the jobs go on.
         """
-        record = self._journal.pipeline(self._id)
-        assert record is not None
-        # A pipeline that was ended while jobs of it still ran is only tidied up.
-        self._ending = "failed" if record.status == "failed" else None
         if self._policy.rented and self._policy.on_failure in ("wait", "retry") and self._policy.preemptions:
             self._launcher.say(
                 "a machine that is taken back or lost is replaced, and its step goes on from the latest checkpoint: at most "
@@ -109,7 +109,7 @@ class Controller:
                 while True:
                     try:
                         self._go_on(interrupts)
-                        return self._conclude(record.created_at)
+                        return self._conclude()
                     except JournalAwayError as error:
                         self._wait_for_journal(error, interrupts)
         finally:
@@ -433,7 +433,7 @@ class Controller:
         ending = self.interrupted or self._ending is not None
         return ending or all(step.state in OVER for step in self._steps.values())
 
-    def _conclude(self, created_at: float) -> PipelineResult:
+    def _conclude(self) -> PipelineResult:
         status: PipelineStatus
         if self._ending is not None:
             status = self._ending
@@ -445,7 +445,7 @@ class Controller:
             entry.status(status)
             if status != "stopped":
                 self._notifier.finished(entry, self._id, status, self._lease.fence)
-            seconds = entry.now - created_at
+            seconds = entry.now - self._created_at
         self._postman.wake()
         results = {
             label: result

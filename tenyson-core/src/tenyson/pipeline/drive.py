@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tenyson.errors import PipelineBusyError, PipelineError
+from tenyson.errors import JournalAwayError, PipelineBusyError, PipelineError
 from tenyson.pipeline.decision import Ask, ask_terminal
 from tenyson.pipeline.launcher import Launcher
 from tenyson.pipeline.notify import Notifier
@@ -39,23 +39,31 @@ def drive(
         PipelineBusyError: another controller drives it.
         LeaseLostError: another controller has taken it over; the jobs go on.
     """
-    from tenyson.pipeline.controller import Controller
+    from tenyson.pipeline.controller import JOURNAL_SECONDS, Controller
     from tenyson.pipeline.outbox import Postman
 
     with acquire(journal, pipeline_id) as lease, Postman(journal, pipeline_id, notifier.channels) as postman:
-        controller = Controller(
-            journal,
-            lease,
-            launcher,
-            policy=policy,
-            notifier=notifier,
-            postman=postman,
-            ask=ask or ask_terminal,
-            max_parallel=max_parallel,
-            reuse=reuse,
-            on_tick=on_tick,
-            grace_seconds=grace_seconds,
-        )
+        while True:
+            try:
+                controller = Controller(
+                    journal,
+                    lease,
+                    launcher,
+                    policy=policy,
+                    notifier=notifier,
+                    postman=postman,
+                    ask=ask or ask_terminal,
+                    max_parallel=max_parallel,
+                    reuse=reuse,
+                    on_tick=on_tick,
+                    grace_seconds=grace_seconds,
+                )
+                break
+            except JournalAwayError as error:
+                # It was there for the lease: it is waited for, as later on.
+                launcher.say(f"the journal cannot be reached: {error.cause}")
+                time.sleep(JOURNAL_SECONDS)
+                lease.check()
         return controller.run()
 
 

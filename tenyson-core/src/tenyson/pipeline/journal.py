@@ -325,8 +325,15 @@ class Entry:
         )  # fmt: skip
 
     def decided(self, label: str, state: StepState, *, resume: bool = False) -> None:
-        """A person has decided: the step goes on as PENDING, or is left as FAILED."""
+        """It is decided: the step goes on as PENDING, or is left as FAILED. A question that is still open is closed with that."""
         self._step(label, {"WAITING_HUMAN"}, state=state, resume=resume, not_before=None)
+        answer = "continue" if state == "FAILED" else "resume" if resume else "restart"
+        columns = tables.decisions.c
+        self._connection.execute(
+            update(tables.decisions)
+            .where(columns.pipeline_id == self._pipeline, columns.label == label, columns.answer.is_(None))
+            .values(answer=answer, answered_by="the controller", answered_at=self.now)
+        )
 
     def again(self, label: str, *, resume: bool = False) -> None:
         """A step that was over is asked for anew."""
