@@ -121,6 +121,13 @@ class JournalModel(RuleBasedStateMachine):
         if legal:
             self._try(self.leases[-1], label, data.draw(st.sampled_from(sorted(legal))), resume)
 
+    @precondition(lambda self: self.leases and self.leases[-1].fence == self.fence)
+    @rule(data=st.data(), label=st.sampled_from(LABELS), resume=st.booleans())
+    def the_present_controller_errs(self, data, label, resume):
+        state = self.steps[label]["state"]
+        illegal = sorted(move for move, (before, _) in MOVES.items() if state not in before)
+        self._try(self.leases[-1], label, data.draw(st.sampled_from(illegal)), resume)
+
     def _try(self, lease, label, move, resume):
         step = self.steps[label]
         before, after = MOVES[move]
