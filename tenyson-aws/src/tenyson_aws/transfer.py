@@ -26,14 +26,14 @@ STATE = "sync.json"
 """In the run's folder: what is here of the machine's files."""
 RECEIVE = """
 mkdir -p /run/tenyson
-while sleep 1; do touch /run/tenyson/alive; done &
+while sleep 1; do touch /run/tenyson/alive; done </dev/null >/dev/null 2>&1 &
 busy=$!
 tar -x --no-same-owner -f - -C /
 code=$?
 kill $busy
 exit $code
 """
-"""Unpacks a tar stream; a machine that receives is not idle."""
+"""Unpacks a tar stream; a machine that receives is not idle. What runs beside it must not hold the connection's end open."""
 TRANSFER_SECONDS = 120.0
 """The longest pause of a transfer."""
 MOST_BYTES = 256 << 20
@@ -85,6 +85,7 @@ def send_tools(connection: Connection) -> None:
 def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
+    entry.mtime = int(entry.mtime)  # a fraction would cost each file a header of its own
     return entry
 
 

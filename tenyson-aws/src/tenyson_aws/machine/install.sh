@@ -7,7 +7,7 @@ if [ -f "$environment/complete" ]; then
     exit 0
 fi
 # A machine that installs is not idle.
-(while sleep 1; do touch /run/tenyson/alive; done) &
+(while sleep 1; do touch /run/tenyson/alive; done) </dev/null >/dev/null 2>&1 &
 busy=$!
 trap 'kill $busy' EXIT
 uv=$(command -v uv || echo /opt/tenyson/bin/uv)
