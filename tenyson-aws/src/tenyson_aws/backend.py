@@ -28,18 +28,16 @@ from tenyson_aws.clients import Clients
 from tenyson_aws.failures import AWSError, aws_errors, explained
 from tenyson_aws.instance import Instance
 from tenyson_aws.launch import Launcher, find_instances
-from tenyson_aws.naming import OURS, RUN, tag_of
+from tenyson_aws.machine.start import ATTEMPT
+from tenyson_aws.naming import RUN, tag_of
 from tenyson_aws.parcel import make_parcel
 from tenyson_aws.placement import instance_types
 from tenyson_aws.record import Record
 from tenyson_aws.session import Session, connect
 from tenyson_aws.settings import AWSSettings
 from tenyson_aws.ssh import CommandError
-from tenyson_aws.transfer import HOME
 
 LOCK = ".machine.lock"
-ATTEMPT = f"{HOME}/attempt.json"
-"""On the machine: the attempt's record, written by `machine/start.py`."""
 
 
 class AWSBackend:
@@ -210,7 +208,7 @@ class AWSBackend:
 
     def list(self) -> list[Handle]:
         """All machines of ours that live in the region, by their tags alone."""
-        return [self._handle_of(one) for one in find_instances(self.clients, {OURS: "1"})]
+        return [self._handle_of(one) for one in find_instances(self.clients, {})]
 
     def close(self) -> None:
         """Look after nothing more; jobs go on. Another process may attach then."""
@@ -314,7 +312,7 @@ class AWSBackend:
             return None
         connection = connect(self._settings, instance.id, address, host_keys)
         try:
-            data = json.loads(connection.run(["cat", ATTEMPT]))
+            data = json.loads(connection.run(["cat", str(ATTEMPT)]))
         except CommandError:
             return None
         finally:

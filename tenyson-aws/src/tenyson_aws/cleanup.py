@@ -42,7 +42,7 @@ def find_all(clients: Clients, regions: Iterable[str], *, only_instances: bool =
     """Everything of ours, machines first. Raises: AWSError."""
     found: list[Found] = []
     for region in regions:
-        found += [_machine(region, one) for one in find_instances(clients, {OURS: "1"}, region=region)]
+        found += [_machine(region, one) for one in find_instances(clients, {}, region=region)]
         if not only_instances:
             found += _others(clients, region)
     return found

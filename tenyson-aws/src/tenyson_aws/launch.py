@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from tenyson_aws.failures import (
     kind_of_error,
 )
 from tenyson_aws.image import find_image
-from tenyson_aws.naming import ATTEMPT, PREFIX, launch_token, owner, tags
+from tenyson_aws.naming import ATTEMPT, OURS, launch_token, owner, tags
 from tenyson_aws.placement import Placement, find_network, find_placements
 from tenyson_aws.record import Record
 from tenyson_aws.settings import AWSSettings
@@ -41,7 +41,6 @@ class Launcher:
     """Gets one machine for an attempt.
 
     Args:
-        save: called whenever the record has changed, before and after each paid call.
         say: one line for whoever watches.
     """
 
@@ -203,7 +202,7 @@ class Launcher:
                     raise _refused(record.refusals, kind) from error
                 if trial == SAME_REQUEST_TRIES - 1:
                     # It may have been carried out all the same: the tags tell.
-                    found = self.find(record.token)
+                    found = self._find_quietly(record.token)
                     if found is not None:
                         return {
                             "InstanceIds": [found["InstanceId"]],
@@ -256,14 +255,11 @@ LIVE = ("pending", "running", "stopping", "stopped")
 
 
 def find_instances(
-    clients: Clients, tagged: dict[str, str], *, states: Iterable[str] = LIVE, region: str | None = None
+    clients: Clients, tagged: dict[str, str], *, region: str | None = None
 ) -> list[dict[str, Any]]:
-    """Our instances with these tags. Raises: AWSError."""
-    filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in tagged.items()]
-    filters += [
-        {"Name": f"tag:{PREFIX}managed", "Values": ["1"]},
-        {"Name": "instance-state-name", "Values": list(states)},
-    ]
+    """Our live instances with these tags. Raises: AWSError."""
+    filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in {OURS: "1", **tagged}.items()]
+    filters.append({"Name": "instance-state-name", "Values": list(LIVE)})
     try:
         ec2 = clients.ec2 if region is None else clients.make("ec2", region=region)
         pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)

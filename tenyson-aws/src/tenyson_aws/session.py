@@ -6,7 +6,6 @@ Every stage may be done again, so a session that died with its process is simply
 from __future__ import annotations
 
 import contextlib
-import json
 import posixpath
 import threading
 import time
@@ -15,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.cloud.backend import Observation, Reason
-from tenyson.cloud.diagnosis import EXIT_INTERRUPTED, diagnose
+from tenyson.cloud.diagnosis import EXIT_INTERRUPTED
 from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.control.file import NOTICE
 from tenyson_aws.access import private_key
 from tenyson_aws.clients import Clients
+from tenyson_aws.ending import loss, saved, verdict
 from tenyson_aws.instance import Instance, Standing
 from tenyson_aws.provision import provision
 from tenyson_aws.record import Record
@@ -31,7 +31,6 @@ from tenyson_aws.transfer import Mirror, Seen, send_tools
 if TYPE_CHECKING:
     from tenyson.telemetry.relay import Relay
 
-LOG_TAIL_BYTES = 8192
 FINAL_LOOKS = 5
 """How often the outputs are fetched again before sums that do not fit are a failure."""
 LONGEST_PAUSE_SECONDS = 20.0
@@ -67,7 +66,6 @@ class Session:
             clients, record.instance_id, record.launched_at, private=settings.private_address
         )
         self._settings = settings
-        self._clients = clients
         self._say = say
         there = posixpath.normpath(
             posixpath.join(
@@ -145,9 +143,9 @@ class Session:
 
     def _look_after(self) -> Observation | None:
         if self.record.fetched:
-            return self._verdict(self.record.exit)
+            return verdict(self.record, self.folder)
         if self.record.lost is not None:
-            return self._lost_as_recorded()
+            return loss(self.record, self.folder)
         while not self._closing:
             try:
                 connection = self._reach()
@@ -311,26 +309,7 @@ class Session:
             )
         self.record.fetched = True
         self._mark("fetched")
-        return self._verdict(self.record.exit)
-
-    def _verdict(self, ended: dict[str, Any] | None) -> Observation:
-        ended = ended or {}
-        code = ended.get("exit_code")
-        noticed = (self.folder / NOTICE).is_file()
-        reason, detail = diagnose(code, oom_kills=ended.get("oom_kills"), log_tail=self._log_tail())
-        if noticed and code != 0:
-            return Observation(
-                "ended", observed=True, exit_code=code, reason="preempted", preempted=True,
-                detail=f"AWS took the spot instance back, as it had announced{self._saved()}",
-            )  # fmt: skip
-        return Observation("ended", observed=True, exit_code=code, reason=reason, detail=detail)
-
-    def _saved(self) -> str:
-        try:
-            step = json.loads((self.folder / "stopped.json").read_text(encoding="utf-8"))["step"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
-        return f"; the job has saved at step {step}"
+        return verdict(self.record, self.folder)
 
     def _gone(self, standing: Standing) -> Observation:
         """The machine ended before its job's outputs were here."""
@@ -342,7 +321,7 @@ class Session:
             reason, detail = "killed", "the job was ended from here, and its machine given back"
         elif preempted:
             reason = "preempted"
-            detail = f"AWS took the spot instance back ({standing.code or 'as it had announced'}){self._saved() if noticed else ''}"
+            detail = f"AWS took the spot instance back ({standing.code or 'as it had announced'}){saved(self.folder) if noticed else ''}"
         elif time.time() > self._ends_by() - 60:
             reason, detail = (
                 "timeout",
@@ -357,28 +336,7 @@ class Session:
         relay = self._make_relay()
         if relay is not None:
             relay.finish()
-        return self._lost_as_recorded()
-
-    def _lost_as_recorded(self) -> Observation:
-        assert self.record.lost is not None
-        lost = self.record.lost
-        # What the machine brought to the bucket before its end may tell how the job ended.
-        code = None
-        if lost.get("from_bucket"):
-            try:
-                code = json.loads((self.folder / "exit_status.json").read_text(encoding="utf-8"))["exit_code"]
-            except (OSError, ValueError, KeyError, TypeError):
-                code = None
-        if code == 0:
-            return Observation("ended", observed=True, exit_code=0)
-        return Observation(
-            "ended",
-            observed=True,
-            exit_code=code,
-            reason=lost["reason"],
-            preempted=lost["preempted"],
-            detail=lost["detail"],
-        )
+        return loss(self.record, self.folder)
 
     def _fetch_from_bucket(self) -> str:
         from tenyson_aws.machine.bucket import Bucket
@@ -406,15 +364,6 @@ class Session:
         return Observation("ended", observed=True, reason="infrastructure", detail=words)
 
     # Small things
-
-    def _log_tail(self) -> str:
-        path = self.folder / "log.txt"
-        try:
-            with path.open("rb") as log:
-                log.seek(max(self.record.log_start, path.stat().st_size - LOG_TAIL_BYTES))
-                return log.read().decode("utf-8", errors="replace")
-        except OSError:
-            return ""
 
     def _mark(self, stage: str) -> None:
         if stage not in self.record.times:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -43,30 +43,33 @@ MOST_BYTES = 256 << 20
 def send(connection: Connection, entries: Iterable[tuple[Path, str]]) -> None:
     """Files and folders from here to absolute paths there. Raises: UnreachableError, CommandError."""
 
-    def write(stream: io.RawIOBase) -> None:
-        with (
-            io.BufferedWriter(stream, 1 << 18) as buffered,
-            tarfile.open(fileobj=buffered, mode="w|", bufsize=1 << 18, format=tarfile.PAX_FORMAT) as tar,
-        ):
-            for path, name in entries:
-                tar.add(path, name.lstrip("/"), filter=_anonymous)
+    def fill(tar: tarfile.TarFile) -> None:
+        for path, name in entries:
+            tar.add(path, name.lstrip("/"), filter=_anonymous)
 
-    connection.feed(["sh", "-c", RECEIVE], write, seconds=TRANSFER_SECONDS)
+    _send(connection, fill)
 
 
 def send_texts(connection: Connection, texts: Mapping[str, str]) -> None:
     """Small texts to absolute paths there. Raises: UnreachableError, CommandError."""
 
+    def fill(tar: tarfile.TarFile) -> None:
+        for name, text in texts.items():
+            data = text.encode()
+            entry = tarfile.TarInfo(name.lstrip("/"))
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+
+    _send(connection, fill)
+
+
+def _send(connection: Connection, fill: Callable[[tarfile.TarFile], None]) -> None:
     def write(stream: io.RawIOBase) -> None:
         with (
             io.BufferedWriter(stream, 1 << 18) as buffered,
-            tarfile.open(fileobj=buffered, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+            tarfile.open(fileobj=buffered, mode="w|", bufsize=1 << 18, format=tarfile.PAX_FORMAT) as tar,
         ):
-            for name, text in texts.items():
-                data = text.encode()
-                entry = tarfile.TarInfo(name.lstrip("/"))
-                entry.size = len(data)
-                tar.addfile(entry, io.BytesIO(data))
+            fill(tar)
 
     connection.feed(["sh", "-c", RECEIVE], write, seconds=TRANSFER_SECONDS)
 

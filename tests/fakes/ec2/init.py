@@ -25,14 +25,14 @@ def run(*command: str | Path) -> None:
 
 def mount_everything() -> None:
     """An overlay of this machine's own root, so that nothing that is written there is seen here; and nothing of the checkout."""
-    for name in ("root", "work"):
+    for name in ("root", "layers"):
         (folder / name).mkdir(exist_ok=True)
     run("mount", "--make-rprivate", "/")
-    run("mount", "-t", "tmpfs", "tmpfs", folder / "work")
-    for name in ("upper", "work"):
-        (folder / "work" / name).mkdir()
+    run("mount", "-t", "tmpfs", "tmpfs", folder / "layers")
+    for name in ("upper", "scratch"):
+        (folder / "layers" / name).mkdir()
     run("mount", "-t", "overlay", "overlay", "-o",
-        f"lowerdir=/,upperdir={folder}/work/upper,workdir={folder}/work/work", root)  # fmt: skip
+        f"lowerdir=/,upperdir={folder}/layers/upper,workdir={folder}/layers/scratch", root)  # fmt: skip
     run("mount", "-t", "proc", "proc", root / "proc")
     run("mount", "--rbind", "/sys", root / "sys")
     run("mount", "-t", "tmpfs", "tmpfs", root / "dev")

@@ -101,5 +101,5 @@ class Machine:
     def _tidy(self) -> None:
         self.wire.close()
         self.metadata.close()
-        for name in ("root", "work"):
+        for name in ("root", "layers"):
             shutil.rmtree(self.folder / name, ignore_errors=True)

@@ -1,0 +1,67 @@
+"""The ending: what the files here and the record say of how a job on a machine ended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tenyson.cloud.backend import Observation
+from tenyson.cloud.diagnosis import diagnose
+from tenyson.telemetry.control.file import NOTICE
+from tenyson_aws.record import Record
+
+LOG_TAIL_BYTES = 8192
+
+
+def verdict(record: Record, folder: Path) -> Observation:
+    """Of a job whose outputs are all here."""
+    ended = record.exit or {}
+    code = ended.get("exit_code")
+    if code != 0 and (folder / NOTICE).is_file():
+        return Observation(
+            "ended", observed=True, exit_code=code, reason="preempted", preempted=True,
+            detail=f"AWS took the spot instance back, as it had announced{saved(folder)}",
+        )  # fmt: skip
+    reason, detail = diagnose(code, oom_kills=ended.get("oom_kills"), log_tail=_log_tail(record, folder))
+    return Observation("ended", observed=True, exit_code=code, reason=reason, detail=detail)
+
+
+def loss(record: Record, folder: Path) -> Observation:
+    """Of a job whose machine ended before: what the machine brought to the bucket may still tell how the job ended."""
+    assert record.lost is not None
+    lost = record.lost
+    code = _read(folder / "exit_status.json", "exit_code") if lost.get("from_bucket") else None
+    if code == 0:
+        return Observation("ended", observed=True, exit_code=0)
+    return Observation(
+        "ended",
+        observed=True,
+        exit_code=code,
+        reason=lost["reason"],
+        preempted=lost["preempted"],
+        detail=lost["detail"],
+    )
+
+
+def saved(folder: Path) -> str:
+    """Up to where a job that was stopped has saved, as the end of a sentence; empty where it did not say so."""
+    step = _read(folder / "stopped.json", "step")
+    return "" if step is None else f"; the job has saved at step {step}"
+
+
+def _read(path: Path, key: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))[key]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _log_tail(record: Record, folder: Path) -> str:
+    path = folder / "log.txt"
+    try:
+        with path.open("rb") as log:
+            log.seek(max(record.log_start, path.stat().st_size - LOG_TAIL_BYTES))
+            return log.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
