@@ -101,17 +101,18 @@ def first_steps(ec2: StandIn, folder: Path) -> None:
 
 def files(ec2: StandIn, folder: Path) -> None:
     """Small files in both directions, and a look at which nothing has changed; medians."""
+    from tenyson.cloud.remote.mirror import Mirror
     from tenyson.jobs.spec import JobSpec
     from tenyson_aws.access import find_key
     from tenyson_aws.backend import AWSBackend
     from tenyson_aws.instance import Instance
     from tenyson_aws.launch import Launcher
-    from tenyson_aws.record import Record
+    from tenyson_aws.record import MachineRecord
     from tenyson_aws.ssh import Connection
-    from tenyson_aws.transfer import Mirror, send, send_tools
+    from tenyson_aws.transfer import look, send, send_tools
 
     backend = AWSBackend(**ec2.settings)
-    record = Record(
+    record = MachineRecord(
         "aws", "files", vars(JobSpec("files", "sft", "none:None", {})), {}, str(folder), time.time()
     )
     Launcher(backend.clients, backend._settings, lambda _: None).launch(record, folder)
@@ -138,9 +139,9 @@ def files(ec2: StandIn, folder: Path) -> None:
         send(connection, [(source, f"/srv/job/set-{number}")])
         here = folder / f"here-{number}"
         here.mkdir()
-        mirror = Mirror(here, f"/srv/job/set-{number}")
-        fetched.append(timed(lambda mirror=mirror: mirror.look(connection)))
-        unchanged.append(timed(lambda mirror=mirror: mirror.look(connection)))
+        mirror, there = Mirror(here), f"/srv/job/set-{number}"
+        fetched.append(timed(lambda mirror=mirror, there=there: look(connection, mirror, there)))
+        unchanged.append(timed(lambda mirror=mirror, there=there: look(connection, mirror, there)))
     connection.close()
     instance.terminate(lambda _: None)
     print()

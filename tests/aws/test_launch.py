@@ -12,7 +12,7 @@ import pytest
 from tenyson.errors import BackendError
 from tenyson_aws.failures import AWSError
 from tenyson_aws.launch import Launcher
-from tenyson_aws.record import Record
+from tenyson_aws.record import MachineRecord
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -22,10 +22,10 @@ def launch(aws, token="attempt-1", **settings):
     backend = aws.backend(**settings)
     folder = aws.folder / "job"
     folder.mkdir(parents=True, exist_ok=True)
-    record = Record.load(folder)
+    record = MachineRecord.load(folder)
     if record is None or record.token != token:
         spec = {"run_id": "job", "job_type": "sft", "task": "none:None", "config": {}, "token": token}
-        record = Record("aws", token, spec, {}, str(folder), time.time())
+        record = MachineRecord("aws", token, spec, {}, str(folder), time.time())
         record.save(folder)
     Launcher(backend.clients, backend._settings, lambda _: None).launch(record, folder)
     return record
@@ -172,7 +172,7 @@ def test_a_controller_that_is_killed_between_the_launch_and_its_reply_leaves_no_
         time.sleep(0.05)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    assert Record.load(aws.folder / "job").instance_id is None
+    assert MachineRecord.load(aws.folder / "job").instance_id is None
     aws.ec2.do("clear")
     backend = aws.backend()
     handle = backend.submit(spec)
@@ -211,7 +211,7 @@ def test_a_budget_below_the_worst_case_refuses_before_anything_is_launched(aws, 
     """With the arithmetic."""
     backend = aws.backend(budget_usd=10)
     with pytest.raises(
-        AWSError,
+        BackendError,
         match=r"could cost more than backend.settings.budget_usd \(10\): \$1.23 an hour, at most \$29.61",
     ):
         backend.validate(aws.job().spec())

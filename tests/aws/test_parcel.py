@@ -4,10 +4,10 @@ import zipfile
 
 import pytest
 
+from tenyson.cloud.remote.baggage import baggage, import_roots
+from tenyson.cloud.remote.parcel import make_parcel
 from tenyson.jobs.spec import JobSpec
-from tenyson_aws.baggage import baggage, import_roots
 from tenyson_aws.catalog import MACHINES, with_gpu_memory
-from tenyson_aws.parcel import make_parcel
 
 
 def spec(task="tenyson_wordle.task:WordleTask", **config):
@@ -19,7 +19,7 @@ def spec(task="tenyson_wordle.task:WordleTask", **config):
 def test_what_is_installed_from_source_goes_as_wheels_and_the_rest_as_pins(monkeypatch):
     """Of this checkout: core, aws and the task's distribution; its files are in the wheel."""
     monkeypatch.setenv("TENYSON_HOME", "/var/tmp/tenyson-test-home")
-    parcel = make_parcel(spec())
+    parcel = make_parcel(spec(), ["tenyson-aws"])
     names = {wheel.name.split("-")[0] for wheel in parcel.wheels}
     assert names == {"tenyson_core", "tenyson_aws", "tenyson_wordle"}
     assert any(
@@ -37,9 +37,9 @@ def test_what_is_installed_from_source_goes_as_wheels_and_the_rest_as_pins(monke
 def test_the_environments_name_changes_with_its_contents_only(monkeypatch):
     """So that it is made once."""
     monkeypatch.setenv("TENYSON_HOME", "/var/tmp/tenyson-test-home")
-    assert make_parcel(spec()).key == make_parcel(spec()).key
-    assert make_parcel(spec()).key != make_parcel(spec(), ["zstd"]).key
-    assert "vllm" in str(make_parcel(spec(generation={"engine": "vllm"})).requirements)
+    assert make_parcel(spec(), ["tenyson-aws"]).key == make_parcel(spec(), ["tenyson-aws"]).key
+    assert make_parcel(spec(), ["tenyson-aws"]).key != make_parcel(spec(), ["tenyson-aws"], ["zstd"]).key
+    assert "vllm" in str(make_parcel(spec(generation={"engine": "vllm"}), ["tenyson-aws"]).requirements)
 
 
 def test_files_that_a_configuration_names_go_along_and_system_paths_are_refused(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from tenyson.cloud.watch import output_folder
 from tenyson_aws import session, ssh
-from tenyson_aws.record import Record
+from tenyson_aws.record import MachineRecord
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -61,7 +61,7 @@ def during(aws, job, manager, act, *, at="step 3 "):
         assert time.monotonic() < deadline, "the job did not come so far"
         assert thread.is_alive(), outcome
         time.sleep(0.02)
-    act(Record.load(aws.folder / job.run_id).instance_id)
+    act(MachineRecord.load(aws.folder / job.run_id).instance_id)
     thread.join(180)
     assert outcome, "the run did not end"
     return outcome[0]
@@ -117,7 +117,7 @@ def test_with_a_budget_another_machine_goes_on_and_the_curve_is_the_uninterrupte
     assert last_of_each_step(folder / "log.txt") == uninterrupted(110)
     steps = [line for line in (folder / "log.txt").read_text().splitlines() if line.startswith("step ")]
     assert len(steps) - 110 <= (0 if how == "notice" else 5 + 4)
-    assert Record.load(folder / "earlier" / "1").instance_id != Record.load(folder).instance_id
+    assert MachineRecord.load(folder / "earlier" / "1").instance_id != MachineRecord.load(folder).instance_id
 
 
 def test_a_machine_that_is_taken_back_while_it_boots_is_a_preemption_too(aws):
@@ -127,7 +127,7 @@ def test_a_machine_that_is_taken_back_while_it_boots_is_a_preemption_too(aws):
     outcome = []
     thread = threading.Thread(target=lambda: outcome.append(manager.run(aws.job(steps=3))), daemon=True)
     thread.start()
-    while (record := Record.load(aws.folder / "job")) is None or record.instance_id is None:
+    while (record := MachineRecord.load(aws.folder / "job")) is None or record.instance_id is None:
         time.sleep(0.05)
     aws.ec2.do("boot", seconds=0)
     aws.ec2.do("reclaim", instance_id=record.instance_id)

@@ -13,7 +13,7 @@ from tests.aws.test_runs import during
 
 from tenyson.jobs.sft import SFTJob
 from tenyson.tasks.load import load_task
-from tenyson_aws.record import Record
+from tenyson_aws.record import MachineRecord
 
 pytestmark = [pytest.mark.train, pytest.mark.slow, pytest.mark.timeout(500)]
 
@@ -179,7 +179,7 @@ def test_a_spot_notice_in_training_gives_the_curve_of_an_uninterrupted_run_to_th
         name: (aws.folder / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "broken")
     }
     assert weights["broken"] == weights["whole"]
-    machines = [Record.load(aws.folder / "broken" / place).instance_id for place in ("earlier/1", ".")]
+    machines = [MachineRecord.load(aws.folder / "broken" / place).instance_id for place in ("earlier/1", ".")]
     assert machines[0] != machines[1]
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.aws.test_launch import controller
 from tests.aws.test_runs import during, last_of_each_step, uninterrupted
 
-from tenyson_aws.record import Record
+from tenyson_aws.record import MachineRecord
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -37,7 +37,7 @@ def begin_and_leave(aws, job, **settings):
     spec = replace(job.spec(), token=f"left-{aws.folder}")
     first = controller(aws, spec, **settings)
     instance = first.stdout.readline().strip()
-    wait_for(lambda: (record := Record.load(aws.folder / "job")) is not None and record.job)
+    wait_for(lambda: (record := MachineRecord.load(aws.folder / "job")) is not None and record.job)
     first.send_signal(signal.SIGKILL)
     first.wait()
     return instance, spec
@@ -157,7 +157,7 @@ def test_ctrl_c_once_leaves_the_job_to_itself_and_says_how_to_come_back(aws, pha
         "installing": lambda record: "shipped" in record.times,
         "running": lambda record: record.job,
     }[phase]
-    wait_for(lambda: (record := Record.load(aws.folder / "job")) is not None and ready(record))
+    wait_for(lambda: (record := MachineRecord.load(aws.folder / "job")) is not None and ready(record))
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=180)
     assert "OUTCOME stopped left to itself: the job goes on; come back with `tenyson attach job`" in out
@@ -169,7 +169,7 @@ def test_ctrl_c_once_leaves_the_job_to_itself_and_says_how_to_come_back(aws, pha
 def test_ctrl_c_twice_gives_the_machine_back(aws):
     """And the result says so."""
     running = script(aws)
-    wait_for(lambda: (record := Record.load(aws.folder / "job")) is not None and record.job)
+    wait_for(lambda: (record := MachineRecord.load(aws.folder / "job")) is not None and record.job)
     running.send_signal(signal.SIGINT)
     time.sleep(1)
     running.send_signal(signal.SIGINT)

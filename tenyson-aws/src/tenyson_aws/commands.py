@@ -62,11 +62,11 @@ def attach(run: str, settings: tuple[str, ...]) -> int:
     from tenyson.errors import BackendError
     from tenyson.jobs.spec import JobSpec
     from tenyson_aws.backend import AWSBackend
-    from tenyson_aws.record import Record
+    from tenyson_aws.record import MachineRecord
 
     backend = AWSBackend(**_values(settings))
     handle = backend.reattach(run)
-    record = Record.load(backend.output_dir / run)
+    record = MachineRecord.load(backend.output_dir / run)
     if handle is None or record is None:
         raise BackendError(
             f"no machine of the run {run!r} has a job that could be looked after",

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tenyson.cloud.remote.owner import owner
 from tenyson_aws.access import find_group, find_key
 from tenyson_aws.clients import Clients
 from tenyson_aws.failures import (
@@ -25,9 +26,9 @@ from tenyson_aws.failures import (
     kind_of_error,
 )
 from tenyson_aws.image import find_image
-from tenyson_aws.naming import ATTEMPT, OURS, launch_token, owner, tags
+from tenyson_aws.naming import ATTEMPT, OURS, launch_token, tags
 from tenyson_aws.placement import Placement, find_network, find_placements
-from tenyson_aws.record import Record
+from tenyson_aws.record import MachineRecord
 from tenyson_aws.settings import AWSSettings
 from tenyson_aws.userdata import user_data
 
@@ -49,7 +50,7 @@ class Launcher:
         self._settings = settings
         self._say = say
 
-    def launch(self, record: Record, folder: Path) -> None:
+    def launch(self, record: MachineRecord, folder: Path) -> None:
         """Fill in the record's machine. Called again after a crash, it finds the same one.
 
         Raises: AWSError: there is none to be had; all refusals are in its message.
@@ -79,12 +80,14 @@ class Launcher:
             record.save(folder)
         raise _refused(record.refusals)
 
-    def _take(self, record: Record, folder: Path, market: str, instance_id: str, kind: str | None) -> None:
+    def _take(
+        self, record: MachineRecord, folder: Path, market: str, instance_id: str, kind: str | None
+    ) -> None:
         record.market, record.instance_id, record.instance_type = market, instance_id, kind
         record.launched_at = time.time()
         record.save(folder)
 
-    def _markets(self, record: Record) -> list[str]:
+    def _markets(self, record: MachineRecord) -> list[str]:
         if not self._settings.use_spot:
             return ["on-demand"]
         markets = ["spot", "on-demand"] if self._settings.on_demand_fallback else ["spot"]
@@ -92,7 +95,7 @@ class Launcher:
         under_way = record.request["market"] if record.request else markets[0]
         return markets[markets.index(under_way) :] if under_way in markets else markets
 
-    def _make_request(self, record: Record, market: str) -> dict[str, Any]:
+    def _make_request(self, record: MachineRecord, market: str) -> dict[str, Any]:
         """Everything that is sent, so that it can be sent again word for word."""
         settings, clients = self._settings, self._clients
         network = find_network(clients, settings)
@@ -182,7 +185,7 @@ class Launcher:
             raise explained(error, f"cannot look up the launch template {name}") from error
         return str(found[0]["LaunchTemplateId"])
 
-    def _send(self, record: Record) -> dict[str, Any] | None:
+    def _send(self, record: MachineRecord) -> dict[str, Any] | None:
         """One request, sent until it is answered. None: nothing of it could be had, and it may be tried otherwise.
 
         Raises: AWSError: it was refused for good.
@@ -243,7 +246,7 @@ class Launcher:
                 raise
             return None
 
-    def _zone(self, record: Record, answer: dict[str, Any]) -> str | None:
+    def _zone(self, record: MachineRecord, answer: dict[str, Any]) -> str | None:
         assert record.request is not None
         override = answer.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
         zone = record.request["zones"].get(override.get("SubnetId"))

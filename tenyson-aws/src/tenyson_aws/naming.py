@@ -31,15 +31,3 @@ def tags(**values: str) -> list[dict[str, str]]:
 def tag_of(resource: Mapping[str, Any], name: str) -> str | None:
     """The value of a tag; None where there is none."""
     return next((tag["Value"] for tag in resource.get("Tags", ()) if tag["Key"] == name), None)
-
-
-def owner() -> str:
-    """Who launches: user@host, for people who look at the console."""
-    import getpass
-    import socket
-
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"

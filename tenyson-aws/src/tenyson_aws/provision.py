@@ -6,38 +6,44 @@ Every stage may be done again: what is there already stays, and a job is started
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tenyson.cloud.remote.baggage import baggage, import_roots
+from tenyson.cloud.remote.environment import variables_of
+from tenyson.cloud.remote.mirror import Mirror
+from tenyson.cloud.remote.parcel import Parcel, make_parcel
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.provenance import GIT_VARIABLE, git_state
-from tenyson_aws.baggage import baggage, import_roots
-from tenyson_aws.parcel import Parcel, make_parcel
-from tenyson_aws.record import Record
+from tenyson_aws.record import MachineRecord
 from tenyson_aws.settings import AWSSettings
 from tenyson_aws.ssh import Connection
-from tenyson_aws.transfer import HOME, TOOLS, Mirror, send, send_texts
+from tenyson_aws.transfer import HOME, TOOLS, send, send_texts
 
 INSTALL_SECONDS = 3600.0
 START_SECONDS = 600.0
 
 
 def provision(
-    connection: Connection, record: Record, settings: AWSSettings, mirror: Mirror, mark: Callable[[str], None]
+    connection: Connection,
+    record: MachineRecord,
+    settings: AWSSettings,
+    mirror: Mirror,
+    there: str,
+    mark: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Returns the job's process there. `mark` is told of each stage.
+    """Returns the job's process there, whose folder is `there`. `mark` is told of each stage.
 
     Raises:
         BackendError: something cannot be installed, or the job cannot be started.
         UnreachableError: the connection broke; call again over another one.
     """
     spec = JobSpec(**record.spec)
-    connection.run(["mkdir", "-p", HOME, mirror.there, record.cwd])
-    parcel = make_parcel(spec, settings.extras, python=settings.python)
+    connection.run(["mkdir", "-p", HOME, there, record.cwd])
+    parcel = make_parcel(spec, ["tenyson-aws"], settings.extras, python=settings.python)
     environment = f"{HOME}/envs/{parcel.key}"
     _send_parcel(connection, parcel)
     mark("shipped")
@@ -86,13 +92,15 @@ def _send_parcel(connection: Connection, parcel: Parcel) -> None:
     send(connection, [(wheel, f"{place}/{wheel.name}") for wheel in parcel.wheels])
 
 
-def _start_request(record: Record, settings: AWSSettings) -> dict[str, Any]:
+def _start_request(record: MachineRecord, settings: AWSSettings) -> dict[str, Any]:
     lease = settings.lease_hours
     return {
         "spec": record.spec,
         "record": asdict(record),
         "cwd": record.cwd,
-        "secrets": secrets_of(record.spec["config"], settings),
+        "secrets": variables_of(
+            record.spec["config"], settings.forward_env, direct_database=settings.direct_database
+        ),
         "environment": {GIT_VARIABLE: json.dumps(git_state(Path(record.cwd)))},
         "relay": not settings.direct_database,
         "runner": settings.runner,
@@ -102,15 +110,3 @@ def _start_request(record: Record, settings: AWSSettings) -> dict[str, Any]:
             "lease_seconds": lease * 3600 if lease else None,
         },
     }
-
-
-def secrets_of(config: Mapping[str, Any], settings: AWSSettings) -> dict[str, str]:
-    """The environment variables that a job gets: those whose names its configuration holds, as far as they are set here."""
-    hub, wandb = config.get("hub") or {}, config.get("wandb") or {}
-    names: Sequence[str | None] = [
-        hub.get("token_env", "HF_TOKEN"),
-        wandb.get("api_key_env", "WANDB_API_KEY") if wandb.get("project") else None,
-        *(["PGPASSWORD"] if settings.direct_database else []),
-        *settings.forward_env,
-    ]
-    return {name: os.environ[name] for name in names if name and name in os.environ}

@@ -1,36 +1,18 @@
-"""The record of an attempt: `machine.json` in the run's folder. What was asked for is in it before anything is asked."""
+"""The record of an attempt on an EC2 instance."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
-NAME = "machine.json"
+from tenyson.cloud.remote.record import Record
 
 
 @dataclass
-class Record:
-    """One attempt on one machine. Written whole, in one move, after each change that matters."""
+class MachineRecord(Record):
+    """What AWS was asked for and what it gave."""
 
-    backend: str
-    token: str
-    """Of the attempt."""
-    spec: dict[str, Any]
-    """The JobSpec, so that the job can be attached to from its folder alone."""
-    settings: dict[str, Any]
-    """What makes the backend again."""
-    cwd: str
-    """What the job's paths are relative to, here and there."""
-    created_at: float
     region: str = ""
-    log_start: int = 0
-    """Where this attempt begins in the run's log.txt."""
-    bases: dict[str, int] = field(default_factory=dict)
-    """Where it begins in other files that only grow."""
     avoid: list[list[str]] = field(default_factory=list)
     """Type and zone of machines that earlier attempts lost."""
     turn: int = 0
@@ -43,37 +25,15 @@ class Record:
     instance_type: str | None = None
     zone: str | None = None
     market: str | None = None
-    launched_at: float | None = None
     host_keys: list[str] = field(default_factory=list)
     """As the machine's console showed them."""
-    job: dict[str, Any] | None = None
-    """The job's process there."""
-    exit: dict[str, Any] | None = None
-    """How it ended."""
-    times: dict[str, float] = field(default_factory=dict)
-    """When each stage was reached, by the clock here."""
-    fetched: bool = False
-    """Whether all outputs are here and have the right sums."""
-    released: bool = False
-    """Whether AWS says that the machine is terminated."""
-    lost: dict[str, Any] | None = None
-    """Why the machine is no more, if it ended before its job was fetched: reason, detail, preempted."""
 
-    def save(self, folder: Path) -> None:
-        """Raises: OSError."""
-        draft = folder / f"{NAME}.tmp"
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(asdict(self), file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(folder / NAME)
+    @property
+    def machine(self) -> str | None:
+        """The instance's id."""
+        return self.instance_id
 
-    @classmethod
-    def load(cls, folder: Path) -> Self | None:
-        """None where there is none that can be read."""
-        try:
-            data: Mapping[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
-            known = {one.name for one in fields(cls)}
-            return cls(**{key: value for key, value in data.items() if key in known})
-        except (OSError, ValueError, TypeError, AttributeError):
-            return None
+    @property
+    def begun(self) -> bool:
+        """Whether AWS was asked for an instance."""
+        return self.instance_id is not None or self.request is not None

@@ -1,39 +1,29 @@
-"""The session: the thread that looks after one attempt on one machine, from its boot until its outputs are here.
-
-Every stage may be done again, so a session that died with its process is simply begun anew from the attempt's record.
-"""
+"""The session of an attempt on an EC2 instance: from its boot over SSH until its outputs are here."""
 
 from __future__ import annotations
 
 import contextlib
 import posixpath
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from tenyson.cloud.backend import Observation, Reason
-from tenyson.cloud.diagnosis import EXIT_INTERRUPTED
-from tenyson.errors import BackendError, TenysonError
+from tenyson.cloud.remote.ending import loss, saved
+from tenyson.cloud.remote.mirror import Mirror, Seen
+from tenyson.cloud.remote.session import LONGEST_PAUSE_SECONDS, Session
+from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.control.file import NOTICE
 from tenyson_aws.access import private_key
 from tenyson_aws.clients import Clients
-from tenyson_aws.ending import loss, saved, verdict
 from tenyson_aws.instance import Instance, Standing
 from tenyson_aws.provision import provision
-from tenyson_aws.record import Record
+from tenyson_aws.record import MachineRecord
 from tenyson_aws.settings import AWSSettings
 from tenyson_aws.ssh import CommandError, Connection, HostKeyError, UnreachableError
-from tenyson_aws.transfer import Mirror, Seen, send_tools
+from tenyson_aws.transfer import MOST_BYTES, look, send_tools
 
-if TYPE_CHECKING:
-    from tenyson.telemetry.relay import Relay
-
-FINAL_LOOKS = 5
-"""How often the outputs are fetched again before sums that do not fit are a failure."""
-LONGEST_PAUSE_SECONDS = 20.0
 OVERTIME_SECONDS = 900.0
 """So long after a machine's deadline it is surely gone, even if AWS cannot be asked."""
 
@@ -46,12 +36,14 @@ class GoneError(BackendError):
         self.standing = standing
 
 
-class Session:
-    """Looks after one attempt. `begin` starts the thread; `observation` is what it knows."""
+class MachineSession(Session[MachineRecord]):
+    """Looks after one attempt on one instance."""
+
+    taken_back = "AWS took the spot instance back"
 
     def __init__(
         self,
-        record: Record,
+        record: MachineRecord,
         folder: Path,
         settings: AWSSettings,
         clients: Clients,
@@ -59,105 +51,51 @@ class Session:
     ) -> None:
         assert record.instance_id is not None
         assert record.launched_at is not None
-        self.record = record
-        self.folder = folder
-        self.spec = JobSpec(**record.spec)
-        self.instance = Instance(
-            clients, record.instance_id, record.launched_at, private=settings.private_address
-        )
-        self._settings = settings
-        self._say = say
-        there = posixpath.normpath(
-            posixpath.join(
-                record.cwd,
-                str((self.spec.config.get("run") or {}).get("output_dir", "./outputs")),
-                self.spec.run_id,
-            )
-        )
-        self._connection: Connection | None = None
-        self._address: str | None = None
-        self._relay: Relay | None = None
-        self._mirror = Mirror(
+        mirror = Mirror(
             folder,
-            there,
             log_start=record.log_start,
             bases=record.bases,
             without=["checkpoints"] if settings.bucket or not settings.sync_checkpoints else [],
         )
-        self._grace: float | None = None
-        self._ending = False
-        """Whether the machine is given back without waiting for the job."""
-        self._wake = threading.Event()
-        self._closing = False
-        self._trouble = ""
-        self._ended: Observation | None = None
-        self._told: set[str] = set()
-        self._thread = threading.Thread(target=self._work, name=f"aws {self.spec.run_id}", daemon=True)
+        super().__init__(
+            record,
+            folder,
+            mirror,
+            say,
+            relays=not settings.direct_database,
+            poll_seconds=settings.poll_seconds,
+        )
+        self.instance = Instance(
+            clients, record.instance_id, record.launched_at, private=settings.private_address
+        )
+        self._settings = settings
+        self._there = folder_there(record.cwd, self.spec)
+        self._connection: Connection | None = None
+        self._address: str | None = None
 
-    def begin(self) -> None:
-        """Start to look after it."""
-        self._thread.start()
-
-    @property
-    def observation(self) -> Observation:
-        """What is known now."""
-        if self._ended is not None:
-            return self._ended
-        phase: Any = "running" if self.record.job is not None else "pending"
-        return Observation(phase, observed=not self._trouble, detail=self._trouble)
-
-    def cancel(self, grace_seconds: float) -> None:
-        """The job is to save and end; a machine whose job has not begun is given back."""
-        self._grace = grace_seconds
-        self._wake.set()
-
-    def terminate(self) -> None:
-        """Give the machine back now. Raises: AWSError."""
-        self._ending = True
-        self._wake.set()
+    def _give_back(self) -> None:
         self.instance.terminate(self._say)
-        self._thread.join(30)
 
-    def close(self) -> None:
-        """Look after it no more; it goes on."""
-        self._closing = True
-        self._wake.set()
-        self._thread.join(10)
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
-    # The thread
-
-    def _work(self) -> None:
+    def _look_after_it(self) -> Observation | None:
         try:
-            self._ended = self._look_after()
+            while not self._closing:
+                try:
+                    connection = self._reach()
+                    if connection is None:
+                        return self._cancelled_early()
+                    if self.record.job is None:
+                        self._provision(connection)
+                    ended = self._follow()
+                    if ended is not None:
+                        return ended
+                except UnreachableError as error:
+                    self._lose(str(error))
         except GoneError as error:
-            self._ended = self._gone(error.standing)
-        except (TenysonError, OSError) as error:
-            self._ended = self._failed(error)
-        except Exception as error:  # whatever it is, the machine must not be forgotten
-            self._ended = self._failed(error)
-        finally:
-            if self._connection is not None:
-                self._connection.close()
-            if self._relay is not None:
-                self._relay.close()
-
-    def _look_after(self) -> Observation | None:
-        if self.record.fetched:
-            return verdict(self.record, self.folder)
-        if self.record.lost is not None:
-            return loss(self.record, self.folder)
-        while not self._closing:
-            try:
-                connection = self._reach()
-                if connection is None:
-                    return self._cancelled_early()
-                if self.record.job is None:
-                    self._provision(connection)
-                ended = self._follow(connection)
-                if ended is not None:
-                    return ended
-            except UnreachableError as error:
-                self._lose(str(error))
+            return self._gone(error.standing)
         return None
 
     # Reaching it
@@ -233,83 +171,36 @@ class Session:
 
     def _provision(self, connection: Connection) -> None:
         self._say_once(f"{self.instance.id}: installing what the job needs")
-        self.record.job = provision(connection, self.record, self._settings, self._mirror, self._mark)
+        self.record.job = provision(
+            connection, self.record, self._settings, self._mirror, self._there, self._mark
+        )
         self._mark("job started")
 
-    def _follow(self, connection: Connection) -> Observation | None:
-        """Look until the job has ended and all of it is here; None when nobody waits for it any more."""
-        relay = self._make_relay()
-        tries = 0
-        control: list[str] = []
-        while not self._closing:
-            if self._ending:
-                raise GoneError(Standing("gone", detail="it was ended from here"))
-            if self._grace is not None:
-                self._tell_to_end(connection, self._grace)
-                self._grace = None
-            seen = self._mirror.look(connection, control=control)
-            self._trouble = ""
-            if relay is not None:
-                relay.delivered(control)
-                control = relay.carry()
-                if relay.trouble:
-                    self._say_once(
-                        f"the database takes no events, they wait in {self.folder / 'spool'}: {relay.trouble}"
-                    )
-            if seen.state == "ended" and seen.whole:
-                seen = self._mirror.look(connection, final=True, most=1 << 62)
-                faults = self._mirror.faults(seen)
-                if not faults:
-                    return self._fetched(seen)
-                tries += 1
-                if tries >= FINAL_LOOKS:
-                    raise BackendError(
-                        f"outputs have other content here than on the machine after {tries} tries: {', '.join(faults[:5])}"
-                    )
-                self._mirror.forget(faults)
-            elif seen.state == "none":
-                raise BackendError(
-                    "the job's process is not known on the machine; was its folder deleted there?"
-                )
-            elif seen.whole:
-                self._pause(self._settings.poll_seconds)
-        return None
+    def _attend(self) -> None:
+        assert self._connection is not None
+        if self._ending:
+            raise GoneError(Standing("gone", detail="it was ended from here"))
+        if self._grace is not None:
+            self._tell_to_end(self._connection, self._grace)
+            self._grace = None
 
-    def _make_relay(self) -> Relay | None:
-        if self._settings.direct_database or not (self.spec.config.get("telemetry") or {}).get("db_url"):
-            return None
-        if self._relay is None:
-            from tenyson.telemetry.relay import Relay
-
-            self._relay = Relay(self.spec.config, self.folder, self.spec.run_id)
-        return self._relay
+    def _look(self, control: list[str], *, final: bool) -> Seen:
+        assert self._connection is not None
+        most = 1 << 62 if final else MOST_BYTES
+        seen = look(self._connection, self._mirror, self._there, control=control, final=final, most=most)
+        if seen.state == "none":
+            raise BackendError("the job's process is not known on the machine; was its folder deleted there?")
+        return seen
 
     def _tell_to_end(self, connection: Connection, grace: float) -> None:
         assert self.record.job is not None
         supervisor = str(self.record.job["supervisor"]["pid"])
         script = 'printf %s "$1" >"$2" && kill -TERM "$3"'
-        words = [str(grace), f"{self._mirror.there}/cancel", supervisor]
+        words = [str(grace), f"{self._there}/cancel", supervisor]
         with contextlib.suppress(CommandError):  # it has ended by itself
             connection.run(["sh", "-c", script, "sh", *words])
 
     # How it ended
-
-    def _cancelled_early(self) -> Observation | None:
-        if self._closing:
-            return None
-        return Observation(
-            "ended", observed=True, exit_code=EXIT_INTERRUPTED, detail="it was cancelled before its job began"
-        )
-
-    def _fetched(self, seen: Seen) -> Observation:
-        self.record.exit = seen.exit or {"exit_code": None}
-        if self._relay is not None and not self._relay.finish():
-            self._say(
-                f"telemetry waits in {self.folder / 'spool'}: {self._relay.trouble} (tenyson telemetry recover)"
-            )
-        self.record.fetched = True
-        self._mark("fetched")
-        return verdict(self.record, self.folder)
 
     def _gone(self, standing: Standing) -> Observation:
         """The machine ended before its job's outputs were here."""
@@ -327,16 +218,16 @@ class Session:
                 "timeout",
                 f"the machine's longest lifetime is over (max_hours: {self._settings.max_hours:g})",
             )
-        self.record.lost = {"reason": reason, "detail": detail, "preempted": preempted and not self._ending}
-        self.record.save(self.folder)
+        ended = self._lost(reason, detail, preempted=preempted and not self._ending)
         if self._settings.bucket:
-            detail += self._fetch_from_bucket()
-            self.record.lost["detail"] = detail
+            assert self.record.lost is not None
+            self.record.lost["detail"] += self._fetch_from_bucket()
             self.record.save(self.folder)
-        relay = self._make_relay()
-        if relay is not None:
-            relay.finish()
-        return loss(self.record, self.folder)
+            relay = self._make_relay()
+            if relay is not None:
+                relay.finish()
+            ended = loss(self.record, self.folder)
+        return ended
 
     def _fetch_from_bucket(self) -> str:
         from tenyson_aws.machine.bucket import Bucket
@@ -350,34 +241,19 @@ class Session:
         self.record.lost["from_bucket"] = bool(count)
         return f"; {count} files came from {self._settings.bucket}" if count else ""
 
-    def _failed(self, error: Exception) -> Observation:
-        """It cannot go on: the machine is given back at once, unless outputs on it are still to be had."""
-        words = (
-            str(error) if isinstance(error, (TenysonError, OSError)) else f"{type(error).__name__}: {error}"
+    def _kept(self) -> str:
+        if self.record.job is None or self.record.exit is not None:
+            return ""
+        return (
+            f"\nthe machine {self.instance.id} is kept, since outputs may be on it; it ends itself when it has stood idle for "
+            f"{self._settings.idle_minutes:g} minutes. Try again with: tenyson attach {self.spec.run_id}"
         )
-        keep = self.record.job is not None and self.record.exit is None
-        if keep:
-            words += (
-                f"\nthe machine {self.instance.id} is kept, since outputs may be on it; it ends itself when it has stood idle for "
-                f"{self._settings.idle_minutes:g} minutes. Try again with: tenyson attach {self.spec.run_id}"
-            )
-        return Observation("ended", observed=True, reason="infrastructure", detail=words)
 
-    # Small things
 
-    def _mark(self, stage: str) -> None:
-        if stage not in self.record.times:
-            self.record.times[stage] = time.time()
-            self.record.save(self.folder)
-
-    def _say_once(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            self._say(text)
-
-    def _pause(self, seconds: float) -> None:
-        self._wake.wait(seconds)
-        self._wake.clear()
+def folder_there(cwd: str, spec: JobSpec) -> str:
+    """The job's folder on the machine: at the same path as here."""
+    output_dir = str((spec.config.get("run") or {}).get("output_dir", "./outputs"))
+    return posixpath.normpath(posixpath.join(cwd, output_dir, spec.run_id))
 
 
 def connect(settings: AWSSettings, instance_id: str, address: str, host_keys: list[str]) -> Connection:

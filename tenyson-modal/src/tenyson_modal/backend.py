@@ -1,80 +1,166 @@
-"""The Modal backend. This version knows its settings; launching functions comes with a later one."""
-
-# The protocol names the arguments; a backend that refuses reads none of them.
-# ruff: noqa: ARG002
+"""The Modal backend: a job is one call of a function in an app of its own, whose files live in a volume."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from tenyson.cloud.backend import Estimate, Handle, Observation
+from tenyson.cloud.backend import Estimate, Handle
+from tenyson.cloud.remote.backend import RemoteBackend, starts
+from tenyson.cloud.remote.baggage import baggage
+from tenyson.cloud.remote.parcel import make_parcel
 from tenyson.cloud.settings import check_settings
-from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
+from tenyson_modal import price, requests
+from tenyson_modal.apps import App, find_apps, stop
+from tenyson_modal.container import claim
+from tenyson_modal.failures import ModalError, explained, modal_errors
+from tenyson_modal.launch import RECORD, Launcher, control
+from tenyson_modal.naming import ATTEMPT, attempt_key, tag_value
+from tenyson_modal.record import CallRecord
+from tenyson_modal.session import CallSession
 from tenyson_modal.settings import ModalSettings
+from tenyson_modal.store import Store, attempts_in
 
 
-class ModalBackend:
+class ModalBackend(RemoteBackend[CallRecord]):
     """Follows `tenyson.cloud.backend.Backend`.
+
+    Args:
+        settings: fields of `ModalSettings`, and `output_dir`, where `reattach` looks for jobs.
 
     Raises:
         ConfigError: a setting is unknown or wrong.
     """
 
     name = "modal"
+    record_class = CallRecord
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = check_settings(ModalSettings, settings)
+        output_dir = settings.pop("output_dir", "./outputs")
+        super().__init__(settings, output_dir)
+        self._settings: ModalSettings = check_settings(ModalSettings, settings)
+        self._checked = False
 
     def validate(self, spec: JobSpec) -> None:
-        """Refuses, since this version cannot launch."""
-        _not_yet()
+        """Token, secrets, the job's files and wheels, and the budget; nothing is spent.
 
-    def estimate(self, spec: JobSpec) -> Estimate:
-        """Refuses: a price that is not looked up would be a guess."""
-        _not_yet()
+        Raises: BackendError: a job could not be launched.
+        """
+        baggage(spec)
+        make_parcel(spec, ["tenyson-modal"], self._settings.extras, python=self._settings.python)
+        if self._settings.budget_usd is not None:
+            self._refuse_beyond(
+                self._settings.budget_usd, self.estimate(spec), "Lower max_hours or choose another gpu"
+            )
+        if not self._checked:
+            hello(self._settings)
+            self._checked = True
 
-    def submit(self, spec: JobSpec) -> Handle:
-        """Refuses."""
-        _not_yet()
-
-    def poll(self, handle: Handle) -> Observation:
-        """Refuses."""
-        _not_yet()
-
-    def stream_logs(self, handle: Handle, cursor: int = 0) -> Iterator[tuple[int, bytes]]:
-        """Refuses."""
-        _not_yet()
-
-    def fetch_outputs(self, handle: Handle, to: Path) -> None:
-        """Refuses."""
-        _not_yet()
+    def estimate(self, spec: JobSpec) -> Estimate:  # noqa: ARG002  the protocol's signature
+        """Of the dearest GPU that may be taken, in as many containers as `max_hours` allows."""
+        return price.estimate(self._settings)
 
     def release(self, handle: Handle) -> None:
-        """Refuses."""
-        _not_yet()
-
-    def cancel(self, handle: Handle, grace_seconds: float) -> None:
-        """Refuses."""
-        _not_yet()
-
-    def terminate(self, handle: Handle) -> None:
-        """Refuses."""
-        _not_yet()
+        """Stop the app and see that it is stopped. What the job made stays in the volume. Raises: ModalError."""
+        session = self._session(handle)
+        if not session.record.released:
+            self._give_back(session.record, session.folder)
+            self._say(f"the app {session.record.app_id} is stopped")
 
     def reattach(self, run_id: str) -> Handle | None:
-        """Nothing was ever launched."""
-        return None
+        """The latest attempt of a run: by its folder, else by its app's tags, else by the volume."""
+        folder = self.output_dir / run_id
+        record = CallRecord.load(folder)
+        if record is not None and record.backend == self.name and record.call_id is not None:
+            return self._handle(record, folder)
+        record = self._recall(run_id)
+        if record is None:
+            return None
+        folder.mkdir(parents=True, exist_ok=True)
+        record.save(folder)
+        return self._handle(record, folder)
 
     def list(self) -> list[Handle]:
-        """Nothing was ever launched."""
-        return []
+        """All apps of ours that may run, by their names and tags alone."""
+        return [self._handle_of(app) for app in find_apps(self._settings.environment_name)]
+
+    def _launch(self, record: CallRecord, folder: Path) -> None:
+        Launcher(self._settings, self._say).launch(record, folder)
+        ends = time.localtime((record.launched_at or record.created_at) + self._settings.max_hours * 3600)
+        what = " or ".join(self._settings.gpus) or "no GPU"
+        self._say(
+            f"{record.spec['run_id']}: {record.call_id} in the app {record.app_id} ({what}); it ends itself after "
+            f"{self._settings.max_hours:g} h of work, as of now at {time.strftime('%Y-%m-%d %H:%M', ends)}"
+        )
+
+    def _new_session(self, record: CallRecord, folder: Path) -> CallSession:
+        return CallSession(record, folder, self._settings, self._say)
+
+    def _give_back(self, record: CallRecord, folder: Path) -> None:
+        named = (
+            [app.id for app in find_apps(record.environment, name=record.app_name)]
+            if record.app_id is None
+            else []
+        )
+        for app_id in [record.app_id, *named]:
+            if app_id is not None:
+                stop(app_id, self._say)
+        key = attempt_key(record.token)
+        try:
+            entries = control(self._settings)
+            claim.forget(entries, key)
+            requests.forget(entries, key)
+            Store(record.volume, record.environment, str(record.spec["run_id"]), key).drop_baggage()
+        except modal_errors(ModalError) as error:
+            self._say(f"left behind, free of charge: {error}")
+        record.released = True
+        record.times["released"] = time.time()
+        record.save(folder)
+
+    def _handle(self, record: CallRecord, folder: Path) -> Handle:
+        data = {
+            "instance_id": record.call_id,
+            "app_id": record.app_id,
+            "token": record.token,
+            "folder": str(folder.resolve()),
+        }
+        return Handle(self.name, str(record.spec["run_id"]), data)
+
+    def _handle_of(self, app: App) -> Handle:
+        data = {
+            "instance_id": None,
+            "app_id": app.id,
+            "folder": str((self.output_dir / app.run_id).resolve()),
+        }
+        return Handle(self.name, app.run_id, data)
+
+    def _recall(self, run_id: str) -> CallRecord | None:
+        """The record that the launch left in the volume, of the latest attempt."""
+        environment, volume = self._settings.environment_name, self._settings.volume
+        keys = [
+            app.tags[ATTEMPT] for app in find_apps(environment) if app.run_id == tag_value(run_id)
+        ] or attempts_in(volume, environment, run_id)
+        found = []
+        for key in keys:
+            text = Store(volume, environment, run_id, key).read(RECORD)
+            if text is not None:
+                data = json.loads(text)
+                folder = self.output_dir / run_id
+                found.append(CallRecord(**{**data, **starts(folder), "settings": self.settings}))
+        return max(found, key=lambda record: record.created_at, default=None)
 
 
-def _not_yet() -> NoReturn:
-    raise BackendError(
-        "launching on Modal comes with a later version of tenyson-modal; nothing was started",
-        next_step="Run on this machine instead: --backend local, or LocalManager from tenyson.cloud.local.",
-    )
+def hello(settings: ModalSettings) -> None:
+    """Raises: ModalError: Modal does not know us, does not answer, or lacks a secret that is named."""
+    import modal
+
+    try:
+        client = modal.Client.from_env()
+        client.hello()
+        for name in settings.secrets:
+            modal.Secret.from_name(name, environment_name=settings.environment_name).hydrate()
+    except modal_errors() as error:
+        raise explained(error, "Modal refuses") from error

@@ -1,4 +1,4 @@
-"""ModalManager: runs jobs as Modal functions."""
+"""ModalManager: runs jobs as calls of Modal functions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ class ModalManager(CloudManager):
     """`ModalManager(gpu="H100").run(job) -> JobResult`.
 
     Args:
-        gpu, timeout: see `ModalSettings`.
+        gpu: see `ModalSettings`; a list is a choice and its fallbacks.
+        timeout: seconds of one container; a job that needs longer goes on in another one, up to `max_hours`.
         follower: what shows a job's progress; plain lines on stderr by default.
         grace_seconds: how long an interrupted job may take to save before it is ended.
+        max_preemptions: further attempts, each from the latest checkpoint, after Modal took containers away more often than
+            `preemptions` allows within one attempt.
         more: further fields of `ModalSettings`.
 
     Raises:
@@ -24,13 +27,17 @@ class ModalManager(CloudManager):
 
     def __init__(
         self,
-        gpu: str | None = "A10G",
+        gpu: str | list[str] | None = "A10G",
         timeout: int = 86400,
         *,
         follower: Follower | None = None,
         grace_seconds: float = 120.0,
+        max_preemptions: int = 0,
         **more: Any,
     ) -> None:
         super().__init__(
-            ModalBackend(gpu=gpu, timeout=timeout, **more), follower=follower, grace_seconds=grace_seconds
+            ModalBackend(gpu=gpu, timeout=timeout, **more),
+            follower=follower,
+            grace_seconds=grace_seconds,
+            max_preemptions=max_preemptions,
         )

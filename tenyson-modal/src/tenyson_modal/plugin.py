@@ -13,7 +13,7 @@ def tenyson_backends() -> Iterable[BackendEntry]:
     return [
         BackendEntry(
             name="modal",
-            summary="Modal functions with GPUs (launching comes with a later version)",
+            summary="Modal, serverless: one call in an app of its own for each job, its files in a volume",
             load="tenyson_modal.backend:ModalBackend",
             settings="tenyson_modal.settings:ModalSettings",
         )

@@ -1,28 +1,102 @@
-"""Settings of the Modal backend: `backend.settings` of a configuration, and the arguments of ModalManager."""
+"""Settings of the Modal backend: `backend.settings` of a configuration, `modal:` of a project file, arguments of ModalManager."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from tenyson.config.schema import VariableName
+
+DAY_SECONDS = 86400
+"""The longest that Modal lets one container work on an input."""
+MOST_RETRIES = 10
+"""The most that Modal takes."""
+
+
+def _gpu(value: str) -> str:
+    import re
+
+    if not re.fullmatch(r"[A-Za-z0-9+-]+!?(?::[1-8])?", value):
+        raise ValueError('not a GPU as Modal names it, such as "H100" or "A100-80GB:4"')
+    return value
+
+
+GPU = Annotated[str, AfterValidator(_gpu)]
 
 
 class ModalSettings(BaseModel):
-    """Which machine, and for how long."""
+    """Which container, for how long, and what it gets."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
-    gpu: str | None = Field(default="A10G", pattern=r"^[A-Za-z0-9!-]+(:[1-8])?$")
-    """GPU as Modal names it, such as "H100" or "H100:8"; none is a machine without one."""
-    timeout: int = Field(default=86400, gt=0, le=86400)
-    """Seconds that one attempt may take; Modal allows a day at most."""
-    cpu: float | None = Field(default=None, gt=0)
-    """Cores; none is Modal's default."""
-    memory: int | None = Field(default=None, gt=0)
-    """Memory in MiB; none is Modal's default."""
-    region: str | None = None
-    """Region; none takes any."""
+    gpu: GPU | None = "A10G"
+    """GPU as Modal names it, such as "H100" or "H100:8"; none is a container without one."""
+    gpu_fallbacks: list[GPU] = []
+    """Further GPUs, in the order in which they are taken where the first is not to be had."""
+    timeout: int = Field(default=DAY_SECONDS, gt=0, le=DAY_SECONDS)
+    """Seconds that one container may work; Modal allows a day at most. A job that needs longer saves in time, and another goes on."""
+    max_hours: float = Field(default=24.0, gt=0, le=24 * MOST_RETRIES)
+    """The job saves and ends after so many hours in all its containers, whatever happens."""
+    preemptions: int = Field(default=20, ge=0)
+    """How often Modal may take the container away and another one goes on, before the attempt has failed."""
+    restarts: int = Field(default=2, ge=0, le=MOST_RETRIES)
+    """How often a container that died without a word (its host failed, or memory ran out) is followed by another one."""
+    queue_minutes: float = Field(default=60.0, gt=0)
+    """A job that got no container for so long, for want of a GPU, is withdrawn."""
+    cpu: float = Field(default=4.0, gt=0)
+    """Cores that are kept for it; more is used, and billed, where there is room."""
+    memory: int = Field(default=32768, gt=0)
+    """Memory in MiB that is kept for it; more is used, and billed, where there is room."""
+    ephemeral_disk: int | None = Field(default=None, ge=524288)
+    """Disk of the container in MiB; none is Modal's default, 512 GiB."""
+    region: str | list[str] | None = None
+    """Region or regions, at a higher price; none takes any."""
     environment_name: str | None = None
     """Modal environment; none is that of your profile."""
     secrets: list[str] = []
     """NAMES of Modal secrets that the job gets as environment variables."""
-    volume: str = "tenyson-outputs"
-    """Name of the Modal volume that holds outputs."""
+    forward_env: list[VariableName] = []
+    """NAMES of further environment variables of here that the job gets; those of `hub` and `wandb` it gets anyhow."""
+    volume: str = Field(default="tenyson-outputs", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    """Name of the Modal volume that holds the runs of this project; made where there is none."""
+    python: str = Field(default="3.12", pattern=r"^3\.\d+$")
+    """Python of the container."""
+    image: str | None = None
+    """Container image of a registry to build on; none is Modal's Debian."""
+    apt: list[str] = []
+    """Debian packages for the image."""
+    extras: list[str] = []
+    """Extras of tenyson-core for the container, beside those that the configuration needs."""
+    budget_usd: float | None = Field(default=None, gt=0)
+    """Nothing is launched whose worst case (price x max_hours) is above this."""
+    price_per_hour: float | None = Field(default=None, gt=0)
+    """US dollars of the GPU, where Tenyson does not know its price, or not yours."""
+    sync_checkpoints: bool = True
+    """Whether checkpoints come here while the job runs; they are in the volume anyhow."""
+    direct_database: bool = False
+    """Whether the job writes to `telemetry.db_url` itself, as to a PostgreSQL that it reaches; else it goes through here."""
+    runner: list[str] = []
+    """The command that takes the runner's flags, as for a wrapper such as torchrun; {python} is the container's. None is
+    `{python} -m tenyson.runner`."""
+    poll_seconds: float = Field(default=2.0, gt=0)
+    """Between two looks at a job."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list_of_gpus(cls, data: Any) -> Any:
+        """`gpu: [H100, A100]` is a choice and its fallbacks."""
+        if isinstance(data, dict) and isinstance(data.get("gpu"), list) and data["gpu"]:
+            first, *others = data["gpu"]
+            return {**data, "gpu": first, "gpu_fallbacks": [*others, *(data.get("gpu_fallbacks") or ())]}
+        return data
+
+    @property
+    def gpus(self) -> list[str]:
+        """All choices, the first one first."""
+        return [self.gpu, *self.gpu_fallbacks] if self.gpu else []
+
+    @property
+    def containers(self) -> int:
+        """How many containers after one another `max_hours` needs."""
+        return max(1, -int(-self.max_hours * 3600 // self.timeout))

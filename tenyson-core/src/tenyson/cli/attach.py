@@ -15,7 +15,7 @@ from tenyson.errors import BackendError, PipelineError
 from tenyson.pipeline.policy import OnFailure
 
 if TYPE_CHECKING:
-    from tenyson.cloud.rented import Rented
+    from tenyson.cloud.remote.rented import Rented
     from tenyson.pipeline.journal import Journal
     from tenyson.pipeline.records import PipelineRecord
 
@@ -51,7 +51,7 @@ def attach(
     Jobs do not need their controller: after a crash, a reboot or a closed laptop, this is the command that goes on.
     """
     from tenyson.cli.pipelines import find_pipeline
-    from tenyson.cloud.rented import find_rented
+    from tenyson.cloud.remote.rented import find_rented
     from tenyson.pipeline.journal import Journal
 
     url = database_url(db_url)

@@ -30,13 +30,18 @@ LEFT_OUT = frozenset(
         "machine.json",
         "sync.json",
         "earlier",
-        "log.txt",
         "cancel",
     )
 )
-"""In the job's folder: what is of this machine alone, or is sent otherwise."""
+"""In the job's folder: what is of this machine alone."""
 GROWING = (".spool", ".jsonl")
+LOG = "log.txt"
 LATEST = "LATEST"
+
+
+def growing(path: str) -> bool:
+    """Whether a file only grows, so that what is known of it stays true."""
+    return path == LOG or path.endswith(GROWING)
 
 
 def read_json(path: Path) -> Any:
@@ -58,7 +63,7 @@ def state_of(folder: Path) -> dict[str, Any]:
     return {"state": "running" if ended is None else "ended", "exit": ended}
 
 
-def files_below(folder: Path, without: Iterable[str]) -> list[tuple[str, int, int]]:
+def files_below(folder: Path, without: Iterable[str] = ()) -> list[tuple[str, int, int]]:
     """Path, size and modification time of every file; the pointers to the latest checkpoint after all others."""
     found = []
     for path in _walk(folder, {folder / name for name in (*LEFT_OUT, *without)}):
@@ -71,10 +76,11 @@ def files_below(folder: Path, without: Iterable[str]) -> list[tuple[str, int, in
     return sorted(found, key=lambda file: (file[0].endswith(LATEST), file[0]))
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+def digest(path: Path, begin: int = 0) -> str:
+    """SHA-256 of a file from byte `begin` on, in hexadecimal."""
     sums = hashlib.sha256()
     with path.open("rb") as file:
+        file.seek(begin)
         for chunk in iter(lambda: file.read(1 << 20), b""):
             sums.update(chunk)
     return sums.hexdigest()
@@ -133,8 +139,8 @@ def look(request: dict[str, Any]) -> None:
             file.writelines(f"{line}\n" for line in request["control"])
     # Before the files are listed: what was written until the end is then surely listed.
     state = state_of(folder)
-    listed = files_below(folder, request["without"])
-    log = folder / "log.txt"
+    listed = files_below(folder, [LOG, *request["without"]])
+    log = folder / LOG
     logged = log.stat().st_size if log.exists() else 0
     state["files"] = {path: [size, mtime] for path, size, mtime in listed}
     if request["final"]:
@@ -150,7 +156,7 @@ def look(request: dict[str, Any]) -> None:
             continue
         if sent > request["most"]:
             break
-        begin = before[0] if path.endswith(GROWING) and before is not None and before[0] <= size else 0
+        begin = before[0] if growing(path) and before is not None and before[0] <= size else 0
         try:
             answer.add_part("file", folder / path, begin, size, path=path, mtime=mtime)
         except FileNotFoundError:

@@ -8,11 +8,11 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
+from tenyson.cloud.remote.parcel import owner_of
 from tenyson.cloud.watch import output_folder
 from tenyson.errors import BackendError
 from tenyson.jobs.publication import check, newest_first, point_to
 from tenyson.jobs.spec import JobSpec
-from tenyson_aws.parcel import owner_of
 
 SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/sbin", "/sys", "/usr", "/run")
 

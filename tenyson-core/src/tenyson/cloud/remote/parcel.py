@@ -28,7 +28,6 @@ from tenyson.errors import BackendError
 from tenyson.jobs.preflight.machine import TESTED
 from tenyson.jobs.spec import JobSpec
 
-ALWAYS = ("tenyson-core", "tenyson-aws")
 _SKIPPED = {
     ".git",
     ".hg",
@@ -51,20 +50,26 @@ class Parcel:
 
     requirements: tuple[str, ...]
     constraints: tuple[str, ...]
+    foundation: tuple[str, ...]
+    """What of the index the wheels need directly: it changes less often than they do, so that it can be installed before them."""
     wheels: tuple[Path, ...]
     key: str
     """Names the environment that comes of it: equal for equal contents."""
 
 
-def make_parcel(spec: JobSpec, extras: Iterable[str] = (), *, python: str = "") -> Parcel:
-    """The parcel of a job; wheels are built once for each state of a source tree.
+def make_parcel(
+    spec: JobSpec, backends: Iterable[str], extras: Iterable[str] = (), *, python: str = ""
+) -> Parcel:
+    """The parcel of a job; wheels are built once for each state of a source tree. `backends` are distributions that the machine needs.
 
     Raises: BackendError: a wheel cannot be built, or something was installed from a file that is no longer there.
     """
-    wanted = dict.fromkeys([*ALWAYS, *_named_by(spec)])
+    wanted = dict.fromkeys(["tenyson-core", *backends, *_named_by(spec)])
     marks = sorted({"train", *extras, *_extras(spec.config)})
     requirements, constraints, wheels, parts = [], [], [], [python]
     closure = _closure(wanted, marks)
+    foundation: set[str] = set()
+    sources = {name for name in closure if isinstance(_origin(metadata.distribution(name)), Path)}
     for name in closure:
         distribution = metadata.distribution(name)
         origin = _origin(distribution)
@@ -74,6 +79,7 @@ def make_parcel(spec: JobSpec, extras: Iterable[str] = (), *, python: str = "") 
             wheels.append(wheel)
             parts.append(f"{name} {digest}")
             requirements.append(f"{name}{extra} @ file://WHEELS/{wheel.name}")
+            foundation |= _needed(distribution, marks if name == "tenyson-core" else ()) - sources
         elif origin is not None:
             requirements.append(f"{name}{extra} @ {origin}")
         else:
@@ -87,7 +93,9 @@ def make_parcel(spec: JobSpec, extras: Iterable[str] = (), *, python: str = "") 
             constraints.append(f"{name}=={_here(name) or version}")
     parts += [*requirements, *sorted(constraints)]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
-    return Parcel(tuple(requirements), tuple(sorted(constraints)), tuple(wheels), key)
+    return Parcel(
+        tuple(requirements), tuple(sorted(constraints)), tuple(sorted(foundation)), tuple(wheels), key
+    )
 
 
 @functools.cache
@@ -166,6 +174,17 @@ def _closure(names: Iterable[str], extras: Iterable[str]) -> list[str]:
                 seen.add(one)
                 waiting.append(one)
     return list(found)
+
+
+def _needed(distribution: metadata.Distribution, extras: Iterable[str]) -> set[str]:
+    """Names of what a distribution needs, with these extras of it; not those that are extras of its own."""
+    return {
+        f"{_normal(needed.name)}[{','.join(sorted(needed.extras))}]"
+        if needed.extras
+        else _normal(needed.name)
+        for needed in map(Requirement, distribution.requires or ())
+        if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras))
+    }
 
 
 def _origin(distribution: metadata.Distribution) -> Path | str | None:

@@ -8,20 +8,20 @@ from typing import Any
 
 from tenyson.cloud.backend import Observation
 from tenyson.cloud.diagnosis import diagnose
+from tenyson.cloud.remote.record import Record
 from tenyson.telemetry.control.file import NOTICE
-from tenyson_aws.record import Record
 
 LOG_TAIL_BYTES = 8192
 
 
-def verdict(record: Record, folder: Path) -> Observation:
-    """Of a job whose outputs are all here."""
+def verdict(record: Record, folder: Path, taken_back: str) -> Observation:
+    """Of a job whose outputs are all here; `taken_back` is what the provider did where it announced the machine's end."""
     ended = record.exit or {}
     code = ended.get("exit_code")
     if code != 0 and (folder / NOTICE).is_file():
         return Observation(
             "ended", observed=True, exit_code=code, reason="preempted", preempted=True,
-            detail=f"AWS took the spot instance back, as it had announced{saved(folder)}",
+            detail=f"{taken_back}, as it had announced{saved(folder)}",
         )  # fmt: skip
     reason, detail = diagnose(code, oom_kills=ended.get("oom_kills"), log_tail=_log_tail(record, folder))
     return Observation("ended", observed=True, exit_code=code, reason=reason, detail=detail)

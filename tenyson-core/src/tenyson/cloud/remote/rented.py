@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.cloud.remote.record import NAME
 from tenyson.jobs.spec import JobSpec
 
 if TYPE_CHECKING:
     from tenyson.cloud.backend import Backend
-
-NAME = "machine.json"
-"""Written by backends that rent; the keys read here are `backend`, `settings`, `spec` and `cwd`."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,242 @@
+"""The session of an attempt at Modal: from the queue, through however many containers, until its outputs are here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tenyson.cloud.backend import Observation
+from tenyson.cloud.remote.mirror import Mirror, Seen
+from tenyson.cloud.remote.session import LONGEST_PAUSE_SECONDS, Session
+from tenyson.errors import BackendError
+from tenyson_modal.apps import stop
+from tenyson_modal.call import Call, Standing
+from tenyson_modal.failures import ModalError, explained, modal_errors
+from tenyson_modal.launch import control
+from tenyson_modal.naming import attempt_key
+from tenyson_modal.record import CallRecord
+from tenyson_modal.requests import Requests
+from tenyson_modal.settings import ModalSettings
+from tenyson_modal.store import Store
+
+CALL_SECONDS = 5.0
+"""How often Modal is asked about the call of a job that runs: the volume says more."""
+SILENT_SECONDS = 180.0
+"""A container that has written nothing for so long is likely none any more; said once."""
+
+
+class OverError(BackendError):
+    """The call is over, and the volume holds no end of the job."""
+
+    def __init__(self, standing: Standing) -> None:
+        super().__init__(standing.detail)
+        self.standing = standing
+
+
+class CallSession(Session[CallRecord]):
+    """Looks after one attempt."""
+
+    taken_back = "Modal took the container away"
+
+    def __init__(
+        self, record: CallRecord, folder: Path, settings: ModalSettings, say: Callable[[str], None]
+    ) -> None:
+        assert record.call_id is not None
+        mirror = Mirror(
+            folder,
+            log_start=record.log_start,
+            bases=record.bases,
+            without=[] if settings.sync_checkpoints else ["checkpoints"],
+            follows_removals=True,
+        )
+        super().__init__(
+            record,
+            folder,
+            mirror,
+            say,
+            relays=not settings.direct_database,
+            poll_seconds=settings.poll_seconds,
+        )
+        self._settings = settings
+        self._call = Call(record.call_id)
+        self._store = Store(record.volume, record.environment, self.spec.run_id, attempt_key(record.token))
+        self._entries = control(settings)
+        self._key = attempt_key(record.token)
+        self._requests: Requests | None = None
+        self._state: dict[str, Any] = {}
+        self._next_call_look = 0.0
+        self._lives = 0
+
+    def _give_back(self) -> None:
+        assert self.record.app_id is not None
+        stop(self.record.app_id, self._say)
+
+    def _look_after_it(self) -> Observation | None:
+        pause = 1.0
+        while not self._closing:
+            try:
+                if self._ending:
+                    return self._ended_from_here()
+                if self.record.job is None and not self._wait_for_container():
+                    return self._cancelled_early()
+                return self._follow()
+            except OverError as error:
+                return self._over(error.standing)
+            except ModalError as error:
+                if error.kind != "away":
+                    raise
+                self._trouble = error.cause
+                self._say_once(f"Modal cannot be reached now, and the job goes on: {error.cause}")
+                self._pause(pause)
+                pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+        return None
+
+    # Before it begins
+
+    def _wait_for_container(self) -> bool:
+        """False: nobody waits for it any more. Raises: OverError, ModalError."""
+        while not self._closing:
+            if self._ending:
+                raise OverError(Standing("over", "killed", "the job was ended from here"))
+            state = self._store.state()
+            if state is not None and state.get("job") is not None:
+                self._begin(state)
+                return True
+            if self._grace is not None:
+                self._give_back()
+                # It may have begun, and even ended, in that very moment.
+                return self._begun_after_all()
+            standing = self._call.look()
+            self._trouble = ""
+            if standing.life == "over":
+                self._refuse_or_read_again(standing)
+            waited = time.time() - (self.record.launched_at or 0)
+            if standing.life == "waiting" and waited > self._settings.queue_minutes * 60:
+                self._give_back()
+                wanted = " or ".join(self._settings.gpus) or "container"
+                raise ModalError(
+                    f"Modal had no {wanted} for {self._settings.queue_minutes:g} minutes (queue_minutes); the job is withdrawn",
+                    "capacity",
+                )
+            if standing.life == "waiting" and waited > 60:
+                self._say_once(f"{self.record.call_id}: waiting for a container; Modal has no free one yet")
+            self._pause(min(1.0, self._settings.poll_seconds))
+        return False
+
+    def _begin(self, state: dict[str, Any]) -> None:
+        self.record.job = state["job"]
+        self._mark("job started")
+
+    def _begun_after_all(self) -> bool:
+        state = self._store.state()
+        if state is None or state["state"] != "ended":
+            return False
+        self._begin(state)
+        return True
+
+    def _refuse_or_read_again(self, standing: Standing) -> None:
+        if (
+            standing.owner is not None
+            and standing.owner != self.record.call_id
+            and standing.owner.startswith("fc-")
+        ):
+            self._say(f"{self.record.call_id}: {standing.detail}; that one is followed")
+            self.record.call_id = standing.owner
+            self.record.save(self.folder)
+            self._call = Call(standing.owner)
+            return
+        state = self._store.state()
+        if state is None or state.get("job") is None:
+            raise OverError(standing)
+
+    # Following it
+
+    def _attend(self) -> None:
+        if self._ending:
+            raise OverError(Standing("over", "killed", "the job was ended from here"))
+        if self._grace is not None:
+            self._ask([], cancel=self._grace)
+            self._grace = None
+
+    def _look(self, control: list[str], *, final: bool) -> Seen:  # noqa: ARG002  sums come with the state
+        if control:
+            self._ask(control)
+        # Asked before the volume is read: what the container left until its end is then surely read.
+        standing = self._standing()
+        state = self._store.state()
+        if state is None:
+            raise OverError(Standing("over", "lost", "the run's folder is no longer in the volume"))
+        self._state = state
+        self._tell_of_containers(state)
+        seen = self._store.look(self._mirror, state)
+        if standing is not None and standing.life == "over" and seen.state != "ended":
+            raise OverError(standing)
+        return seen
+
+    def _standing(self) -> Standing | None:
+        if time.monotonic() < self._next_call_look:
+            return None
+        standing = self._call.look()
+        self._next_call_look = time.monotonic() + CALL_SECONDS
+        return standing
+
+    def _tell_of_containers(self, state: dict[str, Any]) -> None:
+        life = int(state.get("life") or 0)
+        if state["state"] in ("preempted", "continued"):
+            words = (
+                "Modal took the container away"
+                if state["state"] == "preempted"
+                else "the container's time was over"
+            )
+            self._say_once(f"{words}; another one goes on from the checkpoint (container {life + 1})")
+        elif life > 1 and life != self._lives:
+            self._say_once(f"container {life} of this attempt has begun")
+        self._lives = life
+        silent = time.time() - float(state.get("time") or time.time())
+        if state["state"] == "running" and silent > SILENT_SECONDS:
+            self._say_once(
+                f"the container has said nothing for {silent:.0f} s; Modal replaces one that is dead"
+            )
+
+    def _ask(self, lines: list[str], *, cancel: float | None = None) -> None:
+        """Add to what is asked of the job. Raises: ModalError: it did not get there."""
+        try:
+            if self._requests is None:
+                self._requests = Requests.read(self._entries, self._key)
+            self._requests.lines += [line for line in lines if line not in self._requests.lines]
+            self._requests.cancel = cancel if cancel is not None else self._requests.cancel
+            self._requests.write(self._entries, self._key)
+        except modal_errors() as error:
+            self._requests = None
+            raise explained(error, "a request did not reach the job") from error
+
+    # How it ended
+
+    def _fetched(self, seen: Seen) -> Observation:
+        ended = super()._fetched(seen)
+        lost = self._state.get("lost")
+        return (
+            ended if lost is None else self._lost(lost["reason"], lost["detail"], preempted=lost["preempted"])
+        )
+
+    def _ended_from_here(self) -> Observation:
+        return self._lost("killed", "the job was ended from here, and its container with it")
+
+    def _over(self, standing: Standing) -> Observation:
+        """The call is over without an end of the job; what is in the volume is here."""
+        if self._ending:
+            return self._ended_from_here()
+        return self._lost(
+            standing.reason or "lost",
+            standing.detail or "the call is over, and the volume holds no end of the job",
+        )
+
+    def _kept(self) -> str:
+        if self.record.job is None or self.record.exit is not None:
+            return ""
+        return (
+            f"\nwhat the job has saved is in the volume {self.record.volume}, folder {self.spec.run_id}. Try again with: "
+            f"tenyson attach {self.spec.run_id}"
+        )
