@@ -212,7 +212,10 @@ def test_ctrl_c_saves_and_the_printed_command_goes_on(tenyson, tmp_path, environ
     assert "started" not in again.stderr
     other = tenyson(*words, f"training.max_steps={reached + 6}")
     assert other.returncode == 2
-    assert f"step sft: training.max_steps: was {reached + 5} when p was begun, and is {reached + 6} now" in other.stderr
+    assert (
+        f"step sft: training.max_steps: was {reached + 5} when p was begun, and is {reached + 6} now"
+        in other.stderr
+    )
     over = tenyson("--task", TASK, "--run-id", "p", "--set", f"training.max_steps={reached + 5}")
     assert over.returncode == 2
     assert "the pipeline p is over" in over.stderr
