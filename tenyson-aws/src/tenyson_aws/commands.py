@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Any
 
 import click
+
+from tenyson.cloud.remote.options import settings_option, settings_values
 
 
 @click.group()
@@ -49,9 +50,7 @@ def list_machines(regions: tuple[str, ...], all_regions: bool, as_json: bool) ->
 
 @aws.command()
 @click.argument("run")
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting, such as region=eu-west-1."
-)
+@settings_option
 def attach(run: str, settings: tuple[str, ...]) -> int:
     """Look after RUN, which another machine began: found by its tag, watched to its end, brought here.
 
@@ -64,7 +63,7 @@ def attach(run: str, settings: tuple[str, ...]) -> int:
     from tenyson_aws.backend import AWSBackend
     from tenyson_aws.record import MachineRecord
 
-    backend = AWSBackend(**_values(settings))
+    backend = AWSBackend(**settings_values("aws", settings))
     handle = backend.reattach(run)
     record = MachineRecord.load(backend.output_dir / run)
     if handle is None or record is None:
@@ -124,29 +123,17 @@ def cleanup(
 
 
 @aws.command()
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="A setting, such as instance_type=p5.48xlarge.",
-)
+@settings_option
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def doctor(settings: tuple[str, ...], as_json: bool) -> int:
     """Try what a launch needs, without spending: credentials, permissions, quotas, image, key, network, bucket.
 
     Settings are those of the project file (tenyson.yaml), and --set. Exits with 1 if a launch would fail.
     """
+    from tenyson.cloud.remote.check import print_checks
     from tenyson_aws.doctor import examine
 
-    checks = list(examine(_settings(settings)))
-    if as_json:
-        click.echo(json.dumps([vars(one) for one in checks], indent=2))
-    else:
-        colours = {"ok": "green", "warning": "yellow", "error": "red"}
-        for one in checks:
-            click.echo(f"{click.style(one.level.ljust(7), fg=colours[one.level])}  {one.what}: {one.said}")
-    return 1 if any(one.level == "error" for one in checks) else 0
+    return print_checks(examine(_settings(settings)), as_json=as_json)
 
 
 @aws.command()
@@ -185,18 +172,4 @@ def _settings(given: tuple[str, ...]) -> Any:
     from tenyson.cloud.settings import check_settings
     from tenyson_aws.settings import AWSSettings
 
-    return check_settings(AWSSettings, _values(given))
-
-
-def _values(given: tuple[str, ...]) -> dict[str, Any]:
-    import yaml
-
-    from tenyson.config.project import backend_settings
-
-    values = backend_settings("aws")
-    for text in given:
-        key, separator, value = text.partition("=")
-        if not separator:
-            raise click.UsageError(f"--set takes KEY=VALUE, not {shlex.quote(text)}")
-        values[key] = yaml.safe_load(value)
-    return values
+    return check_settings(AWSSettings, settings_values("aws", given))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from tenyson.cloud.remote.check import Check
 from tenyson.errors import TenysonError
 from tenyson_aws.access import find_group, find_key
 from tenyson_aws.catalog import MACHINES
@@ -22,15 +21,6 @@ QUOTAS = {
     ("P", "on-demand"): "L-417A185B", ("P", "spot"): "L-7212CCBC",
 }  # fmt: skip
 """Quotas of running vCPUs, by the first letter of the type's family (Service Quotas, Amazon EC2)."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was tried, and what came of it."""
-
-    level: Literal["ok", "warning", "error"]
-    what: str
-    said: str
 
 
 def examine(settings: AWSSettings) -> Iterator[Check]:

@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[3]
-RUNNERS = {
-    "fake": REPOSITORY / "tests/cloud/stand_in_runner.py",
-    "ticking": REPOSITORY / "tests/fakes/ticking_runner.py",
-}
+FAKE_RUNNER = REPOSITORY / "tests/cloud/stand_in_runner.py"
 UV_CACHE = Path(os.environ.get("TENYSON_TEST_UV_CACHE", "/var/tmp/tenyson-test-uv"))
 
 
@@ -45,7 +42,7 @@ class StandIn:
             "shared": {
                 str(UV_CACHE): "/var/cache/uv",
                 str(tools): "/usr/local/bin",
-                **{str(path.parent): f"/opt/{name}" for name, path in RUNNERS.items()},
+                str(FAKE_RUNNER.parent): "/opt/fake",
             },
             "files": {
                 "/etc/uv/uv.toml": 'cache-dir = "/var/cache/uv"\nlink-mode = "symlink"\n'
@@ -86,7 +83,10 @@ class StandIn:
             "python": "3.11",
             "poll_seconds": 0.3,
         }
-        self.runners = {name: ["{python}", f"/opt/{name}/{path.name}"] for name, path in RUNNERS.items()}
+        self.runners = {
+            "fake": ["{python}", f"/opt/fake/{FAKE_RUNNER.name}"],
+            "ticking": ["{python}", "-m", "tenyson.testing.ticking"],
+        }
         """For the setting `runner`: jobs without training."""
 
     def do(self, what: str, **arguments: Any) -> Any:

@@ -92,14 +92,14 @@ class LocalBackend:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with _submit_lock(folder) as lock:
-                before = self._handle(folder, spec.run_id)
-                if before is not None and (_is_attempt(folder, spec) or self.poll(before).phase == "running"):
-                    return before
                 if spec.token and any(_is_attempt(earlier, spec) for earlier in folder.glob(f"{EARLIER}/*")):
                     raise BackendError(
                         "this attempt was started before, and a later one has taken its place",
                         place=str(folder),
                     )
+                before = self._handle(folder, spec.run_id)
+                if before is not None and (_is_attempt(folder, spec) or self.poll(before).phase == "running"):
+                    return before
                 archive_attempt(folder, resumed=bool(_resume_from(spec)))
                 config = _write_config(folder, spec)
                 return self._start(folder, spec, config, lock)

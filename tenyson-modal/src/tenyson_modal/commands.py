@@ -1,0 +1,125 @@
+"""tenyson modal: what runs now, a run of another machine, clean-up, a doctor."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from tenyson.cloud.remote.options import settings_option, settings_values
+
+
+@click.group()
+def modal() -> None:
+    """Apps at Modal: list, clean up, check."""
+
+
+@modal.command("list")
+@settings_option
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def list_apps(settings: tuple[str, ...], as_json: bool) -> int:
+    """Apps of Tenyson that may cost, found by their names and tags alone."""
+    from tenyson.cli.table import print_table
+    from tenyson_modal.cleanup import find_all
+
+    found = find_all(_settings(settings), only_apps=True)
+    if as_json:
+        click.echo(json.dumps([vars(one) for one in found], indent=2))
+    elif not found:
+        click.echo("no app of Tenyson runs at Modal")
+    else:
+        print_table(
+            ("app", "state", "run", "owner", "containers"),
+            [(one.id, one.state, one.run, one.owner, one.detail) for one in found],
+        )
+    return 0
+
+
+@modal.command()
+@click.argument("run")
+@settings_option
+def attach(run: str, settings: tuple[str, ...]) -> int:
+    """Look after RUN, which another machine began: found by its tags or in the volume, watched to its end, brought here.
+
+    Where the run's folder is, `tenyson attach RUN` does the same.
+    """
+    from tenyson.cli.progress import choose_follower
+    from tenyson.cloud.manager import CloudManager
+    from tenyson.errors import BackendError
+    from tenyson.jobs.spec import JobSpec
+    from tenyson_modal.backend import ModalBackend
+    from tenyson_modal.record import CallRecord
+
+    backend = ModalBackend(**settings_values("modal", settings))
+    handle = backend.reattach(run)
+    record = CallRecord.load(backend.output_dir / run)
+    if handle is None or record is None:
+        raise BackendError(
+            f"nothing at Modal is known of a run {run!r}",
+            next_step="`tenyson modal list` shows what runs; another environment or volume: --set environment_name=..., --set volume=...",
+        )
+    result = CloudManager(backend, follower=choose_follower()).attach(JobSpec(**record.spec), handle)
+    click.echo(f"{result.run_id}: {result.status}")
+    return {"success": 0, "stopped": 130}.get(result.status, 1)
+
+
+@modal.command()
+@settings_option
+@click.option("--run", help="Only what is of this run.")
+@click.option(
+    "--everything",
+    is_flag=True,
+    help="Also the runs' folders in the volume, with all that they hold, and the Dict of requests.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def cleanup(settings: tuple[str, ...], run: str | None, everything: bool, dry_run: bool, yes: bool) -> int:
+    """Stop apps of Tenyson, whoever looks after them.
+
+    A job that still runs is lost with its app, but for what it has saved: look with `tenyson modal list` first.
+    """
+    from tenyson.cli.table import print_table
+    from tenyson_modal.cleanup import find_all, remove
+
+    checked = _settings(settings)
+    found = [one for one in find_all(checked, only_apps=not everything) if run is None or one.run == run]
+    if not found:
+        click.echo("nothing to clean up")
+        return 0
+    print_table(
+        ("what", "id", "state", "run", "detail"),
+        [(one.kind, one.id, one.state, one.run, one.detail) for one in found],
+    )
+    if dry_run:
+        click.echo(f"{len(found)} would be removed; nothing was")
+        return 0
+    if not yes and not click.confirm(f"Remove these {len(found)}?", default=False):
+        return 1
+    left = 0
+    for one in found:
+        why = remove(checked, one, click.echo)
+        left += why is not None
+        click.echo(f"{one.kind} {one.id}: " + ("removed" if why is None else f"stays: {why}"))
+    return 1 if left else 0
+
+
+@modal.command()
+@settings_option
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def doctor(settings: tuple[str, ...], as_json: bool) -> int:
+    """Try what a launch needs, without spending: token, environment, secrets, volume, packages, price.
+
+    Settings are those of the project file (tenyson.yaml), and --set. Exits with 1 if a launch would fail.
+    """
+    from tenyson.cloud.remote.check import print_checks
+    from tenyson_modal.doctor import examine
+
+    return print_checks(examine(_settings(settings)), as_json=as_json)
+
+
+def _settings(given: tuple[str, ...]) -> Any:
+    from tenyson.cloud.settings import check_settings
+    from tenyson_modal.settings import ModalSettings
+
+    return check_settings(ModalSettings, settings_values("modal", given))
