@@ -1,0 +1,15 @@
+"""The Modal backend keeps the contract of all backends."""
+
+import pytest
+
+from tenyson.testing.backends import BackendContract
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+class TestModalBackend(BackendContract):
+    """Against the stand-in."""
+
+    @pytest.fixture
+    def backend(self, modal):
+        return modal.backend()

@@ -1,0 +1,285 @@
+"""A job at Modal, from the launch to the app's end, with everything that goes wrong on the way."""
+
+import json
+import time
+
+import pytest
+from tests.modal.conftest import wait_for
+
+from tenyson.errors import BackendError
+from tenyson.jobs.publication import check
+from tenyson.testing.ticking import lines
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def steps_in(log):
+    return [line for line in log if line.startswith("step ")]
+
+
+def last_of_each_step(log):
+    """What counts of a log in which steps may have been repeated."""
+    found = {int(line.split()[1]): line for line in steps_in(log)}
+    return [found[step] for step in sorted(found)]
+
+
+def test_a_job_runs_there_and_everything_is_here_and_in_the_volume_afterwards(modal, capfd):
+    """Success; log, results and checkpoints in both places; the app stopped; what it costs said before."""
+    result = modal.manager().run(modal.job(steps=4, save_every=2))
+    assert result.status == "success", result.failure_reason
+    assert modal.log() == lines(4)
+    assert modal.result()["metrics"] == {"steps": 4}
+    for folder in (modal.folder / "job", modal.kept()):
+        assert check(folder / "checkpoints" / "step-4") is None
+        assert (folder / "log.txt").read_text().splitlines() == lines(4)
+    assert modal.live() == []
+    said = capfd.readouterr().err
+    assert said.index("$0.05 an hour, at most $1.23") < said.index("it ends itself after 24 h of work")
+    assert "is stopped" in said
+
+
+def test_a_job_that_fails_is_a_failed_result_with_the_end_of_its_log_printed_in_red(modal, capfd):
+    """As on the local backend; no exception; nothing runs on; Modal does not try it again."""
+    result = modal.manager().run(modal.job(steps=9, fail_at=3))
+    assert result.status == "failed"
+    assert result.failure_reason.startswith("the job failed by itself (exit status 1)"), result.failure_reason
+    assert "RuntimeError: told to fail here" in result.failure_reason
+    assert result.instance_id.startswith("fc-")
+    assert result.spot_interruption is False
+    assert f"job failed on {result.instance_id}" in capfd.readouterr().err
+    assert len(modal.cloud.containers()) >= 1
+    assert len([one for one in modal.cloud.containers() if one["call_id"] == result.instance_id]) == 1
+
+
+def test_a_preempted_job_goes_on_in_another_container_without_a_step_lost_or_repeated(modal, capfd):
+    """Modal's signal leaves half a minute, in which the job saves; the run does not even fail."""
+    job = modal.job(steps=80, save_every=100)
+    result = modal.during(
+        job, modal.manager(), lambda record: modal.cloud.preempt(record.call_id), at="step 17 "
+    )
+    assert result.status == "success", result.failure_reason
+    assert steps_in(modal.log()) == lines(80)
+    assert "Modal took the container away; another one goes on from the checkpoint" in capfd.readouterr().err
+    assert not (modal.folder / "job" / "spot-notice").exists()
+    assert len([one for one in modal.cloud.containers() if one["call_id"] == modal.record().call_id]) == 2
+
+
+def test_a_container_that_dies_without_a_word_costs_a_save_interval_at_most(modal):
+    """Its host failed: the next one goes on from the last checkpoint in the volume."""
+    job = modal.job(steps=70, save_every=5)
+    result = modal.during(
+        job, modal.manager(), lambda record: modal.cloud.kill(record.call_id, "host"), at="step 33 "
+    )
+    assert result.status == "success", result.failure_reason
+    assert last_of_each_step(modal.log()) == lines(70)
+    assert len(steps_in(modal.log())) - 70 <= 5 + 15
+
+
+def test_containers_that_are_taken_away_too_often_end_the_attempt_as_preempted(modal):
+    """The budget is the setting `preemptions`; what was saved is here for the next attempt."""
+    manager = modal.manager(preemptions=0, max_preemptions=1)
+    job = modal.job(steps=60)
+    result = modal.during(job, manager, lambda record: modal.cloud.preempt(record.call_id), at="step 9 ")
+    assert result.status == "success", result.failure_reason
+    assert last_of_each_step(modal.log()) == lines(60)
+    first = json.loads((modal.folder / "job" / "earlier" / "1" / "machine.json").read_text())
+    assert first["lost"]["preempted"] is True
+    assert first["lost"]["detail"] == "Modal took the container away 1 times"
+
+
+def test_without_a_budget_the_result_says_that_it_was_preempted(modal):
+    """`spot_interruption`, as at AWS."""
+    manager = modal.manager(preemptions=0)
+    job = modal.job(steps=400)
+    result = modal.during(job, manager, lambda record: modal.cloud.preempt(record.call_id), at="step 9 ")
+    assert (result.status, result.spot_interruption) == ("failed", True)
+    assert result.failure_reason.startswith("preempted: "), result.failure_reason
+
+
+def test_memory_that_runs_out_is_tried_again_so_often_and_told_with_its_reason(modal):
+    """Retries used up."""
+    manager = modal.manager(restarts=1)
+    killed = []
+
+    def kill(record):
+        for _ in range(2):
+            wait_for(lambda: running(modal, record.call_id) not in (None, *killed))
+            killed.append(running(modal, record.call_id))
+            modal.cloud.kill(record.call_id, "oom")
+
+    result = modal.during(modal.job(steps=4000), manager, kill)
+    assert result.status == "failed"
+    assert result.failure_reason.startswith(("out_of_memory: ", "infrastructure: the container died")), (
+        result.failure_reason
+    )
+    assert "memory" in result.failure_reason
+    assert result.spot_interruption is False
+
+
+def running(modal, call):
+    """The task that works on a call and has begun to write."""
+    return next(
+        (one["task_id"] for one in modal.cloud.containers() if one["call_id"] == call and one["running"]), None
+    )
+
+
+def test_a_job_that_needs_longer_than_a_container_may_work_is_chained_by_its_checkpoint(modal, capfd):
+    """A day at Modal, 16 seconds here; no step is lost or done twice."""
+    manager = modal.manager(timeout=16, max_hours=0.05)
+    result = manager.run(modal.job(steps=190, save_every=1000))
+    assert result.status == "success", result.failure_reason
+    assert steps_in(modal.log()) == lines(190)
+    assert "the container's time was over; another one goes on from the checkpoint" in capfd.readouterr().err
+
+
+def test_a_job_saves_and_ends_when_its_longest_time_is_over(modal):
+    """`max_hours` bounds what it costs; the result is a failure by timeout with a checkpoint here."""
+    result = modal.manager(max_hours=8 / 3600).run(modal.job(steps=4000))
+    assert result.status == "failed"
+    assert result.failure_reason.startswith("timeout: "), result.failure_reason
+    step = json.loads((modal.folder / "job" / "stopped.json").read_text())["step"]
+    assert check(modal.folder / "job" / "checkpoints" / f"step-{step}") is None
+
+
+def test_the_control_plane_may_freeze_for_half_a_minute_and_no_line_is_lost_or_doubled(modal):
+    """The job does not notice; whoever waits waits."""
+
+    def freeze(_):
+        modal.cloud.freeze(30)
+
+    job = modal.job(steps=450)
+    result = modal.during(job, modal.manager(), freeze)
+    assert result.status == "success", result.failure_reason
+    assert modal.log() == lines(450)
+
+
+def test_calls_that_fail_now_and_then_lose_nothing(modal):
+    """Of reading, committing and asking."""
+    for rpc in ("VolumeGetFile2", "VolumeCommit", "FunctionGetOutputs", "DictGet"):
+        modal.cloud.fail(rpc, times=4)
+    result = modal.manager().run(modal.job(steps=60))
+    assert result.status == "success", result.failure_reason
+    assert modal.log() == lines(60)
+
+
+def test_a_result_that_modal_no_longer_keeps_is_in_the_volume(modal):
+    """The call was over for weeks; the run is a success all the same."""
+    backend = modal.backend()
+    spec = modal.job(steps=5).spec("old")
+    handle = backend.submit(spec)
+    call = handle.data["instance_id"]
+    backend.close()
+    wait_for(lambda: modal.cloud.call(call)["status"] == "success")
+    modal.cloud.expire(call)
+    later = modal.backend()
+    handle = later.submit(spec)
+    seen = wait_for(lambda: (seen := later.poll(handle)).phase == "ended" and seen)
+    assert (seen.exit_code, seen.reason) == (0, None)
+    later.release(handle)
+    assert modal.log() == lines(5)
+
+
+def test_no_capacity_is_told_as_such_and_nothing_stays_in_the_queue(modal):
+    """After `queue_minutes`."""
+    modal.cloud.capacity("H100", available=False)
+    result = modal.manager(gpu="H100", queue_minutes=3 / 60).run(modal.job(steps=1))
+    assert result.status == "failed"
+    assert result.failure_reason.startswith("capacity: Modal had no H100 for 0.05 minutes"), (
+        result.failure_reason
+    )
+
+
+def test_a_fallback_is_taken_where_the_first_gpu_is_not_to_be_had(modal):
+    """In the order of the settings."""
+    modal.cloud.capacity("H100", available=False)
+    result = modal.manager(gpu=["H100", "A100-80GB"]).run(modal.job(steps=1))
+    assert result.status == "success", result.failure_reason
+    assert [one["gpu"] for one in modal.cloud.containers()][-1] == "A100-80GB"
+
+
+def test_a_bad_token_is_told_before_anything_is_made(modal, monkeypatch):
+    """With the command that makes a good one."""
+    monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-wrong")
+    with pytest.raises(BackendError, match="Modal refuses") as caught:
+        modal.manager().run(modal.job(steps=1))
+    assert caught.value.reason == "auth"
+    assert "modal token new" in caught.value.next_step
+
+
+def test_a_secret_that_is_not_there_is_named(modal):
+    """Before anything is launched."""
+    with pytest.raises(BackendError, match="no-such-secret"):
+        modal.manager(secrets=["no-such-secret"]).run(modal.job(steps=1))
+
+
+def test_a_budget_below_the_worst_case_refuses_with_the_arithmetic(modal):
+    """Price times hours."""
+    with pytest.raises(BackendError, match=r"budget_usd \(5\): \$3.95 an hour, at most \$94") as caught:
+        modal.manager(gpu="H100", cpu=0.01, memory=1, budget_usd=5).run(modal.job(steps=1))
+    assert caught.value.reason == "user_error"
+
+
+@pytest.mark.parametrize("phase", ["queued", "running", "ended"])
+def test_a_job_is_cancelled_in_every_phase(modal, phase):
+    """In the queue it is withdrawn; while it runs it saves and ends."""
+    if phase == "queued":
+        modal.cloud.capacity("T4", available=False)
+    backend = modal.backend(gpu="T4" if phase == "queued" else None)
+    handle = backend.submit(modal.job(steps=2 if phase == "ended" else 4000).spec("cancelled"))
+    if phase == "running":
+        wait_for(lambda: steps_in(modal.log()))
+    if phase == "ended":
+        wait_for(lambda: backend.poll(handle).phase == "ended")
+    backend.cancel(handle, 30)
+    seen = wait_for(lambda: (seen := backend.poll(handle)).phase == "ended" and seen, seconds=60)
+    assert seen.exit_code == (0 if phase == "ended" else 130)
+    backend.release(handle)
+    if phase == "queued":
+        assert seen.detail == "it was cancelled before its job began"
+    if phase == "running":
+        stopped = json.loads((modal.folder / "job" / "stopped.json").read_text())
+        assert check(modal.folder / "job" / "checkpoints" / f"step-{stopped['step']}") is None
+
+
+def test_a_call_that_is_cancelled_at_modal_saves_first(modal):
+    """The body handles Modal's signal: the job gets SIGTERM, saves, and what it saved is here."""
+    import modal as client
+
+    def cancel(record):
+        client.FunctionCall.from_id(record.call_id).cancel()
+
+    result = modal.during(modal.job(steps=4000), modal.manager(), cancel, at="step 7 ")
+    assert result.status in ("stopped", "failed")
+    assert (modal.folder / "job" / "stopped.json").exists(), result.failure_reason
+    step = json.loads((modal.folder / "job" / "stopped.json").read_text())["step"]
+    assert check(modal.folder / "job" / "checkpoints" / f"step-{step}") is None
+
+
+def test_an_app_that_is_stopped_at_modal_is_a_failure_and_what_was_saved_is_here(modal):
+    """Somebody pressed a button on the dashboard."""
+    result = modal.during(
+        modal.job(steps=4000), modal.manager(), lambda record: modal.cloud.stop(record.app_id), at="step 12 "
+    )
+    assert result.status in ("failed", "stopped"), result
+    assert list((modal.folder / "job" / "checkpoints").glob("step-*"))
+
+
+def test_requests_reach_the_job_once_and_in_order(modal):
+    """Lines of its control file, through the Dict."""
+    from tenyson_modal.launch import control
+    from tenyson_modal.naming import attempt_key
+    from tenyson_modal.requests import Requests
+
+    backend = modal.backend()
+    handle = backend.submit(modal.job(steps=4000).spec("asked"))
+    wait_for(lambda: steps_in(modal.log()))
+    entries = control(backend._settings)
+    Requests(["pause id=1"]).write(entries, attempt_key("asked"))
+    Requests(["pause id=1", "resume id=2"]).write(entries, attempt_key("asked"))
+    # The ticking job reads no control file: it stays as it was handed over.
+    time.sleep(3)
+    backend.cancel(handle, 30)
+    wait_for(lambda: backend.poll(handle).phase == "ended")
+    backend.release(handle)
+    state = json.loads(next(modal.kept().glob(".tenyson/*/state.json")).read_text())
+    assert state["taken"] == 2
