@@ -12,7 +12,7 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("script", ["generate_schema.py", "generate_answers.py", "generate_aws.py"])
+@pytest.mark.parametrize("script", ["generate_schema.py", "generate_answers.py", "generate_backends.py"])
 def test_a_generated_page_is_up_to_date(script: str) -> None:
     """The schema is that of the code; the answers are what `tenyson sql` says of the example database."""
     done = subprocess.run([sys.executable, DOCS / script, "--check"], capture_output=True, text=True)

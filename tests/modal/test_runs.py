@@ -119,7 +119,8 @@ def test_memory_that_runs_out_is_tried_again_so_often_and_told_with_its_reason(m
 def running(modal, call):
     """The task that works on a call and has begun to write."""
     return next(
-        (one["task_id"] for one in modal.cloud.containers() if one["call_id"] == call and one["running"]), None
+        (one["task_id"] for one in modal.cloud.containers() if one["call_id"] == call and one["running"]),
+        None,
     )
 
 
