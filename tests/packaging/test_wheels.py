@@ -149,15 +149,23 @@ def test_the_wordle_task_is_also_a_file(installed: object) -> None:
     assert (folder / "configs" / "sft_config.yaml").is_file()
 
 
+@pytest.fixture(scope="module")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What mypy has read of the standard library serves both times."""
+    return tmp_path_factory.mktemp("mypy")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["editable", "wheels"])
-def test_mypy_resolves_the_import_paths(where: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_mypy_resolves_the_import_paths(
+    where: str, request: pytest.FixtureRequest, tmp_path: Path, mypy_cache: Path
+) -> None:
     """mypy sees the types behind every path: it misses no import, and finds exactly the two planted mistakes."""
     python = sys.executable if where == "editable" else str(request.getfixturevalue("installed").python)
     (tmp_path / "snippet.py").write_text(SNIPPET, encoding="utf-8")
     command = [sys.executable, "-m", "mypy", "--config-file", "", "--python-executable", python, "snippet.py"]
     done = subprocess.run(
-        [*command, "--follow-imports", "silent", "--cache-dir", str(tmp_path / "cache")],
+        [*command, "--follow-imports", "silent", "--cache-dir", mypy_cache],
         cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     errors = [line for line in done.stdout.splitlines() if ": error:" in line]
