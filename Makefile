@@ -44,6 +44,7 @@ test-fast: $(VENV)/.installed-test
 soak: $(VENV)/.installed-test
 	$(BIN)/python tests/soak/kill_training.py --seeds 50
 	$(BIN)/python tests/soak/kill_resume.py --kills 100
+	$(BIN)/python tests/soak/resume_matrix.py
 	$(BIN)/python tests/soak/kill_controller.py --points all --random 100 --stalls 50
 	$(BIN)/python tests/soak/kill_machines.py --runs 200
 	$(BIN)/python -m pytest -s tests/telemetry/test_recovery.py -k outage

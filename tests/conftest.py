@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,25 @@ os.environ.pop("TENYSON_PLUGINS", None)
 pytest_plugins = ["tests.fakes.postgres"]
 
 ON_CI = os.environ.get("CI") == "true"
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for models that are built on the spot, the same one for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-cache"
+
+
+@pytest.fixture(scope="session")
+def smollm2(shared_cache: Path) -> Path:
+    """The directory of SmolLM2's weights, which takes 20 seconds to build."""
+    from tenyson.config.load import parse_config
+    from tenyson.jobs.model import resolve_model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENYSON_CACHE", str(shared_cache))
+        config = parse_config({"model": {"factory": "tenyson_wordle.smollm2:build"}})
+        return Path(resolve_model(config).path)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -57,7 +57,7 @@ def test_the_tiny_wordle_pipeline_runs_over_aws_and_the_secret_is_nowhere(aws, m
     spy = Spy()
     spy.start()
     sets = ["evaluation.samples=6", "evaluation.samples_per_prompt=2", "training.max_steps=4", "training.eval_samples=16",
-            "training.logging_steps=1", "training.save_steps=2", "training.batch_size=32"]  # fmt: skip
+            "training.logging_steps=1", "training.save_steps=2", "training.batch_size=32", "task.args.sft_games=2048"]  # fmt: skip
     command = [
         sys.executable,
         "-m",
@@ -129,7 +129,7 @@ def test_the_tiny_wordle_pipeline_runs_over_aws_and_the_secret_is_nowhere(aws, m
 
 
 def test_a_spot_notice_in_training_gives_the_curve_of_an_uninterrupted_run_to_the_bit(aws, tmp_path):
-    """fp32 on the CPU: every loss of the two attempts together, and the final weights."""
+    """fp32 on the CPU: every loss of the two attempts on machines together, and the final weights, are those of a run here."""
     config = {
         "run": {"seed": 7, "output_dir": str(aws.folder)},
         "model": {
@@ -154,7 +154,7 @@ def test_a_spot_notice_in_training_gives_the_curve_of_an_uninterrupted_run_to_th
     def job(name):
         return SFTJob(config | {"run": config["run"] | {"id": name}}, load_task("wordle"))
 
-    whole = aws.manager(None).run(job("whole"))
+    whole = job("whole").run()
     assert whole.status == "success", whole.failure_reason
     manager = aws.manager(None, use_spot=True, max_preemptions=2)
     noticed = []
@@ -193,7 +193,7 @@ def test_a_stop_that_is_asked_for_here_is_obeyed_there(aws, tmp_path):
         },
         "task": {
             "name": "wordle",
-            "args": {"words": "tiny", "style": "compact", "sft_games": 20000, "sft_eval_games": 16},
+            "args": {"words": "tiny", "style": "compact", "sft_games": 2048, "sft_eval_games": 16},
         },
         "training": {
             "max_steps": 100_000,

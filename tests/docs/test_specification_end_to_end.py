@@ -1,9 +1,8 @@
-"""The specification's own commands, with real jobs in real processes: telemetry, stop requests, the Wordle experiment."""
+"""The specification's own commands, with real jobs: telemetry, stop requests, the Wordle experiment."""
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tenyson.runner import make_job
 
 pytestmark = pytest.mark.train
 
@@ -25,10 +26,9 @@ class Workplace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.db_url = f"sqlite:///{folder}/tenyson_telemetry.db"
-        self.environ = {**os.environ, "TENYSON_CACHE": str(folder / "cache")}
 
-    def start(self, job: str, run_id: str, **sections: Any) -> subprocess.Popen[str]:
-        """`python -m tenyson.runner` on a configuration with `telemetry.db_url`."""
+    def write(self, run_id: str, **sections: Any) -> Path:
+        """A configuration with `telemetry.db_url`."""
         config = {
             "run": {"id": run_id, "output_dir": str(self.folder / "outputs")},
             "model": {"factory": "tenyson.testing.tiny:build"},
@@ -38,10 +38,20 @@ class Workplace:
         }
         path = self.folder / f"{run_id}.yaml"
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
+        return path
+
+    def run(self, job: str, run_id: str, **sections: Any) -> None:
+        """What `python -m tenyson.runner` runs, in this process."""
+        result = make_job(job, str(self.write(run_id, **sections)), str(TASK)).run()
+        assert result.status == "success", result.failure_reason
+
+    def start(self, job: str, run_id: str, **sections: Any) -> subprocess.Popen[str]:
+        """`python -m tenyson.runner`."""
+        path = self.write(run_id, **sections)
         command = [sys.executable, "-m", "tenyson.runner", "--job-type", job, "--config", str(path)]
         return subprocess.Popen(
             [*command, "--task-module", str(TASK)],
-            cwd=self.folder, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
     def finish(self, process: subprocess.Popen[str]) -> None:
@@ -82,7 +92,9 @@ class Workplace:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TENYSON_CACHE", str(tmp_path / "cache"))
     return Workplace(tmp_path)
 
 
@@ -120,9 +132,9 @@ def test_a_stop_between_batches_leaves_a_partial_evaluation(workplace: Workplace
 def test_every_job_fills_the_tables_that_the_specification_names(workplace: Workplace) -> None:
     """sft_metrics; epoch_metrics, rollouts and generations of RL; generations of eval; all in one database."""
     training = {"max_steps": 3, "batch_size": 8, "num_generations": 4, "learning_rate": 1e-3}
-    workplace.finish(workplace.start("sft", "sft", training=training))
-    workplace.finish(workplace.start("rl", "rl", training=training))
-    workplace.finish(workplace.start("eval", "eval", evaluation={"samples": 5}))
+    workplace.run("sft", "sft", training=training)
+    workplace.run("rl", "rl", training=training)
+    workplace.run("eval", "eval", evaluation={"samples": 5})
     assert workplace.sql("select count(*) from sft_metrics where run_id = 'sft'")[0][0] >= 3
     assert workplace.sql("select count(*) from epoch_metrics where run_id = 'rl'")[0][0] >= 1
     assert workplace.sql("select count(*) from rollouts where run_id = 'rl'") == [(24,)]
@@ -167,6 +179,7 @@ def test_the_wordle_experiment_chains_three_jobs_and_writes_its_report(experimen
     text = (experiment / "final_report.md").read_text(encoding="utf-8")
     assert "The pipeline ended: **success**" in text, text
     assert "- win_rate: " in text
+    assert "- legal_guesses:" in text
     assert "- SFT: not sent to W&B" in text
 
 

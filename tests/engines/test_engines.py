@@ -21,12 +21,8 @@ QUESTIONS = [f"What is {number} plus one? Answer with the number." for number in
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    from tenyson_wordle.smollm2 import build
-
-    directory = tmp_path_factory.mktemp("smollm2")
-    build(directory, 0)
-    return str(directory)
+def weights(smollm2):
+    return str(smollm2)
 
 
 @pytest.fixture(scope="module")

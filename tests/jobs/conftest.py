@@ -38,25 +38,34 @@ def climb():
     return load_task(str(TASKS / "climb_task.py"), {})
 
 
+@pytest.fixture(scope="session")
+def make_configure() -> Callable[[Path], Callable[..., dict[str, Any]]]:
+    """`configure` for a folder: for what several tests share."""
+
+    def of(folder: Path) -> Callable[..., dict[str, Any]]:
+        def make(run_id: str, **sections: Any) -> dict[str, Any]:
+            config: dict[str, Any] = {
+                "run": {"id": run_id, "output_dir": str(folder / "outputs")},
+                "model": {"factory": "tenyson.testing.tiny:build"},
+                "generation": {"max_new_tokens": 6, "engine": "transformers"},
+                "telemetry": {"sinks": ["jsonl"]},
+            }
+            for name, section in sections.items():
+                if isinstance(section, dict) and name != "model":
+                    config[name] = {**config.get(name, {}), **section}
+                else:
+                    config[name] = section
+            return copy.deepcopy(config)
+
+        return make
+
+    return of
+
+
 @pytest.fixture
-def configure(tmp_path) -> Callable[..., dict[str, Any]]:
+def configure(tmp_path, make_configure) -> Callable[..., dict[str, Any]]:
     """Makes a configuration: `configure("name", section={...})` over a small base."""
-
-    def make(run_id: str, **sections: Any) -> dict[str, Any]:
-        config: dict[str, Any] = {
-            "run": {"id": run_id, "output_dir": str(tmp_path / "outputs")},
-            "model": {"factory": "tenyson.testing.tiny:build"},
-            "generation": {"max_new_tokens": 6, "engine": "transformers"},
-            "telemetry": {"sinks": ["jsonl"]},
-        }
-        for name, section in sections.items():
-            if isinstance(section, dict) and name != "model":
-                config[name] = {**config.get(name, {}), **section}
-            else:
-                config[name] = section
-        return copy.deepcopy(config)
-
-    return make
+    return make_configure(tmp_path)
 
 
 @pytest.fixture

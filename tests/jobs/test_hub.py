@@ -91,26 +91,35 @@ def test_weights_and_the_newest_checkpoint_are_pushed_and_another_machine_goes_o
     assert record["inputs"][-1] == {"kind": "checkpoint", "reference": reference, "source_run_id": None}
 
 
-def test_a_server_that_fails_for_a_moment_is_asked_again(train, hub):
-    hub.failures = 1
-    result = train("run", hub.url, training=TRAINING, hub={"repo_id": "someone/model"})
-    assert result["hf_revision"] == hub.commits["someone/model"][-1][0]
-
-
-def test_a_hub_that_cannot_be_reached_is_tried_again_and_then_told(
-    configure, echo, tmp_path, events, monkeypatch
-):
-    """The run succeeds; what was not pushed is named in the results, and stays on the disk."""
+@pytest.fixture
+def in_process(configure, echo, monkeypatch):
+    """Runs a job in this process, with the Hub at a URL and short waits between tries."""
     from huggingface_hub import constants
 
     from tenyson.jobs import hub
     from tenyson.jobs.sft import SFTJob
 
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "RETRY_SECONDS", (0.01, 0.01))
-    config = configure("run", training=TRAINING, hub={"repo_id": "someone/model", "checkpoints": True})
-    result = SFTJob(config, echo).run()
+    def run(url, **settings):
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(hub, "RETRY_SECONDS", (0.01, 0.01))
+        config = configure("run", training=TRAINING, hub={"repo_id": "someone/model", **settings})
+        return SFTJob(config, echo).run()
+
+    return run
+
+
+def test_a_server_that_fails_for_a_moment_is_asked_again(in_process, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", CANARY)
+    hub.failures = 1
+    result = in_process(hub.url)
+    assert hub.failures == 0
+    assert result.hf_revision == hub.commits["someone/model"][-1][0]
+
+
+def test_a_hub_that_cannot_be_reached_is_tried_again_and_then_told(in_process, tmp_path, events):
+    """The run succeeds; what was not pushed is named in the results, and stays on the disk."""
+    result = in_process("http://127.0.0.1:9", checkpoints=True)
     assert result.status == "success"
     assert result.hf_repo_id is None
     results = json.loads((tmp_path / "outputs/run/results.json").read_text())

@@ -436,6 +436,10 @@ def test_a_notice_during_evaluation_still_ends_with_a_checkpoint(configure, tmp_
     stopped = json.loads((folder / "stopped.json").read_text())
     assert stopped["reason"] == cause
     assert (folder / "checkpoints/LATEST").read_text() == f"step-{stopped['step']}\n"
+    state = json.loads((folder / f"checkpoints/step-{stopped['step']}/trainer_state.json").read_text())
+    assert 0 < state["global_step"] == stopped["step"] < 100_000
+    metadata = json.loads((folder / "results.json").read_text())["metadata"]
+    assert (metadata["stop_reason"], metadata["steps"]) == (cause, stopped["step"])
     result = json.loads((folder / "job_result.json").read_text())
     assert (result["status"], result["stop_reason"]) == ("stopped", cause)
     assert result["spot_interruption"] is (True if cause == "spot notice" else None)

@@ -21,31 +21,65 @@ SFT = {"max_steps": 40, "batch_size": 16, "learning_rate": 0.01}
 RL = {"max_steps": 3, "batch_size": 32, "num_generations": 8, "learning_rate": 0.001}
 
 
-@pytest.fixture
-def warm(configure, echo):
-    """A model that has seen the task, so that its groups differ in reward."""
-    SFTJob(configure("warm", training=SFT), echo).run()
-    return {"name": "warm"}
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory, make_configure):
+    """Teaches a task for a while, so that its groups differ in reward; returns the model."""
+
+    def teach(task):
+        folder = tmp_path_factory.mktemp("taught")
+        result = SFTJob(make_configure(folder)("warm", training=SFT), task).run()
+        return {"name": str(Path(result.local_output_dir) / "model")}
+
+    return teach
 
 
-def test_every_rollout_is_recorded_with_components_and_advantage(configure, echo, warm, events):
+@pytest.fixture(scope="module")
+def warm(taught, echo):
+    """A model that has seen the single-turn task."""
+    return taught(echo)
+
+
+@pytest.fixture(scope="module")
+def warm_climb(taught, climb):
+    """A model that has seen the multi-turn task."""
+    return taught(climb)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, make_configure, echo, warm):
+    """The folder of three steps of GRPO."""
+    folder = tmp_path_factory.mktemp("trained")
+    return Path(RLJob(make_configure(folder)("rl", model=warm, training=RL), echo).run().local_output_dir)
+
+
+@pytest.fixture(scope="module")
+def rollouts(trained):
+    """What these recorded of each rollout."""
+    events = map(json.loads, (trained / "events.jsonl").read_text().splitlines())
+    return [event for event in events if event["event"] == "RolloutFinished"]
+
+
+@pytest.fixture(scope="module")
+def groups(rollouts):
+    """The same, by group."""
+    found: dict[str, list[dict]] = {}
+    for rollout in rollouts:
+        found.setdefault(rollout["group"], []).append(rollout)
+    return list(found.values())
+
+
+def test_every_rollout_is_recorded_with_components_and_advantage(rollouts):
     """Three steps of 32 completions are 96 rollouts, none sampled away."""
-    RLJob(configure("rl", model=warm, training=RL), echo).run()
-    rollouts = events("rl", "RolloutFinished")
     assert len(rollouts) == 96
     assert all(set(rollout["components"]) == {"right", "letters", "silent"} for rollout in rollouts)
     assert all(rollout["phase"] == "rl" and rollout["training"] for rollout in rollouts)
     assert {rollout["step"] for rollout in rollouts} == {0, 1, 2}
 
 
-def test_advantages_are_what_grpo_says_of_the_recorded_rewards(configure, echo, warm, events):
+def test_advantages_are_what_grpo_says_of_the_recorded_rewards(groups):
     """(reward - mean of the group) / (sample standard deviation + 1e-4), from the rows alone."""
-    RLJob(configure("rl", model=warm, training=RL), echo).run()
-    groups: dict[str, list[dict]] = {}
-    for rollout in events("rl", "RolloutFinished"):
-        groups.setdefault(rollout["group"], []).append(rollout)
-    assert any(len({rollout["reward"] for rollout in group}) > 1 for group in groups.values())
-    for group in groups.values():
+    assert any(len({rollout["reward"] for rollout in group}) > 1 for group in groups)
+    for group in groups:
         assert len(group) == 8
         rewards = [rollout["reward"] for rollout in group]
         mean = fmean(rewards)
@@ -55,10 +89,10 @@ def test_advantages_are_what_grpo_says_of_the_recorded_rewards(configure, echo, 
             assert rollout["advantage"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_reward_is_the_weighted_sum_of_its_components(configure, echo, warm, events):
+def test_the_reward_is_the_weighted_sum_of_its_components(rollouts):
     """A component of weight 0 is recorded and does not count; one that says nothing counts as 0."""
-    RLJob(configure("rl", model=warm, training=RL), echo).run()
-    for rollout in events("rl", "RolloutFinished"):
+    assert rollouts
+    for rollout in rollouts:
         parts = rollout["components"]
         assert rollout["reward"] == pytest.approx(
             (parts["right"] or 0) + 0.5 * (parts["letters"] or 0), abs=1e-5
@@ -74,21 +108,19 @@ def test_rl_raises_the_reward(configure, echo, warm):
     assert after.metrics["accuracy"] > before.metrics["accuracy"] + 0.1
 
 
-def test_a_multi_turn_task_is_played_and_learnt(configure, climb, events):
+def test_a_multi_turn_task_is_played_and_learnt(configure, climb, warm_climb, events):
     """Whole games are rollouts; the environment's words are in the completion, but not in the token count."""
-    SFTJob(configure("warm", training=SFT), climb).run()
-    RLJob(configure("rl", model={"name": "warm"}, training=RL), climb).run()
+    RLJob(configure("rl", model=warm_climb, training=RL), climb).run()
     rollouts = events("rl", "RolloutFinished")
     assert len(rollouts) == 96
     assert all(rollout["info"]["turns"] == 3 for rollout in rollouts)
     assert all(rollout["completion"].count("<user>") >= 2 for rollout in rollouts)
 
 
-def test_environment_tokens_do_not_enter_the_loss(configure, climb, tmp_path):
+def test_environment_tokens_do_not_enter_the_loss(configure, climb, warm_climb):
     """The mask that TRL gets is 0 exactly on what the environment wrote."""
     from tenyson.jobs import rollout_trainer
 
-    SFTJob(configure("warm", training=SFT), climb).run()
     seen = []
     original = rollout_trainer.RolloutTrainer._generate_and_score_completions
 
@@ -101,7 +133,7 @@ def test_environment_tokens_do_not_enter_the_loss(configure, climb, tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rollout_trainer.RolloutTrainer, "_generate_and_score_completions", spy)
-        RLJob(configure("rl", model={"name": "warm"}, training={**RL, "max_steps": 1}), climb).run()
+        RLJob(configure("rl", model=warm_climb, training={**RL, "max_steps": 1}), climb).run()
     ids, trained, present, renderer = seen[0]
     for row, flags, real in zip(ids.tolist(), trained.tolist(), present.tolist(), strict=True):
         masked = [
@@ -139,10 +171,9 @@ def test_an_sft_adapter_is_trained_on_by_rl(configure, echo):
     assert 0 < moved < 0.1, "RL must start from the SFT adapter and move it a little"
 
 
-def test_results_hold_reward_with_its_interval(configure, echo, warm):
+def test_results_hold_reward_with_its_interval(trained):
     """The last batch's rewards are in results.json with count and interval."""
-    result = RLJob(configure("rl", model=warm, training=RL), echo).run()
-    reward = json.loads((Path(result.local_output_dir) / "results.json").read_text())["metrics"]["reward"]
+    reward = json.loads((trained / "results.json").read_text())["metrics"]["reward"]
     assert reward["n"] == 32
     assert reward["low"] <= reward["value"] <= reward["high"]
 
@@ -173,13 +204,10 @@ def test_a_task_without_rewards_is_refused(configure, echo, monkeypatch):
         RLJob(configure("rl", training=RL), echo).run()
 
 
-def test_what_was_not_trained_on_says_why(configure, echo, warm, events):
+def test_what_was_not_trained_on_says_why(groups):
     """A group whose rewards are all equal has no advantage, so without a KL term it carries no gradient."""
-    RLJob(configure("rl", model=warm, training=RL), echo).run()
-    groups: dict[str, list[dict]] = {}
-    for rollout in events("rl", "RolloutFinished"):
-        groups.setdefault(rollout["group"], []).append(rollout)
-    for group in groups.values():
+    assert groups
+    for group in groups:
         equal = max(one["reward"] for one in group) - min(one["reward"] for one in group) < 1e-9
         for rollout in group:
             assert rollout["trained"] is not equal

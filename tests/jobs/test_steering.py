@@ -204,8 +204,10 @@ def test_an_extended_run_trains_that_many_steps_more_also_after_a_resume(steered
     assert run.sql("SELECT attempt, began_at_step FROM attempts ORDER BY attempt") == [(1, 0), (2, stopped)]
 
 
-def test_without_a_database_a_file_steers_the_run(steered):
-    """One verb a line; what became of each stands beside it, and a mistake is answered too."""
+def test_without_a_database_a_file_steers_the_run_and_that_of_an_earlier_attempt_does_not(steered, tmp_path):
+    """One verb a line; what became of each stands beside it. What lies there when the attempt begins is moved aside."""
+    (tmp_path / "outputs" / "run-1").mkdir(parents=True)
+    (tmp_path / "outputs" / "run-1" / "control").write_text("stop\n")
     run = steered("sft", database=False)
     run.wait_for(
         lambda: (
@@ -213,6 +215,7 @@ def test_without_a_database_a_file_steers_the_run(steered):
             and "MetricsLogged" in (run.run_dir / "events.jsonl").read_text()
         )
     )
+    assert (run.run_dir / "control.expired").read_text() == "stop\n"
     (run.run_dir / "control").write_text("checkpoint\njump 7\n")
     answers = run.run_dir / "control.read"
     run.wait_for(lambda: answers.exists() and "checkpoint: applied at step" in answers.read_text())
@@ -227,15 +230,6 @@ def test_without_a_database_a_file_steers_the_run(steered):
     assert "requested by the file" in done.stdout
     assert run.finish()["metadata"]["stop_reason"] == "manual stop"
     assert not (run.run_dir / "control").exists()
-
-
-def test_a_file_of_an_earlier_attempt_is_not_obeyed(steered, tmp_path):
-    """It lies there when the attempt begins, and is moved aside."""
-    (tmp_path / "outputs" / "run-1").mkdir(parents=True)
-    (tmp_path / "outputs" / "run-1" / "control").write_text("stop\n")
-    run = steered("sft", training={"max_steps": 5}, database=False)
-    assert run.finish()["metadata"]["steps"] == 5
-    assert (run.run_dir / "control.expired").read_text() == "stop\n"
 
 
 def test_a_stop_during_a_save_leaves_a_complete_checkpoint(steered):

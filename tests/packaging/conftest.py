@@ -41,7 +41,7 @@ class Venv:
             "--python",
             str(self.python),
         ]
-        _run([*pip, "install", "-c", constraints, *map(str, what)])
+        _run([*pip, "install", "--no-compile", "-c", constraints, *map(str, what)])
 
     def run(self, *arguments: str | Path, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a program of this environment outside of the repository; returns whatever came of it."""

@@ -1,9 +1,10 @@
-"""The four wheels: what is in them, how much they bring along, and that they work without the repository."""
+"""The four wheels: what is in them, how much they bring along, that they work without the repository, and the import paths."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +29,32 @@ class Letters(TaskPlugin):
             messages = [{"role": "user", "content": letter}], [{"role": "assistant", "content": letter}]
             yield Sample(letter, *messages)
 """
+
+PATHS = {
+    "tenyson.cloud.aws": "AWSManager",
+    "tenyson.cloud.modal": "ModalManager",
+    "tenyson.jobs.sft": "SFTJob",
+    "tenyson.jobs.rl": "RLJob",
+    "tenyson.jobs.eval": "EvalJob",
+    "tenyson.jobs.result": "JobResult",
+    "tenyson.pipeline": "run_pipeline",
+    "tenyson.core.control": "main",
+    "tenyson.runner": "main",
+    "tenyson.reporting": "ReportBuilder",
+    "tenyson.examples.wordle.wordle_task": "WordleTask",
+}
+
+SNIPPET = (
+    "\n".join(f"from {module} import {name}" for module, name in PATHS.items() if name != "main")
+    + """
+
+import tenyson.core.control
+import tenyson.runner
+
+wrong: int = JobResult.load("x").run_id
+also_wrong: int = WordleTask().name
+"""
+)
 
 
 def test_every_wheel_is_typed_licensed_and_holds_its_own_module_alone(wheels: dict[str, Path]) -> None:
@@ -96,6 +123,54 @@ def test_the_command_line_works_from_wheels(installed: object, tmp_path: Path) -
     text = json.dumps(json.loads(done.stdout))
     for package in ("tenyson-core", "tenyson-aws", "tenyson-modal", "tenyson-wordle"):
         assert package in text, package
+
+
+@pytest.mark.slow
+def test_every_import_path_of_the_specification_works_from_wheels(installed: object, tmp_path: Path) -> None:
+    """Every path imports in a clean environment, without torch, and gives the name that the specification uses."""
+    code = f"""
+import importlib, json, sys
+found = {{m: hasattr(importlib.import_module(m), n) for m, n in {PATHS!r}.items()}}
+heavy = sorted({{"torch", "transformers", "boto3", "modal", "sqlalchemy"}} & set(sys.modules))
+print(json.dumps([found, heavy]))
+"""
+    done = installed.run("python", "-c", code, cwd=tmp_path)  # type: ignore[attr-defined]
+    assert done.returncode == 0, done.stderr
+    found, heavy = json.loads(done.stdout)
+    assert found == dict.fromkeys(PATHS, True)
+    assert heavy == []
+
+
+@pytest.mark.slow
+def test_the_wordle_task_is_also_a_file(installed: object) -> None:
+    """Specification, runner cli: --task-module takes tenyson/examples/wordle/wordle_task.py; wheels have that file."""
+    folder = installed.site_packages / "tenyson" / "examples" / "wordle"  # type: ignore[attr-defined]
+    assert (folder / "wordle_task.py").is_file()
+    assert (folder / "configs" / "sft_config.yaml").is_file()
+
+
+@pytest.fixture(scope="module")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What mypy has read of the standard library serves both times."""
+    return tmp_path_factory.mktemp("mypy")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["editable", "wheels"])
+def test_mypy_resolves_the_import_paths(
+    where: str, request: pytest.FixtureRequest, tmp_path: Path, mypy_cache: Path
+) -> None:
+    """mypy sees the types behind every path: it misses no import, and finds exactly the two planted mistakes."""
+    python = sys.executable if where == "editable" else str(request.getfixturevalue("installed").python)
+    (tmp_path / "snippet.py").write_text(SNIPPET, encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--config-file", "", "--python-executable", python, "snippet.py"]
+    done = subprocess.run(
+        [*command, "--follow-imports", "silent", "--cache-dir", mypy_cache],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    errors = [line for line in done.stdout.splitlines() if ": error:" in line]
+    assert len(errors) == 2, done.stdout + done.stderr
+    assert all("Incompatible types in assignment" in error for error in errors), done.stdout
 
 
 @pytest.mark.slow

@@ -103,24 +103,3 @@ def test_a_failed_step_is_in_the_report(tmp_path):
     assert "**failed**" in text
     assert "| rl | RLJob | failed |" in text
     assert "The evaluation was not reached." in text
-
-
-@pytest.mark.train
-def test_the_experiment_runs_on_this_machine(tmp_path, monkeypatch):
-    """With the local manager, real jobs, and the tiny model for a few steps."""
-    from tenyson.cloud.local import LocalManager
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    shared = {
-        "model": {"factory": "tenyson_wordle.tiny:build"},
-        "task": {"name": "wordle", "args": {"words": "tiny", "style": "compact", "sft_games": 64}},
-        "generation": {"engine": "transformers", "max_new_tokens": 8},
-        "training": {"max_steps": 2, "batch_size": 16},
-        "evaluation": {"split": "all", "samples": 8},
-    }
-    text = experiment.main(
-        LocalManager(), configs={name: dict(shared) for name in ("sft", "rl", "eval")}, on_failure="abort"
-    ).read_text()
-    assert "**success**" in text
-    assert "- legal_guesses:" in text

@@ -77,19 +77,19 @@ def test_the_longest_game_fits_the_tiny_model(tmp_path):
 
 
 @pytest.mark.train
-def test_smollm2_becomes_plain_weights_with_a_chat_template(tmp_path):
+def test_smollm2_becomes_plain_weights_with_a_chat_template(request):
     """The package's GGUF file, dequantized to bfloat16, saved, and loaded again as a model that speaks English."""
     pytest.importorskip("gguf", reason="smollm2 needs gguf")
     try:
         smollm2.weights()
     except MissingDependencyError as error:
         pytest.skip(str(error))
-    smollm2.build(tmp_path, 0)
+    folder = request.getfixturevalue("smollm2")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
     assert model.dtype == torch.bfloat16
     assert 130e6 < model.num_parameters() < 140e6
     chat = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
