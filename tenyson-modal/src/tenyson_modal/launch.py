@@ -43,6 +43,11 @@ class Launcher:
         if record.call_id is not None:
             return
         entries = control(self._settings)
+        try:
+            # Made here: the container only finds it.
+            entries.hydrate()
+        except modal_errors() as error:
+            raise explained(error, "Modal makes no Dict") from error
         if record.app_name:
             found = self._call_of_before(record, entries)
             if found is not None:

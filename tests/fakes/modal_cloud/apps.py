@@ -123,15 +123,20 @@ class Apps(Volumes):
         ]
         return api.AppListResponse(apps=items)
 
+    async def AppGetOrCreate(self, request: Any, _task: Any) -> Any:
+        app = self._app(request.app_name)
+        return api.AppGetOrCreateResponse(app_id=app.id, handle_metadata=self._about_app(app))
+
     async def AppGetInfo(self, request: Any, _task: Any) -> Any:
-        app = self._app(request.app_id)
-        about = api.AppHandleMetadata(
+        return api.AppGetInfoResponse(info=self._about_app(self._app(request.app_id)))
+
+    def _about_app(self, app: App) -> Any:
+        return api.AppHandleMetadata(
             description=app.description,
             app_id=app.id,
             lifecycle=self._lifecycle(app),
             functions=app.function_ids,
         )
-        return api.AppGetInfoResponse(info=about)
 
     async def AppGetLifecycle(self, request: Any, _task: Any) -> Any:
         return api.AppGetLifecycleResponse(lifecycle=self._lifecycle(self._app(request.app_id)))

@@ -30,7 +30,7 @@ def take(source: str, target: str) -> None:
         shutil.copy2(found, place)
 
 
-mount_root(root, about["lower"], Path(about["upper"]), folder / "work", about["hidden"], about["shared"])
+mount_root(root, about["lower"], Path(about["upper"]), folder / "work", about["shared"])
 for step in about["steps"]:
     if "write" in step:
         place = root / step["write"].lstrip("/")

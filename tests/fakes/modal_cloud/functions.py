@@ -91,10 +91,14 @@ class Functions(Apps):
         else:
             function.choices = [request.function]
         function.name = function.definition.function_name
+        data = api.FunctionData()
+        data.CopyFrom(request.function_data)
+        if not data.ranked_functions:
+            data.ranked_functions.add(rank=0, function=request.function)
         return api.FunctionCreateResponse(
             function_id=found,
             function=request.function,
-            function_data=request.function_data,
+            function_data=data,
             handle_metadata=self._about(function),
         )
 

@@ -1,5 +1,5 @@
-"""Images: layers over layers, each made once for its content. Debian's base is taken as built: it is this machine's own root
-with an empty Python environment of uv's; every later command is really carried out.
+"""Images: layers over layers, each made once for its content. Debian's base is taken as built: it is this machine's own /usr
+and /etc with an empty Python environment of uv's; every later command is really carried out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from modal_proto import api_pb2 as api
-from tests.fakes.ec2.client import REPOSITORY, UV_CACHE
+from tests.fakes.ec2.client import UV_CACHE
 from tests.fakes.modal_cloud.functions import Functions
 from tests.fakes.modal_cloud.objects import BUILDER
 
@@ -27,8 +27,6 @@ LAYERS = Path(os.environ.get("TENYSON_TEST_MODAL_LAYERS", "/var/tmp/tenyson-test
 """Kept from one stand-in to the next, as Modal keeps them."""
 PYTHON = "/opt/python"
 CACHE = "/var/cache/uv"
-HIDDEN = sorted({str(REPOSITORY), str(Path(sys.prefix)), "/root"})
-"""Of the checkout and its environment nothing is seen in an image."""
 FIRST = {
     "PATH": f"{PYTHON}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -123,7 +121,7 @@ class Images(Functions):
                 shutil.copy(self.block(digest), place)
             about = {
                 "lower": [str(LAYERS / one / "upper") for one in image.layers[:-1]], "upper": str(folder / "upper"),
-                "context": str(folder / "context"), "steps": steps, "hidden": HIDDEN, "shared": {str(UV_CACHE): CACHE, **links()},
+                "context": str(folder / "context"), "steps": steps, "shared": {str(UV_CACHE): CACHE, **links()},
             }  # fmt: skip
             (folder / "build.json").write_text(json.dumps(about))
             command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", sys.executable,

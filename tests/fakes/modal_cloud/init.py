@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from root import mount_root, run  # type: ignore[import-not-found]
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
-from tests.fakes.modal_cloud.images import CACHE, HIDDEN, LAYERS, UV_CACHE, links
+from tests.fakes.modal_cloud.images import CACHE, LAYERS, UV_CACHE, links
 
 folder = Path(sys.argv[1])
 about = json.loads(sys.stdin.readline())
@@ -29,7 +29,7 @@ run("mount", "--make-rprivate", "/")
 run("mount", "-t", "tmpfs", "tmpfs", folder / "layer")
 lower = [str(LAYERS / one / "upper") for one in about["layers"]]
 shared = {str(UV_CACHE): CACHE, **links(), **about["shared"]}
-mount_root(root, lower, folder / "layer/upper", folder / "layer/work", HIDDEN, shared)
+mount_root(root, lower, folder / "layer/upper", folder / "layer/work", shared)
 (root / "run/modal").mkdir()
 (root / "run/modal/arguments").write_bytes((folder / "arguments").read_bytes())
 run("hostname", "modal")

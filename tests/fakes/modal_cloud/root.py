@@ -1,7 +1,10 @@
-"""The root of a container: an overlay of image layers over this machine's own root, with what is hidden and shared in it."""
+"""The root of a container: image layers, the lowest of which is a skeleton with links and a copy of /etc, and this machine's /usr.
+Of anything else here, such as the checkout, nothing is seen.
+"""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,15 +14,30 @@ def run(*command: str | Path) -> None:
     subprocess.run([str(word) for word in command], check=True)
 
 
-def mount_root(
-    root: Path, lower: list[str], upper: Path, work: Path, hidden: list[str], shared: dict[str, str]
-) -> None:
+def make_skeleton(root: Path) -> None:
+    """The lowest layer, before its commands."""
+    for name in ("usr", "opt", "var", "root", "home", "proc", "sys", "dev", "tmp", "run"):
+        (root / name).mkdir()
+    for name in ("bin", "sbin", "lib", "lib64"):
+        if Path("/", name).is_symlink():
+            (root / name).symlink_to(Path("/", name).readlink())
+    shutil.copytree("/etc", root / "etc", symlinks=True, ignore_dangling_symlinks=True)
+
+
+def mount_root(root: Path, lower: list[str], upper: Path, work: Path, shared: dict[str, str]) -> None:
     """In a mount namespace of its own; `lower` has the top layer last."""
     for folder in (root, upper, work):
         folder.mkdir(parents=True, exist_ok=True)
     run("mount", "--make-rprivate", "/")
-    below = ":".join([*reversed(lower), "/"])
-    run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={below},upperdir={upper},workdir={work}", root)
+    if lower:
+        below = ":".join(reversed(lower))
+        options = f"lowerdir={below},upperdir={upper},workdir={work}"
+        run("mount", "-t", "overlay", "overlay", "-o", options, root)
+    else:
+        run("mount", "--bind", upper, root)
+        make_skeleton(root)
+    run("mount", "--bind", "/usr", root / "usr")
+    run("mount", "-o", "remount,bind,ro", root / "usr")
     run("mount", "-t", "proc", "proc", root / "proc")
     run("mount", "-t", "tmpfs", "tmpfs", root / "dev")
     for name in ("null", "zero", "full", "random", "urandom", "tty"):
@@ -33,10 +51,8 @@ def mount_root(
         ("stderr", "/proc/self/fd/2"),
     ):
         (root / "dev" / link).symlink_to(target)
-    for place in ("/tmp", "/run", *hidden):
-        path = root / place.lstrip("/")
-        path.mkdir(parents=True, exist_ok=True)
-        run("mount", "-t", "tmpfs", "tmpfs", path)
+    for place in ("tmp", "run"):
+        run("mount", "-t", "tmpfs", "tmpfs", root / place)
     for source, place in shared.items():
         path = root / place.lstrip("/")
         path.mkdir(parents=True, exist_ok=True)
