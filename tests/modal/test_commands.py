@@ -88,7 +88,7 @@ def test_attaching_to_nothing_says_where_to_look(modal, tmp_path):
     """No stack trace."""
     project(modal, tmp_path)
     told = tenyson("modal", "attach", "never-was")
-    assert told.returncode == 2
+    assert told.returncode == 1
     assert "nothing at Modal is known of a run 'never-was'" in told.stderr
     assert "tenyson modal list" in told.stderr
 

@@ -1,6 +1,8 @@
 """A job at Modal, from the launch to the app's end, with everything that goes wrong on the way."""
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -198,13 +200,30 @@ def test_a_fallback_is_taken_where_the_first_gpu_is_not_to_be_had(modal):
     assert [one["gpu"] for one in modal.cloud.containers()][-1] == "A100-80GB"
 
 
+ASK = """
+import sys
+from tenyson.cloud.modal import ModalManager
+from tenyson.errors import BackendError
+from tenyson.jobs.spec import JobSpec
+class Job:
+    def spec(self):
+        return JobSpec("job", "sft", "none:None", {"run": {"id": "job", "output_dir": sys.argv[1]}, "model": {"name": "none"}})
+try:
+    ModalManager().run(Job())
+except BackendError as error:
+    print(error.reason, error.cause, error.next_step, sep="\\n")
+"""
+
+
 def test_a_bad_token_is_told_before_anything_is_made(modal, monkeypatch):
     """With the command that makes a good one."""
     monkeypatch.setenv("MODAL_TOKEN_SECRET", "as-wrong")
-    with pytest.raises(BackendError, match="Modal refuses") as caught:
-        modal.manager().run(modal.job(steps=1))
-    assert caught.value.reason == "auth"
-    assert "modal token new" in caught.value.next_step
+    # The client keeps its connection, and with it the token: a process of its own has neither.
+    command = [sys.executable, "-c", ASK, str(modal.folder)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert told[0] == "auth"
+    assert told[1].startswith("Modal refuses: ")
+    assert "modal token new" in told[2]
 
 
 def test_a_secret_that_is_not_there_is_named(modal):

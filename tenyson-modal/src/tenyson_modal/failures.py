@@ -44,7 +44,7 @@ def modal_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
 
     return (
         modal.exception.Error, GRPCError, ProtocolError, StreamTerminatedError, aiohttp.ClientError, TimeoutError,
-        ConnectionError, FileNotFoundError, *more,
+        ConnectionError, *more,
     )  # fmt: skip
 
 

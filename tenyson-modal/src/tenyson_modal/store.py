@@ -126,7 +126,7 @@ def attempts_in(volume: str, environment: str | None, run_id: str) -> list[str]:
 
     try:
         found = modal.Volume.from_name(volume, environment_name=environment).listdir(f"{run_id}/{INTERNAL}")
-    except modal_errors() as error:
+    except modal_errors(FileNotFoundError) as error:
         if isinstance(error, (FileNotFoundError, modal.exception.NotFoundError)):
             return []
         raise explained(error, "the volume cannot be listed") from error

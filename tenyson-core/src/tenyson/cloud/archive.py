@@ -21,8 +21,11 @@ def archive_attempt(folder: Path, *, resumed: bool) -> Path | None:
     if not any((folder / name).exists() for name in _SIGNS_OF_A_JOB):
         return None
     names = _VERDICT if resumed else tuple(sorted(path.name for path in folder.iterdir()))
+    # Hidden files are locks, which are held, and what a backend keeps of attempts itself.
     moving = [
-        folder / name for name in names if name not in (EARLIER, ".submit.lock") and (folder / name).exists()
+        folder / name
+        for name in names
+        if name != EARLIER and not name.startswith(".") and (folder / name).exists()
     ]
     if not moving:
         return None

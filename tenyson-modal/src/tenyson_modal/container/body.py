@@ -39,6 +39,8 @@ LOOK_SECONDS = 1.0
 """Between two rounds: copy, commit, look for requests."""
 NOTICE_SECONDS = 20.0
 """Of the half minute between Modal's signal and the end: so long the job may take to save."""
+PATIENCE_SECONDS = 900.0
+"""So long a volume that takes nothing is tried again before the container gives up."""
 LEASE_SECONDS = 10.0
 """How often it is made sure that no other container has taken over."""
 
@@ -273,11 +275,14 @@ class Body:
         return {"job": dict(handle.data), "taken": self._taken, "life": self._claim.life}
 
     def _surely(self, state: str, **more: Any) -> None:
-        """Sync, however long Modal is away: what is not in the volume is lost."""
+        """Sync, even if Modal is away for a while: what is not in the volume is lost. Raises: what Modal raises for too long."""
+        deadline = time.time() + PATIENCE_SECONDS
         while True:
             try:
                 self._keeper.sync(state, **more)
             except modal_errors() as error:
+                if time.time() > deadline:
+                    raise
                 _say(f"the volume takes nothing: {type(error).__name__}: {error}")
                 time.sleep(LOOK_SECONDS)
             else:
