@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +41,23 @@ def smollm2(shared_cache: Path) -> Path:
         patch.setenv("TENYSON_CACHE", str(shared_cache))
         config = parse_config({"model": {"factory": "tenyson_wordle.smollm2:build"}})
         return Path(resolve_model(config).path)
+
+
+@pytest.fixture(scope="session")
+def wordle_here(shared_cache: Path) -> dict[str, Any]:
+    """What the tiny Wordle pipeline prints and makes on this machine; run by one worker."""
+    from tests.fakes.wordle_run import likeness, start
+
+    folder = shared_cache / "wordle-here"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "said").exists():
+            process = start(folder, "local")
+            said, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, said
+            (folder / "said").write_text(said)
+    return likeness((folder / "said").read_text(), folder)
 
 
 @pytest.hookimpl(wrapper=True)

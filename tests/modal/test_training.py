@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.aws.test_training import CANARY, Spy, watch_database
+from tests.fakes.wordle_run import STEPS, likeness, start
 
 from tenyson.jobs.sft import SFTJob
 from tenyson.tasks.load import load_task
@@ -17,20 +18,15 @@ from tenyson.tasks.load import load_task
 pytestmark = [pytest.mark.train, pytest.mark.slow, pytest.mark.timeout(500)]
 
 
-def test_the_tiny_wordle_pipeline_runs_over_modal_and_the_secret_is_nowhere(modal, monkeypatch, tmp_path):
-    """Five steps in five apps; each trained model goes to the next; metrics and rollouts are here while it runs."""
+def test_the_tiny_wordle_pipeline_runs_over_modal_and_the_secret_is_nowhere(
+    modal, monkeypatch, tmp_path, wordle_here
+):
+    """Five steps in five apps; what it prints, makes and measures is what it is here; rollouts are here while it runs."""
     monkeypatch.setenv("HF_TOKEN", CANARY)
     (tmp_path / "tenyson.yaml").write_text(json.dumps({"backend": {"modal": modal.settings}}))
     spy = Spy()
     spy.start()
-    sets = ["evaluation.samples=6", "evaluation.samples_per_prompt=2", "training.max_steps=4", "training.eval_samples=16",
-            "training.logging_steps=1", "training.save_steps=2", "training.batch_size=32"]  # fmt: skip
-    command = [sys.executable, "-m", "tenyson", "run", "--task", "wordle", "--backend", "modal", "--run-id", "w",
-               "--on-failure", "retry", "--retries", "0"]  # fmt: skip
-    process = subprocess.Popen(
-        [*command, *(word for one in sets for word in ("--set", one))],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path,
-    )  # fmt: skip
+    process = start(tmp_path, "modal")
     live = []
     watcher = threading.Thread(
         target=watch_database, args=(tmp_path / "tenyson_telemetry.db", "w-rl", live, process), daemon=True
@@ -40,8 +36,8 @@ def test_the_tiny_wordle_pipeline_runs_over_modal_and_the_secret_is_nowhere(moda
     spy.ended = True
     assert process.returncode == 0, said
     assert modal.live() == []
-    for step in ("baseline", "sft", "eval-sft", "rl", "eval"):
-        assert modal.result(f"w-{step}")["status"] == "success"
+    assert likeness(said, tmp_path) == wordle_here
+    for step in STEPS:
         assert (modal.kept(f"w-{step}") / "results.json").is_file()
     with sqlite3.connect(tmp_path / "tenyson_telemetry.db") as database:
         counts = dict(database.execute("SELECT run_id, count(*) FROM rollouts GROUP BY run_id"))

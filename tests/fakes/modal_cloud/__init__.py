@@ -1,3 +1,5 @@
-"""A stand-in for Modal: the real client and the real container runtime talk gRPC to it; images are built, functions run in
-containers of their own (namespaces over overlays), volumes, dicts and secrets are kept, and faults are done on request.
+"""A stand-in for Modal: its control plane, and its workers, on one machine.
+
+The real client and the real container runtime talk to it. A container is a process in namespaces of its own, over
+layers of this machine's root.
 """

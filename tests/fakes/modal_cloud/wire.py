@@ -1,113 +1,143 @@
-"""The wire: every gRPC call of a client or a container passes here, for tokens, faults, and replies that are given once."""
+"""The gRPC front: finds the method of an RPC, checks who calls, and lets faults happen."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
-from typing import Any
+import traceback
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from grpclib.const import Cardinality, Handler, Status
-from grpclib.exceptions import GRPCError
-from modal_proto.api_grpc import ModalClientBase
+from google.protobuf import message_factory
+from google.protobuf.message import Message
+from grpclib import GRPCError, Status
+from grpclib.const import Cardinality, Handler
+from grpclib.server import Stream
+from modal_proto import api_pb2
+from tests.fakes.modal_cloud.faults import Faults, Rule
 
-TOKEN = ("ak-stand-in", "as-stand-in")
-"""The one token that is good."""
+if TYPE_CHECKING:
+    from tests.fakes.modal_cloud.containers import Container
+
+_REMEMBERED = 2_000
+_NOT_REMEMBERED = ("Get", "Heartbeat", "Hello", "List", "Lookup", "Contents", "Logs", "Streaming")
 
 
-class Faults:
-    """What goes wrong on request."""
+@dataclass(frozen=True)
+class Caller:
+    """Who calls: a client, or a container."""
 
-    def __init__(self) -> None:
-        self._frozen_until = 0.0
-        self._rules: list[dict[str, Any]] = []
+    container: Container | None = None
 
-    def clear(self) -> None:
-        """All is well again."""
-        self._frozen_until = 0.0
-        self._rules.clear()
-
-    def freeze(self, seconds: float) -> None:
-        """Nothing is answered for so long."""
-        self._frozen_until = time.monotonic() + seconds
-
-    def add(self, rpc: str, times: int, status: str, message: str, after: bool) -> None:
-        """The next calls of that name fail: before their work is done, or after it, as when a reply is lost."""
-        self._rules.append({"rpc": rpc, "times": times, "status": status, "message": message, "after": after})
-
-    async def thaw(self) -> None:
-        """Returns once answers are given again."""
-        while (left := self._frozen_until - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, 0.2))
-
-    def strike(self, rpc: str, *, after: bool) -> None:
-        """Raises: GRPCError: a rule says so."""
-        for rule in self._rules:
-            if rule["rpc"] == rpc and rule["after"] is after and rule["times"] > 0:
-                rule["times"] -= 1
-                raise GRPCError(Status[rule["status"]], rule["message"] or "told to fail")
+    @property
+    def name(self) -> str:
+        """For the list of calls."""
+        return self.container.id if self.container is not None else "client"
 
 
 class Wire:
-    """One endpoint: the one for clients, or the one of a single container.
+    """What grpclib serves. A service has one method for each RPC, with the RPC's name."""
 
-    Args:
-        cloud: answers; its method of a call's name takes (request, task).
-        task: the container whose endpoint this is; None for clients, which need a token.
-    """
-
-    def __init__(self, cloud: Any, faults: Faults, task: Any = None) -> None:
-        self._cloud = cloud
+    def __init__(
+        self,
+        services: list[object],
+        faults: Faults,
+        tokens: Mapping[str, str],
+        container: Callable[[str], Container | None],
+    ) -> None:
+        self._services = services
         self._faults = faults
-        self._task = task
-        self._given: dict[str, Any] = {}
+        self._tokens = tokens
+        self._container = container
+        self._replies: OrderedDict[tuple[str, str], Message] = OrderedDict()
 
     def __mapping__(self) -> dict[str, Handler]:
-        """As grpclib asks for it."""
-
-        async def nothing(_self: Any, _stream: Any) -> None: ...
-
-        names = ModalClientBase.__abstractmethods__
-        model = type("Model", (ModalClientBase,), dict.fromkeys(names, nothing))
-        return {
-            path: Handler(
-                self._answer(path.rpartition("/")[2], one.cardinality),
-                one.cardinality,
-                one.request_type,
-                one.reply_type,
+        handlers = {}
+        service = api_pb2.DESCRIPTOR.services_by_name["ModalClient"]
+        for method in service.methods:
+            found = next(
+                (getattr(one, method.name) for one in self._services if hasattr(one, method.name)), None
             )
-            for path, one in model().__mapping__().items()
-        }
+            handlers[f"/{service.full_name}/{method.name}"] = Handler(
+                self._streamed(method.name, found)
+                if method.server_streaming
+                else self._unary(method.name, found),
+                Cardinality.UNARY_STREAM if method.server_streaming else Cardinality.UNARY_UNARY,
+                message_factory.GetMessageClass(method.input_type),
+                message_factory.GetMessageClass(method.output_type),
+            )
+        return handlers
 
-    def _answer(self, name: str, cardinality: Cardinality) -> Callable[[Any], Any]:
-        async def answer(stream: Any) -> None:
-            request = await stream.recv_message()
-            await self._faults.thaw()
-            self._check(stream)
-            method = getattr(self._cloud, name, None)
-            if method is None:
-                raise GRPCError(Status.UNIMPLEMENTED, f"the stand-in has no {name}")
-            self._faults.strike(name, after=False)
-            if cardinality is Cardinality.UNARY_STREAM:
-                async for part in method(request, self._task):
-                    await stream.send_message(part)
-                return
-            # The client repeats a call with the same key where it got no reply; the work is done once.
-            key = stream.metadata.get("x-idempotency-key")
-            reply = self._given.get(key)
+    def _unary(self, rpc: str, method: Any) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
+        async def answer(stream: Stream[Any, Any]) -> None:
+            caller, request, rule = await self._received(rpc, method, stream)
+            key = (rpc, str((stream.metadata or {}).get("x-idempotency-key", "")))
+            reply = self._replies.get(key)
             if reply is None:
-                reply = await method(request, self._task)
-                if key is not None and name not in ("FunctionGetOutputs", "ContainerHeartbeat"):
-                    self._given[key] = reply
+                reply = await self._done(method(request, caller))
+                remembered = key[1] and not any(
+                    word in rpc.replace("GetOrCreate", "") for word in _NOT_REMEMBERED
+                )
+                if remembered and not (rule and rule.forget):
+                    self._replies[key] = reply
+                    while len(self._replies) > _REMEMBERED:
+                        self._replies.popitem(last=False)
+            if rule is not None and rule.effect == "late":
+                await asyncio.sleep(rule.seconds)
             await self._faults.thaw()
-            self._faults.strike(name, after=True)
+            if rule is not None and rule.effect == "drop":
+                await stream.cancel()
+                return
             await stream.send_message(reply)
 
         return answer
 
-    def _check(self, stream: Any) -> None:
-        if self._task is not None:
-            return
-        given = (stream.metadata.get("x-modal-token-id"), stream.metadata.get("x-modal-token-secret"))
-        if given != TOKEN:
-            raise GRPCError(Status.UNAUTHENTICATED, "Token ID is malformed or not known")
+    def _streamed(self, rpc: str, method: Any) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
+        async def answer(stream: Stream[Any, Any]) -> None:
+            caller, request, rule = await self._received(rpc, method, stream)
+            async for reply in method(request, caller):
+                await self._faults.thaw()
+                if rule is not None and rule.effect == "drop":
+                    await stream.cancel()
+                    return
+                await stream.send_message(reply)
+
+        return answer
+
+    async def _received(
+        self, rpc: str, method: Any, stream: Stream[Any, Any]
+    ) -> tuple[Caller, Any, Rule | None]:
+        request = await stream.recv_message()
+        caller = self._caller(dict(stream.metadata or {}))
+        self._faults.saw(rpc, caller.name)
+        await self._faults.thaw()
+        rule = self._faults.take(rpc)
+        if rule is not None and rule.effect == "error":
+            raise GRPCError(Status[rule.status], rule.message or "as the test wanted")
+        if rule is not None and rule.effect == "delay":
+            await asyncio.sleep(rule.seconds)
+        if method is None:
+            raise GRPCError(Status.UNIMPLEMENTED, f"the stand-in does not know {rpc}")
+        return caller, request, rule
+
+    def _caller(self, metadata: dict[str, Any]) -> Caller:
+        if metadata.get("x-modal-client-type") == str(api_pb2.CLIENT_TYPE_CONTAINER):
+            container = self._container(str(metadata.get("x-modal-task-id", "")))
+            if container is None:
+                raise GRPCError(Status.UNAUTHENTICATED, "no such container")
+            return Caller(container)
+        secret = self._tokens.get(str(metadata.get("x-modal-token-id", "")))
+        if secret is None or secret != metadata.get("x-modal-token-secret"):
+            raise GRPCError(Status.UNAUTHENTICATED, "Token ID or secret is wrong: run `modal token new`.")
+        return Caller()
+
+    @staticmethod
+    async def _done(work: Awaitable[Message]) -> Message:
+        try:
+            return await work
+        except (GRPCError, asyncio.CancelledError):
+            raise
+        except Exception:
+            traceback.print_exc()
+            raise
