@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.fakes.modal_cloud.client import ModalCloud, missing
+from tests.fakes.modal_stand_in.client import ModalCloud, missing
 
 from tenyson.jobs.spec import JobSpec
 from tenyson.testing.backends import TICKING

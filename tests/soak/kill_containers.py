@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).parents[2]
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
-from tests.fakes.modal_cloud.client import ModalCloud  # noqa: E402
+from tests.fakes.modal_stand_in.client import ModalCloud  # noqa: E402
 
 from tenyson.testing.backends import TICKING  # noqa: E402
 from tenyson.testing.ticking import lines  # noqa: E402

@@ -1,4 +1,4 @@
-"""The server: python -m tests.fakes.modal_cloud.server FOLDER. Prints where it is as JSON; ends with its standard input."""
+"""The server: python -m tests.fakes.modal_stand_in.server FOLDER. Prints where it is as JSON; ends with its standard input."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import grpclib.server
 from aiohttp import web
 from modal_proto import api_pb2 as api
-from tests.fakes.modal_cloud.images import Images
-from tests.fakes.modal_cloud.wire import Faults, Wire
+from tests.fakes.modal_stand_in.images import Images
+from tests.fakes.modal_stand_in.wire import Faults, Wire
 
 
 class Cloud(Images):

@@ -13,9 +13,9 @@ from typing import Any
 
 import grpclib.server
 from modal_proto import api_pb2 as api
-from tests.fakes.modal_cloud.objects import new_id
-from tests.fakes.modal_cloud.volumes import WorkingCopy
-from tests.fakes.modal_cloud.wire import Wire
+from tests.fakes.modal_stand_in.objects import new_id
+from tests.fakes.modal_stand_in.volumes import WorkingCopy
+from tests.fakes.modal_stand_in.wire import Wire
 
 
 class Container:

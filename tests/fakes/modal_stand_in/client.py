@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes.ec2.client import REPOSITORY, UV_CACHE
-from tests.fakes.modal_cloud.wire import TOKEN
+from tests.fakes.modal_stand_in.wire import TOKEN
 
 
 def missing() -> str | None:
@@ -33,7 +33,7 @@ class ModalCloud:
         (folder / "modal.toml").touch()
         log = (folder / "server.log").open("wb")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fakes.modal_cloud.server", str(folder / "state")],
+            [sys.executable, "-m", "tests.fakes.modal_stand_in.server", str(folder / "state")],
             cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
         )  # fmt: skip
         assert self._process.stdout is not None

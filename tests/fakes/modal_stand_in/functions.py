@@ -9,9 +9,9 @@ from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2 as api
-from tests.fakes.modal_cloud.apps import App, Apps
-from tests.fakes.modal_cloud.containers import Container
-from tests.fakes.modal_cloud.objects import missing, new_id
+from tests.fakes.modal_stand_in.apps import App, Apps
+from tests.fakes.modal_stand_in.containers import Container
+from tests.fakes.modal_stand_in.objects import missing, new_id
 
 Status = api.GenericResult
 HEARTBEAT_SECONDS = 1.5

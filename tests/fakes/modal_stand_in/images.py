@@ -20,8 +20,8 @@ from typing import Any
 
 from modal_proto import api_pb2 as api
 from tests.fakes.ec2.client import UV_CACHE
-from tests.fakes.modal_cloud.functions import Functions
-from tests.fakes.modal_cloud.objects import BUILDER
+from tests.fakes.modal_stand_in.functions import Functions
+from tests.fakes.modal_stand_in.objects import BUILDER
 
 LAYERS = Path(os.environ.get("TENYSON_TEST_MODAL_LAYERS", "/var/tmp/tenyson-test-modal-layers"))
 """Kept from one stand-in to the next, as Modal keeps them."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2 as api
-from tests.fakes.modal_cloud.objects import missing, new_id
-from tests.fakes.modal_cloud.volumes import Volumes
+from tests.fakes.modal_stand_in.objects import missing, new_id
+from tests.fakes.modal_stand_in.volumes import Volumes
 
 HEARTBEAT_SECONDS = 60.0
 """An app that is not detached ends when its client was silent for so long."""

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from root import mount_root, run  # type: ignore[import-not-found]
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
-from tests.fakes.modal_cloud.images import CACHE, LAYERS, UV_CACHE, links
+from tests.fakes.modal_stand_in.images import CACHE, LAYERS, UV_CACHE, links
 
 folder = Path(sys.argv[1])
 about = json.loads(sys.stdin.readline())
