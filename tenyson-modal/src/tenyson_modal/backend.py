@@ -100,14 +100,10 @@ class ModalBackend(RemoteBackend[CallRecord]):
         return CallSession(record, folder, self._settings, self._say)
 
     def _give_back(self, record: CallRecord, folder: Path) -> None:
-        named = (
-            [app.id for app in find_apps(record.environment, name=record.app_name)]
-            if record.app_id is None
-            else []
-        )
-        for app_id in [record.app_id, *named]:
-            if app_id is not None:
-                stop(app_id, self._say)
+        # By name as well: a launch that was begun twice may have made two.
+        named = [app.id for app in find_apps(record.environment, name=record.app_name)]
+        for app_id in dict.fromkeys([*filter(None, [record.app_id]), *named]):
+            stop(app_id, self._say)
         key = attempt_key(record.token)
         try:
             entries = control(self._settings)

@@ -81,9 +81,9 @@ class Call:
 def _answered(text: Any) -> Standing:
     answer = json.loads(text)
     if "refused" in answer:
-        return Standing(
-            "over", detail=f"the attempt belongs to the call {answer['refused']}", owner=answer["refused"]
-        )
+        owner = answer["refused"] or None
+        whose = f"the call {owner}" if owner else "a later container"
+        return Standing("over", detail=f"the attempt belongs to {whose}", owner=owner)
     if "error" in answer:
         return Standing("over", "user_error", f"the job could not be started: {answer['error']}")
     return Standing("over")

@@ -16,6 +16,8 @@ class CallRecord(Record):
     app_id: str | None = None
     call_id: str | None = None
     """Of the call of the function; the input that Modal works on until it has an answer."""
+    follows: str | None = None
+    """The call that works on the attempt, where ours came too late."""
     volume: str = ""
     environment: str | None = None
 

@@ -60,7 +60,7 @@ class CallSession(Session[CallRecord]):
             poll_seconds=settings.poll_seconds,
         )
         self._settings = settings
-        self._call = Call(record.call_id)
+        self._call = Call(record.follows or record.call_id)
         self._store = Store(record.volume, record.environment, self.spec.run_id, attempt_key(record.token))
         self._entries = control(settings)
         self._key = attempt_key(record.token)
@@ -137,19 +137,22 @@ class CallSession(Session[CallRecord]):
         return True
 
     def _refuse_or_read_again(self, standing: Standing) -> None:
-        if (
-            standing.owner is not None
-            and standing.owner != self.record.call_id
-            and standing.owner.startswith("fc-")
-        ):
-            self._say(f"{self.record.call_id}: {standing.detail}; that one is followed")
-            self.record.call_id = standing.owner
-            self.record.save(self.folder)
-            self._call = Call(standing.owner)
+        if self._follow_owner(standing):
             return
         state = self._store.state()
         if state is None or state.get("job") is None:
             raise OverError(standing)
+
+    def _follow_owner(self, standing: Standing) -> bool:
+        """Whether another call works on the attempt: that one is looked at from now on."""
+        owner = standing.owner
+        if owner is None or owner in (self.record.call_id, self.record.follows):
+            return False
+        self._say(f"{self.record.call_id}: {standing.detail}; that one is followed")
+        self.record.follows = owner
+        self.record.save(self.folder)
+        self._call = Call(owner)
+        return True
 
     # Following it
 
@@ -171,7 +174,8 @@ class CallSession(Session[CallRecord]):
         self._state = state
         self._tell_of_containers(state)
         seen = self._store.look(self._mirror, state)
-        if standing is not None and standing.life == "over" and seen.state != "ended":
+        unfinished = seen.state != "ended" and standing is not None and standing.life == "over"
+        if unfinished and standing is not None and not self._follow_owner(standing):
             raise OverError(standing)
         return seen
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,7 +69,7 @@ class Functions(Apps):
         self.overlaps: list[str] = []
         self.without: set[str] = set()
         """GPUs that are not to be had."""
-        self._news = asyncio.Condition()
+        self._news = asyncio.Event()
 
     # Definition
 
@@ -318,12 +319,10 @@ class Functions(Apps):
     # News
 
     async def _tell(self) -> None:
-        async with self._news:
-            self._news.notify_all()
+        heard, self._news = self._news, asyncio.Event()
+        heard.set()
 
     async def _changed(self, seconds: float) -> None:
-        async with self._news:
-            try:
-                await asyncio.wait_for(self._news.wait(), max(0.0, seconds))
-            except TimeoutError:
-                return
+        # No lock: whoever waits may be cancelled at any moment, when its client is gone.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), max(0.0, seconds))

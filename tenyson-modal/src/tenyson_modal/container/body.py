@@ -188,7 +188,7 @@ class Body:
                 try:
                     if now >= next_lease and not self._claim.holds():
                         self._backend.terminate(handle)
-                        return {"refused": "a later container of this call"}
+                        return {"refused": ""}
                     next_lease = now + LEASE_SECONDS
                     requests = Requests.read(self._claim.entries, self._claim.key)
                     self._hand_over(requests.lines)
