@@ -47,6 +47,7 @@ soak: $(VENV)/.installed-test
 	$(BIN)/python tests/soak/resume_matrix.py
 	$(BIN)/python tests/soak/kill_controller.py --points all --random 100 --stalls 50
 	$(BIN)/python tests/soak/kill_machines.py --runs 200
+	$(BIN)/python tests/soak/kill_containers.py --runs 100
 	$(BIN)/python -m pytest -s tests/telemetry/test_recovery.py -k outage
 
 bench-telemetry: $(VENV)-bench/.installed

@@ -1,5 +1,7 @@
 """The parcel: what a machine must install to run a job as this machine would. Wheels of what is installed from source here,
 the versions of here for everything else, and the tested versions of what is not here, such as torch on a laptop.
+
+Needs packaging, which comes with the backends that rent: core alone has no use for it.
 """
 
 from __future__ import annotations
