@@ -7,6 +7,8 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrain
 # Whole files go to one worker, so that what a file builds once is built once. In the order of their names: ordered by
 # the number of their tests, those with few and long ones would come last, and one worker would wait for the other.
 WORKERS ?= 2
+# Tests of machines and controllers wait more than they compute.
+WAITING_WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PACKAGES := tenyson-core tenyson-aws tenyson-modal tenyson-wordle
 METADATA := pyproject.toml constraints.txt $(PACKAGES:=/pyproject.toml)
@@ -35,7 +37,7 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/tenyson run --task wordle
 
 test: $(VENV)/.installed-test
-	$(PYTEST) -m "not train" $(PYTEST_ARGS)
+	$(PYTEST) -n $(WAITING_WORKERS) -m "not train" $(PYTEST_ARGS)
 	$(PYTEST) -m train $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.installed-test

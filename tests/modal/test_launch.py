@@ -90,6 +90,22 @@ def test_of_two_calls_for_one_attempt_one_works_and_the_other_is_followed_to_it(
     assert modal.record().follows == handle.data["instance_id"]
 
 
+def test_a_container_that_was_believed_dead_ends_its_job_once_another_has_taken_over(modal):
+    """Modal gave the input away while the first one lived on: only the later one may write."""
+    from tenyson_modal.container.claim import Claim
+    from tenyson_modal.launch import control
+    from tenyson_modal.naming import attempt_key
+
+    backend = modal.backend()
+    handle = backend.submit(modal.job(steps=4000).spec("fenced"))
+    wait_for(lambda: backend.poll(handle).phase == "running")
+    later = Claim.take(control(backend._settings), attempt_key("fenced"), handle.data["instance_id"])
+    assert later.life == 2
+    seen = ended(backend, handle)
+    assert (seen.reason, seen.detail) == ("lost", "the attempt belongs to a later container")
+    assert not [one for one in modal.cloud.containers() if one["running"]]
+
+
 SCRIPT = """
 import json, sys
 from pathlib import Path

@@ -186,10 +186,11 @@ class Body:
             now = time.time()
             if now >= next_look:
                 try:
-                    if now >= next_lease and not self._claim.holds():
-                        self._backend.terminate(handle)
-                        return {"refused": ""}
-                    next_lease = now + LEASE_SECONDS
+                    if now >= next_lease:
+                        if not self._claim.holds():
+                            self._backend.terminate(handle)
+                            return {"refused": ""}
+                        next_lease = now + LEASE_SECONDS
                     requests = Requests.read(self._claim.entries, self._claim.key)
                     self._hand_over(requests.lines)
                     if requests.cancel is not None and not cancelled:
@@ -289,7 +290,7 @@ class Body:
                 return
 
     def _ended_by_itself(self, handle: Handle) -> bool:
-        """Whether the job had its end in spite of the notice: it was at its last step, or it failed."""
+        """Whether the job came to its end in spite of the notice, which is then of no account."""
         result = read_json(self._folder / "job_result.json")
         code = self._backend.poll(handle).exit_code
         if isinstance(result, dict) and result.get("status") == "success" and code == 0:
