@@ -232,6 +232,29 @@ def test_a_secret_that_is_not_there_is_named(modal):
         modal.manager(secrets=["no-such-secret"]).run(modal.job(steps=1))
 
 
+def test_modals_absence_at_the_launch_is_a_failed_result_and_nothing_is_left(modal, capfd):
+    """The client tries for a while; the manager does not raise."""
+    modal.cloud.fail("AppCreate", times=1000)
+    result = modal.manager().run(modal.job(steps=1))
+    assert result.status == "failed"
+    assert result.failure_reason.startswith("infrastructure: modal: Modal launches no container"), (
+        result.failure_reason
+    )
+    assert "The same command goes on" in capfd.readouterr().err
+
+
+def test_secrets_reach_the_job_by_their_names(modal, monkeypatch):
+    """Modal's own, those of here that are forwarded, and those that the configuration names."""
+    modal.cloud.set_secret("of-modal", {"FROM_MODAL": "one"})
+    monkeypatch.setenv("FROM_HERE", "two")
+    monkeypatch.setenv("HF_TOKEN", "hf_three")
+    show = "import os; print([len(os.environ[name]) for name in ('FROM_MODAL', 'FROM_HERE', 'HF_TOKEN')])"
+    manager = modal.manager(("-c", show), secrets=["of-modal"], forward_env=["FROM_HERE"])
+    result = manager.run(modal.job())
+    assert "it left no job_result.json" in result.failure_reason
+    assert modal.log() == ["[3, 3, 8]"]
+
+
 def test_a_budget_below_the_worst_case_refuses_with_the_arithmetic(modal):
     """Price times hours."""
     with pytest.raises(BackendError, match=r"budget_usd \(5\): \$3.95 an hour, at most \$94") as caught:

@@ -129,10 +129,10 @@ class Session(ABC, Generic[R]):
 
     def _work(self) -> None:
         try:
-            if self.record.fetched:
-                self._ended = verdict(self.record, self.folder, self.taken_back)
-            elif self.record.lost is not None:
+            if self.record.lost is not None:
                 self._ended = loss(self.record, self.folder)
+            elif self.record.fetched:
+                self._ended = verdict(self.record, self.folder, self.taken_back)
             else:
                 self._ended = self._look_after_it()
         except (TenysonError, OSError) as error:
