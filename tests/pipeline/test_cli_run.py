@@ -96,12 +96,13 @@ def test_a_mistake_is_one_clear_message_and_status_2(tenyson, tmp_path, argument
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_backend_that_cannot_launch_yet_says_so_before_anything_runs(tenyson, tmp_path):
+def test_a_backend_that_does_not_know_its_user_says_so_before_anything_runs(tenyson, tmp_path):
     """Status 1, and the next step."""
-    told = tenyson("--task", TASK, "--backend", "modal")
+    nobody = {"MODAL_CONFIG_PATH": str(tmp_path / "none"), "MODAL_TOKEN_ID": "", "MODAL_TOKEN_SECRET": ""}
+    told = tenyson("--task", TASK, "--backend", "modal", **nobody)
     assert told.returncode == 1
-    assert "later version" in told.stderr
-    assert "--backend local" in told.stderr
+    assert "Modal refuses: Token missing" in told.stderr
+    assert "`modal token new` makes a token" in told.stderr
     assert list(tmp_path.iterdir()) == []
 
 
