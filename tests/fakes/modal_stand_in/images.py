@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.fakes.modal_stand_in.objects import BUILDER
 
 LAYERS = Path(os.environ.get("TENYSON_TEST_MODAL_LAYERS", "/var/tmp/tenyson-test-modal-layers"))
 """Kept from one stand-in to the next, as Modal keeps them."""
+KEPT_SECONDS = 3 * 86400
 PYTHON = "/opt/python"
 CACHE = "/var/cache/uv"
 FIRST = {
@@ -110,7 +112,10 @@ class Images(Functions):
             # Of several stand-ins one makes it, and the others wait.
             fcntl.flock(lock, fcntl.LOCK_EX)
             steps = self._steps(image, commands, base)
-            if (folder / "made").exists() or image.error:
+            if (folder / "made").exists():
+                (folder / "made").touch()
+                return
+            if image.error:
                 return
             shutil.rmtree(folder, ignore_errors=True)
             (folder / "upper").mkdir(parents=True)
@@ -167,6 +172,13 @@ class Images(Functions):
             elif word not in ("FROM", "CMD", "ENTRYPOINT", "SHELL", "#"):
                 image.error = f"the stand-in does not know the command {word}"
         return steps
+
+
+def prune() -> None:
+    """Layers that nothing has used for long make room."""
+    for made in LAYERS.glob("*/made"):
+        if time.time() - made.stat().st_mtime > KEPT_SECONDS:
+            shutil.rmtree(made.parent, ignore_errors=True)
 
 
 def links() -> dict[str, str]:

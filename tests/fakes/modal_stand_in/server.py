@@ -12,7 +12,7 @@ from typing import Any
 import grpclib.server
 from aiohttp import web
 from modal_proto import api_pb2 as api
-from tests.fakes.modal_stand_in.images import Images
+from tests.fakes.modal_stand_in.images import Images, prune
 from tests.fakes.modal_stand_in.wire import Faults, Wire
 
 
@@ -101,6 +101,7 @@ class Cloud(Images):
 
 async def serve(folder: Path) -> None:
     """Until standard input ends."""
+    prune()
     cloud = Cloud(folder)
 
     async def get_block(request: web.Request) -> web.Response:
