@@ -55,7 +55,8 @@ def test_the_tiny_wordle_pipeline_runs_over_modal_and_the_secret_is_nowhere(
     assert CANARY not in said
     places = (*tmp_path.rglob("*"), *modal.cloud.stored())
     assert not [path for path in places if path.is_file() and needle in path.read_bytes()]
-    assert CANARY not in json.dumps([modal.cloud.apps(), modal.cloud.calls(), modal.cloud.containers()])
+    kept = [modal.cloud.apps(), modal.cloud.calls(), modal.cloud.containers(), modal.cloud.dicts()]
+    assert CANARY not in json.dumps(kept)
 
 
 def test_a_preemption_in_training_gives_the_curve_of_an_uninterrupted_run_to_the_bit(modal, tmp_path):

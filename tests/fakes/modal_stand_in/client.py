@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes.ec2.client import REPOSITORY, UV_CACHE
+from tests.fakes.modal_stand_in.images import LAYERS
 from tests.fakes.modal_stand_in.wire import TOKEN
 
 
@@ -70,6 +71,10 @@ class ModalCloud:
         """Inputs that two containers worked on at once."""
         return self._do("overlaps")  # type: ignore[no-any-return]
 
+    def dicts(self) -> list[str]:
+        """Keys and values of every dict, as bytes one to one in text."""
+        return self._do("dicts")  # type: ignore[no-any-return]
+
     def built(self) -> list[str]:
         """Commands of images that were carried out."""
         return self._do("built")  # type: ignore[no-any-return]
@@ -79,8 +84,9 @@ class ModalCloud:
         return Path(self._do("volume", name=name) or self.folder / "no-such-volume")
 
     def stored(self) -> Iterator[Path]:
-        """Every file that the stand-in keeps for its users; secrets are in its memory."""
-        return self.folder.rglob("*")
+        """Every file that the stand-in keeps for its users, and how images were made; secrets are in its memory."""
+        yield from self.folder.rglob("*")
+        yield from LAYERS.glob("*/build.json")
 
     def clear(self) -> None:
         """All is well again."""

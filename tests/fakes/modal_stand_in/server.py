@@ -65,6 +65,14 @@ class Cloud(Images):
     def do_overlaps(self) -> list[str]:
         return self.overlaps
 
+    def do_dicts(self) -> list[str]:
+        return [
+            text.decode("latin-1")
+            for entries in self.dicts.values()
+            for pair in entries.items()
+            for text in pair
+        ]
+
     def do_built(self) -> list[str]:
         return self.built
 
