@@ -51,7 +51,7 @@ CASES = {
     "grpo, all weights, in the second epoch, with evaluation": (
         "rl",
         {},
-        RL | {"kill": 20, "eval_steps": 10, "eval_samples": 8},
+        RL | {"max_steps": 28, "kill": 26, "eval_steps": 10, "eval_samples": 8},
     ),
     "grpo, LoRA, in the middle of a generated batch that is used twice": (
         "rl",
