@@ -32,8 +32,9 @@ from tenyson.pipeline.result import PipelineResult
 from tenyson.telemetry.control import INTERRUPTIONS
 
 if TYPE_CHECKING:
+    from tenyson.pipeline.entry import Entry
     from tenyson.pipeline.inputs import Reuse
-    from tenyson.pipeline.journal import Entry, Journal
+    from tenyson.pipeline.journal import Journal
     from tenyson.pipeline.lease import Lease
     from tenyson.pipeline.outbox import Postman
 

@@ -81,7 +81,7 @@ class Lease:
         """Hold it for longer. Raises: LeaseLostError: another controller has come."""
         from sqlalchemy import update
 
-        from tenyson.pipeline.journal import check_fence
+        from tenyson.pipeline.entry import check_fence
         from tenyson.pipeline.tables import pipelines
 
         with self._journal.transaction() as (connection, now):

@@ -15,7 +15,7 @@ from tenyson.pipeline.webhook import Webhook
 from tenyson.telemetry.events import Notice
 
 if TYPE_CHECKING:
-    from tenyson.pipeline.journal import Entry
+    from tenyson.pipeline.entry import Entry
     from tenyson.telemetry.dispatch import Telemetry
 
 WEBHOOK_VARIABLE = "TENYSON_WEBHOOK_URL"

@@ -1,0 +1,87 @@
+"""The journal's database: opened, its connections set up, its tables made; and the one clock that all controllers share.
+Imports SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import Connection, Engine, event, func, insert, select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from tenyson.errors import PipelineError
+from tenyson.pipeline import tables
+from tenyson.pipeline.lease import lease_seconds
+from tenyson.telemetry.database import connect, first_line
+from tenyson.telemetry.schema import lock
+
+Clock = Callable[[Connection], float]
+_NOW = {
+    "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
+    "postgresql": "SELECT extract(epoch FROM clock_timestamp())",
+}
+
+
+def database_clock(connection: Connection) -> float:
+    """Seconds since the epoch, as the database's machine has them: the one clock that all controllers share."""
+    return float(connection.execute(text(_NOW[connection.dialect.name])).scalar_one())
+
+
+def open_journal(db_url: str, *, create: bool) -> Engine:
+    """The engine. Raises: TelemetryError: there is no such database; PipelineError: it has no journal, or another version's."""
+    engine = connect(db_url, create=True) if create else connect(db_url, create=True, must_exist=True)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _sync_fully)
+    else:
+        event.listen(engine, "connect", _hold_rows_briefly)
+    try:
+        _make_tables(engine, create=create)
+    except SQLAlchemyError as error:
+        place = engine.url.render_as_string(hide_password=True)
+        raise PipelineError(f"the journal cannot be used: {first_line(error)}", place=place) from error
+    return engine
+
+
+def _sync_fully(connection: Any, _record: Any) -> None:
+    # A launch that is forgotten with the power is launched twice: unlike telemetry, these commits wait for the disk.
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _hold_rows_briefly(connection: Any, _record: Any) -> None:
+    # A controller that is stopped inside a transaction holds the pipeline's row: the server ends that, so that another one
+    # can take over.
+    seconds = min(lease_seconds(), 10.0)
+    connection.execute(f"SET SESSION idle_in_transaction_session_timeout = {int(seconds * 1000)}")
+    connection.commit()
+
+
+def _make_tables(engine: Engine, *, create: bool) -> None:
+    def found() -> str | None:
+        with engine.connect().execution_options(reads=True) as connection:
+            if not sqlalchemy.inspect(connection).has_table(tables.version.name):
+                return None
+            return connection.execute(select(func.max(tables.version.c.version))).scalar()
+
+    version = found()
+    if version is None and not create:
+        raise PipelineError(
+            "no pipeline was ever run with this database",
+            place=engine.url.render_as_string(hide_password=True),
+            next_step="Give the one it was run with: --db-url, or TENYSON_DB_URL.",
+        )
+    if version is None:
+        with engine.begin() as connection:
+            lock(connection)
+            if not sqlalchemy.inspect(connection).has_table(tables.version.name):
+                tables.metadata.create_all(connection)
+                for statement in tables.FIRST_ANSWER_STANDS[connection.dialect.name]:
+                    connection.execute(text(statement))
+                connection.execute(insert(tables.version).values(version=tables.VERSION))
+        version = found()
+    if version != tables.VERSION:
+        raise PipelineError(
+            f"this database has a journal of version {version}, and this release of Tenyson knows {tables.VERSION}",
+            next_step="Upgrade tenyson-core.",
+        )
