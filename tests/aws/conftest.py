@@ -1,10 +1,6 @@
-from dataclasses import dataclass, field
-from pathlib import Path
-
 import pytest
 from tests.fakes.ec2.client import REPOSITORY, StandIn, missing
-
-from tenyson.jobs.spec import JobSpec
+from tests.fakes.rented_job import Job
 
 
 @pytest.fixture(scope="session")
@@ -15,27 +11,6 @@ def stand_in(tmp_path_factory):
     running = StandIn(tmp_path_factory.mktemp("ec2"))
     yield running
     running.close()
-
-
-@dataclass
-class Job:
-    """A job that a manager takes."""
-
-    folder: Path
-    args: dict
-    run_id: str = "job"
-    training: dict = field(default_factory=dict)
-    more: dict = field(default_factory=dict)
-
-    def spec(self):
-        config = {
-            "run": {"id": self.run_id, "output_dir": str(self.folder)},
-            "model": {"name": "none"},
-            "task": {"args": self.args},
-            "training": self.training,
-            **self.more,
-        }
-        return JobSpec(self.run_id, "sft", "none:None", config)
 
 
 class AWS:
@@ -59,8 +34,11 @@ class AWS:
 
         return CloudManager(self.backend(runner, **settings), max_preemptions=max_preemptions)
 
-    def job(self, run_id="job", *, training=None, more=None, **args):
-        return Job(self.folder, args, run_id, training or {}, more or {})
+    def job(self, run_id="job", *, training=None, **args):
+        return Job(self.folder, args, run_id, training or {})
+
+    def log(self, run_id="job"):
+        return (self.folder / run_id / "log.txt").read_text().splitlines()
 
     @property
     def repository(self):

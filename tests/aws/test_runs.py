@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tenyson.cloud.watch import output_folder
+from tenyson.testing.ticking import last_of_each_step, lines
 from tenyson_aws import session, ssh
 from tenyson_aws.record import MachineRecord
 
@@ -67,25 +68,6 @@ def during(aws, job, manager, act, *, at="step 3 "):
     return outcome[0]
 
 
-def uninterrupted(steps):
-    import hashlib
-
-    value, lines = "", []
-    for step in range(1, steps + 1):
-        value = hashlib.sha256(f"{value} {step}".encode()).hexdigest()
-        lines.append(f"step {step} {value[:12]}")
-    return lines
-
-
-def last_of_each_step(log):
-    """What counts of a log in which steps may have been repeated."""
-    found = {}
-    for line in log.read_text().splitlines():
-        if line.startswith("step "):
-            found[int(line.split()[1])] = line
-    return [found[step] for step in sorted(found)]
-
-
 def test_a_spot_notice_is_a_failed_result_with_a_checkpoint_here(aws):
     """AWSManager.run by itself makes one attempt, as the specification says."""
     manager = aws.manager(use_spot=True)
@@ -114,7 +96,7 @@ def test_with_a_budget_another_machine_goes_on_and_the_curve_is_the_uninterrupte
     result = during(aws, job, manager, lambda instance: aws.ec2.do(how, instance_id=instance), at="step 17 ")
     assert result.status == "success", result.failure_reason
     folder = aws.folder / "job"
-    assert last_of_each_step(folder / "log.txt") == uninterrupted(110)
+    assert last_of_each_step(aws.log()) == lines(110)
     steps = [line for line in (folder / "log.txt").read_text().splitlines() if line.startswith("step ")]
     assert len(steps) - 110 <= (0 if how == "notice" else 5 + 4)
     assert MachineRecord.load(folder / "earlier" / "1").instance_id != MachineRecord.load(folder).instance_id
@@ -152,8 +134,7 @@ def test_a_network_that_stalls_for_ten_minutes_starts_nothing_anew_and_loses_no_
     job = aws.job(steps=190)
     result = during(aws, job, aws.manager(), stall)
     assert result.status == "success", result.failure_reason
-    lines = (aws.folder / "job" / "log.txt").read_text().splitlines()
-    assert lines == uninterrupted(190)
+    assert aws.log() == lines(190)
 
 
 def test_connections_that_die_again_and_again_lose_no_line(aws):
@@ -166,7 +147,7 @@ def test_connections_that_die_again_and_again_lose_no_line(aws):
 
     result = during(aws, aws.job(steps=100, pad=3_000_000), aws.manager(), cut)
     assert result.status == "success", result.failure_reason
-    assert (aws.folder / "job" / "log.txt").read_text().splitlines() == uninterrupted(100)
+    assert aws.log() == lines(100)
 
 
 def test_a_machine_that_dies_before_its_outputs_are_here_is_a_loss_not_a_success(aws):

@@ -2,18 +2,21 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 from tests.aws.test_runs import during
+from tests.fakes.trainings import (
+    ask_to_stop,
+    assert_same_training,
+    assert_stopped_as_asked,
+    endless_training,
+    exact_training,
+)
 from tests.fakes.wordle_run import likeness, start
 
-from tenyson.jobs.sft import SFTJob
-from tenyson.tasks.load import load_task
 from tenyson_aws.record import MachineRecord
 
 pytestmark = [pytest.mark.train, pytest.mark.slow, pytest.mark.timeout(500)]
@@ -110,31 +113,8 @@ def test_the_tiny_wordle_pipeline_runs_over_aws_and_the_secret_is_nowhere(
 
 def test_a_spot_notice_in_training_gives_the_curve_of_an_uninterrupted_run_to_the_bit(aws, tmp_path):
     """fp32 on the CPU: every loss of the two attempts on machines together, and the final weights, are those of a run here."""
-    config = {
-        "run": {"seed": 7, "output_dir": str(aws.folder)},
-        "model": {
-            "factory": "tenyson_wordle.tiny:build",
-            "factory_args": {"layers": 2, "width": 64, "heads": 2, "intermediate": 128},
-            "dtype": "float32",
-        },
-        "task": {
-            "name": "wordle",
-            "args": {"words": "tiny", "style": "compact", "sft_games": 4096, "sft_eval_games": 16},
-        },
-        "training": {
-            "max_steps": 400,
-            "batch_size": 16,
-            "max_length": 128,
-            "logging_steps": 1,
-            "save_steps": 25,
-        },
-        "telemetry": {"db_url": f"sqlite:///{tmp_path}/t.db"},
-    }
-
-    def job(name):
-        return SFTJob(config | {"run": config["run"] | {"id": name}}, load_task("wordle"))
-
-    whole = job("whole").run()
+    database, steps = tmp_path / "t.db", 400
+    whole = exact_training("whole", aws.folder, database, steps=steps).run()
     assert whole.status == "success", whole.failure_reason
     manager = aws.manager(None, use_spot=True, max_preemptions=2)
     noticed = []
@@ -143,62 +123,20 @@ def test_a_spot_notice_in_training_gives_the_curve_of_an_uninterrupted_run_to_th
         noticed.append(time.time())
         aws.ec2.do("notice", instance_id=instance)
 
-    broken = during(aws, job("broken"), manager, notice, at='"step":60,')
+    job = exact_training("broken", aws.folder, database, steps=steps)
+    broken = during(aws, job, manager, notice, at='"step":60,')
     assert broken.status == "success", broken.failure_reason
     first = json.loads((aws.folder / "broken" / "earlier" / "1" / "stopped.json").read_text())
     assert first["reason"] == "spot notice"
     assert first["time"] - noticed[0] < 30
-    with sqlite3.connect(tmp_path / "t.db") as database:
-        query = "SELECT step, loss FROM sft_metrics WHERE run_id = ? AND loss IS NOT NULL ORDER BY step"
-        curves = {name: database.execute(query, (name,)).fetchall() for name in ("whole", "broken")}
-        attempts = database.execute("SELECT count(*) FROM attempts WHERE run_id = 'broken'").fetchone()
-    assert attempts == (2,)
-    assert curves["broken"] == curves["whole"]
-    assert len(curves["whole"]) == 400
-    weights = {
-        name: (aws.folder / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "broken")
-    }
-    assert weights["broken"] == weights["whole"]
+    assert_same_training(aws.folder, database, steps)
     machines = [MachineRecord.load(aws.folder / "broken" / place).instance_id for place in ("earlier/1", ".")]
     assert machines[0] != machines[1]
 
 
 def test_a_stop_that_is_asked_for_here_is_obeyed_there(aws, tmp_path):
     """`tenyson stop` writes a row; the machine has no database; the job stops and the row says at which step."""
-    config = {
-        "run": {"id": "asked", "output_dir": str(aws.folder)},
-        "model": {
-            "factory": "tenyson_wordle.tiny:build",
-            "factory_args": {"layers": 1, "width": 32, "heads": 2, "intermediate": 64},
-        },
-        "task": {
-            "name": "wordle",
-            "args": {"words": "tiny", "style": "compact", "sft_games": 2048, "sft_eval_games": 16},
-        },
-        "training": {
-            "max_steps": 100_000,
-            "epochs": 1000,
-            "batch_size": 8,
-            "max_length": 128,
-            "logging_steps": 5,
-            "save_steps": 50,
-        },
-        "telemetry": {"db_url": f"sqlite:///{tmp_path}/t.db"},
-    }
-
-    def stop(_):
-        told = subprocess.run(
-            [sys.executable, "-m", "tenyson", "stop", "asked", "--db-url", f"sqlite:///{tmp_path}/t.db"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert told.returncode == 0, told.stderr
-
-    result = during(aws, SFTJob(config, load_task("wordle")), aws.manager(None), stop, at='"step":50,')
-    assert (result.status, result.stop_reason) == ("success", "manual stop"), result
-    with sqlite3.connect(tmp_path / "t.db") as database:
-        rows = database.execute(
-            "SELECT status, applied_step FROM run_controls WHERE verb = 'stop'"
-        ).fetchall()
-    assert [status for status, _ in rows] == ["applied"]
-    assert rows[0][1] > 50
-    assert (aws.folder / "asked" / "model").is_dir()
+    database = tmp_path / "t.db"
+    job = endless_training("asked", aws.folder, database)
+    result = during(aws, job, aws.manager(None), lambda _: ask_to_stop("asked", database), at='"step":50,')
+    assert_stopped_as_asked(result, database)

@@ -13,8 +13,9 @@ from pathlib import Path
 import boto3
 import pytest
 from tests.aws.test_launch import controller
-from tests.aws.test_runs import during, last_of_each_step, uninterrupted
+from tests.aws.test_runs import during
 
+from tenyson.testing.ticking import last_of_each_step, lines
 from tenyson_aws.record import MachineRecord
 
 pytestmark = pytest.mark.timeout(300)
@@ -88,7 +89,7 @@ def test_tenyson_attach_finds_a_run_that_a_script_began_and_takes_it_to_its_end(
     told = attach(aws)
     assert told.returncode == 0, told.stderr
     assert "job: success" in told.stdout
-    assert (aws.folder / "job" / "log.txt").read_text().splitlines() == uninterrupted(80)
+    assert aws.log() == lines(80)
     assert aws.ec2.live() == []
 
 
@@ -103,7 +104,7 @@ def test_outputs_of_a_machine_that_is_gone_come_from_the_bucket(aws, monkeypatch
     wait_for(lambda: state_of(aws, instance) == "terminated")
     told = attach(aws)
     assert told.returncode == 0, told.stderr
-    assert (aws.folder / "job" / "log.txt").read_text().splitlines() == uninterrupted(40)
+    assert aws.log() == lines(40)
     assert json.loads((aws.folder / "job" / "job_result.json").read_text())["status"] == "success"
     keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket="unattended")["Contents"]]
     assert "runs/job/log.txt" in keys
@@ -123,12 +124,12 @@ def test_with_a_bucket_the_next_machine_takes_the_checkpoint_from_there(aws):
     assert result.status == "success", result.failure_reason
     log = aws.folder / "job" / "log.txt"
     assert "resuming from step" in log.read_text()
-    assert last_of_each_step(log) == uninterrupted(170)
+    assert last_of_each_step(aws.log()) == lines(170)
 
 
 SCRIPT = """
 import json, sys
-from tests.aws.conftest import Job
+from tests.fakes.rented_job import Job
 from pathlib import Path
 from tenyson_aws.manager import AWSManager
 request = json.loads(sys.argv[1])
@@ -203,5 +204,5 @@ def test_a_run_is_attached_to_from_another_machine_by_its_tag_alone(aws, tmp_pat
     told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=elsewhere)
     assert told.returncode == 0, told.stderr
     assert "job: success" in told.stdout
-    assert (aws.folder / "job" / "log.txt").read_text().splitlines() == uninterrupted(80)
+    assert aws.log() == lines(80)
     assert aws.ec2.live() == []

@@ -1,13 +1,11 @@
 import json
 import threading
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from tests.fakes.modal_stand_in.client import ModalCloud, missing
+from tests.fakes.rented_job import Job
 
-from tenyson.jobs.spec import JobSpec
 from tenyson.testing.backends import TICKING
 from tenyson_modal.record import CallRecord
 
@@ -23,27 +21,6 @@ def modal_cloud(tmp_path_factory):
     running = ModalCloud(tmp_path_factory.mktemp("modal-cloud"))
     yield running
     running.close()
-
-
-@dataclass
-class Job:
-    """A job that a manager takes."""
-
-    folder: Path
-    args: dict
-    run_id: str = "job"
-    training: dict = field(default_factory=dict)
-    more: dict = field(default_factory=dict)
-
-    def spec(self, token=""):
-        config = {
-            "run": {"id": self.run_id, "output_dir": str(self.folder)},
-            "model": {"name": "none"},
-            "task": {"args": self.args},
-            "training": self.training,
-            **self.more,
-        }
-        return JobSpec(self.run_id, "sft", "none:None", config, token=token)
 
 
 class Modal:
@@ -75,8 +52,8 @@ class Modal:
 
         return CloudManager(self.backend(runner, **settings), max_preemptions=max_preemptions)
 
-    def job(self, run_id="job", *, training=None, more=None, **args):
-        return Job(self.folder, args, run_id, training or {}, more or {})
+    def job(self, run_id="job", *, training=None, **args):
+        return Job(self.folder, args, run_id, training or {})
 
     def record(self, run_id="job"):
         return CallRecord.load(self.folder / run_id)
@@ -93,17 +70,16 @@ class Modal:
         return self.cloud.volume(self.settings["volume"]) / run_id
 
     def live(self):
-        """Apps that may cost."""
-        return [app["id"] for app in self.cloud.apps() if app["state"] not in ("stopped", "disabled")]
+        return self.cloud.live()
 
     def during(self, job, manager, act, *, at="step 3 "):
         """Run a job in a thread, and do something with its record once its log holds `at`."""
-        outcome = []
+        run, outcome = job.spec().run_id, []
         thread = threading.Thread(target=lambda: outcome.append(manager.run(job)), daemon=True)
         thread.start()
-        wait_for(lambda: any(line.startswith(at) for line in self.log(job.run_id)) or outcome)
+        wait_for(lambda: any(at in line for line in self.log(run)) or outcome)
         assert not outcome, outcome
-        act(self.record(job.run_id))
+        act(self.record(run))
         thread.join(180)
         assert outcome, "the run did not end"
         return outcome[0]

@@ -109,7 +109,7 @@ def test_a_container_that_was_believed_dead_ends_its_job_once_another_has_taken_
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from tests.modal.conftest import Job
+from tests.fakes.rented_job import Job
 from tenyson_modal.manager import ModalManager
 request = json.loads(sys.argv[1])
 result = ModalManager(**request["settings"]).run(Job(Path(request["folder"]), {"steps": 120}))

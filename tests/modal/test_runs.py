@@ -10,19 +10,13 @@ from tests.modal.conftest import wait_for
 
 from tenyson.errors import BackendError
 from tenyson.jobs.publication import check
-from tenyson.testing.ticking import lines
+from tenyson.testing.ticking import last_of_each_step, lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def steps_in(log):
     return [line for line in log if line.startswith("step ")]
-
-
-def last_of_each_step(log):
-    """What counts of a log in which steps may have been repeated."""
-    found = {int(line.split()[1]): line for line in steps_in(log)}
-    return [found[step] for step in sorted(found)]
 
 
 def test_a_job_runs_there_and_everything_is_here_and_in_the_volume_afterwards(modal, capfd):

@@ -10,4 +10,4 @@ from tests.soak.kill_containers import trial
 def test_whatever_befalls_a_run_no_app_is_left_and_no_attempt_runs_twice(modal, tmp_path, seed):
     """The docs hold the figures of the full suite."""
     one = trial(modal.cloud, tmp_path, seed)
-    assert not one.wrong, (one.faults, one.wrong)
+    assert not one.wrong, (one.faults, one.wrong, one.said[-3000:])

@@ -2,18 +2,18 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
 import threading
-import time
-from pathlib import Path
 
 import pytest
 from tests.aws.test_training import CANARY, Spy, watch_database
+from tests.fakes.trainings import (
+    ask_to_stop,
+    assert_same_training,
+    assert_stopped_as_asked,
+    endless_training,
+    exact_training,
+)
 from tests.fakes.wordle_run import STEPS, likeness, start
-
-from tenyson.jobs.sft import SFTJob
-from tenyson.tasks.load import load_task
 
 pytestmark = [pytest.mark.train, pytest.mark.slow, pytest.mark.timeout(500)]
 
@@ -61,107 +61,25 @@ def test_the_tiny_wordle_pipeline_runs_over_modal_and_the_secret_is_nowhere(
 
 def test_a_preemption_in_training_gives_the_curve_of_an_uninterrupted_run_to_the_bit(modal, tmp_path):
     """fp32 on the CPU: every loss of the two containers together, and the final weights."""
-    config = {
-        "run": {"seed": 7, "output_dir": str(modal.folder)},
-        "model": {
-            "factory": "tenyson_wordle.tiny:build",
-            "factory_args": {"layers": 2, "width": 64, "heads": 2, "intermediate": 128},
-            "dtype": "float32",
-        },
-        "task": {
-            "name": "wordle",
-            "args": {"words": "tiny", "style": "compact", "sft_games": 4096, "sft_eval_games": 16},
-        },
-        "training": {
-            "max_steps": 300,
-            "batch_size": 16,
-            "max_length": 128,
-            "logging_steps": 1,
-            "save_steps": 25,
-        },
-        "telemetry": {"db_url": f"sqlite:///{tmp_path}/t.db"},
-    }
-
-    def job(name):
-        return SFTJob(config | {"run": config["run"] | {"id": name}}, load_task("wordle"))
-
-    whole = modal.manager(None).run(job("whole"))
+    database, steps = tmp_path / "t.db", 300
+    whole = modal.manager(None).run(exact_training("whole", modal.folder, database, steps=steps))
     assert whole.status == "success", whole.failure_reason
-    taken = []
-
-    def preempt(record):
-        taken.append(time.time())
-        modal.cloud.preempt(record.call_id, grace=30.0)
-
-    broken = during(modal, job("broken"), preempt, '"step":60,')
-    assert broken.status == "success", broken.failure_reason
-    assert (
-        len([one for one in modal.cloud.containers() if one["call_id"] == modal.record("broken").call_id])
-        == 2
+    job = exact_training("broken", modal.folder, database, steps=steps)
+    broken = modal.during(
+        job,
+        modal.manager(None),
+        lambda record: modal.cloud.preempt(record.call_id, grace=30.0),
+        at='"step":60,',
     )
-    with sqlite3.connect(tmp_path / "t.db") as database:
-        query = "SELECT step, loss FROM sft_metrics WHERE run_id = ? AND loss IS NOT NULL ORDER BY step"
-        curves = {name: database.execute(query, (name,)).fetchall() for name in ("whole", "broken")}
-        attempts = database.execute("SELECT count(*) FROM attempts WHERE run_id = 'broken'").fetchone()
-    assert attempts == (2,)
-    assert curves["broken"] == curves["whole"]
-    assert len(curves["whole"]) == 300
-    weights = {
-        name: (modal.folder / name / "model" / "model.safetensors").read_bytes()
-        for name in ("whole", "broken")
-    }
-    assert weights["broken"] == weights["whole"]
-
-
-def during(modal, job, act, at):
-    """As `Modal.during`, for a job of training: once its log holds `at`."""
-    run = job.spec().run_id
-    outcome = []
-    thread = threading.Thread(target=lambda: outcome.append(modal.manager(None).run(job)), daemon=True)
-    thread.start()
-    log = modal.folder / run / "log.txt"
-    deadline = time.monotonic() + 180
-    while not (log.exists() and at in log.read_text()):
-        assert time.monotonic() < deadline, "the job did not come so far"
-        assert not outcome, outcome
-        time.sleep(0.02)
-    act(modal.record(run))
-    thread.join(180)
-    assert outcome, "the run did not end"
-    return outcome[0]
+    assert broken.status == "success", broken.failure_reason
+    call = modal.record("broken").call_id
+    assert len([one for one in modal.cloud.containers() if one["call_id"] == call]) == 2
+    assert_same_training(modal.folder, database, steps)
 
 
 def test_a_stop_that_is_asked_for_here_is_obeyed_there(modal, tmp_path):
     """`tenyson stop` writes a row; the container has no database; the job stops and the row says at which step."""
-    config = {
-        "run": {"id": "asked", "output_dir": str(modal.folder)},
-        "model": {
-            "factory": "tenyson_wordle.tiny:build",
-            "factory_args": {"layers": 1, "width": 32, "heads": 2, "intermediate": 64},
-        },
-        "task": {
-            "name": "wordle",
-            "args": {"words": "tiny", "style": "compact", "sft_games": 20000, "sft_eval_games": 16},
-        },
-        "training": {
-            "max_steps": 100_000, "epochs": 1000, "batch_size": 8, "max_length": 128, "logging_steps": 5, "save_steps": 50,
-        },
-        "telemetry": {"db_url": f"sqlite:///{tmp_path}/t.db"},
-    }  # fmt: skip
-
-    def stop(_):
-        told = subprocess.run(
-            [sys.executable, "-m", "tenyson", "stop", "asked", "--db-url", f"sqlite:///{tmp_path}/t.db"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert told.returncode == 0, told.stderr
-
-    result = during(modal, SFTJob(config, load_task("wordle")), stop, '"step":50,')
-    assert (result.status, result.stop_reason) == ("success", "manual stop"), result
-    with sqlite3.connect(tmp_path / "t.db") as database:
-        rows = database.execute(
-            "SELECT status, applied_step FROM run_controls WHERE verb = 'stop'"
-        ).fetchall()
-    assert [status for status, _ in rows] == ["applied"]
-    assert rows[0][1] > 50
-    assert Path(modal.folder / "asked" / "model").is_dir()
+    database = tmp_path / "t.db"
+    job = endless_training("asked", modal.folder, database)
+    result = modal.during(job, modal.manager(None), lambda _: ask_to_stop("asked", database), at='"step":50,')
+    assert_stopped_as_asked(result, database)

@@ -9,18 +9,12 @@ the controller killed (the same script is started again then).
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
-import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,24 +23,9 @@ if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
 from tests.fakes.ec2.client import StandIn  # noqa: E402
+from tests.soak.trials import KILL, Trial, draw_moments, judge, many, play, recorded  # noqa: E402
 
 STEPS = 40
-PATIENCE_SECONDS = 150.0
-
-CONTROLLER = """
-import json, sys
-from pathlib import Path
-from tenyson.jobs.spec import JobSpec
-from tenyson_aws.manager import AWSManager
-request = json.loads(sys.argv[1])
-class Job:
-    def spec(self):
-        return JobSpec(request["run"], "sft", "none:None", {
-            "run": {"id": request["run"], "output_dir": request["folder"]}, "model": {"name": "none"},
-            "task": {"args": {"steps": request["steps"], "seconds": 0.08, "save_every": 5}}, "training": {}})
-result = AWSManager(**request["settings"]).run(Job())
-print("OUTCOME " + json.dumps([result.status, result.failure_reason]), flush=True)
-"""
 
 BEFORE: dict[str, list[dict[str, Any]]] = {
     "reply to the launch lost": [{"action": "CreateFleet", "effect": "drop", "times": 1}],
@@ -79,26 +58,7 @@ BEFORE: dict[str, list[dict[str, Any]]] = {
     "terminate lies": [{"action": "TerminateInstances", "effect": "lie", "times": 2}],
     "reply to terminate lost": [{"action": "TerminateInstances", "effect": "drop", "times": 1}],
 }
-DURING = ("notice", "reclaim", "crash", "cut", "stall", "kill controller")
-
-
-@dataclass
-class Trial:
-    """What was drawn for one run, and what came of it."""
-
-    seed: int
-    faults: list[str] = field(default_factory=list)
-    outcome: list[Any] | None = None
-    wrong: list[str] = field(default_factory=list)
-
-
-def curve(steps: int) -> list[str]:
-    """The lines of an uninterrupted job."""
-    value, lines = "", []
-    for step in range(1, steps + 1):
-        value = hashlib.sha256(f"{value} {step}".encode()).hexdigest()
-        lines.append(f"step {step} {value[:12]}")
-    return lines
+DURING = ("notice", "reclaim", "crash", "cut", "stall", KILL)
 
 
 def trial(ec2: StandIn, folder: Path, seed: int) -> Trial:
@@ -111,59 +71,28 @@ def trial(ec2: StandIn, folder: Path, seed: int) -> Trial:
         one.faults.append(name)
         for rule in BEFORE[name]:
             ec2.do("rule", **rule)
-    moments = sorted((draw.uniform(0.0, 9.0), draw.choice(DURING)) for _ in range(draw.choice([1, 1, 2, 3])))
-    run = f"soak-{seed}"
-    request = {
-        "run": run,
-        "folder": str(folder),
-        "steps": STEPS,
-        "settings": ec2.settings
-        | {
-            "runner": ec2.runners["ticking"],
-            "use_spot": True,
-            "max_preemptions": 5,
-            "output_dir": str(folder),
-        },
-    }
-
-    def start() -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", CONTROLLER, json.dumps(request)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
-            env=os.environ | ec2.environment,
-        )  # fmt: skip
-
-    running, begun, said = start(), time.monotonic(), ""
-    for moment, what in moments:
-        time.sleep(max(0.0, begun + moment - time.monotonic()))
-        if running.poll() is not None:
-            break
-        one.faults.append(f"{what} at {moment:.1f} s")
-        if what == "kill controller":
-            running.kill()
-            said += running.communicate()[0]
-            running = start()
-        else:
-            _befall(ec2, folder / run, what)
-    try:
-        said += running.communicate(timeout=PATIENCE_SECONDS)[0]
-    except subprocess.TimeoutExpired:
-        running.kill()
-        one.wrong.append("the run did not end")
-        said += running.communicate()[0]
-    outcomes = [line for line in said.splitlines() if line.startswith("OUTCOME ")]
-    one.outcome = json.loads(outcomes[-1].removeprefix("OUTCOME ")) if outcomes else None
-    _judge(one, ec2, folder / run, before)
-    if one.wrong:
-        one.wrong.append(said[-3000:])
+    play(
+        one,
+        draw_moments(draw, 9.0, DURING),
+        manager="tenyson_aws.manager:AWSManager",
+        settings=ec2.settings | {"runner": ec2.runners["ticking"], "use_spot": True, "max_preemptions": 5},
+        steps=STEPS,
+        folder=folder,
+        environment=ec2.environment,
+        befall=lambda what: _befall(ec2, recorded(folder, one, "instance_id"), what),
+    )
+    crashed = any(fault.startswith("crash") for fault in one.faults)
+    judge(one, folder, STEPS, may_fail=lambda reason: crashed and "lost: the machine is gone" in reason)
+    attempts = Counter(launch["attempt"] for launch in ec2.state["launched"][before:])
+    if twice := [attempt for attempt, times in attempts.items() if times > 1]:
+        one.wrong.append(f"launched twice: {twice}")
+    if left := ec2.live():
+        one.wrong.append(f"machines left: {left}")
+        ec2.do("end")
     return one
 
 
-def _befall(ec2: StandIn, folder: Path, what: str) -> None:
-    try:
-        instance = json.loads((folder / "machine.json").read_text())["instance_id"]
-    except (OSError, ValueError, KeyError):
-        return
+def _befall(ec2: StandIn, instance: str | None, what: str) -> None:
     if instance is None:
         return
     acts: dict[str, Callable[[], Any]] = {
@@ -180,53 +109,20 @@ def _befall(ec2: StandIn, folder: Path, what: str) -> None:
     acts[what]()
 
 
-def _judge(one: Trial, ec2: StandIn, folder: Path, before: int) -> None:
-    crashed = any(fault.startswith("crash") for fault in one.faults)
-    if one.outcome is None:
-        one.wrong.append("no outcome")
-    elif one.outcome[0] == "success":
-        last = {}
-        for line in (folder / "log.txt").read_text().splitlines():
-            if line.startswith("step "):
-                last[int(line.split()[1])] = line
-        if [last[step] for step in sorted(last)] != curve(STEPS):
-            one.wrong.append("the log is not that of the job")
-    elif not (crashed and "lost: the machine is gone" in str(one.outcome[1])):
-        one.wrong.append(f"it ended as {one.outcome}")
-    attempts = Counter(launch["attempt"] for launch in ec2.state["launched"][before:])
-    if twice := [attempt for attempt, times in attempts.items() if times > 1]:
-        one.wrong.append(f"launched twice: {twice}")
-    if left := ec2.live():
-        one.wrong.append(f"machines left: {left}")
-        ec2.do("end")
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    failed, faults, statuses, launches = [], Counter(), Counter(), 0
-    with tempfile.TemporaryDirectory() as folder:
-        ec2 = StandIn(Path(folder) / "ec2")
+    """The whole suite."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ec2 = StandIn(folder / "ec2")
         try:
-            for number in range(options.runs):
-                one = trial(ec2, Path(folder), options.seed * 100_000 + number)
-                faults.update(fault.partition(" at ")[0] for fault in one.faults)
-                statuses[one.outcome[0] if one.outcome else "none"] += 1
-                if one.wrong:
-                    failed.append(one)
-                    print(
-                        f"seed {one.seed}: {'; '.join(one.faults)}\n  " + "\n  ".join(one.wrong), flush=True
-                    )
-                if (number + 1) % 20 == 0:
-                    print(f"{number + 1} runs, {len(failed)} wrong", flush=True)
-            launches = len(ec2.state["launched"])
+            return many(
+                __doc__.splitlines()[0],
+                200,
+                lambda seed: trial(ec2, folder, seed),
+                lambda: f"{len(ec2.state['launched'])} machines",
+            )
         finally:
             ec2.close()
-    print(f"{options.runs} runs, {launches} machines, {dict(statuses)}; faults: {dict(faults.most_common())}")
-    print(f"{len(failed)} runs went wrong" + (f": seeds {[one.seed for one in failed]}" if failed else ""))
-    return bool(failed)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,10 @@ class ModalCloud:
         """id, description, state, tags, running, log."""
         return self._do("apps")  # type: ignore[no-any-return]
 
+    def live(self) -> list[str]:
+        """Apps that may cost."""
+        return [app["id"] for app in self.apps() if app["state"] not in ("stopped", "disabled")]
+
     def calls(self) -> list[dict[str, Any]]:
         """id, app_id, deliveries, retry_count, status."""
         return self._do("calls")  # type: ignore[no-any-return]

@@ -14,6 +14,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ def lines(steps: int) -> list[str]:
         value = _next(value, step)
         found.append(_line(step, value))
     return found
+
+
+def last_of_each_step(log: Iterable[str]) -> list[str]:
+    """What counts of a log in which steps may have been repeated: each step's last line, in order."""
+    found = {int(line.split()[1]): line for line in log if line.startswith("step ")}
+    return [found[step] for step in sorted(found)]
 
 
 class Ticking:
