@@ -25,7 +25,7 @@ help:
 	@echo "make demo       install, train the tiny Wordle model, show its report (about 10 minutes)"
 	@echo "make test       install everything and run all tests"
 	@echo "make test-fast  only the tests that need no torch"
-	@echo "make soak       the long fault suites (about two hours)"
+	@echo "make soak       the long fault suites (some hours)"
 	@echo "make bench-telemetry  Tenyson's telemetry beside other trackers (about 15 minutes)"
 	@echo "make lint       ruff, mypy and the layers"
 	@echo "make format     let ruff rewrite what it can"

@@ -116,18 +116,6 @@ class AWSBackend(RemoteBackend[MachineRecord]):
         record.save(session.folder)
         self._say(f"{record.instance_id} is terminated")
 
-    def reattach(self, run_id: str) -> Handle | None:
-        """The latest attempt of a run: by its folder, else by the tags of a machine that lives."""
-        folder = self.output_dir / run_id
-        record = MachineRecord.load(folder)
-        if record is not None and record.backend == self.name and record.instance_id is not None:
-            return self._handle(record, folder)
-        found = next(iter(find_instances(self.clients, {RUN: run_id})), None)
-        if found is None:
-            return None
-        record = self._recall(found, folder)
-        return self._handle_of(found) if record is None else self._handle(record, folder)
-
     def list(self) -> list[Handle]:
         """All machines of ours that live in the region, by their tags alone."""
         return [self._handle_of(one) for one in find_instances(self.clients, {})]
@@ -159,14 +147,15 @@ class AWSBackend(RemoteBackend[MachineRecord]):
             if found is not None:
                 Instance(self.clients, found["InstanceId"], time.time()).terminate(self._say)
 
-    def _handle(self, record: MachineRecord, folder: Path) -> Handle:
-        data = {
-            "instance_id": record.instance_id,
-            "region": record.region,
-            "token": record.token,
-            "folder": str(folder.resolve()),
-        }
-        return Handle(self.name, str(record.spec["run_id"]), data)
+    def _find(self, run_id: str, folder: Path) -> Handle | None:
+        found = next(iter(find_instances(self.clients, {RUN: run_id})), None)
+        if found is None:
+            return None
+        record = self._recall(found, folder)
+        return self._handle_of(found) if record is None else self._handle(record, folder)
+
+    def _place(self, record: MachineRecord) -> dict[str, Any]:
+        return {"region": record.region}
 
     def _handle_of(self, instance: dict[str, Any]) -> Handle:
         run_id = tag_of(instance, RUN) or "?"

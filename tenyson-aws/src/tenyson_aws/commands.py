@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tenyson.cloud.remote.options import settings_option, settings_values
+from tenyson.cli.rented import attach_run, clean_up, print_checks, settings_option, settings_values
 
 
 @click.group()
@@ -56,24 +56,14 @@ def attach(run: str, settings: tuple[str, ...]) -> int:
 
     Needs the key that it was launched with (key_path). Where the run's folder is, `tenyson attach RUN` does the same.
     """
-    from tenyson.cli.progress import choose_follower
-    from tenyson.cloud.manager import CloudManager
-    from tenyson.errors import BackendError
-    from tenyson.jobs.spec import JobSpec
     from tenyson_aws.backend import AWSBackend
-    from tenyson_aws.record import MachineRecord
 
-    backend = AWSBackend(**settings_values("aws", settings))
-    handle = backend.reattach(run)
-    record = MachineRecord.load(backend.output_dir / run)
-    if handle is None or record is None:
-        raise BackendError(
-            f"no machine of the run {run!r} has a job that could be looked after",
-            next_step="`tenyson aws list --all-regions` shows all machines.",
-        )
-    result = CloudManager(backend, follower=choose_follower()).attach(JobSpec(**record.spec), handle)
-    click.echo(f"{result.run_id}: {result.status}")
-    return {"success": 0, "stopped": 130}.get(result.status, 1)
+    return attach_run(
+        AWSBackend(**settings_values("aws", settings)),
+        run,
+        unknown=f"no machine of the run {run!r} has a job that could be looked after",
+        next_step="`tenyson aws list --all-regions` shows all machines.",
+    )
 
 
 @aws.command()
@@ -94,7 +84,6 @@ def cleanup(
 
     A machine whose job still runs is lost with it: look with `tenyson aws list` first.
     """
-    from tenyson.cli.table import print_table
     from tenyson_aws.cleanup import find_all, remove
 
     clients, where = _where(regions, all_regions)
@@ -106,20 +95,15 @@ def cleanup(
     if not found:
         click.echo(f"nothing to clean up in {', '.join(where)}")
         return 0
-    rows = [(one.kind, one.id, one.region, one.state, one.run, one.detail) for one in found]
-    print_table(("what", "id", "region", "state", "run", "machine"), rows)
-    if dry_run:
-        click.echo(f"{len(found)} would be removed; nothing was")
-        return 0
-    if not yes and not click.confirm(f"Remove these {len(found)}?", default=False):
-        return 1
-    left = 0
-    # Machines first: what they use cannot go before them.
-    for one in sorted(found, key=lambda one: one.kind != "instance"):
-        why = remove(clients, one, click.echo)
-        left += why is not None
-        click.echo(f"{one.kind} {one.id}: " + ("removed" if why is None else f"stays: {why}"))
-    return 1 if left else 0
+    return clean_up(
+        # Machines first: what they use cannot go before them.
+        sorted(found, key=lambda one: one.kind != "instance"),
+        ("what", "id", "region", "state", "run", "machine"),
+        lambda one: (one.kind, one.id, one.region, one.state, one.run, one.detail),
+        lambda one: remove(clients, one, click.echo),
+        dry_run=dry_run,
+        yes=yes,
+    )
 
 
 @aws.command()
@@ -130,7 +114,6 @@ def doctor(settings: tuple[str, ...], as_json: bool) -> int:
 
     Settings are those of the project file (tenyson.yaml), and --set. Exits with 1 if a launch would fail.
     """
-    from tenyson.cloud.remote.check import print_checks
     from tenyson_aws.doctor import examine
 
     return print_checks(examine(_settings(settings)), as_json=as_json)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tenyson.cloud.backend import Observation, Reason
-from tenyson.cloud.remote.ending import loss, saved
+from tenyson.cloud.remote.ending import saved
 from tenyson.cloud.remote.mirror import Mirror, Seen
 from tenyson.cloud.remote.session import LONGEST_PAUSE_SECONDS, Session
 from tenyson.errors import BackendError
@@ -218,28 +218,22 @@ class MachineSession(Session[MachineRecord]):
                 "timeout",
                 f"the machine's longest lifetime is over (max_hours: {self._settings.max_hours:g})",
             )
-        ended = self._lost(reason, detail, preempted=preempted and not self._ending)
-        if self._settings.bucket:
-            assert self.record.lost is not None
-            self.record.lost["detail"] += self._fetch_from_bucket()
-            self.record.save(self.folder)
-            relay = self._make_relay()
-            if relay is not None:
-                relay.finish()
-            ended = loss(self.record, self.folder)
-        return ended
+        words, count = self._fetch_from_bucket() if self._settings.bucket else ("", 0)
+        return self._lost(
+            reason, detail + words, preempted=preempted and not self._ending, from_bucket=bool(count)
+        )
 
-    def _fetch_from_bucket(self) -> str:
+    def _fetch_from_bucket(self) -> tuple[str, int]:
+        """What came of it, as further words, and how many files it was."""
         from tenyson_aws.machine.bucket import Bucket
 
         try:
             bucket = Bucket(str(self._settings.bucket), self.record.region, self.spec.run_id)
             count = bucket.fetch_all(self.folder)
         except Exception as error:
-            return f"; its files in {self._settings.bucket} could not be fetched: {type(error).__name__}: {error}"
-        assert self.record.lost is not None
-        self.record.lost["from_bucket"] = bool(count)
-        return f"; {count} files came from {self._settings.bucket}" if count else ""
+            words = f"; its files in {self._settings.bucket} could not be fetched: {type(error).__name__}: {error}"
+            return words, 0
+        return (f"; {count} files came from {self._settings.bucket}" if count else ""), count
 
     def _kept(self) -> str:
         if self.record.job is None or self.record.exit is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tenyson_modal.failures import ModalError, explained, modal_errors
@@ -38,8 +38,8 @@ class App:
         return self.tags.get(RUN) or self.name.removeprefix(PREFIX).rpartition("-")[0]
 
 
-def find_apps(environment: str | None, *, name: str | None = None, all_states: bool = False) -> list[App]:
-    """Apps of ours, the newest first. Raises: ModalError."""
+def find_apps(environment: str | None, *, name: str | None = None) -> list[App]:
+    """Apps of ours of which anything may still run, the newest first. Raises: ModalError."""
     import modal
 
     try:
@@ -55,9 +55,9 @@ def find_apps(environment: str | None, *, name: str | None = None, all_states: b
             )
             if not app.name.startswith(PREFIX) or (name is not None and app.name != name):
                 continue
-            if app.alive or all_states:
-                tags = modal.App.lookup(app.id).get_tags() if app.alive else {}
-                found.append(App(**{**vars(app), "tags": dict(tags)}))
+            if app.alive:
+                tags = modal.App.lookup(app.id).get_tags()
+                found.append(replace(app, tags=dict(tags)))
     except modal_errors() as error:
         raise explained(error, "Modal's apps cannot be listed") from error
     ours = [app for app in found if not app.tags or ATTEMPT in app.tags]

@@ -70,19 +70,6 @@ class ModalBackend(RemoteBackend[CallRecord]):
             self._give_back(session.record, session.folder)
             self._say(f"the app {session.record.app_id} is stopped")
 
-    def reattach(self, run_id: str) -> Handle | None:
-        """The latest attempt of a run: by its folder, else by its app's tags, else by the volume."""
-        folder = self.output_dir / run_id
-        record = CallRecord.load(folder)
-        if record is not None and record.backend == self.name and record.call_id is not None:
-            return self._handle(record, folder)
-        record = self._recall(run_id)
-        if record is None:
-            return None
-        folder.mkdir(parents=True, exist_ok=True)
-        record.save(folder)
-        return self._handle(record, folder)
-
     def list(self) -> list[Handle]:
         """All apps of ours that may run, by their names and tags alone."""
         return [self._handle_of(app) for app in find_apps(self._settings.environment_name)]
@@ -116,14 +103,16 @@ class ModalBackend(RemoteBackend[CallRecord]):
         record.times["released"] = time.time()
         record.save(folder)
 
-    def _handle(self, record: CallRecord, folder: Path) -> Handle:
-        data = {
-            "instance_id": record.call_id,
-            "app_id": record.app_id,
-            "token": record.token,
-            "folder": str(folder.resolve()),
-        }
-        return Handle(self.name, str(record.spec["run_id"]), data)
+    def _find(self, run_id: str, folder: Path) -> Handle | None:
+        record = self._recall(run_id, folder)
+        if record is None:
+            return None
+        folder.mkdir(parents=True, exist_ok=True)
+        record.save(folder)
+        return self._handle(record, folder)
+
+    def _place(self, record: CallRecord) -> dict[str, Any]:
+        return {"app_id": record.app_id}
 
     def _handle_of(self, app: App) -> Handle:
         data = {
@@ -133,7 +122,7 @@ class ModalBackend(RemoteBackend[CallRecord]):
         }
         return Handle(self.name, app.run_id, data)
 
-    def _recall(self, run_id: str) -> CallRecord | None:
+    def _recall(self, run_id: str, folder: Path) -> CallRecord | None:
         """The record that the launch left in the volume, of the latest attempt."""
         environment, volume = self._settings.environment_name, self._settings.volume
         keys = [
@@ -144,7 +133,6 @@ class ModalBackend(RemoteBackend[CallRecord]):
             text = Store(volume, environment, run_id, key).read(RECORD)
             if text is not None:
                 data = json.loads(text)
-                folder = self.output_dir / run_id
                 found.append(CallRecord(**{**data, **starts(folder), "settings": self.settings}))
         return max(found, key=lambda record: record.created_at, default=None)
 

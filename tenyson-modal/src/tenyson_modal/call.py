@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ class Standing:
 
 
 class Call:
-    """One call of one app. Every method raises ModalError where Modal refuses or does not answer."""
+    """One call of one app. `look` raises ModalError where Modal refuses or does not answer."""
 
     def __init__(self, call_id: str) -> None:
         import modal
@@ -63,13 +64,6 @@ class Call:
         except Exception as error:  # what the function itself raised comes out here as it is
             return _ended_there(f"{type(error).__name__}: {_words(error)}")
 
-    def cancel(self) -> None:
-        """End it and its container now."""
-        try:
-            self._call.cancel(terminate_containers=True)
-        except modal_errors() as error:
-            raise explained(error, f"the call {self.id} cannot be cancelled") from error
-
     def _has_container(self) -> bool:
         """As far as Modal tells: its graph of calls lags behind."""
         try:
@@ -91,7 +85,7 @@ def _answered(text: Any) -> Standing:
 
 def _ended_there(words: str) -> Standing:
     lower = words.lower()
-    if "out of memory" in lower or "oom" in lower:
+    if "out of memory" in lower or re.search(r"\boom\b", lower):
         return Standing(
             "over", "out_of_memory", f"the container ran out of memory (memory: more MiB): {words}"
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tenyson.cloud.remote.options import settings_option, settings_values
+from tenyson.cli.rented import attach_run, clean_up, print_checks, settings_option, settings_values
 
 
 @click.group()
@@ -44,24 +44,14 @@ def attach(run: str, settings: tuple[str, ...]) -> int:
 
     Where the run's folder is, `tenyson attach RUN` does the same.
     """
-    from tenyson.cli.progress import choose_follower
-    from tenyson.cloud.manager import CloudManager
-    from tenyson.errors import BackendError
-    from tenyson.jobs.spec import JobSpec
     from tenyson_modal.backend import ModalBackend
-    from tenyson_modal.record import CallRecord
 
-    backend = ModalBackend(**settings_values("modal", settings))
-    handle = backend.reattach(run)
-    record = CallRecord.load(backend.output_dir / run)
-    if handle is None or record is None:
-        raise BackendError(
-            f"nothing at Modal is known of a run {run!r}",
-            next_step="`tenyson modal list` shows what runs; another environment or volume: --set environment_name=..., --set volume=...",
-        )
-    result = CloudManager(backend, follower=choose_follower()).attach(JobSpec(**record.spec), handle)
-    click.echo(f"{result.run_id}: {result.status}")
-    return {"success": 0, "stopped": 130}.get(result.status, 1)
+    return attach_run(
+        ModalBackend(**settings_values("modal", settings)),
+        run,
+        unknown=f"nothing at Modal is known of a run {run!r}",
+        next_step="`tenyson modal list` shows what runs; another environment or volume: --set environment_name=..., --set volume=...",
+    )
 
 
 @modal.command()
@@ -79,7 +69,6 @@ def cleanup(settings: tuple[str, ...], run: str | None, everything: bool, dry_ru
 
     A job that still runs is lost with its app, but for what it has saved: look with `tenyson modal list` first.
     """
-    from tenyson.cli.table import print_table
     from tenyson_modal.cleanup import find_all, remove
 
     checked = _settings(settings)
@@ -87,21 +76,14 @@ def cleanup(settings: tuple[str, ...], run: str | None, everything: bool, dry_ru
     if not found:
         click.echo("nothing to clean up")
         return 0
-    print_table(
+    return clean_up(
+        found,
         ("what", "id", "state", "run", "detail"),
-        [(one.kind, one.id, one.state, one.run, one.detail) for one in found],
+        lambda one: (one.kind, one.id, one.state, one.run, one.detail),
+        lambda one: remove(checked, one, click.echo),
+        dry_run=dry_run,
+        yes=yes,
     )
-    if dry_run:
-        click.echo(f"{len(found)} would be removed; nothing was")
-        return 0
-    if not yes and not click.confirm(f"Remove these {len(found)}?", default=False):
-        return 1
-    left = 0
-    for one in found:
-        why = remove(checked, one, click.echo)
-        left += why is not None
-        click.echo(f"{one.kind} {one.id}: " + ("removed" if why is None else f"stays: {why}"))
-    return 1 if left else 0
 
 
 @modal.command()
@@ -112,7 +94,6 @@ def doctor(settings: tuple[str, ...], as_json: bool) -> int:
 
     Settings are those of the project file (tenyson.yaml), and --set. Exits with 1 if a launch would fail.
     """
-    from tenyson.cloud.remote.check import print_checks
     from tenyson_modal.doctor import examine
 
     return print_checks(examine(_settings(settings)), as_json=as_json)

@@ -73,10 +73,7 @@ class Launcher:
                 return found
             for app in apps:
                 stop(app.id, self._say)
-            if claimed_by(entries, key) is not None and not apps and record.app_id is not None:
-                record.launched_at = record.launched_at or record.created_at
-                return claimed_by(entries, key)
-            # Whoever claimed it was of an app that is stopped now.
+            # Whoever claimed it was of an app that is over; what it has kept, another call goes on with.
             forget(entries, key)
         except modal_errors() as error:
             raise explained(error, "it cannot be seen what an earlier launch left") from error
@@ -149,7 +146,6 @@ class Launcher:
             variables={GIT_VARIABLE: json.dumps(git_state(Path(record.cwd)))},
             relay=not settings.direct_database,
             runner=settings.runner,
-            began_by=time.time(),
             max_seconds=settings.max_hours * 3600,
             timeout=float(settings.timeout),
             preemptions=settings.preemptions,

@@ -77,8 +77,6 @@ class CallSession(Session[CallRecord]):
         pause = 1.0
         while not self._closing:
             try:
-                if self._ending:
-                    return self._ended_from_here()
                 if self.record.job is None and not self._wait_for_container():
                     return self._cancelled_early()
                 return self._follow()
@@ -174,8 +172,12 @@ class CallSession(Session[CallRecord]):
         self._state = state
         self._tell_of_containers(state)
         seen = self._store.look(self._mirror, state)
-        unfinished = seen.state != "ended" and standing is not None and standing.life == "over"
-        if unfinished and standing is not None and not self._follow_owner(standing):
+        if (
+            standing is not None
+            and standing.life == "over"
+            and seen.state != "ended"
+            and not self._follow_owner(standing)
+        ):
             raise OverError(standing)
         return seen
 

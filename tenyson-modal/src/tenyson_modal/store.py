@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 import urllib.request
@@ -71,8 +72,6 @@ class Store:
 
     def write(self, name: str, text: str) -> None:
         """A small file of the attempt."""
-        import io
-
         try:
             with self._volume.batch_upload(force=True) as batch:
                 batch.put_file(io.BytesIO(text.encode()), f"/{self._internal}/{name}")

@@ -1,1 +1,1 @@
-"""What runs on the rented machine. `look.py`, `install.sh` and `watchdog.sh` stand alone: they are sent as they are."""
+"""What runs on the rented machine. `install.sh` and `watchdog.sh` are sent as they are, like core's `look.py`."""

@@ -60,9 +60,8 @@ class Request:
     variables: dict[str, str]
     relay: bool
     runner: list[str]
-    began_by: float
-    """Seconds since the epoch: max_seconds count from here."""
     max_seconds: float
+    """Of the attempt, from the beginning of its first container on."""
     timeout: float
     """Seconds that this container may work."""
     preemptions: int
@@ -108,6 +107,7 @@ class Body:
         self._spec = spec
         self._claim = claim
         self._signals = signals
+        self._began = began
         self._ends_at = began + request.timeout
         self._echoed = 0
         self._taken = 0
@@ -140,7 +140,9 @@ class Body:
         self._unpack()
         spec = self._spec if before is None else resumed(self._spec)
         handle = self._backend.submit(spec)
-        self._taken = int((before or {}).get("taken") or 0)
+        if before is not None:
+            self._taken = int(before.get("taken") or 0)
+            self._began = float(before.get("began") or self._began)
         self._surely("running", **self._about(handle))
         return self._follow(handle)
 
@@ -174,7 +176,7 @@ class Body:
     def _follow(self, handle: Handle) -> dict[str, Any]:
         next_look = 0.0
         next_lease = time.time() + LEASE_SECONDS
-        over_at = self._request.began_by + self._request.max_seconds
+        over_at = self._began + self._request.max_seconds
         # What it takes to save, copy and commit; a short limit, as in a trial, leaves less.
         leave_at = self._ends_at - min(300.0, self._request.timeout / 4)
         cancelled = limit = False
@@ -273,7 +275,9 @@ class Body:
             time.sleep(TICK_SECONDS)
 
     def _about(self, handle: Handle) -> dict[str, Any]:
-        return {"job": dict(handle.data), "taken": self._taken, "life": self._claim.life}
+        return {
+            "job": dict(handle.data), "taken": self._taken, "life": self._claim.life, "began": self._began,
+        }  # fmt: skip
 
     def _surely(self, state: str, **more: Any) -> None:
         """Sync, even if Modal is away for a while: what is not in the volume is lost. Raises: what Modal raises for too long."""

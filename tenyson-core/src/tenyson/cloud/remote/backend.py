@@ -107,6 +107,14 @@ class RemoteBackend(ABC, Generic[R]):
         session.record.released = True
         session.record.save(session.folder)
 
+    def reattach(self, run_id: str) -> Handle | None:
+        """The latest attempt of a run: by its folder, else by what the provider has of it."""
+        folder = self.output_dir / run_id
+        record = self.record_class.load(folder)
+        if record is not None and record.backend == self.name and record.machine is not None:
+            return self._handle(record, folder)
+        return self._find(run_id, folder)
+
     def close(self) -> None:
         """Look after nothing more; jobs go on. Another process may attach then."""
         for session in self._sessions.values():
@@ -119,12 +127,32 @@ class RemoteBackend(ABC, Generic[R]):
     # What a backend adds
 
     @abstractmethod
+    def validate(self, spec: JobSpec) -> None:
+        """Find what would fail, without spending. Raises: BackendError."""
+
+    @abstractmethod
+    def estimate(self, spec: JobSpec) -> Estimate:
+        """Price and worst case."""
+
+    @abstractmethod
+    def release(self, handle: Handle) -> None:
+        """Give back what was rented, and see that it is gone. Raises: BackendError."""
+
+    @abstractmethod
+    def list(self) -> list[Handle]:
+        """All that may cost."""
+
+    @abstractmethod
     def _launch(self, record: R, folder: Path) -> None:
         """Rent what the record asks for, or find it; say what it is. Raises: BackendError."""
 
     @abstractmethod
-    def _handle(self, record: R, folder: Path) -> Handle:
-        """Names the machine of an attempt."""
+    def _find(self, run_id: str, folder: Path) -> Handle | None:
+        """The latest attempt of a run whose record is not here, which is written down then; None where there is none."""
+
+    def _place(self, record: R) -> dict[str, Any]:  # noqa: ARG002  most need no more than its name
+        """Where the machine of an attempt is, as further parts of its handle."""
+        return {}
 
     @abstractmethod
     def _new_session(self, record: R, folder: Path) -> Session[R]:
@@ -176,6 +204,11 @@ class RemoteBackend(ABC, Generic[R]):
         self._prepare(record, before)
         record.save(folder)
         return record
+
+    def _handle(self, record: R, folder: Path) -> Handle:
+        """Names the machine of an attempt."""
+        data = {"instance_id": record.machine, "token": record.token, "folder": str(folder.resolve())}
+        return Handle(self.name, str(record.spec["run_id"]), data | self._place(record))
 
     def _load(self, folder: Path) -> R | None:
         """This backend's record in a folder. Raises: BackendError: another backend's machine may still be there."""

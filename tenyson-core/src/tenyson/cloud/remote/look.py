@@ -1,4 +1,4 @@
-"""Look at a job: what it logged, what it wrote, how it stands. Sent as it is; standard library only, Python 3.8.
+"""Look at a job: what it logged, what it wrote, how it stands. Sent as it is, or imported where core is installed; standard library only, Python 3.8.
 
     python3 look.py <request >answer
 

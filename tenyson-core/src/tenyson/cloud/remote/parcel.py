@@ -71,10 +71,10 @@ def make_parcel(
     requirements, constraints, wheels, parts = [], [], [], [python]
     closure = _closure(wanted, marks)
     foundation: set[str] = set()
-    sources = {name for name in closure if isinstance(_origin(metadata.distribution(name)), Path)}
-    for name in closure:
+    origins = {name: _origin(metadata.distribution(name)) for name in closure}
+    sources = {name for name, origin in origins.items() if isinstance(origin, Path)}
+    for name, origin in origins.items():
         distribution = metadata.distribution(name)
-        origin = _origin(distribution)
         extra = f"[{','.join(marks)}]" if name == "tenyson-core" else ""
         if isinstance(origin, Path):
             wheel, digest = _wheel(name, origin)

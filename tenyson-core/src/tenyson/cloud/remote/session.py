@@ -17,6 +17,7 @@ from tenyson.cloud.diagnosis import EXIT_INTERRUPTED
 from tenyson.cloud.remote.ending import loss, verdict
 from tenyson.cloud.remote.mirror import Mirror, Seen
 from tenyson.cloud.remote.record import Record
+from tenyson.cloud.watch import reason_of
 from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.spec import JobSpec
 
@@ -203,9 +204,9 @@ class Session(ABC, Generic[R]):
         self._mark("fetched")
         return verdict(self.record, self.folder, self.taken_back)
 
-    def _lost(self, reason: str, detail: str, *, preempted: bool = False) -> Observation:
+    def _lost(self, reason: str, detail: str, *, preempted: bool = False, **more: Any) -> Observation:
         """The machine ended before its job's outputs were here; what telemetry is here is stored."""
-        self.record.lost = {"reason": reason, "detail": detail, "preempted": preempted}
+        self.record.lost = {"reason": reason, "detail": detail, "preempted": preempted, **more}
         self.record.save(self.folder)
         relay = self._make_relay()
         if relay is not None:
@@ -216,12 +217,7 @@ class Session(ABC, Generic[R]):
         """It cannot go on."""
         expected = isinstance(error, (TenysonError, OSError))
         words = str(error) if expected else f"{type(error).__name__}: {error}"
-        return Observation(
-            "ended",
-            observed=True,
-            reason=getattr(error, "reason", None) or "infrastructure",
-            detail=words + self._kept(),
-        )
+        return Observation("ended", observed=True, reason=reason_of(error), detail=words + self._kept())
 
     # Small things
 
