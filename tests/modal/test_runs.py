@@ -138,6 +138,18 @@ def test_a_job_saves_and_ends_when_its_longest_time_is_over(modal):
     assert check(modal.folder / "job" / "checkpoints" / f"step-{step}") is None
 
 
+def test_the_time_in_the_queue_is_not_the_jobs(modal):
+    """`max_hours` counts from the beginning of its first container: the queue costs nothing."""
+    modal.cloud.capacity("L4", available=False)
+    backend = modal.backend(gpu="L4", max_hours=8 / 3600)
+    handle = backend.submit(modal.job(steps=20).spec("queued"))
+    time.sleep(9)
+    modal.cloud.capacity("L4", available=True)
+    seen = wait_for(lambda: (seen := backend.poll(handle)).phase == "ended" and seen)
+    backend.release(handle)
+    assert (seen.exit_code, seen.reason) == (0, None), seen
+
+
 def test_the_control_plane_may_freeze_for_half_a_minute_and_no_line_is_lost_or_doubled(modal):
     """The job does not notice; whoever waits waits."""
 
