@@ -182,14 +182,14 @@ def test_every_command_is_applied_within_two_seconds_and_a_step(steered, job, ra
 def test_an_extended_run_trains_that_many_steps_more_also_after_a_resume(steered):
     """The learning rate falls to its end over the new total, and a resumed attempt knows that total."""
     run = steered("sft", training={"max_steps": 400, "learning_rate": 0.001})
-    run.wait_for(lambda: run.steps() > 2)
-    run.ask("pause")
+    # Asked while the job still loads: a step takes milliseconds, and training would end before a command is typed.
+    run.wait_for(lambda: run.sql("SELECT 1 FROM run_controls"))
+    paused, _ = run.ask("pause")
     run.sql("INSERT INTO run_controls (run_id, verb, argument) VALUES ('run-1', 'extend', 50)")
     run.wait_for(lambda: run.sql("SELECT 1 FROM run_controls WHERE verb = 'extend' AND status = 'accepted'"))
-    run.ask("resume")
     stopped, _ = run.ask("stop")
     run.finish()
-    assert stopped < 400
+    assert stopped == paused
     run.start("--resume-from-checkpoint", "latest")
     results = run.finish()
     assert results["metadata"]["steps"] == 450

@@ -188,7 +188,7 @@ def test_one_job_runs_from_its_configuration(tenyson, tmp_path):
 @pytest.mark.train
 def test_ctrl_c_saves_and_the_printed_command_goes_on(tenyson, tmp_path, environment):
     """Status 130; the command that was printed resumes from the checkpoint and finishes the pipeline."""
-    command = [*TENYSON, "run", "--task", TASK, "--run-id", "p", "--set", "training.max_steps=4000"]
+    command = [*TENYSON, "run", "--task", TASK, "--run-id", "p", "--set", "training.max_steps=100000"]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -203,7 +203,7 @@ def test_ctrl_c_saves_and_the_printed_command_goes_on(tenyson, tmp_path, environ
     assert json.loads((tmp_path / "outputs" / "p-sft" / "job_result.json").read_text())["status"] == "stopped"
     assert "interrupted; to go on: tenyson attach p" in err
     reached = int((tmp_path / "outputs/p-sft/checkpoints/LATEST").read_text().removeprefix("step-"))
-    assert 0 < reached < 4000
+    assert 0 < reached < 100000
     words = ["--task", TASK, "--run-id", "p", "--resume-from-checkpoint", "latest", "--set"]
     told = tenyson(*words, f"training.max_steps={reached + 5}")
     assert told.returncode == 0, told.stderr

@@ -211,11 +211,10 @@ class ManualStopTelemetryCallback(TrainerCallback):  # type: ignore[misc]
         if due:
             control.should_save = True
         if steps and self.extend is not None:
-            controls.extend -= steps if controls.extend else 0
             self.extend(steps)
             # The trainer's own callback has looked at the former end already.
             control.should_training_stop = False
-            controls.applied("extend", step)
+            controls.extended(steps, step)
             self._say(
                 f"{steps} steps were added after step {step}: training ends at step {state.max_steps}, and the "
                 "learning-rate schedule is that of the new total"
@@ -240,7 +239,8 @@ class ManualStopTelemetryCallback(TrainerCallback):  # type: ignore[misc]
             time.sleep(self._pause_seconds)
             stop, paused, checkpoint, steps, _ = self._agreed()
         self._controls.applied("resume", step)
-        self._say(f"went on after step {step}")
+        if not stop:
+            self._say(f"went on after step {step}")
         return stop, checkpoint, steps
 
     def _agreed(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -78,6 +79,7 @@ class Controls:
         """For the poller to write down."""
         self._verbs = frozenset(verbs)
         self._open: list[Asked] = []
+        self._lock = threading.Lock()
 
     def accept(self, asked: Asked) -> str | None:
         """Take up a request. Returns why it cannot be followed; None where it can."""
@@ -85,32 +87,42 @@ class Controls:
         if reason is not None:
             self.answers.append(Answer(asked, "rejected", reason=reason))
             return reason
-        # Before the flags: a loop that sees one of them answers at once.
-        self._open.append(asked)
-        match asked.verb:
-            case "stop":
-                self.stop.set(MANUAL_STOP)
-            case "pause":
-                self.paused = True
-            case "resume":
-                self.paused = False
-            case "checkpoint":
-                self.checkpoint = True
-            case "extend":
-                self.extend += asked.argument or 0
+        with self._lock:
+            # Before the flags: a loop that sees one of them answers at once.
+            self._open.append(asked)
+            match asked.verb:
+                case "stop":
+                    self.stop.set(MANUAL_STOP)
+                case "pause":
+                    self.paused = True
+                case "resume":
+                    self.paused = False
+                case "checkpoint":
+                    self.checkpoint = True
+                case "extend":
+                    self.extend += asked.argument or 0
         return None
 
     def applied(self, verb: Verb, step: int) -> None:
         """The loop has done what was asked, after `step` optimizer steps (or rollouts of an evaluation)."""
-        done = [asked for asked in self._open if asked.verb == verb]
-        self._open = [asked for asked in self._open if asked.verb != verb]
+        with self._lock:
+            done = [asked for asked in self._open if asked.verb == verb]
+            self._open = [asked for asked in self._open if asked.verb != verb]
         self.answers.extend(Answer(asked, "applied", step=step) for asked in done)
+
+    def extended(self, steps: int, step: int) -> None:
+        """The loop has added `steps`; what was asked since then stays for the next boundary."""
+        with self._lock:
+            self.extend = max(0, self.extend - steps)
+        self.applied("extend", step)
 
     def end(self) -> None:
         """Nothing more will be done: what is still open is rejected."""
-        for asked in self._open:
-            self.answers.append(Answer(asked, "rejected", reason="the run ended before it could"))
-        self._open = []
+        with self._lock:
+            unmet, self._open = self._open, []
+        self.answers.extend(
+            Answer(asked, "rejected", reason="the run ended before it could") for asked in unmet
+        )
 
     def _why_not(self, asked: Asked) -> str | None:
         if asked.verb not in VERBS:
