@@ -14,13 +14,17 @@ from tenyson_aws.ssh import Connection, HostKeyError
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.fixture
-def machine(aws, tmp_path):
-    record = launch(aws, f"machine-{tmp_path}")
-    deadline = time.monotonic() + 20
+def wait_until_booted(aws, record):
+    deadline = time.monotonic() + 30
     while "tenyson-host-key" not in aws.ec2.state["machines"][record.instance_id]["console"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.fixture
+def machine(aws, tmp_path):
+    record = launch(aws, f"machine-{tmp_path}")
+    wait_until_booted(aws, record)
     yield record
     end(aws, record)
 
@@ -79,10 +83,10 @@ def test_the_metadata_service_refuses_questions_without_a_token(aws, machine):
 def test_a_shutdown_from_within_ends_the_machine_as_its_behaviour_says(aws, tmp_path):
     """terminate, with the reason that EC2 gives."""
     record = launch(aws, f"shutdown-{tmp_path}")
-    time.sleep(1)
+    wait_until_booted(aws, record)
     connection = connect(aws, record)
     connection.run(["sh", "-c", "setsid sh -c 'sleep 0.2; shutdown -h now' >/dev/null 2>&1 &"])
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while record.instance_id in aws.ec2.live():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -95,7 +99,7 @@ def test_a_shutdown_from_within_ends_the_machine_as_its_behaviour_says(aws, tmp_
 def test_an_impostor_at_a_machines_address_has_another_host_key(aws, machine, tmp_path):
     """Which is what pinning is for."""
     other = launch(aws, f"other-{tmp_path}")
-    time.sleep(1)
+    wait_until_booted(aws, other)
     aws.ec2.do("wire", instance_id=machine.instance_id, impostor=other.instance_id)
     with pytest.raises(HostKeyError):
         connect(aws, machine)

@@ -186,7 +186,7 @@ def test_a_job_that_is_cancelled_while_its_machine_boots_is_stopped_and_the_mach
     spec = aws.job(steps=3).spec()
     handle = manager.backend.submit(spec)
     manager.backend.cancel(handle, 60)
-    seen = wait_for(lambda: (seen := manager.backend.poll(handle)).phase == "ended" and seen, seconds=10)
+    seen = wait_for(lambda: (seen := manager.backend.poll(handle)).phase == "ended" and seen, seconds=25)
     assert (seen.exit_code, seen.detail) == (130, "it was cancelled before its job began")
     manager.backend.release(handle)
     aws.ec2.do("boot", seconds=0)

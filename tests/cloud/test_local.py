@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 RUNNER = (sys.executable, str(HERE / "stand_in_runner.py"))
 
 
-def until(condition, seconds=10.0):
+def until(condition, seconds=30.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -124,10 +124,10 @@ def test_a_job_that_ignores_cancel_is_killed_after_the_grace(manager, job):
     handle = backend.submit(job("stubborn").spec())
     until(lambda: "waiting" in logged(backend, handle))
     begun = time.monotonic()
-    backend.cancel(handle, 0.5)
-    assert time.monotonic() - begun < 0.3
+    backend.cancel(handle, 2.0)
+    assert time.monotonic() - begun < 1.5
     until(lambda: backend.poll(handle).phase == "ended")
-    assert time.monotonic() - begun >= 0.5
+    assert time.monotonic() - begun >= 2.0
     assert backend.poll(handle).exit_code == -9
 
 

@@ -262,15 +262,16 @@ def test_a_webhook_that_fails_or_redirects_is_a_warning_without_its_secret_path(
     assert "secret-path" not in told
 
 
-def decide_later(url, answer, seconds=1.0):
+def decide_later(url, answer):
     """Another process's `tenyson decide`, as soon as there is something to decide on."""
     code = (
-        "import sys, time; from tenyson.cli.main import main; time.sleep(float(sys.argv[1])); "
-        "sys.exit(main(['decide', 'latest', 'one', sys.argv[2], '--db-url', sys.argv[3]]))"
+        "import sys, time; from tenyson.cli.main import main\n"
+        "for _ in range(40):\n"
+        "    time.sleep(0.5)\n"
+        "    if not main(['decide', 'latest', 'one', sys.argv[1], '--db-url', sys.argv[2]]): sys.exit()\n"
+        "sys.exit('there was nothing to decide on')"
     )
-    return subprocess.Popen(
-        [sys.executable, "-c", code, str(seconds), answer, url], stdout=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-c", code, answer, url], stdout=subprocess.PIPE, text=True)
 
 
 def test_waiting_without_a_terminal_waits_for_an_answer_from_elsewhere(
@@ -279,7 +280,7 @@ def test_waiting_without_a_terminal_waits_for_an_answer_from_elsewhere(
     """It says how to decide, and goes on once another process has."""
     with Path(os.devnull).open() as nothing:
         monkeypatch.setattr(sys, "stdin", nothing)
-        other = decide_later(journal_url, "continue", 4.0)
+        other = decide_later(journal_url, "continue")
         outcome = run_pipeline([step("one", "crash"), step("two")], cloud)
     assert other.wait() == 0, other.stdout.read()
     assert (outcome.status, list(outcome.results)) == ("failed", ["one", "two"])
@@ -308,7 +309,7 @@ def test_an_answer_from_elsewhere_ends_the_question_at_the_terminal(cloud, step,
     """The first answer stands, wherever it comes from; nobody has typed anything."""
     master, slave = pty.openpty()
     monkeypatch.setattr(sys, "stdin", os.fdopen(slave, "r"))
-    other = decide_later(journal_url, "abort", 4.0)
+    other = decide_later(journal_url, "abort")
     outcome = run_pipeline([step("one", "crash"), step("two")], cloud)
     assert (outcome.status, list(outcome.results), other.wait()) == ("failed", ["one"], 0)
     os.close(master)

@@ -137,7 +137,7 @@ def test_a_server_that_is_silent_or_drips_is_cut_off_in_time(server):
         begun = time.monotonic()
         with pytest.raises(DeliveryError):
             local(server, timeout_seconds=0.6).send({}, "1")
-        assert time.monotonic() - begun < 2.0
+        assert time.monotonic() - begun < 4.0
 
 
 def test_a_webhook_that_hangs_is_in_nobodys_way_and_its_url_is_kept_nowhere(
