@@ -3,12 +3,21 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from tenyson.errors import TelemetryError
-from tenyson.telemetry.control import MANUAL_STOP, ControlPoller, StopSignal, ask, request_stop
+from tenyson.telemetry.control import (
+    MANUAL_STOP,
+    Asked,
+    ControlPoller,
+    Controls,
+    StopSignal,
+    ask,
+    request_stop,
+)
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import RunFinished, RunStarted
 from tenyson.telemetry.sinks.sql import SqlSink
@@ -352,3 +361,24 @@ def test_what_is_open_at_the_end_is_answered(start, sqlite_url):
             "SELECT status, reason FROM run_controls WHERE verb = 'checkpoint'"
         ).fetchall()
     assert row == ("rejected", "the run ended before it could")
+
+
+def test_no_request_is_lost_that_comes_while_the_loop_answers_another():
+    """The poller's thread takes up while the loop's does and answers: every step is added, and every row answered."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        controls, asked, added = Controls(), 400_000, 0
+        poller = threading.Thread(
+            target=lambda: [controls.accept(Asked("extend", 1, row=row)) for row in range(asked)]
+        )
+        poller.start()
+        while poller.is_alive() or controls.extend:
+            if steps := controls.extend:
+                added += steps
+                controls.extended(steps, step=1)
+    finally:
+        sys.setswitchinterval(before)
+    assert added == asked
+    assert [answer.asked.row for answer in controls.answers] == list(range(asked))
+    assert {answer.status for answer in controls.answers} == {"applied"}
