@@ -7,8 +7,7 @@ runs, submits again what may not have been submitted (with the same token), and 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,12 @@ from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline.asker import Asker
 from tenyson.pipeline.decision import Ask, Decision, Question
-from tenyson.pipeline.definition import Definition, Finished, has_checkpoint
+from tenyson.pipeline.definition import Definition, has_checkpoint
 from tenyson.pipeline.launcher import Launcher, Watch
 from tenyson.pipeline.notify import Notifier, failure_in_words
 from tenyson.pipeline.policy import PREEMPTIONS, FailurePolicy
-from tenyson.pipeline.records import IN_FLIGHT, OVER, AttemptRecord, PipelineStatus, StepRecord
+from tenyson.pipeline.progress import Progress
+from tenyson.pipeline.records import IN_FLIGHT, OVER, PipelineStatus, StepRecord
 from tenyson.pipeline.result import PipelineResult
 from tenyson.telemetry.control import INTERRUPTIONS
 
@@ -79,9 +79,9 @@ class Controller:
         self._on_tick = on_tick or (lambda: None)
         self._grace_seconds = grace_seconds
         self._watches: dict[str, Watch] = {}
-        self._read()
+        self._progress = Progress(journal, lease)
         self._definitions = {
-            label: Definition.from_json(step.definition) for label, step in self._steps.items()
+            label: Definition.from_json(step.definition) for label, step in self._progress.steps.items()
         }
         record = journal.pipeline(self._id)
         assert record is not None
@@ -118,7 +118,7 @@ class Controller:
 
     def _go_on(self, interrupts: Interrupts) -> None:
         if self._ending is None:
-            with self._entry() as entry:
+            with self._progress.entry() as entry:
                 entry.status("running")
         self._adopt()
         while not self._is_over():
@@ -141,26 +141,20 @@ class Controller:
                 ) from error
             time.sleep(JOURNAL_SECONDS)
             try:
-                self._read()
+                self._progress.read()
             except JournalAwayError:
                 continue
             self._watches.clear()
             self._launcher.say("the journal is back")
             return
 
-    def _read(self) -> None:
-        self._steps: dict[str, StepRecord] = {step.label: step for step in self._journal.steps(self._id)}
-        self._attempts: dict[str, AttemptRecord] = {
-            one.label: one for one in self._journal.attempts(self._id)
-        }
-
     # What runs
 
     def _adopt(self) -> None:
         """Find again what an earlier controller has launched, or was about to."""
-        for label in self._in_flight():
-            attempt = self._attempts[label]
-            if self._steps[label].state == "INTENT":
+        for label in self._progress.in_flight():
+            attempt = self._progress.attempts[label]
+            if self._progress.steps[label].state == "INTENT":
                 self._submit(label, attempt.spec, adopted=True)
                 continue
             assert attempt.handle is not None
@@ -175,27 +169,27 @@ class Controller:
             self._cancel_all()
 
     def _launch_ready(self) -> None:
-        free = self._max_parallel - len(self._in_flight())
-        for label, step in self._steps.items():
+        free = self._max_parallel - len(self._progress.in_flight())
+        for label, step in self._progress.steps.items():
             if free <= 0 or self.interrupted or self._ending is not None:
                 return
             if step.state == "PENDING" and self._may_start(step):
                 self._launch(label)
-                free -= self._steps[label].state in IN_FLIGHT
+                free -= self._progress.steps[label].state in IN_FLIGHT
 
     def _may_start(self, step: StepRecord) -> bool:
-        if any(self._steps[name].state not in OVER for name in self._definitions[step.label].needs):
+        if any(self._progress.steps[name].state not in OVER for name in self._definitions[step.label].needs):
             return False
         return step.not_before is None or step.not_before <= self._journal.now()
 
     def _launch(self, label: str) -> None:
-        step, definition = self._steps[label], self._definitions[label]
+        step, definition = self._progress.steps[label], self._definitions[label]
         attempt = step.attempt + 1
         token = attempt_token(self._id, label, attempt)
         trouble: TenysonError | None = None
         spec = definition.spec
         try:
-            spec = definition.launchable(self._finished(), resume=step.resume)
+            spec = definition.launchable(self._progress.finished(), resume=step.resume)
         except TenysonError as error:
             # A failed step as well: what ran before it must not be lost.
             trouble = error
@@ -210,7 +204,7 @@ class Controller:
             except PipelineError as error:
                 trouble, self._in_vain = error, True
             if found is not None:
-                with self._entry(label) as entry:
+                with self._progress.entry(label) as entry:
                     entry.reuse(label, attempt, token, spec, found)
                 self._launcher.say(
                     f"{label}: nothing changed since {found.run_id}, whose result is used again (--no-reuse runs it anew)"
@@ -224,12 +218,12 @@ class Controller:
             # In one transaction: what cannot be launched must not be found as an intent.
             self._ended(label, _failed(spec, str(trouble)), "user_error", first=intend)
             return
-        with self._entry(label) as entry:
+        with self._progress.entry(label) as entry:
             intend(entry)
         self._submit(label, spec)
 
     def _submit(self, label: str, spec: JobSpec, *, adopted: bool = False) -> None:
-        attempt = self._attempts[label]
+        attempt = self._progress.attempts[label]
         self._lease.check()
         try:
             handle = self._launcher.submit(label, spec)
@@ -237,7 +231,7 @@ class Controller:
             reason = reason_of(error)
             self._ended(label, _failed(spec, f"{reason}: {self._launcher.name}: {error}"), reason)
             return
-        with self._entry(label) as entry:
+        with self._progress.entry(label) as entry:
             entry.launched(label, attempt.attempt, handle)
         self._watches[label] = self._launcher.watch(spec, handle, begun=attempt.started_at, adopted=adopted)
 
@@ -252,9 +246,9 @@ class Controller:
             if seen.phase == "ended":
                 result = watch.conclude(seen, interrupted=self.interrupted or self._ending is not None)
                 self._ended(label, result, "preempted" if seen.preempted else seen.reason)
-            elif seen.phase == "running" and self._steps[label].state == "LAUNCHED":
-                with self._entry(label) as entry:
-                    entry.running(label, self._attempts[label].attempt)
+            elif seen.phase == "running" and self._progress.steps[label].state == "LAUNCHED":
+                with self._progress.entry(label) as entry:
+                    entry.running(label, self._progress.attempts[label].attempt)
 
     # What becomes of it
 
@@ -267,15 +261,15 @@ class Controller:
         first: Callable[[Entry], None] = lambda _: None,
     ) -> None:
         """Record how an attempt ended and what follows; `first` writes in the same transaction, before."""
-        step = self._steps[label]
+        step = self._progress.steps[label]
         attempt = step.attempt if step.state in IN_FLIGHT else step.attempt + 1
         if self._interrupted(result):
-            with self._entry(label) as entry:
+            with self._progress.entry(label) as entry:
                 entry.stopped(label, attempt, result, resume=has_checkpoint(result))
             self._watches.pop(label, None)
             return
         if result.status == "success":
-            with self._entry(label) as entry:
+            with self._progress.entry(label) as entry:
                 entry.done(label, attempt, result)
             self._watches.pop(label, None)
             return
@@ -290,7 +284,7 @@ class Controller:
         )
         choices: tuple[Decision, ...] = ("resume",) if resume else ()
         choices += ("restart", "continue", "abort")
-        with self._entry(label) as entry:
+        with self._progress.entry(label) as entry:
             first(entry)
             if ending:
                 next_step = "The pipeline is ending."
@@ -339,13 +333,13 @@ class Controller:
 
     def _decide(self) -> None:
         """Act on what was decided about steps that wait, and ask about the others."""
-        waiting = {label for label, step in self._steps.items() if step.state == "WAITING_HUMAN"}
+        waiting = {label for label, step in self._progress.steps.items() if step.state == "WAITING_HUMAN"}
         if not waiting or time.monotonic() < self._look_for_decisions_at or self._ending is not None:
             return
         self._look_for_decisions_at = time.monotonic() + DECISION_SECONDS
         latest = {one.label: one for one in self._journal.decisions(self._id) if one.label in waiting}
         for label, decision in latest.items():
-            result = self._attempts[label].result
+            result = self._progress.attempts[label].result
             assert result is not None
             if decision.answer is None:
                 self._asker.put(
@@ -359,12 +353,12 @@ class Controller:
             by = decision.answered_by or "SQL"
             if decision.answer not in decision.choices:
                 note = f"{by} said {decision.answer}, which is not possible here"
-                with self._entry(label) as entry:
+                with self._progress.entry(label) as entry:
                     entry.ask(label, decision.attempt, decision.choices, note)
                 self._launcher.say(f"{label}: {note}: {self._how_to_decide(label, decision.choices)}")
                 continue
             goes_on = decision.answer in ("resume", "restart")
-            with self._entry(label) as entry:
+            with self._progress.entry(label) as entry:
                 entry.decided(label, "PENDING" if goes_on else "FAILED", resume=decision.answer == "resume")
                 if decision.answer == "abort":
                     entry.status("failed")
@@ -432,17 +426,19 @@ class Controller:
         if self._watches:
             return self._leave_at is not None and time.monotonic() > self._leave_at
         ending = self.interrupted or self._ending is not None
-        return ending or all(step.state in OVER for step in self._steps.values())
+        return ending or all(step.state in OVER for step in self._progress.steps.values())
 
     def _conclude(self) -> PipelineResult:
         status: PipelineStatus
         if self._ending is not None:
             status = self._ending
-        elif any(step.state not in OVER for step in self._steps.values()):
+        elif any(step.state not in OVER for step in self._progress.steps.values()):
             status = "stopped"
         else:
-            status = "success" if all(step.state == "DONE" for step in self._steps.values()) else "failed"
-        with self._entry() as entry:
+            status = (
+                "success" if all(step.state == "DONE" for step in self._progress.steps.values()) else "failed"
+            )
+        with self._progress.entry() as entry:
             entry.status(status)
             if status != "stopped":
                 self._notifier.finished(entry, self._id, status, self._lease.fence)
@@ -450,35 +446,12 @@ class Controller:
         self._postman.wake()
         results = {
             label: result
-            for label in self._steps
-            if label in self._attempts and (result := self._attempts[label].result) is not None
+            for label in self._progress.steps
+            if label in self._progress.attempts
+            and (result := self._progress.attempts[label].result) is not None
         }
         assert status != "running"
         return PipelineResult(status, results, max(0.0, seconds), self._id)
-
-    # The journal
-
-    @contextmanager
-    def _entry(self, label: str | None = None) -> Iterator[Entry]:
-        """One transaction; afterwards the step is known as the journal has it."""
-        self._lease.check()
-        with self._journal.entry(self._id, self._lease.fence) as entry:
-            yield entry
-        if label is not None:
-            step = self._steps[label] = self._journal.step(self._id, label)
-            self._attempts[label] = self._journal.attempt(self._id, label, step.attempt)
-
-    def _in_flight(self) -> list[str]:
-        return [label for label, step in self._steps.items() if step.state in IN_FLIGHT]
-
-    def _finished(self) -> dict[str, Finished]:
-        return {
-            label: Finished(self._attempts[label].spec.config, result)
-            for label, step in self._steps.items()
-            if step.state in OVER
-            and label in self._attempts
-            and (result := self._attempts[label].result) is not None
-        }
 
 
 def attempt_token(pipeline_id: str, label: str, attempt: int) -> str:
