@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Subprocesses inherit these; torch reads the first one when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,6 +27,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 pytest_plugins = ["tests.fakes.postgres"]
 
 ON_CI = os.environ.get("CI") == "true"
+
+if not ON_CI:  # where Hypothesis has a profile of its own
+    # Cores are shared: how long an example takes says nothing of the code.
+    settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")

@@ -166,7 +166,7 @@ def test_a_controller_that_is_killed_between_the_launch_and_its_reply_leaves_no_
     spec = replace(aws.job(steps=3).spec(), token=f"killed-{tmp_path}")
     aws.ec2.rule("CreateFleet", "late", seconds=30, times=1)
     first = controller(aws, spec)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not launched(aws, spec.token):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -113,7 +113,7 @@ def test_the_tiny_wordle_pipeline_runs_over_aws_and_the_secret_is_nowhere(
 
 def test_a_spot_notice_in_training_gives_the_curve_of_an_uninterrupted_run_to_the_bit(aws, tmp_path):
     """fp32 on the CPU: every loss of the two attempts on machines together, and the final weights, are those of a run here."""
-    database, steps = tmp_path / "t.db", 400
+    database, steps = tmp_path / "t.db", 600
     whole = exact_training("whole", aws.folder, database, steps=steps).run()
     assert whole.status == "success", whole.failure_reason
     manager = aws.manager(None, use_spot=True, max_preemptions=2)

@@ -124,10 +124,10 @@ def test_a_job_that_ignores_cancel_is_killed_after_the_grace(manager, job):
     handle = backend.submit(job("stubborn").spec())
     until(lambda: "waiting" in logged(backend, handle))
     begun = time.monotonic()
-    backend.cancel(handle, 2.0)
-    assert time.monotonic() - begun < 1.5
+    backend.cancel(handle, 5.0)
+    assert time.monotonic() - begun < 4.0
     until(lambda: backend.poll(handle).phase == "ended")
-    assert time.monotonic() - begun >= 2.0
+    assert time.monotonic() - begun >= 5.0
     assert backend.poll(handle).exit_code == -9
 
 

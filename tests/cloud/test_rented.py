@@ -80,17 +80,19 @@ def test_a_preempted_attempt_is_a_failed_result_and_a_budget_goes_on_from_the_la
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_leaves_a_rented_job_to_itself_and_twice_ends_it(job, monkeypatch, capfd, times):
     """Which is said, with the command that comes back."""
-    monkeypatch.setattr(module, "DETACH_SECONDS", 1.0)
+    monkeypatch.setattr(module, "DETACH_SECONDS", 0.5 if times == 1 else 60.0)
     backend = Rented(RUNNING)
+    manager = CloudManager(backend)
 
     def press():
-        for _ in range(times):
-            time.sleep(0.4)
+        for heard in (lambda: backend.submitted, lambda: manager.interrupted)[:times]:
+            while not heard():
+                time.sleep(0.02)
             signal.raise_signal(signal.SIGINT)
 
     thread = threading.Thread(target=press)
     thread.start()
-    result = CloudManager(backend).run(job())
+    result = manager.run(job())
     thread.join()
     assert "tenyson attach job" in capfd.readouterr().err
     if times == 1:

@@ -61,7 +61,7 @@ def test_the_tiny_wordle_pipeline_runs_over_modal_and_the_secret_is_nowhere(
 
 def test_a_preemption_in_training_gives_the_curve_of_an_uninterrupted_run_to_the_bit(modal, tmp_path):
     """fp32 on the CPU: every loss of the two containers together, and the final weights."""
-    database, steps = tmp_path / "t.db", 300
+    database, steps = tmp_path / "t.db", 400
     whole = modal.manager(None).run(exact_training("whole", modal.folder, database, steps=steps))
     assert whole.status == "success", whole.failure_reason
     job = exact_training("broken", modal.folder, database, steps=steps)

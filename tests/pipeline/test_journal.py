@@ -111,8 +111,8 @@ def test_a_lease_that_ran_out_is_taken_and_the_old_holder_may_write_nothing(jour
 
 def test_a_lease_that_is_kept_is_renewed_in_time(journal):
     """For as long as it is entered."""
-    with Lease.acquire(journal, "p", seconds=0.6, holder=FAR):
-        time.sleep(1.5)
+    with Lease.acquire(journal, "p", seconds=3.0, holder=FAR):
+        time.sleep(4.0)
         with pytest.raises(PipelineBusyError):
             Lease.acquire(journal, "p", holder=FAR)
     Lease.acquire(journal, "p", holder=FAR)

@@ -74,7 +74,7 @@ def test_ctrl_c_leaves_the_jobs_of_a_pipeline_running_and_attach_finds_them(tmp_
 
     thread = threading.Thread(target=press)
     thread.start()
-    first = run(tmp_path, backend, do="succeed", seconds=4)
+    first = run(tmp_path, backend, do="succeed", seconds=10)
     thread.join()
     assert first.status == "stopped"
     assert "tenyson attach p (Ctrl-C again ends the jobs now" in capfd.readouterr().err

@@ -412,14 +412,19 @@ print(run_pipeline([step("one", "slow"), step("two", "succeed")], LocalManager(r
 def test_branches_run_side_by_side_within_the_limit(cloud, step):
     """Steps without a need of each other; never more than max_parallel at once."""
 
+    three_at_once, lock = threading.Barrier(3, timeout=60), threading.Lock()
+
     class Cloud:
         now = most = 0
 
         def run(self, job):
-            Cloud.now += 1
-            Cloud.most = max(Cloud.most, Cloud.now)
+            with lock:
+                Cloud.now += 1
+                Cloud.most = max(Cloud.most, Cloud.now)
+            three_at_once.wait()
             time.sleep(0.3)
-            Cloud.now -= 1
+            with lock:
+                Cloud.now -= 1
             return JobResult(job.config["run"]["id"], "success", 1.0)
 
     steps = [step(f"s{number}")._replace(needs=()) for number in range(6)]

@@ -167,7 +167,7 @@ def test_a_webhook_that_hangs_is_in_nobodys_way_and_its_url_is_kept_nowhere(
         steps, Cloud(), "continue", webhook_url=f"{server.url}/{SECRET}", log_file=tmp_path / "log.txt"
     )
     assert outcome.status == "failed"
-    assert ended[-1] - ended[0] < 3.0
+    assert ended[-1] - ended[0] < 8.0
     with closing(sqlite3.connect("tenyson_telemetry.db")) as database:
         left = database.execute("SELECT count(*) FROM pipeline_outbox WHERE sent_at IS NULL").fetchone()
     assert left == (8,)

@@ -176,4 +176,6 @@ def test_all_processes_agree_to_stop(tmp_path):
     )
     # Both ranks are one process that has imported torch, and its fork; each has a file of its own to tell what it saw.
     subprocess.run([sys.executable, "-c", code, tmp_path / "store"], timeout=120, check=True)
-    assert [(tmp_path / f"store.{rank}").read_text() for rank in range(2)] == ["[False, False, True, True]"] * 2
+    assert [(tmp_path / f"store.{rank}").read_text() for rank in range(2)] == [
+        "[False, False, True, True]"
+    ] * 2
