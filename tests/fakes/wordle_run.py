@@ -13,6 +13,7 @@ STEPS = ("baseline", "sft", "eval-sft", "rl", "eval")
 SETS = (
     "evaluation.samples=6", "evaluation.samples_per_prompt=2", "training.max_steps=4", "training.eval_samples=16",
     "training.logging_steps=1", "training.save_steps=2", "training.batch_size=32",
+    "task.args.sft_games=2048",
 )  # fmt: skip
 OWN_FILES = {
     "machine.json",
