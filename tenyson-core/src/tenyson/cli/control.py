@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenyson.cli import options
 from tenyson.errors import TelemetryError
+
+if TYPE_CHECKING:
+    from tenyson.jobs.folder import JobFolder
+    from tenyson.telemetry.control.requests import ControlRequest
 
 
 def _steers(command: Callable[..., None]) -> click.Command:
-    """A command on one run, with the options that all of these share."""
+    """A command on one RUN, named in full or by its beginning, with the options that all of these share."""
     for option in (
         click.option(
             "--attempt", type=click.IntRange(min=1), help="Only that attempt; by default the one that runs."
@@ -24,12 +28,9 @@ def _steers(command: Callable[..., None]) -> click.Command:
             default="./outputs",
             show_default=True,
             type=click.Path(file_okay=False, path_type=Path),
-            help="Folder of the job folders, for a run whose database is away.",
+            help="Folder of the job folders, for a run that the database does not know.",
         ),
-        click.option(
-            "--db-url",
-            help="Telemetry database  [default: $TENYSON_DB_URL, or ./tenyson_telemetry.db]",
-        ),
+        options.db_url,
     ):
         command = option(command)
     return click.command()(click.argument("run")(command))
@@ -78,21 +79,85 @@ def _ask(
     key: str | None,
     attempt: int | None,
 ) -> None:
-    from tenyson.core.control import describe
-    from tenyson.telemetry.control.file import write_request
+    from tenyson.cli.records import job_folders
     from tenyson.telemetry.control.requests import ask
-    from tenyson.telemetry.store import DB_URL_VARIABLE, DEFAULT_DB_URL
 
-    url = db_url or os.environ.get(DB_URL_VARIABLE) or DEFAULT_DB_URL
+    url, folders = options.database_url(db_url), job_folders(output_dir)
+    known: list[str] = []
+    away: TelemetryError | None = None
     try:
-        click.echo(describe(ask(url, run, verb, argument=argument, key=key, attempt=attempt)))
+        with options.open_store(url) as store:
+            known = store.run_ids()
     except TelemetryError as error:
-        folder = output_dir / run
-        if not folder.is_dir():
+        if not any(name.startswith(run) for name in folders):
             raise
-        if key is not None or attempt is not None:
-            raise TelemetryError(
-                f"{error.cause}; and the control file knows neither --key nor --attempt", place=error.place
-            ) from error
-        path = write_request(folder, verb, argument)
-        click.echo(f"{error.cause}: {verb} requested by the file {path}, which the run reads within a second")
+        away = error
+    names = list(dict.fromkeys([*known, *folders]))
+    run = options.one_run(run, names, f"there is no run {run!r} in the database or in {output_dir}")
+    if run in known:
+        lost = _is_lost(url, run, verb)
+        try:
+            request = ask(url, run, verb, argument=argument, key=key, attempt=attempt)
+        except TelemetryError as error:
+            if run not in folders:
+                raise
+            away = error
+        else:
+            click.echo(_describe(request, lost=lost))
+            return
+    why = away.cause if away else f"the database knows no run {run}"
+    if key is not None or attempt is not None:
+        raise TelemetryError(
+            f"{why}; and the control file knows neither --key nor --attempt",
+            place=away.place if away else None,
+        )
+    path = _write_file(folders[run], verb, argument)
+    click.echo(f"{why}: {verb} requested by the file {path}, which the run reads within a second")
+
+
+def _is_lost(url: str, run: str, verb: str) -> bool:
+    """Whether nobody has heard of the run for a while. Raises: TelemetryError: it has ended."""
+    from tenyson.cli.records import is_lost
+
+    with options.open_store(url) as store:
+        record = store.run(run)
+    if record is not None and record.status != "running":
+        raise _ended(run, record.status, verb)
+    return record is not None and is_lost(record)
+
+
+def _describe(request: ControlRequest, *, lost: bool) -> str:
+    from tenyson.core.control import describe
+
+    if not lost:
+        return describe(request)
+    asked = (
+        f"{request.verb} requested" if request.recorded else f"a {request.verb} has already been requested"
+    )
+    return (
+        f"run {request.run_id} has given no sign of life for a minute, so it was killed, or its machine is cut off; "
+        f"{asked}, and it obeys if it still lives"
+    )
+
+
+def _write_file(folder: JobFolder, verb: str, argument: int | None) -> Path:
+    """Ask by the control file. Raises: TelemetryError: the run has ended, or its folder cannot be written."""
+    from tenyson.jobs.result import JobResult
+    from tenyson.telemetry.control.file import write_request
+
+    # A job writes its configuration when it begins and its result when it ends.
+    if folder.job_result.is_file() and folder.job_result.stat().st_mtime >= folder.config.stat().st_mtime:
+        raise _ended(folder.path.name, JobResult.load(folder.job_result).status, verb)
+    try:
+        return write_request(folder.path, verb, argument)
+    except OSError as error:
+        raise TelemetryError(
+            f"the request cannot be written: {error.strerror}", place=str(folder.path)
+        ) from error
+
+
+def _ended(run: str, status: str, verb: str) -> TelemetryError:
+    return TelemetryError(
+        f"run {run} has ended ({status}): there is nobody who could obey a {verb}",
+        next_step=f"`tenyson show {run}` says how to go on from it.",
+    )

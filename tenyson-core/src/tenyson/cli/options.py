@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,14 +45,24 @@ def known_run(store: Store, name: str) -> str:
 
     Raises: TelemetryError: no run, or several, are named so.
     """
+    if store.run(name) is not None:
+        return name
+    return one_run(name, store.run_ids(), f"the database knows no run {name!r}")
+
+
+def one_run(name: str, names: Collection[str], unknown: str) -> str:
+    """The name that is meant: the same, or the only one that begins like this.
+
+    Raises: TelemetryError: none is (which is said as `unknown`), or several are.
+    """
     import difflib
 
     from tenyson.errors import TelemetryError
 
-    if store.run(name) is not None:
+    if name in names:
         return name
-    names = store.run_ids()
-    begin = [found for found in names if found.startswith(name)]
+    # An empty name is a variable that the shell does not know, and not the beginning of all names.
+    begin = [found for found in names if name and found.startswith(name)]
     if len(begin) == 1:
         return begin[0]
     if begin:
@@ -59,4 +70,4 @@ def known_run(store: Store, name: str) -> str:
         raise TelemetryError(f"several runs begin with {name!r}: {shown}")
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}?" if near else "`tenyson runs` lists the runs that are known here"
-    raise TelemetryError(f"the database knows no run {name!r}", next_step=hint)
+    raise TelemetryError(unknown, next_step=hint)

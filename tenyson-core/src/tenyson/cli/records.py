@@ -95,6 +95,14 @@ def read_record(run_id: str, db_url: str | None, output_dir: Path) -> Record:
     return replace(record, results=_read_json(JobFolder(Path(record.folder)).results))
 
 
+def job_folders(output_dir: Path) -> dict[str, JobFolder]:
+    """The folders of jobs on this machine, by the run's name."""
+    if not output_dir.is_dir():
+        return {}
+    folders = {path.name: JobFolder(path) for path in output_dir.iterdir()}
+    return {name: folder for name, folder in folders.items() if folder.config.is_file()}
+
+
 def open_store_if_any(db_url: str | None) -> Store | None:
     """The database that was named; the default one only where it is there."""
     url = _url_if_any(db_url)

@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="steps to add, for --verb extend")
     parser.add_argument("--key", help="a second request with the same key changes nothing")
     options = parser.parse_args(arguments)
+    if options.verb == "extend" and (options.steps or 0) < 1:
+        parser.error("--verb extend needs --steps N, at least 1")
     try:
         request = ask(options.db_url, options.run_id, options.verb, argument=options.steps, key=options.key)
         print(describe(request))  # noqa: T201
@@ -46,7 +48,8 @@ _MEANS = {
 def describe(request: ControlRequest) -> str:
     """What became of a request, for a person."""
     run, verb = request.run_id, request.verb
-    if not request.recorded:
+    ended = request.run_status not in ("running", None)
+    if not request.recorded and not ended:
         return f"a {verb} of run {run} has already been requested; nothing changed"
     if request.run_status == "running":
         return f"{verb} requested: run {run} {_MEANS[verb]}"
