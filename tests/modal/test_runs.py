@@ -268,6 +268,47 @@ def test_a_budget_below_the_worst_case_refuses_with_the_arithmetic(modal):
     assert caught.value.reason == "user_error"
 
 
+@pytest.mark.parametrize(
+    ("rpc", "status"),
+    [("FunctionGetOutputs", "RESOURCE_EXHAUSTED"), ("VolumeGetFile2", "UNAUTHENTICATED")],
+)
+def test_a_rate_limit_or_a_refused_token_is_waited_for_while_the_job_goes_on(modal, capfd, rpc, status):
+    """What Modal says of our asking says nothing of the job."""
+    result = modal.during(
+        modal.job(steps=80),
+        modal.manager(),
+        lambda _: modal.cloud.fail(rpc, times=2, status=status, message="not so fast"),
+    )
+    assert result.status == "success", result.failure_reason
+    assert steps_in(modal.log()) == lines(80)
+    said = capfd.readouterr().err
+    assert said.count("and the job goes on: ") == 1
+    assert "not so fast" in said
+
+
+def test_a_job_whose_outputs_cannot_be_written_here_goes_on_and_is_attached_to(modal, tmp_path, capfd):
+    """A full disk of this machine is no reason to stop what runs at Modal."""
+    in_the_way = modal.folder / "job" / "checkpoints"
+    result = modal.during(
+        modal.job(steps=150, save_every=10),
+        modal.manager(),
+        lambda _: in_the_way.write_text("where the checkpoints are to go"),
+    )
+    assert result.status == "failed"
+    assert "tenyson attach job" in result.failure_reason
+    assert "is not stopped: what its job made is not here yet" in capfd.readouterr().err
+    record = modal.record()
+    assert modal.live() == [record.app_id]
+    in_the_way.unlink()
+    modal.close()
+    told = subprocess.run(
+        [sys.executable, "-m", "tenyson", "attach", "job"], capture_output=True, text=True, check=False, cwd=tmp_path
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert steps_in(modal.log()) == lines(150)
+    assert modal.live() == []
+
+
 @pytest.mark.parametrize("phase", ["queued", "running", "ended"])
 def test_a_job_is_cancelled_in_every_phase(modal, phase):
     """In the queue it is withdrawn; while it runs it saves and ends."""

@@ -64,11 +64,19 @@ class ModalBackend(RemoteBackend[CallRecord]):
         return price.estimate(self._settings)
 
     def release(self, handle: Handle) -> None:
-        """Stop the app and see that it is stopped. What the job made stays in the volume. Raises: ModalError."""
+        """Stop the app and see that it is stopped; one whose outputs could not be fetched is left to its job's end.
+
+        What the job made stays in the volume. Raises: ModalError.
+        """
         session = self._session(handle)
-        if not session.record.released:
-            self._give_back(session.record, session.folder)
-            self._say(f"the app {session.record.app_id} is stopped")
+        record = session.record
+        if record.unfetched:
+            self._say(
+                f"the app {record.app_id} is not stopped: what its job made is not here yet (tenyson attach {handle.run_id})"
+            )
+        elif not record.released:
+            self._give_back(record, session.folder)
+            self._say(f"the app {record.app_id} is stopped")
 
     def list(self) -> list[Handle]:
         """All apps of ours that may run, by their names and tags alone."""

@@ -30,3 +30,8 @@ class CallRecord(Record):
     def begun(self) -> bool:
         """Whether Modal was asked for an app."""
         return bool(self.app_name)
+
+    @property
+    def unfetched(self) -> bool:
+        """Whether the job began, and neither its outputs nor word of its end without them are here."""
+        return self.job is not None and not self.fetched and self.lost is None

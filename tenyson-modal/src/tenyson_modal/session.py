@@ -25,6 +25,8 @@ CALL_SECONDS = 5.0
 """How often Modal is asked about the call of a job that runs: the volume says more."""
 SILENT_SECONDS = 180.0
 """A container that has written nothing for so long is likely none any more; said once."""
+WAITED_FOR = {"away": "cannot be reached", "quota": "is at a limit", "auth": "refuses us"}
+"""Failures that say nothing of a job that was called, which costs the same meanwhile; and how Modal is then."""
 
 
 class OverError(BackendError):
@@ -83,10 +85,12 @@ class CallSession(Session[CallRecord]):
             except OverError as error:
                 return self._over(error.standing)
             except ModalError as error:
-                if error.kind != "away":
+                if error.kind not in WAITED_FOR:
                     raise
                 self._trouble = error.cause
-                self._say_once(f"Modal cannot be reached now, and the job goes on: {error.cause}")
+                # Nobody waits for what only a person mends without being told how.
+                how = "" if error.kind == "away" else f"\n{error.next_step}"
+                self._say_once(f"Modal {WAITED_FOR[error.kind]} now, and the job goes on: {error.cause}{how}")
                 self._pause(pause)
                 pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
         return None
@@ -240,9 +244,9 @@ class CallSession(Session[CallRecord]):
         )
 
     def _kept(self) -> str:
-        if self.record.job is None or self.record.exit is not None:
+        if not self.record.unfetched:
             return ""
         return (
-            f"\nwhat the job has saved is in the volume {self.record.volume}, folder {self.spec.run_id}. Try again with: "
-            f"tenyson attach {self.spec.run_id}"
+            f"\nthe job was not ended from here; what it has saved is in the volume {self.record.volume}, folder {self.spec.run_id}. "
+            f"Come back with: tenyson attach {self.spec.run_id} (or end it: tenyson modal cleanup --run {self.spec.run_id})"
         )
