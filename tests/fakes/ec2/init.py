@@ -19,6 +19,18 @@ about = json.loads((folder / "machine.json").read_text())
 root = folder / "root"
 
 
+SYSTEMD_RUN = """#!/bin/sh
+# As the real one while cloud-init runs: a unit with default dependencies starts after the boot, which waits for cloud-init,
+# so whoever waits for such a unit waits for ever.
+case "$*" in
+*--no-block*--property=DefaultDependencies=no*) ;;
+*) while [ ! -e /run/booted ]; do sleep 0.1; done ;;
+esac
+while case "$1" in --*) true ;; *) false ;; esac; do shift; done
+setsid "$@" </dev/null >/dev/null 2>&1 &
+"""
+
+
 def run(*command: str | Path) -> None:
     subprocess.run([str(word) for word in command], check=True)
 
@@ -95,6 +107,8 @@ SetEnv {environment}
     for name, text in about["files"].items():
         write(name, text)
     (root / "run/sshd").mkdir()
+    (root / "run/systemd/system").mkdir(parents=True)
+    write("/usr/local/sbin/systemd-run", SYSTEMD_RUN, 0o755)
     for name in ("shutdown", "poweroff"):
         write(
             f"/usr/local/sbin/{name}",
@@ -122,8 +136,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end)
     Path("/var/lib/cloud").mkdir(parents=True, exist_ok=True)
     Path("/var/lib/cloud/user-data").write_text(about["user_data"])
-    subprocess.Popen(["sh", "/var/lib/cloud/user-data"], env=environment, stdin=subprocess.DEVNULL,
-                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    # As cloud-init does: nothing else of the boot goes on before a boothook has ended.
+    subprocess.run(["sh", "/var/lib/cloud/user-data"], env=environment, stdin=subprocess.DEVNULL,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)  # fmt: skip
+    Path("/run/booted").touch()
     subprocess.Popen(["/usr/sbin/sshd", "-D", "-E", "/run/sshd.log"], env=environment)
     while True:
         # Orphans of the namespace are ours.
