@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+import yaml
 from recording import (
     UID,
     began,
@@ -273,6 +274,151 @@ def test_a_database_of_an_older_schema_keeps_no_job_from_running(make_config, tm
     )  # fmt: skip
     assert "run-1: 2 events stored" in done.stdout
     assert rows(sqlite_url, "SELECT run_id FROM metrics WHERE run_id = 'run-1'") == [{"run_id": "run-1"}]
+
+
+def recover_from(folder, *words):
+    """`tenyson telemetry recover`, typed in a folder."""
+    tenyson = Path(sys.executable).with_name("tenyson")
+    command = [tenyson, "telemetry", "recover", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+
+
+@pytest.mark.train
+def test_what_a_killed_job_left_goes_into_its_own_database_from_whatever_folder_it_is_recovered(tmp_path):
+    """The job's configuration names its database by a path from where the job ran; the command says which one it filled."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    here.mkdir()
+    config = {
+        "run": {"id": "run-1"},
+        "model": {"factory": "tenyson.testing.tiny:build"},
+        "generation": {"max_new_tokens": 4, "engine": "transformers"},
+        "evaluation": {"samples": 2},
+        "telemetry": {"db_url": "sqlite:///./t.db"},
+    }
+    (there / "eval.yaml").write_text(yaml.safe_dump(config))
+    task = Path(HERE).parent / "tasks" / "echo_task.py"
+    command = [
+        "-m",
+        "tenyson.runner",
+        "--job-type",
+        "eval",
+        "--config",
+        "eval.yaml",
+        "--task-module",
+        str(task),
+    ]
+    environ = os.environ | {"TENYSON_CACHE": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, *command], cwd=there, env=environ, check=True, capture_output=True)
+    left_behind(there / "outputs" / "run-1", [started(), metrics(1)], [metrics(2)])
+    done = recover_from(here, "../there/outputs/run-1")
+    assert done.stdout.startswith(f"run-1: 3 events stored in sqlite:///{there}/t.db\n"), done.stderr
+    assert list(here.iterdir()) == []
+    assert rows(f"sqlite:///{there}/t.db", "SELECT step FROM metrics WHERE phase = 'rl' ORDER BY step") == [
+        {"step": 1},
+        {"step": 2},
+    ]
+
+
+def test_recovery_makes_no_database_that_nobody_has_named(tmp_path):
+    """The job's own is not where it was: what waits goes on waiting, until it is named."""
+    run_dir = tmp_path / "outputs" / "run-1"
+    left_behind(run_dir, [started(), metrics(1)])
+    (run_dir / "config.yaml").write_text(f"telemetry: {{db_url: 'sqlite:///{tmp_path}/moved.db'}}\n")
+    done = recover_from(tmp_path, run_dir)
+    assert done.returncode == 2
+    assert "there is no such database" in done.stderr
+    assert "name the database of run-1 with --db-url" in done.stderr
+    assert not list(tmp_path.glob("*.db"))
+    assert list((run_dir / "spool").iterdir())
+    url = f"sqlite:///{tmp_path}/new.db"
+    done = recover_from(tmp_path, run_dir, "--db-url", url)
+    assert f"2 events stored in {url}" in done.stdout
+    assert rows(url, "SELECT step FROM metrics") == [{"step": 1}]
+
+
+def test_recovery_packs_completions_where_the_job_did(tmp_path):
+    """`telemetry.settings.sql.compress`, of its own configuration."""
+    run_dir, url = tmp_path / "outputs" / "run-1", f"sqlite:///{tmp_path}/t.db"
+    left_behind(run_dir, [started(), rollout(completion="again " * 100)])
+    sqlalchemy.create_engine(url).connect().close()
+    sqlite(url).execute("VACUUM").close()
+    settings = "settings: {sql: {compress: true}}"
+    (run_dir / "config.yaml").write_text(f"telemetry: {{db_url: '{url}', {settings}}}\n")
+    done = recover_from(tmp_path, run_dir)
+    assert done.returncode == 0, done.stderr
+    [[kind, size]] = (
+        sqlite(url).execute("SELECT typeof(completion), length(completion) FROM rollout_records").fetchall()
+    )
+    assert kind == "blob"
+    assert size < 100
+    assert rows(url, "SELECT completion FROM rollouts") == [{"completion": "again " * 100}]
+
+
+def test_a_database_that_is_none_is_told_in_a_line_by_migrate_too(tmp_path):
+    """No stack trace."""
+    (tmp_path / "t.db").write_text("no database " * 1000)
+    tenyson = Path(sys.executable).with_name("tenyson")
+    for url in (f"sqlite:///{tmp_path}/t.db", "postgresql://nobody@127.0.0.1:9/none"):
+        done = subprocess.run(
+            [tenyson, "telemetry", "migrate", "--db-url", url], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: "), done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("trouble", [PermissionError, FileNotFoundError])
+def test_a_spool_that_is_not_ours_to_read_or_gone_is_left_out(tmp_path, monkeypatch, trouble):
+    """Another user's, or a segment that its writer deletes at this moment."""
+    left_behind(tmp_path, [started()])
+
+    def refuse(*_, **__):
+        raise trouble
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert find_spools(tmp_path) == []
+
+
+def test_what_the_database_refused_is_noted_with_its_number_and_why(make_config, tmp_path, db_url, capfd):
+    """`tenyson show` tells the same as the warning at the end."""
+    config = make_config(telemetry={"db_url": db_url, "sinks": ["sql"]})
+    telemetry = open_telemetry(config, tmp_path / "run-1", attempt_uid=UID)
+    telemetry.emit(started(), metrics(1), rollout(sample_id=None), rollout(sample_id=None), finished())
+    telemetry.close()
+    [loss] = rows(db_url, "SELECT sink, events, reason FROM losses")
+    assert (loss["sink"], loss["events"]) == ("sql", 2)
+    assert "sample_id" in loss["reason"]
+    assert f"warning: 2 events are not in the database: {loss['reason']}" in capfd.readouterr().err
+
+
+def test_a_child_goes_on_recording_although_a_thread_of_its_parent_was_just_doing_so(
+    make_config, tmp_path, sqlite_url
+):
+    """The lock of that thread, which the child does not have, is not waited for."""
+    config = make_config(telemetry={"db_url": sqlite_url, "sinks": ["sql"]})
+    telemetry = open_telemetry(config, tmp_path / "run-1", attempt_uid=UID)
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with telemetry._lock:
+            held.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if not child:
+        signal.alarm(30)
+        telemetry.emit(metrics(7))
+        telemetry.close()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    done.set()
+    thread.join()
+    telemetry.close()
+    assert rows(sqlite_url, "SELECT step FROM metrics") == [{"step": 7}]
 
 
 @pytest.fixture

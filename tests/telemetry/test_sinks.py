@@ -9,7 +9,9 @@ import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+from recording import rollout
 
 from tenyson.errors import TelemetryError, UnknownPluginError
 from tenyson.telemetry import jsontext, progress
@@ -179,7 +181,7 @@ def test_a_sink_that_cannot_start_stops_the_run_before_it_starts(make_config, tm
         open_telemetry(make_config(), tmp_path / "file" / "run-1")
 
 
-def test_a_failing_redaction_records_nothing():
+def test_a_failing_redaction_records_nothing(capfd):
     """Better no record than a leaked secret, and the run goes on."""
 
     class Kept(list):
@@ -193,8 +195,41 @@ def test_a_failing_redaction_records_nothing():
     kept = Kept()
     telemetry = Telemetry([kept], redact=broken)
     telemetry.emit(EVENTS[0])
+    telemetry.emit(EVENTS[0], EVENTS[2])
     assert kept == []
-    assert "redaction" in telemetry.muted
+    assert telemetry.lost == {"redaction": 3}
+    assert capfd.readouterr().err.count("warning: an event was not recorded") == 1
+
+
+def test_odd_keys_of_an_environment_become_text_and_one_odd_event_keeps_no_other_from_being_recorded(capfd):
+    """A tuple, a number of numpy's; only what has no text at all is left out, and counted."""
+
+    class Kept(list):
+        name = "kept"
+        inline = True
+
+        def write_lines(self, lines):
+            self.extend(json.loads(line) for line in bytes(lines).split(b"\n"))
+
+        def close(self):
+            pass
+
+    class Nameless:
+        def __str__(self):
+            raise RuntimeError("no text")
+
+    kept = Kept()
+    telemetry = Telemetry([kept], run_id="run-1")
+    telemetry.emit(*[rollout(info={(0, 1): {np.int64(3): "x", 2: 1.5, "y": float("nan")}}) for _ in range(8)])
+    assert [one["info"] for one in kept] == [{"(0, 1)": {"3": "x", "2": 1.5, "y": "NaN"}}] * 8
+    telemetry.emit(*[rollout(info={"odd": Nameless()} if number == 3 else {}) for number in range(8)])
+    telemetry.emit(rollout())
+    assert len(kept) == 8 + 7 + 1
+    assert telemetry.lost == {"redaction": 1}
+    telemetry.close()
+    assert (kept[-1]["event"], kept[-1]["events"]) == ("EventsLost", 1)
+    assert "no text" in kept[-1]["reason"]
+    assert telemetry.muted == {}
 
 
 OFFLINE_RUN = """

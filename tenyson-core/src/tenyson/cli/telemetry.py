@@ -40,12 +40,22 @@ def recover(folders: tuple[Path, ...], output_dir: Path, db_url: str | None, kee
 def _recover_folder(folder: Path, db_url: str | None, keep: bool) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
-    from tenyson.telemetry.database import first_line, open_database
+    from tenyson.telemetry.database import connect, first_line, open_database
+    from tenyson.telemetry.packing import packer_for
     from tenyson.telemetry.recover import recover_spool
     from tenyson.telemetry.spool import find_spools
 
-    url = db_url or _configured_url(folder) or options.database_url(None)
-    engine = open_database(url, create=True)
+    configured, compress = _configured(folder)
+    url = db_url or configured or options.database_url(None)
+    try:
+        # One that is made here would get events that belong elsewhere.
+        connect(url, create=db_url is not None, must_exist=db_url is None).dispose()
+        engine = open_database(url, create=True)
+    except TelemetryError as error:
+        error.next_step = error.next_step or f"name the database of {folder.name} with --db-url"
+        raise
+    pack = packer_for(url, compress=compress)
+    place = engine.url.render_as_string(hide_password=True)
     try:
         for spool in find_spools(folder):
             if spool.is_alive():
@@ -53,8 +63,8 @@ def _recover_folder(folder: Path, db_url: str | None, keep: bool) -> None:
                     f"{spool.header.run_id}: its process still runs and stores its spool itself; left alone"
                 )
                 continue
-            done = recover_spool(engine, spool, keep=keep)
-            click.echo(f"{spool.header.run_id}: {done.events} events stored")
+            done = recover_spool(engine, spool, pack=pack, keep=keep)
+            click.echo(f"{spool.header.run_id}: {done.events} events stored in {place}")
             if done.torn_bytes:
                 click.echo(
                     f"  the last {done.torn_bytes} bytes are no whole batch: it was being written when it died"
@@ -73,30 +83,37 @@ def _recover_folder(folder: Path, db_url: str | None, keep: bool) -> None:
         engine.dispose()
 
 
-def _configured_url(folder: Path) -> str | None:
-    """`telemetry.db_url` of the run's own configuration."""
+def _configured(folder: Path) -> tuple[str | None, bool]:
+    """Of the run's own configuration: `telemetry.db_url`, and whether its completions are packed."""
     import yaml
 
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    section = config.get("telemetry") if isinstance(config, dict) else None
-    url = section.get("db_url") if isinstance(section, dict) else None
-    return url if isinstance(url, str) else None
+        section = config["telemetry"]
+        settings = (section.get("settings") or {}).get("sql") or {}
+        return section["db_url"], bool(settings.get("compress"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        return None, False
 
 
 @telemetry.command()
 @options.db_url
 def migrate(db_url: str | None) -> None:
     """Bring a database of an older release up to date. Stop the jobs that write to it first."""
-    from tenyson.telemetry.database import connect
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from tenyson.telemetry.database import connect, first_line
     from tenyson.telemetry.schema import migrate as run
 
     url = options.database_url(db_url)
     engine = connect(url, create=True, must_exist=True)
     try:
         before, after = run(engine)
+    except (SQLAlchemyError, OSError) as error:
+        raise TelemetryError(
+            f"the database cannot be used: {first_line(error)}",
+            place=engine.url.render_as_string(hide_password=True),
+        ) from error
     finally:
         engine.dispose()
     click.echo(f"schema {after}: nothing to do" if before == after else f"schema {before} -> {after}")

@@ -22,6 +22,8 @@ from tenyson.tasks.preset import JobType
 from tenyson.telemetry.control import INTERRUPTIONS, SPOT_NOTICE, Controls, StopSignal
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import AttemptBegan, Notice, RunFinished, RunStarted
+from tenyson.telemetry.location import absolute_url
+from tenyson.telemetry.relayed import is_relayed
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -128,7 +130,7 @@ class Job(ABC):
         folder.path.mkdir(parents=True, exist_ok=True)
         if world.leads:
             folder.stopped.unlink(missing_ok=True)
-            folder.config.write_text(dump_config(self.config), encoding="utf-8")
+            folder.config.write_text(dump_config(_located(self.config)), encoding="utf-8")
         controls = Controls(stop, verbs=self.verbs)
         task = self.task.name or type(self.task).__name__
         with ExitStack() as stack:
@@ -248,6 +250,15 @@ def _with_interval(metric: Metric | float) -> dict[str, Any]:
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in entry.items()
     }
+
+
+def _located(config: Config) -> Config:
+    """As the folder keeps it: its database is found from any folder, too."""
+    url = config.telemetry.db_url
+    if url is None or is_relayed():
+        return config
+    telemetry = config.telemetry.model_copy(update={"db_url": absolute_url(url)})
+    return config.model_copy(update={"telemetry": telemetry})
 
 
 def new_run_id(job_type: str, task: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -12,6 +14,9 @@ from tenyson.telemetry.background import Background
 from tenyson.telemetry.batch import Encoder
 from tenyson.telemetry.events import Event, EventsLost, MetricsLogged
 from tenyson.telemetry.redact import Redactor
+
+UNRECORDED = "redaction"
+"""Under this name events are counted that could not be made free of secrets, and so reached no sink."""
 
 
 class Sink(Protocol):
@@ -29,6 +34,17 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Write what is left and let go of files and connections."""
+
+
+_open: weakref.WeakSet[Telemetry] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for telemetry in _open:
+        telemetry.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Telemetry:
@@ -53,6 +69,8 @@ class Telemetry:
         self._lock = threading.RLock()
         self._built: dict[str, Sink] = {sink.name: sink for sink in sinks}
         self._lost: dict[str, int] = {}
+        self._unrecorded = ""
+        """Why events were not recorded that no sink has seen, of the first one."""
         # Sinks that take encoded lines share one encoding of each event.
         self._sinks: tuple[tuple[Any, Callable[[bytes | memoryview], None] | None], ...] = tuple(
             (sink, getattr(sink, "write_lines", None))
@@ -60,6 +78,11 @@ class Telemetry:
             else (Background(sink, partial(self._mute, sink)), None)
             for sink in sinks
         )
+        _open.add(self)
+
+    def after_fork(self) -> None:
+        """In the child: a thread of the parent's, which is not here, may have held the lock."""
+        self._lock = threading.RLock()
 
     @property
     def lost(self) -> dict[str, int]:
@@ -83,7 +106,7 @@ class Telemetry:
                     if kept is not events:
                         events, lines = tuple(kept), self._encoder.encode(kept)
             except Exception as error:
-                self._warn("redaction", f"{type(error).__name__}: {error}", "an event was not recorded")
+                self._leave_out(events, error)
                 return
             if self.muted:
                 for name in self.muted:
@@ -117,9 +140,22 @@ class Telemetry:
                 self._mute(sink, error, 0)
         self._sinks = ()
 
+    def _leave_out(self, events: Sequence[Event], error: Exception) -> None:
+        """Better no record than a leaked secret; but what else came in the same call is recorded."""
+        if len(events) > 1:
+            for event in events:
+                self.emit(event)
+            return
+        self._lost[UNRECORDED] = self._lost.get(UNRECORDED, 0) + 1
+        if not self._unrecorded:
+            self._unrecorded = f"{type(error).__name__}: {error}"
+            print(f"warning: an event was not recorded: {self._unrecorded}", file=sys.stderr)  # noqa: T201
+
     def _tell_losses(self) -> None:
+        troubles = {sink.name: getattr(sink, "trouble", None) for sink, _ in self._sinks}
+        troubles[UNRECORDED] = self._unrecorded
         for name, number in self.lost.items():
-            reason = self.muted.get(name) or "it was full"
+            reason = self.muted.get(name) or troubles.get(name) or "it was full"
             self.emit(
                 EventsLost(run_id=self._run_id, sink=name, reason=reason, events=number, rank=self._rank)
             )

@@ -15,10 +15,10 @@ from tenyson.telemetry.events import Event, MetricsLogged, RolloutFinished
 
 
 def dumps(value: Any) -> str:
-    """Compact strict JSON. NaN and infinities become strings that `float()` reads back."""
+    """Compact strict JSON. NaN and infinities become strings that `float()` reads back, odd keys become text."""
     try:
         return json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain)
-    except ValueError:
+    except (ValueError, TypeError):
         return json.dumps(_finite(value), allow_nan=False, separators=(",", ":"), default=_plain)
 
 
@@ -119,10 +119,15 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {_key(key): _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return value
+
+
+def _key(key: Any) -> Any:
+    # An environment may count by (row, column), or by a number of numpy's.
+    return key if key is None or isinstance(key, (str, bool, int)) else str(key)
 
 
 def _clean(value: Any) -> Any:

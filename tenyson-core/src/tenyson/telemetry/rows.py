@@ -118,7 +118,7 @@ class Rows:
         if group is None:
             group = self._groups[key] = [event["sample_id"], 0, 0, 0.0, 0.0, None, None, 0, 0]
         group[1] += 1
-        if reward is not None and isfinite(reward):
+        if reward is not None:
             group[2] += 1
             group[3] += reward
             group[4] += reward * reward
@@ -190,5 +190,7 @@ def _json(value: Any) -> str:
 
 
 def _number(value: Any) -> float | None:
-    # A reward may be a bool, which PostgreSQL does not take for a number; NaN travels as text.
-    return None if value is None else float(value)
+    # A reward may be a bool, which PostgreSQL does not take for a number. NaN and infinities travel as text: SQLite would
+    # make NULL of one and keep the other, PostgreSQL would keep both, and no mean survives either.
+    number = None if value is None else float(value)
+    return number if number is not None and isfinite(number) else None

@@ -16,11 +16,12 @@ from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
 from tenyson.telemetry.attempts import AttemptRow, beat, find_or_make, give_up, insert_or_ignore
+from tenyson.telemetry.bulk import upsert_rows
 from tenyson.telemetry.database import first_line
 from tenyson.telemetry.jsontext import read_lines
 from tenyson.telemetry.rows import Rows, any_stored, stored_numbers
 from tenyson.telemetry.spool import Header, read_records, segment_path
-from tenyson.telemetry.tables import spools
+from tenyson.telemetry.tables import losses, spools
 
 BATCH_EVENTS = 2048
 """Events of one transaction, about: a batch of the caller is never cut."""
@@ -116,6 +117,13 @@ class Shipper:
         if self._attempt is not None:
             with self._engine.begin() as connection:
                 beat(connection, self._attempt, time.time())
+
+    def note_losses(self, sink: str, events: int, reason: str) -> None:
+        """Note how many events of this attempt a sink did not record in all. Raises: SQLAlchemyError."""
+        with self._engine.begin() as connection:
+            attempt = self._take_up(connection)
+            row = (attempt.run_id, attempt.attempt, self._header.rank, sink, reason, events, time.time())
+            upsert_rows(connection, losses, [row], "events = excluded.events, reason = excluded.reason")
 
     def give_up(self, reason: str) -> bool:
         """Mark the attempt as failed, if nothing says how it ended. Raises: SQLAlchemyError."""

@@ -75,7 +75,7 @@ class Spool:
 
 
 def find_spools(run_dir: Path) -> list[Spool]:
-    """The spools of a run's folder, the oldest attempt first. What has no readable header is left out.
+    """The spools of a run's folder, the oldest attempt first. What has no readable header, or is not ours to read, is left out.
 
     Those of attempts that were moved aside, to `earlier/N`, are among them.
     """
@@ -95,13 +95,12 @@ def find_spools(run_dir: Path) -> list[Spool]:
 
 
 def read_header(path: Path) -> Header | None:
-    """The header of a segment; None where it is torn or of another kind."""
-    for payload, _ in read_records(path, 0):
-        try:
-            return Header(**json.loads(payload))
-        except (ValueError, TypeError):
-            return None
-    return None
+    """The header of a segment; None where it is torn, of another kind, or not to be read (or its writer deleted it just now)."""
+    try:
+        payload, _ = next(read_records(path, 0))
+        return Header(**json.loads(payload))
+    except (OSError, StopIteration, ValueError, TypeError):
+        return None
 
 
 def read_records(path: Path, position: int) -> Iterator[tuple[bytes, int]]:

@@ -81,6 +81,7 @@ class SqlSink:
         except SchemaOutdatedError as error:
             self._say(f"{error.cause}; events wait in {run_dir / FOLDER}. {error.next_step}")
         self._writer: SpoolWriter | None = None
+        self._shipper: Shipper | None = None
         self._attempt_uid = uuid.uuid4().hex
         self._rank = 0
         self._start_lock = threading.Lock()
@@ -91,6 +92,11 @@ class SqlSink:
         """Events that will not be in the database."""
         writer = self._writer
         return (writer.lost if writer else 0) + (self._shipper.refused if writer and self._shipper else 0)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why events were lost."""
+        return (self._writer and self._writer.trouble) or (self._shipper and self._shipper.refusal) or None
 
     def joins(self, attempt_uid: str, rank: int) -> None:
         """Say which attempt, and which of its processes, writes here; before the first event."""
@@ -118,8 +124,7 @@ class SqlSink:
             self._thread.join(self._settings.close_seconds + 5)
         self._writer.close()
         if self.lost:
-            why = self._writer.trouble or (self._shipper.refusal if self._shipper else None)
-            print(f"warning: {self.lost} events are not in the database: {why}", file=sys.stderr)  # noqa: T201
+            print(f"warning: {self.lost} events are not in the database: {self.trouble}", file=sys.stderr)  # noqa: T201
         if self._stored_all:
             self._writer.delete()
         elif not self._relayed:
@@ -146,7 +151,7 @@ class SqlSink:
                 raise TelemetryError(
                     f"cannot spool events: {error.strerror}", place=str(self._run_dir / FOLDER)
                 ) from error
-            self._shipper: Shipper | None = None
+            self._shipper = None
             self._stored_all = False
             self._closing = threading.Event()
             self._thread: threading.Thread | None = None
@@ -183,6 +188,8 @@ class SqlSink:
                 continue
             delay, self._said = PERIOD_SECONDS, None
             if deadline is not None and not writer.holds_back:
+                if self.lost:
+                    self._shipper.note_losses(self.name, self.lost, self.trouble or "")  # type: ignore[union-attr]
                 self._stored_all = True
                 break
         if self._engine is not None:
