@@ -27,8 +27,8 @@ database, and `tenyson telemetry migrate` brings an older one up to date.
 
 Ask the views; the tables are there for what the views leave out. [The how-to](../how-to/sql.md) has ten questions.
 Times are seconds since the epoch: `datetime(created_at, 'unixepoch')` in SQLite, `to_timestamp(created_at)` in
-PostgreSQL. JSON has no NaN: such numbers are the strings `"NaN"`, `"Infinity"` and `"-Infinity"` in it, and null in columns of numbers. NUL characters
-and half surrogates in texts are replaced.
+PostgreSQL. JSON has no NaN: such numbers are the strings `"NaN"`, `"Infinity"` and `"-Infinity"` in it, and null in columns of
+numbers. NUL characters and half surrogates in texts are replaced.
 """
 
 VIEWS = """
