@@ -2,8 +2,8 @@
 
     python benchmarks/telemetry/scale.py [--runs 1000] [--rollouts 1000] [--database FILE]
 
-Prints medians over 20 runs of each query, and of `tenyson runs` as a whole process over 7. With --database a file that is
-there already is asked again.
+Prints medians over 20 runs of each query, and of `tenyson runs` as a whole process over 7, in a folder where each run has
+its job folder in outputs/. With --database a file that is there already is asked again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def generate(url: str, runs: int, rollouts: int, folder: Path) -> None:
     prose, encoder, engine = rollout_steps(STEPS_OF_PROSE), Encoder(), open_database(url, create=True)
     for number in range(runs):
         run_id, began = f"rl-bench-{number:04d}", 1_790_000_000.0 + 1000 * number
-        run_dir = folder / run_id
+        run_dir = folder / "spools" / run_id
         config = {"model": {"name": "m"}, "training": {"learning_rate": 1e-5 * number}}
         writer = SpoolWriter(run_dir, run_id=run_id, attempt_uid=f"{number:032x}")
         result = {"run_id": run_id, "metrics": {"reward": number / runs}, "total_time_seconds": 600.0}
@@ -75,6 +75,20 @@ def generate(url: str, runs: int, rollouts: int, folder: Path) -> None:
         writer.close()
         recover(engine, run_dir)
     engine.dispose()
+
+
+def make_job_folders(runs: int, folder: Path) -> None:
+    """What each run has left in outputs/, newer than the database."""
+    from tenyson.config.load import dump_config, parse_config
+    from tenyson.jobs.folder import JobFolder
+    from tenyson.jobs.result import JobResult
+
+    for number in range(runs):
+        job = JobFolder.of(folder / "outputs", f"rl-bench-{number:04d}")
+        job.path.mkdir(parents=True)
+        config = parse_config({"model": {"name": "m"}, "run": {"id": job.path.name}})
+        job.config.write_text(dump_config(config), encoding="utf-8")
+        JobResult(job.path.name, "success", 600.0, metrics={"reward": number / runs}).save(job.job_result)
 
 
 def ask(url: str, run: str) -> dict[str, float]:
@@ -156,6 +170,7 @@ def main() -> None:
             )
         for name, milliseconds in ask(url, f"rl-bench-{options.runs // 2:04d}").items():
             print(f"{name:<32} {milliseconds:8.2f} ms  {'met' if milliseconds < 50 else 'NOT met'} (50 ms)")
+        make_job_folders(options.runs, Path(scratch))
         seconds = time_runs(url, Path(scratch))
         print(
             f"{'tenyson runs, whole process':<32} {seconds:8.2f} s   {'met' if seconds < 0.5 else 'NOT met'} (0.5 s)"

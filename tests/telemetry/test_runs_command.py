@@ -102,6 +102,53 @@ def test_runs_lists_both_and_keeps_to_the_limit(tenyson, database, job_folder):
     assert len(json.loads(tenyson("runs", "--json", "--limit", "1").stdout)) == 1
 
 
+def stored_with_folders(make_config, tmp_path, number):
+    """Runs of the default database that ended well, each with its job folder; the last one began last."""
+    url = f"sqlite:///{tmp_path}/tenyson_telemetry.db"
+    for at in range(number):
+        run_id = f"run-{at:02}"
+        folder = tmp_path / "outputs" / run_id
+        sink = SqlSink(make_config(telemetry={"db_url": url}, run={"id": run_id}), folder)
+        began = time.time() - 1000 + at
+        sink.write(
+            RunStarted(
+                run_id=run_id, time=began, job_type="sft", task="echo", config={}, output_dir=str(folder)
+            )
+        )
+        result = {"total_time_seconds": 5.0, "metrics": {"loss": at}}
+        sink.write(RunFinished(run_id=run_id, time=began + 5, status="success", result=result))
+        sink.close()
+        (folder / "config.yaml").write_text("task: {name: echo}\n")
+
+
+def test_a_run_that_the_database_knows_is_not_read_from_its_folder(tenyson, make_config, tmp_path):
+    """However new the folder's files are, and however many runs there are: rows are the database's, and YAML is not
+    even imported.
+    """
+    stored_with_folders(make_config, tmp_path, 4)
+    runs = json.loads(tenyson("runs", "--json", "--limit", "2").stdout)
+    assert [(run["run_id"], run["status"]) for run in runs] == [("run-03", "success"), ("run-02", "success")]
+    code = "import sys; from tenyson.cli.main import main; main(['runs', '--limit', '2']); print('yaml' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "False", done.stdout + done.stderr
+
+
+def test_only_the_newest_folders_are_read_and_they_are_listed_among_the_databases_runs(
+    tenyson, make_config, tmp_path
+):
+    """By the time of their configuration; a folder that is not listed is not looked into."""
+    stored_with_folders(make_config, tmp_path, 2)
+    for at, ago in (("old", 5000), ("new", 10), ("newest", 5)):
+        folder = tmp_path / "outputs" / at
+        folder.mkdir()
+        (folder / "config.yaml").write_text("task: {name: other}\n")
+        os.utime(folder / "config.yaml", (time.time() - ago,) * 2)
+    names = [run["run_id"] for run in json.loads(tenyson("runs", "--json", "--limit", "3").stdout)]
+    assert names == ["newest", "new", "run-01"]
+    names = [run["run_id"] for run in json.loads(tenyson("runs", "--json", "--task", "other").stdout)]
+    assert names == ["newest", "new", "old"]
+
+
 def test_without_any_run_the_next_step_is_said(tenyson, tmp_path):
     """An empty folder is no error, and stays empty."""
     done = tenyson("runs")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tenyson.cli.options import one_run
 from tenyson.errors import TelemetryError, TenysonError
 from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.result import JobResult
-from tenyson.telemetry.listing import list_runs
+from tenyson.telemetry.listing import list_names, list_runs
 from tenyson.telemetry.store import DB_URL_VARIABLE, DEFAULT_DB_URL, RunRecord, Store
 
 UNFINISHED = "unfinished"
@@ -65,41 +65,40 @@ def read_records(db_url: str | None, output_dir: Path, *, limit: int) -> list[Re
         TelemetryError: the database was named and there is none, or it cannot be read.
     """
     url = _url_if_any(db_url)
-    found: dict[str, Record] = {}
-    if url is not None:
-        found = {run.run_id: _of_database(run) for run in list_runs(url, limit)}
-    if output_dir.is_dir():
-        for folder in output_dir.iterdir():
-            if folder.name not in found and (record := _of_folder(JobFolder(folder))) is not None:
-                found[record.run_id] = record
-    return sorted(found.values(), key=lambda record: record.started or 0.0, reverse=True)[:limit]
+    found = [] if url is None else [_of_database(run) for run in list_runs(url, limit)]
+    known = () if url is None else list_names(url)
+    others = job_folders(output_dir, without=known).values()
+    # Reading YAML takes long: only what can come among the first.
+    found += map(_of_folder, sorted(others, key=_began, reverse=True)[:limit])
+    return sorted(found, key=lambda record: record.started or 0.0, reverse=True)[:limit]
 
 
 def read_record(run_id: str, db_url: str | None, output_dir: Path) -> Record:
-    """One run, with the details of its job folder where that is on this machine.
+    """One run, by its name or the beginning of it, with the details of its job folder where that is on this machine.
 
     Raises:
-        TelemetryError: nobody knows the run, or the database was named and cannot be read.
+        TelemetryError: nobody knows the run, several begin like this, or the database was named and cannot be read.
     """
-    known = {record.run_id: record for record in read_records(db_url, output_dir, limit=10_000)}
-    begin = [name for name in known if name.startswith(run_id)]
-    record = known.get(run_id) or (known[begin[0]] if len(begin) == 1 else None)
-    if record is None:
-        near = difflib.get_close_matches(run_id, known, n=1)
-        raise TelemetryError(
-            f"there is no run {run_id!r} in the database or in {output_dir}",
-            next_step=f"did you mean {near[0]}?"
-            if near
-            else "`tenyson runs` lists the runs that are known here",
-        )
-    return replace(record, results=_read_json(JobFolder(Path(record.folder)).results))
+    url = _url_if_any(db_url)
+    known = [] if url is None else list_names(url)
+    folders = job_folders(output_dir, without=known)
+    unknown = f"there is no run {run_id!r} in the database or in {output_dir}"
+    name = one_run(run_id, [*known, *folders], unknown)
+    if name in folders:
+        return _of_folder(folders[name])
+    with Store(url or DEFAULT_DB_URL) as store:
+        run = store.run(name)
+    if run is None:
+        raise TelemetryError(unknown)
+    return replace(_of_database(run), results=_read_json(JobFolder(Path(run.output_dir)).results))
 
 
-def job_folders(output_dir: Path) -> dict[str, JobFolder]:
-    """The folders of jobs on this machine, by the run's name."""
+def job_folders(output_dir: Path, *, without: Iterable[str] = ()) -> dict[str, JobFolder]:
+    """The folders of jobs on this machine, by the run's name, but for those `without`."""
     if not output_dir.is_dir():
         return {}
-    folders = {path.name: JobFolder(path) for path in output_dir.iterdir()}
+    others = set(without)
+    folders = {path.name: JobFolder(path) for path in output_dir.iterdir() if path.name not in others}
     return {name: folder for name, folder in folders.items() if folder.config.is_file()}
 
 
@@ -139,13 +138,21 @@ def is_lost(run: RunRecord) -> bool:
     return run.status == "running" and time.time() - heard > SILENT_SECONDS
 
 
-def _of_folder(folder: JobFolder) -> Record | None:
-    if not folder.config.is_file():
-        return None
+def _began(folder: JobFolder) -> float:
+    """A job writes its configuration first of all."""
+    try:
+        return folder.config.stat().st_mtime
+    except OSError:  # removed just now
+        return 0.0
+
+
+def _of_folder(folder: JobFolder) -> Record:
     import yaml
 
+    from tenyson.config.yamltext import BaseLoader
+
     try:
-        config = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+        config = yaml.load(folder.config.read_text(encoding="utf-8"), BaseLoader)
     except (OSError, ValueError, yaml.YAMLError):
         config = None
     config = config if isinstance(config, dict) else {}
@@ -160,7 +167,7 @@ def _of_folder(folder: JobFolder) -> Record | None:
         job=results.get("job_type", ""),
         task=results.get("task") or task.get("name") or task.get("module") or "",
         status=result.status if result else UNFINISHED,
-        started=folder.config.stat().st_mtime,
+        started=_began(folder),
         seconds=result.total_time_seconds if result else None,
         metrics=result.metrics if result else {},
         folder=str(folder.path),

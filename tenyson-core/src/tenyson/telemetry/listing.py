@@ -1,5 +1,5 @@
-"""The list of runs, the newest first; from a SQLite file by the standard library alone, since importing SQLAlchemy would
-take longer than all else that `tenyson runs` does.
+"""Runs and their names, the newest first; from a SQLite file by the standard library alone, since importing SQLAlchemy
+would take longer than all else that `tenyson runs` does.
 """
 
 from __future__ import annotations
@@ -34,14 +34,20 @@ def list_runs(db_url: str, limit: int) -> list[RunRecord]:
         TelemetryError: there is no such database, or it cannot be read.
         MissingDependencyError: the database's driver is not installed.
     """
-    path = _file(db_url)
-    if path is not None:
-        try:
-            return _read(path, limit)
-        except (sqlite3.Error, LookupError):
-            pass  # `Store` meets the same trouble, and explains it
+    rows = _read(db_url, _QUERY, limit)
+    if rows is not None:
+        return [RunRecord(**dict(zip(_NAMES, map(_plain, _NAMES, row), strict=True))) for row in rows]
     with Store(db_url) as store:
         return store.runs(limit)
+
+
+def list_names(db_url: str) -> list[str]:
+    """Names of all runs. Raises: as `list_runs`."""
+    rows = _read(db_url, "SELECT run_id FROM runs ORDER BY started_at DESC")
+    if rows is not None:
+        return [name for (name,) in rows]
+    with Store(db_url) as store:
+        return store.run_ids()
 
 
 def _file(db_url: str) -> Path | None:
@@ -52,13 +58,19 @@ def _file(db_url: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _read(path: Path, limit: int) -> list[RunRecord]:
-    with closing(sqlite3.connect(path, timeout=30)) as connection:
-        connection.execute("PRAGMA query_only = ON")
-        if connection.execute("SELECT version_num FROM tenyson_schema").fetchone() != (HEAD,):
-            raise LookupError("another schema")
-        rows = connection.execute(_QUERY, (limit,)).fetchall()
-    return [RunRecord(**dict(zip(_NAMES, map(_plain, _NAMES, row), strict=True))) for row in rows]
+def _read(db_url: str, query: str, *arguments: int) -> list[Any] | None:
+    """The rows; None where that is left to `Store`, which meets the same trouble and explains it."""
+    path = _file(db_url)
+    if path is None:
+        return None
+    try:
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
+            connection.execute("PRAGMA query_only = ON")
+            if connection.execute("SELECT version_num FROM tenyson_schema").fetchone() != (HEAD,):
+                return None
+            return connection.execute(query, arguments).fetchall()
+    except sqlite3.Error:
+        return None
 
 
 def _plain(name: str, value: Any) -> Any:
