@@ -12,6 +12,7 @@ import click
 
 from tenyson.cli import options
 from tenyson.errors import MissingDependencyError, TelemetryError
+from tenyson.telemetry.jsontext import dumps
 
 CHUNK = 2000
 """Rows that are in memory at once."""
@@ -64,9 +65,16 @@ def _jsonl(chunks: Rows, path: Path) -> int:
     with path.open("w", encoding="utf-8") as file:
         for rows in chunks:
             for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.write(_json(row) + "\n")
             number += len(rows)
     return number
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return dumps(value)
 
 
 def _csv(chunks: Rows, path: Path) -> int:
@@ -117,7 +125,4 @@ def _arrow_type(pyarrow: Any, name: str) -> Any:
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
-        for name, value in row.items()
-    }
+    return {name: _json(value) if isinstance(value, (dict, list)) else value for name, value in row.items()}

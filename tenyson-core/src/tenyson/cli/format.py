@@ -26,11 +26,20 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def number(value: float | None) -> str:
-    """Four digits; nothing for None."""
-    return "" if value is None else f"{value:.4g}"
+def number(value: float | str | None) -> str:
+    """Four digits; nothing for None. JSON has what is not finite as text: "NaN" is shown as nan, "Infinity" as inf."""
+    return "" if value is None else f"{float(value):.4g}"
+
+
+def as_float(value: Any) -> float | None:
+    """The number that JSON holds, finite or not; None for anything else."""
+    if isinstance(value, (bool, int, float)):
+        return float(value)
+    return float(value) if value in ("NaN", "Infinity", "-Infinity") else None
 
 
 def print_json(value: Any) -> None:
-    """Indented JSON on stdout."""
-    click.echo(json.dumps(value, indent=2, default=str))
+    """Indented strict JSON on stdout."""
+    from tenyson.telemetry.jsontext import dumps
+
+    click.echo(json.dumps(json.loads(dumps(value)), indent=2))

@@ -6,11 +6,12 @@ import csv
 import shutil
 import sys
 from fnmatch import fnmatch
+from math import isfinite
 
 import click
 
 from tenyson.cli import options
-from tenyson.cli.format import number, print_json
+from tenyson.cli.format import as_float, number, print_json
 from tenyson.cli.table import print_table
 from tenyson.errors import TelemetryError
 
@@ -63,28 +64,41 @@ def metrics(
 
 
 def draw(metric: str, curves: dict[str, Curve]) -> str:
-    """A chart of one metric, one line a run; in colours only on a terminal."""
+    """A chart of one metric, one line a run; in colours only on a terminal. What is not finite is told below it."""
     import plotext
 
     plotext.clear_figure()
+    steps = [step for curve in curves.values() for step, _ in curve]
+    # Also where the last ones have no number: else a run that diverged looks as if it had ended.
+    plotext.xlim(min(steps), max(steps))
+    notes = []
     width = min(shutil.get_terminal_size((100, 24)).columns, 140)
     plotext.plotsize(width, PLOT_LINES)
     plotext.title(metric)
     plotext.xlabel("step")
     for name, curve in curves.items():
-        steps, values = zip(*curve, strict=True)
-        plotext.plot(list(steps), list(values), label=name if len(curves) > 1 else None, marker="braille")
+        finite = [(step, value) for step, value in curve if isfinite(value)]
+        odd = [step for step, value in curve if not isfinite(value)]
+        several = len(curves) > 1
+        if odd:
+            of = f" of {name}" if several else ""
+            notes.append(
+                f"{metric}{of} is not finite at {len(odd)} of {len(curve)} steps, first at step {odd[0]}"
+            )
+        if finite:
+            steps, values = map(list, zip(*finite, strict=True))
+            plotext.plot(steps, values, label=name if several else None, marker="braille")
     if not sys.stdout.isatty():
         plotext.theme("clear")
-    return str(plotext.build()).rstrip("\n")
+    return "\n".join([str(plotext.build()).rstrip("\n"), *notes])
 
 
 def _curves(rows: list[dict], smooth: int) -> dict[str, Curve]:  # type: ignore[type-arg]
     found: dict[str, Curve] = {}
     for row in rows:
         for name, value in row["metrics"].items():
-            if isinstance(value, (int, float)):
-                found.setdefault(name, []).append((row["step"], float(value)))
+            if (found_value := as_float(value)) is not None:
+                found.setdefault(name, []).append((row["step"], found_value))
     if smooth > 1:
         return {name: _smoothed(curve, smooth) for name, curve in found.items()}
     return found

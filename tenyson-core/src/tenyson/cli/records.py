@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tenyson.cli.format import as_float
 from tenyson.cli.options import one_run
 from tenyson.errors import TelemetryError, TenysonError
 from tenyson.jobs.folder import JobFolder
@@ -124,7 +125,7 @@ def _of_database(run: RunRecord) -> Record:
         status=LOST if is_lost(run) else run.status,
         started=run.started_at,
         seconds=end - run.started_at,
-        metrics=(run.result or {}).get("metrics") or {},
+        metrics=_finite_or_not((run.result or {}).get("metrics") or {}),
         folder=run.output_dir,
         config=run.config,
         result=run.result,
@@ -169,12 +170,16 @@ def _of_folder(folder: JobFolder) -> Record:
         status=result.status if result else UNFINISHED,
         started=_began(folder),
         seconds=result.total_time_seconds if result else None,
-        metrics=result.metrics if result else {},
+        metrics=_finite_or_not(result.metrics) if result else {},
         folder=str(folder.path),
         config=config,
         result=vars(result) if result else None,
         results=results,
     )
+
+
+def _finite_or_not(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: number for name, value in metrics.items() if (number := as_float(value)) is not None}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
