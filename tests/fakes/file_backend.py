@@ -1,7 +1,7 @@
 """A backend whose machines are files: jobs take no process, outlive any controller, and every real start is written down.
 
-A job does what `task.args.do` says, one word for each attempt ("fail succeed": the first attempt fails), and takes
-`task.args.seconds`.
+A job does what `task.args.do` says, one word for each attempt ("fail succeed": the first attempt fails; "stop-by-hand",
+"stop-early"), and takes `task.args.seconds`.
 """
 
 from __future__ import annotations
@@ -81,8 +81,14 @@ class FileBackend:
         """A result and a checkpoint, as a training leaves them."""
         (to / "checkpoints" / "step-1").mkdir(parents=True, exist_ok=True)
         (to / "adapter").mkdir(exist_ok=True)
-        if self._machine(handle)["do"] == "succeed":
-            JobResult(handle.run_id, "success", 0.1, {"loss": 0.5}).save(to / "job_result.json")
+        endings = {
+            "succeed": None,
+            "stop-by-hand": "manual stop",
+            "stop-early": "early stopping on eval_loss",
+        }
+        if (do := str(self._machine(handle)["do"])) in endings:
+            result = JobResult(handle.run_id, "success", 0.1, {"loss": 0.5}, stop_reason=endings[do])
+            result.save(to / "job_result.json")
 
     def release(self, handle: Handle) -> None:
         """Nothing was rented."""

@@ -29,14 +29,14 @@ class Lab:
         self.journal = Journal(f"sqlite:///{folder}/journal.db")
         self.count = 0
 
-    def run(self, learning_rate=0.1, model=None, do="succeed", anew=(), required=()):
+    def run(self, learning_rate=0.1, model=None, do="succeed", anew=(), required=(), args=None):
         self.count += 1
         name = f"p{self.count}"
         config = {
             "run": {"id": f"{name}-sft", "output_dir": str(self.folder / "outputs"), "seed": 0},
             "training": {"learning_rate": learning_rate},
             "model": {"name": model},
-            "task": {"args": {"do": do}},
+            "task": {"args": {"do": do, **(args or {})}},
             "telemetry": {"db_url": f"sqlite:///{name}"},
         }
         definition = Definition("sft", JobSpec(f"{name}-sft", "sft", str(self.task), config))
@@ -109,7 +109,46 @@ def test_other_weights_in_the_same_place_run_again_and_a_copy_elsewhere_does_not
     (model / "model.safetensors").write_bytes(b"others!")
     name, _ = lab.run(model=str(model))
     assert lab.starts == 2
-    assert lab.why(name) == ["what name refers to has other contents"]
+    assert lab.why(name) == ["what model.name refers to has other contents"]
+
+
+def test_an_edited_neighbour_of_the_task_runs_again_and_is_named(lab, monkeypatch):
+    """What a task's file imports from beside it is its code, at any distance."""
+    (lab.folder / "helper_of_mine.py").write_text("from further_of_mine import FACTOR\n")
+    (lab.folder / "further_of_mine.py").write_text("FACTOR = 1\n")
+    (lab.folder / "stranger.py").write_text("")
+    lab.task.write_text(lab.task.read_text() + "\nimport helper_of_mine\n")
+    monkeypatch.syspath_prepend(lab.folder)
+    lab.run()
+    (lab.folder / "stranger.py").write_text("# nobody's")
+    lab.run()
+    assert lab.starts == 1
+    (lab.folder / "further_of_mine.py").write_text("FACTOR = 2\n")
+    name, _ = lab.run()
+    assert lab.starts == 2
+    assert lab.why(name) == ["further_of_mine.py was edited"]
+
+
+def test_other_contents_of_a_file_that_the_task_is_given_run_again_and_a_copy_does_not(lab):
+    """In its arguments, at any depth; a word that names no file is a word."""
+    data = lab.folder / "data.txt"
+    data.write_text("one")
+    lab.run(args={"text": ["my_task", {"file": str(data)}]})
+    shutil.copy(data, lab.folder / "copy.txt")
+    lab.run(args={"text": ["my_task", {"file": str(lab.folder / "copy.txt")}]})
+    assert lab.starts == 1
+    data.write_text("two")
+    name, _ = lab.run(args={"text": ["my_task", {"file": str(data)}]})
+    assert lab.starts == 2
+    assert lab.why(name) == ["what task.args.text.1.file refers to has other contents"]
+
+
+@pytest.mark.parametrize(("do", "starts"), [("stop-by-hand", 2), ("stop-early", 1)])
+def test_a_training_that_somebody_stopped_stands_for_nothing(lab, do, starts):
+    """Its configuration asked for more; what ends by a criterion of its configuration is whole."""
+    lab.run(do=do)
+    lab.run(do=do)
+    assert lab.starts == starts
 
 
 def test_a_result_whose_files_are_gone_stands_for_nothing(lab, tmp_path):

@@ -13,7 +13,7 @@ from tenyson.errors import ConfigError, PipelineError, Problem, TenysonError
 from tenyson.pipeline.decision import Ask
 from tenyson.pipeline.definition import Definition, check_order
 from tenyson.pipeline.drive import acquire, drive
-from tenyson.pipeline.inputs import Reuse, differences, hash_of, task_source
+from tenyson.pipeline.inputs import Reuse, differences, hash_of
 from tenyson.pipeline.launcher import BackendLauncher
 from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.plan import Plan, PlannedStep
@@ -21,6 +21,7 @@ from tenyson.pipeline.policy import FailurePolicy
 from tenyson.pipeline.records import IN_FLIGHT
 from tenyson.pipeline.result import PipelineResult
 from tenyson.pipeline.run import fingerprint, here
+from tenyson.pipeline.source import task_source
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.preset import JobType
 

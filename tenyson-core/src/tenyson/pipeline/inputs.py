@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import PipelineError, TenysonError
 from tenyson.jobs.spec import JobSpec
+from tenyson.pipeline.source import core_source, digest, factory_source, task_source
+from tenyson.telemetry.control import MANUAL_STOP
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal import Journal
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
 # Where a step runs and where it is recorded does not change what it computes.
 _ELSEWHERE = ("telemetry", "wandb", "hub", "backend")
 _NAMES = ("id", "output_dir", "allow")
-_PACKAGE_FILES = 2000
-_CODE = (".py", ".pyi")
-_COMPUTES = ("jobs", "engines", "tasks")
+_BY_ITS_DIGEST = "by its digest"
+_LONGEST_PATH = 1000
 
 
 class NothingStoredError(PipelineError):
@@ -76,24 +76,28 @@ def inputs_of(spec: JobSpec) -> dict[str, Any]:
     config["run"] = {key: value for key, value in run.items() if key not in _NAMES}
     model, training = dict(config.get("model") or {}), dict(config.get("training") or {})
     made_from = {}
-    for section, key in ((model, "name"), (model, "adapter"), (training, "resume_from_checkpoint")):
+    for name, section, key in (
+        ("model.name", model, "name"),
+        ("model.adapter", model, "adapter"),
+        ("training.resume_from_checkpoint", training, "resume_from_checkpoint"),
+    ):
         reference = section.get(key)
         folder = Path(str(reference)).expanduser() if reference else None
         if folder is not None and folder.exists():
             # A copy elsewhere is the same input; other weights in the same place are not.
-            made_from[key] = digest(folder)
-            section[key] = "by its digest"
+            made_from[name] = digest(folder)
+            section[key] = _BY_ITS_DIGEST
     config |= {"model": model, "training": training}
-    task = config.get("task") or {}
-    config["task"] = {key: value for key, value in task.items() if key not in ("name", "module")}
+    task = {key: value for key, value in (config.get("task") or {}).items() if key not in ("name", "module")}
+    config["task"] = _by_digest(task, "task", made_from)
     return {
         "job": spec.job_type,
         "task": spec.task.rpartition("/")[2],
         "config": config,
         "made_from": made_from,
         "task_source": task_source(spec.task),
-        "job_source": _core_source(),
-        "factory_source": _factory_source(model.get("factory")),
+        "job_source": core_source(),
+        "factory_source": factory_source(model.get("factory")),
         "versions": installed_versions(),
     }
 
@@ -103,58 +107,20 @@ def hash_of(inputs: Mapping[str, Any]) -> str:
     return sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def task_source(spec: str) -> dict[str, str]:
-    """SHA-256 by file of a task's code: all of its package, data included, or its one file. Raises: TaskError."""
-    import sys
-
-    from tenyson.tasks.load import load_task_class
-
-    module = sys.modules[load_task_class(spec).__module__]
-    top = sys.modules.get(module.__name__.partition(".")[0])
-    file, root = getattr(module, "__file__", None), getattr(top, "__file__", None)
-    if root is not None and Path(root).name == "__init__.py" and top is not module:
-        return package_source(Path(root).parent, code_only=False)
-    return {} if file is None else {Path(file).name: digest(Path(file))}
-
-
-def _core_source() -> dict[str, str]:
-    """Of Tenyson itself, what trains, generates and scores; how it is launched, recorded and shown does not count."""
-    core = Path(__file__).parents[1]
-    return {name: found for part in _COMPUTES for name, found in package_source(core / part).items()}
-
-
-def _factory_source(factory: str | None) -> dict[str, str]:
-    """SHA-256 of the file that builds the model, where one does."""
-    if factory is None:
-        return {}
-    import importlib.util
-
-    module = factory.partition(":")[0]
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        spec = None
-    return {module: digest(Path(spec.origin))} if spec is not None and spec.origin else {}
-
-
-def package_source(folder: Path, *, code_only: bool = True) -> dict[str, str]:
-    """SHA-256 by relative path of a package's files."""
-    found = {}
-    for path in sorted(folder.rglob("*"))[: 10 * _PACKAGE_FILES]:
-        if path.is_file() and "__pycache__" not in path.parts and (not code_only or path.suffix in _CODE):
-            found[f"{folder.name}/{path.relative_to(folder)}"] = digest(path)
-            if len(found) >= _PACKAGE_FILES:
-                break
-    return found
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file; of a folder, that of its files' names and digests."""
-    if path.is_file():
-        stat = path.stat()
-        return _file_digest(str(path.resolve()), stat.st_mtime_ns, stat.st_size)
-    files = {str(one.relative_to(path)): digest(one) for one in sorted(path.rglob("*")) if one.is_file()}
-    return sha256(json.dumps(files).encode()).hexdigest()
+def _by_digest(value: Any, name: str, made_from: dict[str, str]) -> Any:
+    """A task's arguments, in which the files and folders that they name stand by their contents."""
+    if isinstance(value, Mapping):
+        return {key: _by_digest(item, f"{name}.{key}", made_from) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_by_digest(item, f"{name}.{place}", made_from) for place, item in enumerate(value)]
+    if not isinstance(value, str) or not value or len(value) > _LONGEST_PATH:
+        return value
+    path = Path(value).expanduser()
+    # A bare word that is a folder here by chance is a word.
+    if not (path.is_file() or ("/" in value and path.is_dir())):
+        return value
+    made_from[name] = digest(path)
+    return _BY_ITS_DIGEST
 
 
 def differences(before: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -191,7 +157,8 @@ def in_words(difference: tuple[str, Any, Any]) -> str:
 
 def _is_there(attempt: AttemptRecord) -> bool:
     result = attempt.result
-    if result is None or result.local_output_dir is None:
+    if result is None or result.local_output_dir is None or result.stop_reason == MANUAL_STOP:
+        # Somebody ended it where its configuration does not.
         return False
     folder = Path(result.local_output_dir)
     own = attempt.handle.data.get("folder") if attempt.handle is not None else None
@@ -202,11 +169,3 @@ def _is_there(attempt: AttemptRecord) -> bool:
         (folder / name).is_dir() for name in ("adapter", "model")
     )
     return trained and (folder / "job_result.json").is_file()
-
-
-@lru_cache(maxsize=4096)
-def _file_digest(path: str, _changed: int, _size: int) -> str:
-    import hashlib
-
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
