@@ -164,8 +164,17 @@ def test_only_and_from_choose_steps(dry_run, words, left):
         ("max_parallel: 0\nsteps: [{label: a, job: sft}]", "must be a whole number from 1 on"),
         ("step: []", "did you mean steps?"),
         ("steps: [{label: a, job: sft, config: {training: {max_step: 3}}}]", "experiment.yaml, step a: training.max_step"),
-        (f"matrix: {{x: [{', '.join(map(str, range(101)))}], y: [{', '.join(map(str, range(101)))}]}}\nsteps: [{{label: a, job: sft}}]",
-         "more than 10000 steps"),
+        (f"matrix: {{x: [{', '.join(map(str, range(101)))}], y: [{', '.join(map(str, range(101)))}]}}\n"
+         "steps: [{label: a, job: sft, config: {wandb: {tags: ['${matrix.x}${matrix.y}']}}}]", "more than 10000 steps"),
+        ("matrix: {learning_rate: [0.1, 0.2]}\nsteps: [{label: a, job: sft}]",
+         "matrix.learning_rate: no value refers to this axis, so no step would differ by it (did you mean "
+         "training.learning_rate?)"),
+        ("steps: [{label: a, job: eval}, {label: b, job: sft, model_from: a}]",
+         "steps.1.model_from: 'a' is an evaluation, which trains nothing"),
+        ("steps: [{label: a, job: sft}, {label: b, job: eval, checkpoint_from: a}]",
+         "steps.1.checkpoint_from: an evaluation does not go on from a checkpoint"),
+        ("steps: [{label: a, job: sft}, {label: b, job: sft, config: {backend: {name: aws}}}]",
+         "the steps a and b differ in `backend`: one pipeline runs in one place"),
     ],
 )  # fmt: skip
 def test_a_mistake_names_the_place(dry_run, text, says):
@@ -174,3 +183,21 @@ def test_a_mistake_names_the_place(dry_run, text, says):
     assert told.returncode == 2
     assert says in told.stderr.replace("\n", " "), told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_a_value_for_all_steps_may_not_be_an_axis_of_the_matrix(dry_run):
+    """Cells with different labels would be the same."""
+    told = dry_run("matrix: {seed: [0, 1]}\nsteps: [{label: a, job: sft}]", "--set", "run.seed=5")
+    assert told.returncode == 2
+    assert "run.seed is an axis of the matrix: set for all steps, they would not differ" in told.stderr
+
+
+def test_an_experiment_may_have_any_name(tmp_path):
+    """Its pipeline's id is made of what folders and rows can have."""
+    (tmp_path / "experiment.yaml").write_text(f"name: Größe 1\n{HEAD}steps: [{{label: a, job: sft}}]")
+    command = [*TENYSON, "run", "experiment.yaml", "--dry-run", "--json"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    data = json.loads(told.stdout)
+    assert data["title"] == "Größe 1"
+    assert data["plan"].startswith("Gr--e-1-")

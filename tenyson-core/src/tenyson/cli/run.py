@@ -8,6 +8,7 @@ import click
 
 from tenyson.cli.names import complete_backend, complete_preset, complete_task
 from tenyson.cli.request import Request, make_plan
+from tenyson.errors import ConfigError
 from tenyson.pipeline.policy import FailurePolicy, OnFailure
 
 if TYPE_CHECKING:
@@ -195,6 +196,12 @@ def _backend(plan: Plan) -> tuple[Backend, dict[str, Any]]:
     from tenyson.plugins.manager import PluginManager
 
     asked = plan.steps[0].config["backend"]
+    for step in plan.steps:
+        if step.config["backend"] != asked:
+            raise ConfigError(
+                f"the steps {plan.steps[0].label} and {step.label} differ in `backend`: one pipeline runs in one place",
+                next_step="Set it under `shared`, or by --backend.",
+            )
     name = str(asked["name"])
     settings = backend_settings(name) | dict(asked["settings"])
     manager = PluginManager()

@@ -10,10 +10,9 @@ from typing import Any
 
 from tenyson.errors import ConfigError
 from tenyson.pipeline.references import find_references, put_value, step_of, substitute
-from tenyson.tasks.preset import Preset, PresetStep
+from tenyson.tasks.preset import SHORTHANDS, Preset, PresetStep
 
 MAX_STEPS = 10_000
-SHORTHANDS = {"seed": "run.seed"}
 Cell = Mapping[str, Any]
 
 

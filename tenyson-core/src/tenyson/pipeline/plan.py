@@ -14,7 +14,7 @@ from tenyson.pipeline.handover import expected_kind, start_from
 from tenyson.pipeline.matrix import expand
 from tenyson.pipeline.references import FIELDS, find_references, step_of, substitute
 from tenyson.pipeline.step import with_values
-from tenyson.tasks.preset import JobType, Preset, PresetStep
+from tenyson.tasks.preset import SHORTHANDS, JobType, Preset, PresetStep
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,10 @@ class Plan:
 
 def new_pipeline_id(title: str) -> str:
     """A name such as wordle-tiny-20261123-154500-1a2b: by title and UTC time, unique by its end."""
-    safe = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in title)
+    safe = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in title
+    )
+    safe = safe.lstrip("._-") or "pipeline"
     return f"{safe}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
@@ -91,6 +94,14 @@ def plan_preset(
 
     if any(override.split("=")[0].strip() == "run.id" for override in overrides):
         raise ConfigError("run.id cannot be set for all steps alike", next_step="Use --run-id.")
+    matrices = (preset.matrix, *(step.matrix for step in preset.steps))
+    axes = {SHORTHANDS.get(axis, axis) for matrix in matrices for axis in matrix}
+    for key in (override.split("=")[0].strip() for override in overrides):
+        if key in axes:
+            raise ConfigError(
+                f"{key} is an axis of the matrix: set for all steps, they would not differ",
+                next_step="Leave it out of --set, or change the matrix.",
+            )
     source = source or f"preset {preset.name}"
     resolved: dict[str, PlannedStep] = {}
     problems: list[Problem] = []

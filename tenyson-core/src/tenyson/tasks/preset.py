@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 JobType = Literal["sft", "rl", "eval"]
 
+SHORTHANDS = {"seed": "run.seed"}
+"""Axes of a matrix that stand for a key."""
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -125,15 +127,15 @@ def _problems(document: Document) -> list[Problem]:
     if not isinstance(steps, list) or not steps:
         return [*found, document.problem(("steps",), "must be a list of at least one step")]
     labels: list[str] = []
-    all_labels = [step.get("label") for step in steps if isinstance(step, Mapping)]
+    jobs_by_label = {str(step.get("label")): step.get("job") for step in steps if isinstance(step, Mapping)}
     for number, step in enumerate(steps):
-        found += _step_problems(document, ("steps", str(number)), step, labels, all_labels)
+        found += _step_problems(document, ("steps", str(number)), step, labels, jobs_by_label)
         labels.append(str(step.get("label")) if isinstance(step, Mapping) else "")
     return found
 
 
 def _step_problems(
-    document: Document, place: KeyPath, step: Any, labels: list[str], all_labels: list[Any]
+    document: Document, place: KeyPath, step: Any, labels: list[str], jobs_by_label: Mapping[Any, Any]
 ) -> list[Problem]:
     """What is wrong with one step; `labels` are those of the steps before it."""
     if not isinstance(step, Mapping):
@@ -152,14 +154,26 @@ def _step_problems(
         found.append(document.problem((*place, "config"), "must be a mapping"))
     for key in ("model_from", "checkpoint_from"):
         source = step.get(key)
-        if source is not None and source not in labels:
+        if source is None:
+            continue
+        if source not in labels:
             found.append(document.problem((*place, key), f"{source!r} is no earlier step"))
+        elif jobs_by_label.get(source) == "eval":
+            found.append(
+                document.problem((*place, key), f"{source!r} is an evaluation, which trains nothing")
+            )
+        if key == "checkpoint_from" and step.get("job") == "eval":
+            found.append(
+                document.problem(
+                    (*place, key), "an evaluation does not go on from a checkpoint", "use model_from"
+                )
+            )
     needs = step.get("needs")
     if needs is not None and not isinstance(needs, list):
         found.append(document.problem((*place, "needs"), "must be a list of labels"))
     for name in needs if isinstance(needs, list) else ():
-        if name not in all_labels:
-            near = did_you_mean(str(name), [one for one in all_labels if isinstance(one, str)])
+        if name not in jobs_by_label:
+            near = did_you_mean(str(name), list(jobs_by_label))
             found.append(document.problem((*place, "needs"), f"{name!r} is no step", near))
     return found + _matrix_problems(document, (*place, "matrix"), step.get("matrix"))
 
@@ -169,11 +183,30 @@ def _matrix_problems(document: Document, place: KeyPath, matrix: Any) -> list[Pr
         return []
     if not isinstance(matrix, Mapping):
         return [document.problem(place, "must be a mapping of axes to lists of values")]
-    return [
+    found = [
         document.problem((*place, str(axis)), "must be a list of at least one value")
         for axis, values in matrix.items()
         if not isinstance(values, list) or not values
     ]
+    written = str(document.data)
+    for axis in map(str, matrix):
+        # Without a dot it is a name of one's own, which does something only where it is referred to.
+        if "." not in axis and axis not in SHORTHANDS and f"${{matrix.{axis}}}" not in written:
+            cause = "no value refers to this axis, so no step would differ by it"
+            found.append(document.problem((*place, axis), cause, _dotted(axis)))
+    return found
+
+
+def _dotted(name: str) -> str:
+    """The configuration's keys of that name, where there are any."""
+    from tenyson.config.schema import Config
+
+    keys = [
+        f"{section}.{name}"
+        for section, field in Config.model_fields.items()
+        if name in getattr(field.annotation, "model_fields", {})
+    ]
+    return f"did you mean {' or '.join(keys)}?" if keys else ""
 
 
 def _unknown(
