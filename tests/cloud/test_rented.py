@@ -59,6 +59,7 @@ class Rented:
 
 PREEMPTED = Observation("ended", True, reason="preempted", preempted=True, detail="taken back")
 RUNNING = Observation("running", True)
+ENDED = Observation("ended", True, exit_code=1, preempted=True, detail="it has ended")
 
 
 def test_a_preempted_attempt_is_a_failed_result_and_a_budget_goes_on_from_the_latest_checkpoint(job, capfd):
@@ -100,6 +101,50 @@ def test_ctrl_c_leaves_a_rented_job_to_itself_and_twice_ends_it(job, monkeypatch
         assert "the job goes on" in result.failure_reason
     else:
         assert (result.status, backend.terminated) == ("failed", 1)
+
+
+class Interrupting(Rented):
+    """Ctrl-C is pressed `times` times in its `phase`: its job has ended, and is not concluded yet."""
+
+    def __init__(self, phase, times):
+        super().__init__(ENDED, ENDED)
+        self.phase, self.times = phase, times
+
+    def fetch_outputs(self, handle, to):
+        self._press("fetching")
+
+    def release(self, handle):
+        self._press("giving back")
+        super().release(handle)
+
+    def _press(self, phase):
+        for _ in range(self.times if phase == self.phase else 0):
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("phase", ["fetching", "giving back"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_while_a_job_is_concluded_still_gives_its_machine_back(job, capfd, phase, times):
+    """Its outputs, its machine and its result are not torn apart, which is said; no other attempt follows."""
+    backend = Interrupting(phase, times)
+    manager = CloudManager(backend, max_preemptions=1)
+    result = manager.run(job())
+    assert (result.run_id, result.instance_id) == ("job", "i-1")
+    assert (backend.released, len(backend.submitted)) == (1, 1)
+    assert manager.interrupted
+    said = capfd.readouterr().err
+    assert (
+        "interrupted: the job has ended; its outputs are brought here and its machine is given back" in said
+    )
+    assert said.count("interrupted:") == times
+
+
+def test_ctrl_c_for_the_third_time_leaves_a_conclusion_that_hangs(job, capfd):
+    """Nobody is kept; how to come back is said before."""
+    backend = Interrupting("fetching", 3)
+    with pytest.raises(KeyboardInterrupt):
+        CloudManager(backend).run(job())
+    assert "tenyson attach job" in capfd.readouterr().err
 
 
 def test_a_policy_of_waiting_replaces_rented_machines_and_pauses_where_there_are_none():

@@ -60,7 +60,8 @@ class CloudManager:
         A job that crashes, is killed, runs out of memory or loses its machine gives a result with status
         "failed", a `failure_reason`, and red lines on stderr. Ctrl-C once asks a job on this machine to save and end
         (status "stopped"), twice ends it now. A job on a rented machine goes on without us after the first (status
-        "stopped", and how to come back), and is ended by the second.
+        "stopped", and how to come back), and is ended by the second. Once a job has ended, its outputs still come here and its
+        machine is given back; a third Ctrl-C raises KeyboardInterrupt.
 
         Raises:
             BackendError, MissingDependencyError: `validate` found that the job cannot start; nothing was started.
@@ -99,18 +100,21 @@ class CloudManager:
     def _watch(self, begin: Callable[[], JobWatch], spec: JobSpec) -> JobResult:
         watch: JobWatch | None = None
         seen: Observation | None
-        try:
-            # Interrupts are counted from before the launch on: a torn launch could leave a machine behind.
-            with Interrupts() as interrupts:
+        # Interrupts are counted from before the launch until the machine is back: torn, either could leave one behind.
+        with Interrupts() as interrupts:
+            try:
                 watch = begin()
                 seen = self._follow(watch, interrupts)
-        except (TenysonError, OSError) as error:
-            seen = out_of_reach(self.backend, error)
-        if watch is not None and seen is None:
+            except (TenysonError, OSError) as error:
+                seen = out_of_reach(self.backend, error)
+            if watch is not None and seen is not None:
+                interrupts.concluding(lambda left: self._answer_late(spec.run_id, left))
+                concluded = watch.conclude(seen, interrupted=self.interrupted)
+                self.interrupted = self.interrupted or interrupts.count > 0
+                return concluded
+        if watch is not None:
             return self._detach(watch)
         assert seen is not None
-        if watch is not None:
-            return watch.conclude(seen, interrupted=self.interrupted)
         result = conclude(spec, None, seen, output_folder(spec), [], 0.0, interrupted=self.interrupted)
         self.follower.ended(result)
         return result
@@ -147,6 +151,16 @@ class CloudManager:
             self.follower.say("interrupted again: the job is ended now, without saving")
             self.backend.terminate(handle)
         return None
+
+    def _answer_late(self, run_id: str, left: int) -> None:
+        """To a Ctrl-C while a job that has ended is concluded."""
+        rented = getattr(self.backend, "rented", False)
+        what = (
+            "its outputs are brought here and its machine is given back" if rented else "its outputs are read"
+        )
+        back = f"; come back with: tenyson attach {run_id}" if rented else ""
+        how = f"Ctrl-C {left} more time{'s' * (left > 1)} leaves now{back}" if left else f"left{back}"
+        self.follower.say(f"interrupted: the job has ended; {what} ({how})")
 
     def _detach(self, watch: JobWatch) -> JobResult:
         result = JobResult(
