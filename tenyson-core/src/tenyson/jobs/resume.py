@@ -29,7 +29,7 @@ def find_checkpoint(context: JobContext) -> Path | None:
     reference = context.config.training.resume_from_checkpoint
     if reference is None:
         return None
-    path = context.world.agree(_find(reference, context) if context.world.leads else None)
+    path = context.world.agree(locate_checkpoint(reference, context) if context.world.leads else None)
     if path is None:
         context.say("there is no checkpoint yet, so training starts from the beginning", "warning")
         return None
@@ -67,7 +67,8 @@ def checkpoint_step(path: Path) -> int:
     return int(json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))["global_step"])
 
 
-def _find(reference: str, context: JobContext) -> Path | None:
+def locate_checkpoint(reference: str, context: JobContext) -> Path | None:
+    """The directory that a reference means, downloaded where it is on the Hub; writes nothing into it. Raises: ModelError."""
     if reference == "latest":
         return _newest_whole(context.folder.checkpoints, context)
     path = Path(reference).expanduser()

@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import asdict
 from itertools import islice
 
-from tenyson.errors import ConfigError, TaskError
+from tenyson.errors import TaskError
 from tenyson.jobs.job import Job, JobContext, Outcome
 from tenyson.tasks.sample import Sample
 
@@ -45,6 +45,7 @@ class RLJob(Job):
         )
         from tenyson.jobs.parity import require_parity
         from tenyson.jobs.preflight.by_job import check_played
+        from tenyson.jobs.preflight.engine import training_engine
         from tenyson.jobs.preflight.prompts import check_groups, check_spread
         from tenyson.jobs.preflight.report import add, settle
         from tenyson.jobs.resume import find_checkpoint, pin_inputs
@@ -52,7 +53,7 @@ class RLJob(Job):
         from tenyson.jobs.training import build_arguments, new_adapter, save_trained
 
         config, training = context.config, context.config.training
-        engine, reason = self._engine(config.generation.engine)
+        engine, reason = training_engine(config.generation.engine)
         context.say(f"engine {engine}: {reason}")
         groups = list(check_groups(config, context.world.size))
         if groups:
@@ -116,32 +117,6 @@ class RLJob(Job):
             "diagnosis": [asdict(one) for one in trainer.diagnosis.findings],
         }
         return outcome
-
-    def _engine(self, requested: str) -> tuple[str, str]:
-        import torch
-
-        on_gpu = torch.cuda.is_available()
-        if requested not in ("auto", "vllm", "transformers"):
-            raise ConfigError(
-                f"generation.engine: {requested} cannot follow a policy that changes at each step",
-                next_step="Use auto, vllm or transformers for RL.",
-            )
-        if requested == "vllm" and not on_gpu:
-            raise ConfigError(
-                "generation.engine: vllm cannot take new weights on a CPU, so RL cannot use it there",
-                next_step="Use generation.engine: transformers (or auto).",
-            )
-        if requested == "transformers":
-            return "transformers", "the configuration names it"
-        if requested == "vllm":
-            return "vllm", "the configuration names it"
-        if not on_gpu:
-            return "transformers", "vLLM cannot take new weights on a CPU"
-        from importlib.util import find_spec
-
-        if find_spec("vllm") is None:
-            return "transformers", "vllm is not installed"
-        return "vllm", "it is installed, and there is a GPU"
 
     def _samples(self, context: JobContext, split: str, limit: int | None) -> list[Sample]:
         found = list(islice(context.task.rl_samples(split, context.config.run.seed), limit))

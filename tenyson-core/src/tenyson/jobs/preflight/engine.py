@@ -1,0 +1,44 @@
+"""Which engine plays RL's rollouts: it must follow a policy that changes at each step."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from tenyson.errors import ConfigError
+
+
+def training_engine(requested: str, *, elsewhere: bool = False) -> tuple[str, str]:
+    """Resolve `generation.engine` for RL: the engine's name, and why it was taken.
+
+    Args:
+        elsewhere: judge for a machine that has a GPU and vLLM, whatever this one has.
+
+    Raises:
+        ConfigError: the engine cannot follow the policy, here or anywhere.
+    """
+    if requested not in ("auto", "vllm", "transformers"):
+        raise ConfigError(
+            f"generation.engine: {requested} cannot follow a policy that changes at each step",
+            next_step="Use auto, vllm or transformers for RL.",
+        )
+    if requested == "transformers":
+        return requested, "the configuration names it"
+    on_gpu = elsewhere or _on_gpu()
+    if requested == "vllm" and not on_gpu:
+        raise ConfigError(
+            "generation.engine: vllm cannot take new weights on a CPU, so RL cannot use it there",
+            next_step="Use generation.engine: transformers (or auto).",
+        )
+    if requested == "vllm":
+        return requested, "the configuration names it"
+    if not on_gpu:
+        return "transformers", "vLLM cannot take new weights on a CPU"
+    if not elsewhere and find_spec("vllm") is None:
+        return "transformers", "vllm is not installed"
+    return "vllm", "it is installed, and there is a GPU"
+
+
+def _on_gpu() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())
