@@ -483,3 +483,48 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_run(configure, echo, tmp_pat
     metadata = json.loads((tmp_path / "outputs/run/results.json").read_text())["metadata"]
     assert metadata["failed_saves"] == 2
     assert not list((tmp_path / "outputs/run/checkpoints").glob("*step*"))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """The checkpoints of the run "run" lie on a file system of 2 MB, which holds about four."""
+    folder = tmp_path / "outputs/run/checkpoints"
+    folder.mkdir(parents=True)
+    mounted = os.geteuid() == 0 and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("a small file system can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.may_skip(reason="a small file system can only be mounted by root")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_disk_that_fills_up_costs_checkpoints_and_not_the_run(
+    configure, tmp_path, warnings, small_disk, processes
+):
+    """Each file of a checkpoint is once the one that finds no room, also those that training waits for."""
+    import yaml
+
+    training = {"max_steps": 40, "batch_size": 4, "save_steps": 1, "learning_rate": 0.001}
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(configure("run", training=training, run={"allow": ["disk"]})))
+    task = Path(__file__).parents[1] / "tasks" / "crowded_task.py"
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"] if processes == 2 else []
+    command = [sys.executable, *launch, "-m", "tenyson.runner", "--job-type", "sft", "--config", file]
+    done = subprocess.run(
+        [*command, "--task-module", task],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"CROWDED": str(small_disk)},
+    )
+    assert done.returncode == 0, done.stderr
+    metadata = json.loads((tmp_path / "outputs/run/results.json").read_text())["metadata"]
+    told = [one for one in warnings("run") if "a checkpoint was not written" in one]
+    assert metadata["steps"] == 40
+    assert metadata["failed_saves"] == len(told) > 20
+    assert all("No space left on device" in one for one in told)
+    assert (small_disk / "LATEST").read_text() == "step-40\n"
+    assert {path.name for path in small_disk.glob("*step*")} == {"step-39", "step-40"}

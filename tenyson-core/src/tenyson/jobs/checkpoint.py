@@ -9,8 +9,11 @@ Imports torch: import this module only inside a job.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,9 +35,13 @@ from tenyson.jobs.snapshot import (
     load_weights,
     write_configs,
 )
+from tenyson.jobs.world import largest
 
 if TYPE_CHECKING:
     from tenyson.jobs.job import JobContext
+
+_FULL = 2**20
+"""Bytes: a disk with less room than this has none for a small file either."""
 
 
 class CheckpointMixin(ExtensionMixin):
@@ -99,6 +106,10 @@ class CheckpointMixin(ExtensionMixin):
         self._saver.wait()
         step = self.state.global_step
         final = self.checkpoints / f"step-{step}"
+        draft = final.with_name(f".draft-{final.name}")
+        # A fault of the task's own state is no fault of the disk: it ends the training.
+        own, tensors = self.own_state()
+        own_text = json.dumps(own) + "\n"
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled  # type: ignore[attr-defined]
         if sharded:
             # Every process writes its part of weights and optimizer, so training waits for them.
@@ -106,26 +117,54 @@ class CheckpointMixin(ExtensionMixin):
             draft = Path(self._get_output_dir(trial)) / f"checkpoint-{step}"
         else:
             self.store_flos()  # type: ignore[attr-defined]
-            draft = make_draft(final) if self.args.should_save else final.with_name(f".draft-{final.name}")
-            self.accelerator.wait_for_everyone()
-            self._save_rng_state(str(draft))  # type: ignore[attr-defined]
-        self._write_own_state(draft)
+            if not self._all_can(lambda: self.args.should_save and make_draft(final), draft):
+                return
         if self.state.best_global_step == step:
             self.state.best_model_checkpoint = str(final)
         elif sharded:
             best = self.checkpoints / f"step-{self.state.best_global_step}"
             self.state.best_model_checkpoint = str(best) if best.is_dir() else None
-        self.accelerator.wait_for_everyone()
+        if not self._all_can(lambda: self._write_small_files(draft, sharded, own_text, tensors), draft):
+            return
         if not self.args.should_save:
             return
-        self._write_small_files(draft, sharded)
         if not sharded:
             self._snapshot.take(self.accelerator.unwrap_model(self.model), self.optimizer)
         self._saver.start(partial(self._finish, draft, final, self.state.best_model_checkpoint, sharded))
         if not self._job.config.training.save_in_background:
             self._saver.wait()
 
-    def _write_small_files(self, draft: Path, sharded: bool) -> None:
+    def _all_can(self, write: Callable[[], object], draft: Path) -> bool:
+        """Write something; whether it came to the disk on every process. If not, they all give the draft up together."""
+        error: Exception | None = None
+        try:
+            write()
+        except Exception as caught:  # of torch and tokenizers a full disk is no OSError
+            error = caught
+        if not any(largest([error is not None])):
+            return True
+        if self.args.should_save:
+            if not isinstance(error, OSError) and shutil.disk_usage(self.checkpoints).free < _FULL:
+                error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            for path in (draft, self._tokenizer_files):
+                shutil.rmtree(path, ignore_errors=True)
+            self._could_not_save(error or OSError("another process could not write its part"))
+        return False
+
+    def _write_small_files(
+        self, draft: Path, sharded: bool, own: str, tensors: dict[str, torch.Tensor]
+    ) -> None:
+        """The part that training waits for: what each process knows, and what rank 0 says of all."""
+        from safetensors.torch import save_file
+
+        rank = self.args.process_index
+        (draft / f"rank-{rank}.json").write_text(own, encoding="utf-8")
+        if tensors:
+            save_file(tensors, draft / f"rank-{rank}.safetensors")
+        if not sharded:
+            self._save_rng_state(str(draft))  # type: ignore[attr-defined]
+        if not self.args.should_save:
+            return
         for callback in (*self.callback_handler.callbacks, self.control):
             if isinstance(callback, ExportableState):
                 name, kept = type(callback).__name__, self.state.stateful_callbacks
@@ -160,24 +199,17 @@ class CheckpointMixin(ExtensionMixin):
                 self._snapshot.write(draft)
                 shutil.copytree(self._tokenizer_files, draft, dirs_exist_ok=True)
             publish(draft, final)
-        except OSError:
+        except BaseException:
+            # Whatever it was (of safetensors a full disk is no OSError): drafts that stay would fill the disk.
             shutil.rmtree(draft, ignore_errors=True)
             raise
         self.hub.offer_checkpoint(final)
         self._prune(final, best)
 
-    def _write_own_state(self, draft: Path) -> None:
-        from safetensors.torch import save_file
-
-        rank = self.args.process_index
-        state, tensors = self.own_state()
-        (draft / f"rank-{rank}.json").write_text(json.dumps(state) + "\n", encoding="utf-8")
-        if tensors:
-            save_file(tensors, draft / f"rank-{rank}.safetensors")
-
     def _could_not_save(self, error: Exception) -> None:
         self.failed_saves += 1
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = reason.partition("\n")[0] or type(error).__name__
         newest = next(newest_first(self.checkpoints), None)
         self._job.say(
             f"a checkpoint was not written: {reason}. Training goes on; the newest one is "
