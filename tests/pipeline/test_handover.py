@@ -1,9 +1,12 @@
 """What a step takes over when it starts: values that were measured, checkpoints, models; and what is said where they are missing."""
 
+from pathlib import Path
+
 import pytest
 
 from tenyson.config.load import parse_config
 from tenyson.errors import ConfigError, ModelError
+from tenyson.jobs import publication
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline.definition import Definition, Finished
@@ -66,3 +69,24 @@ def test_a_step_that_left_no_checkpoint_is_named(step, tmp_path):
     nothing = Finished({}, JobResult("source", "success", 1.0, local_output_dir=str(tmp_path / "empty")))
     with pytest.raises(ModelError, match="the step 'sft' left no checkpoint to start from"):
         step(checkpoint_from="sft").launchable({"sft": nothing}, resume=False)
+
+
+@pytest.mark.parametrize("kind", ["adapter", "model"])
+def test_a_step_that_failed_on_its_way_hands_on_its_newest_whole_checkpoint(step, source, kind):
+    """Once somebody has decided to go on with what there is."""
+    checkpoints = Path(source.result.local_output_dir) / "checkpoints"
+    (checkpoints / "step-3").rmdir()
+    for number in (3, 6, 9):
+        draft = publication.make_draft(checkpoints / f"step-{number}")
+        (draft / ("adapter_config.json" if kind == "adapter" else "config.json")).write_text("{}")
+        publication.publish(draft, checkpoints / f"step-{number}")
+    next((checkpoints / "step-9").glob("*config.json")).write_text("damaged")
+    given = step(model_from="sft").launchable({"sft": source}, resume=False).config["model"]
+    whole = str(checkpoints / "step-6")
+    assert (given.get("adapter"), given["name"]) == ((whole, "base") if kind == "adapter" else (None, whole))
+
+
+def test_a_step_that_left_nothing_at_all_is_named(step, source):
+    """With what may be the reason."""
+    with pytest.raises(ModelError, match="the step 'sft' left no model to start from"):
+        step(model_from="sft").launchable({"sft": source}, resume=False)

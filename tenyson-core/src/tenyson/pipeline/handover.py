@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tenyson.errors import ModelError
+from tenyson.jobs.publication import check, newest_first
 from tenyson.jobs.result import JobResult
 
 Trained = Literal["adapter", "model"]
@@ -21,9 +22,9 @@ def expected_kind(config: Mapping[str, Any]) -> Trained:
 
 
 def start_from(
-    config: Mapping[str, Any], source: Mapping[str, Any], folder: Path, kind: Trained
+    config: Mapping[str, Any], source: Mapping[str, Any], place: Path, kind: Trained
 ) -> dict[str, Any]:
-    """`config` with the model that the step configured by `source` left in its job folder.
+    """`config` with the adapter or the model that the step configured by `source` left at `place`.
 
     An adapter stands on the base of its own step; a full model stands for itself.
     """
@@ -33,22 +34,26 @@ def start_from(
     if kind == "adapter":
         theirs = source.get("model") or {}
         base = {key: theirs[key] for key in _BASE_KEYS if theirs.get(key) is not None}
-        return {**config, "model": {**own, **base, "adapter": str(folder / "adapter")}}
-    return {**config, "model": {**own, "name": str(folder / "model")}}
+        return {**config, "model": {**own, **base, "adapter": str(place)}}
+    return {**config, "model": {**own, "name": str(place)}}
 
 
 def start_from_result(
     config: Mapping[str, Any], source: Mapping[str, Any], label: str, result: JobResult | None
 ) -> dict[str, Any]:
-    """As `start_from`, by what the earlier step `label` really left.
+    """As `start_from`, by what the earlier step `label` really left; of one that did not come to its end, its newest checkpoint.
 
     Raises:
-        ModelError: it left neither an adapter nor a model.
+        ModelError: it left neither an adapter, nor a model, nor a whole checkpoint.
     """
     folder = Path(result.local_output_dir) if result is not None and result.local_output_dir else None
     for kind in ("adapter", "model"):
         if folder is not None and (folder / kind).is_dir():
-            return start_from(config, source, folder, kind)
+            return start_from(config, source, folder / kind, kind)
+    for checkpoint in newest_first(folder / "checkpoints") if folder is not None else ():
+        if check(checkpoint) is None:
+            left: Trained = "adapter" if (checkpoint / "adapter_config.json").is_file() else "model"
+            return start_from(config, source, checkpoint, left)
     raise ModelError(
         f"the step {label!r} left no model to start from",
         place=str(folder) if folder else None,

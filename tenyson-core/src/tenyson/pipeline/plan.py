@@ -120,7 +120,8 @@ def plan_preset(
             continue
         if step.model_from is not None:
             model = resolved[step.model_from]
-            config = start_from(config, model.config, model.folder, expected_kind(model.config))
+            kind = expected_kind(model.config)
+            config = start_from(config, model.config, model.folder / kind, kind)
         config, late, wrong = _references(config, resolved, place)
         problems += wrong
         try:

@@ -109,7 +109,8 @@ def define(steps: Iterable[Step], pipeline_id: str) -> list[Definition]:
         config = with_values(config, "run", id=run_id)
         if step.model_from is not None and step.model_from in definitions:
             source = definitions[step.model_from].spec
-            expected = start_from(config, source.config, output_folder(source), expected_kind(source.config))
+            kind = expected_kind(source.config)
+            expected = start_from(config, source.config, output_folder(source) / kind, kind)
         else:
             expected = dict(config)
         spec = step.job(expected, step.task).spec()
