@@ -12,6 +12,7 @@ from tenyson.reporting.statistics import (
     sample_means,
     sign_flip_test,
     unpaired_difference,
+    welch_test,
 )
 from tenyson.tasks import Metric
 
@@ -53,8 +54,12 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 
 def test_only_shared_samples_are_paired() -> None:
-    """A stopped evaluation is paired on what it reached; two that merely overlap are not paired at all."""
+    """A stopped evaluation is paired on what it reached, two that share most on that; where the shared samples are one,
+    or less than half of the smaller evaluation, nothing is paired.
+    """
     assert can_be_paired(["a", "b"], ["a", "b", "c"])
+    assert can_be_paired(["a", "b", "c", "d"], ["c", "d", "e", "f", "g"])
+    assert not can_be_paired(["a", "b", "c", "d", "e"], ["d", "e", "f", "g", "h"])
     assert not can_be_paired(["a", "b"], ["b", "c"])
     assert not can_be_paired([], ["a"])
     found = paired_difference({"a": 0.0, "b": 0.0}, {"a": 1.0, "b": 1.0, "c": 0.0})
@@ -97,3 +102,33 @@ def test_the_sign_flip_test_keeps_its_level() -> None:
     draw = random.Random(3)
     below = sum(sign_flip_test([draw.gauss(0, 1) for _ in range(12)]) <= 0.05 for _ in range(300))
     assert 5 <= below <= 27
+
+
+def test_welchs_test_gives_known_values() -> None:
+    """A published example with t = -2.46 and 25.0 degrees of freedom has p = 0.021; quantiles of Student's t as printed."""
+    before = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4]
+    after = [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 20.5, 24.4]
+    assert welch_test(before, after) == pytest.approx(0.021, abs=5e-4)
+    # Two groups of n, both of variance 1: t is the difference times sqrt(n / 2), with 2n - 2 degrees of freedom.
+    for n, t in ((2, 4.303), (6, 2.228), (16, 2.042), (61, 1.980)):
+        spread = ((n - 1) / (n - n % 2)) ** 0.5
+        group = [spread * (1 if i < n // 2 else -1) for i in range(n - n % 2)] + [0.0] * (n % 2)
+        shifted = [value + t * (2 / n) ** 0.5 for value in group]
+        assert welch_test(group, shifted) == pytest.approx(0.05, abs=2e-4), n
+
+
+def test_welchs_test_tests_nothing_where_there_is_no_spread() -> None:
+    """One sample, or the same value everywhere, says nothing about chance; equal values differ in nothing."""
+    assert welch_test([1.0], [2.0, 3.0]) is None
+    assert welch_test([0.0, 0.0], [1.0, 1.0]) is None
+    assert welch_test([1.0, 1.0], [1.0, 1.0, 1.0]) == 1.0
+
+
+def test_welchs_test_keeps_its_level_with_unequal_spreads() -> None:
+    """Where nothing differs, p is below 0.05 in about 5% of experiments."""
+    draw = random.Random(11)
+    below = 0
+    for _ in range(1000):
+        found = welch_test([draw.gauss(0, 1) for _ in range(12)], [draw.gauss(0, 4) for _ in range(40)])
+        below += found is not None and found <= 0.05
+    assert 30 <= below <= 70

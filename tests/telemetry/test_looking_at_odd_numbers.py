@@ -116,3 +116,18 @@ def test_a_result_that_is_not_finite_is_listed_and_can_be_asked_for(tenyson):
     assert "no run is like that" in tenyson("runs", "--where", "loss>1")
     assert "diverged" in tenyson("runs", "--sort", "loss")
     assert strict(tenyson("runs", "--name", "diverged", "--json"))[0]["metrics"] == {"loss": "NaN"}
+
+
+def test_a_comparison_leaves_out_what_is_not_finite_and_says_so(tenyson):
+    """No difference is nan, and none is certain because of it."""
+    found = strict(tenyson("compare", "before", "after", "--json"))["metrics"]
+    assert (found["reward"]["value"], found["reward"]["n"]) == (1.0, 6)
+    assert 0 < found["reward"]["p"] <= 0.05
+    assert (found["judge"]["value"], found["judge"]["n"]) == (0.0, 6)
+    said = tenyson("compare", "before", "after")
+    assert "nan" not in said
+    assert (
+        "reward is missing or not finite in these rollouts, which are left out: 1 of before and 1 of after"
+        in said
+    )
+    assert "judge is missing or not finite in these rollouts, which are left out: 2 of before" in said

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tenyson.cli import options
-from tenyson.cli.format import number, print_json
+from tenyson.cli.format import as_float, number, print_json
 from tenyson.cli.table import print_table
 from tenyson.errors import TelemetryError
 
@@ -25,15 +27,15 @@ if TYPE_CHECKING:
 @click.option("--metric", multiple=True, help="Only these: reward, a reward component, truncated, tokens.")
 @options.as_json
 def compare(before: str, after: str, db_url: str | None, metric: tuple[str, ...], as_json: bool) -> None:
-    """Compare the rollouts of two runs: AFTER less BEFORE, paired by sample where both played it.
+    """Compare the rollouts of two runs: AFTER less BEFORE, paired by sample where both played most of them.
 
     Made for evaluations; of a run of RL all rollouts count, whatever the step.
     """
     with options.open_store(db_url) as store:
         names = [options.known_run(store, name) for name in (before, after)]
-        first, second = (_values(store, name) for name in names)
+        first, second = (_played(store, name) for name in names)
         changed = _config_changes(store, *names)
-    shared_names = [name for name in first if name in second]
+    shared_names = [name for name in first.values if name in second.values]
     if metric:
         unknown = [name for name in metric if name not in shared_names]
         if unknown:
@@ -43,12 +45,16 @@ def compare(before: str, after: str, db_url: str | None, metric: tuple[str, ...]
         shared_names = list(metric)
     if not shared_names:
         raise TelemetryError("the runs have no rollouts with a number in common")
-    results = {name: _compared(first[name], second[name]) for name in shared_names}
+    results = {name: _compared(name, first, second) for name in shared_names}
+    samples = _overlap(first, second)
     if as_json:
-        print_json({"before": names[0], "after": names[1], "config": changed, "metrics": results})
+        about = {"before": names[0], "after": names[1], "config": changed, "samples": samples}
+        print_json({**about, "metrics": results})
         return
     click.echo(f"{names[1]} less {names[0]}")
     _print(results)
+    for note in _left_out(names, samples, results):
+        click.secho(note, fg="yellow")
     if changed:
         click.echo("\nwhat was asked differently:")
         print_table(("key", names[0], names[1]), [(key, *map(str, pair)) for key, pair in changed.items()])
@@ -63,57 +69,105 @@ def _print(results: Mapping[str, dict[str, Any]]) -> None:
              "" if result["p"] is None else f"{result['p']:.3g}", str(result["n"]))
         )  # fmt: skip
     print_table(("metric", "before", "after", "difference", "95% interval", "p", "n"), rows)
-    if all(result["paired"] for result in results.values()):
+    if any(result["paired"] for result in results.values()):
         click.echo("paired by sample; p: sign-flip permutation test over samples, two-sided")
-    else:
+    unpaired = [name for name, result in results.items() if not result["paired"]]
+    if unpaired:
         click.secho(
-            "not paired: the runs share too few samples, so the interval is that of two independent means",
+            f"not paired: {', '.join(unpaired)}; the runs share too few samples, so the interval is that of two "
+            "independent means, and p that of Welch's test, two-sided",
             fg="yellow",
         )
 
 
-Samples = dict[str, list[tuple[str, float]]]
+def _left_out(
+    names: Sequence[str], samples: Mapping[str, int], results: Mapping[str, dict[str, Any]]
+) -> list[str]:
+    """What the numbers of the pairs do not cover."""
+    alone = [
+        *(
+            f"{samples[side]} only in {name}"
+            for side, name in zip(_SIDES, names, strict=True)
+            if samples[side]
+        ),
+        *([f"{samples['other_prompt']} with another prompt in each run"] if samples["other_prompt"] else []),
+    ]
+    notes = [f"samples without a partner: {', '.join(alone)}"] if alone else []
+    for name, result in results.items():
+        counts = zip(result["without_number"], names, strict=True)
+        lacking = " and ".join(f"{count} of {run}" for count, run in counts if count)
+        if lacking:
+            notes.append(f"{name} is missing or not finite in these rollouts, which are left out: {lacking}")
+    return notes
 
 
-def _values(store: Store, run: str) -> Samples:
-    """(sample id, value) of each rollout, by metric."""
-    found: Samples = {}
-    for row in store.scores(run):
+_SIDES = ("only_before", "only_after")
+
+
+@dataclass
+class _Played:
+    """The rollouts of a run. A sample is an id and a prompt: two data sets may use the same ids."""
+
+    rollouts: int
+    samples: set[tuple[str, int]]
+    values: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
+    """(sample, value) of each rollout that has a finite one, by metric."""
+
+
+def _played(store: Store, run: str) -> _Played:
+    rows = store.scores(run)
+    played = _Played(len(rows), {(row["sample_id"], row["prompt"]) for row in rows})
+    for row in rows:
         candidates = {"reward": row["reward"], **row["components"]}
         candidates |= {"truncated": float(row["finish_reason"] == "length"), "tokens": row["tokens"]}
-        for name, value in candidates.items():
-            if isinstance(value, (bool, int, float)):
-                found.setdefault(name, []).append((row["sample_id"], float(value)))
-    if not found:
+        for name, candidate in candidates.items():
+            value = as_float(candidate)
+            if value is not None and isfinite(value):
+                played.values.setdefault(name, []).append((f"{row['sample_id']} {row['prompt']}", value))
+    if not played.values:
         raise TelemetryError(
             f"run {run} has no rollouts to compare", next_step="Compare evaluations, or runs of RL."
         )
-    return found
+    return played
 
 
-def _compared(before: list[tuple[str, float]], after: list[tuple[str, float]]) -> dict[str, Any]:
+def _overlap(before: _Played, after: _Played) -> dict[str, int]:
+    """How many samples both runs have, and how many have no partner."""
+    shared = before.samples & after.samples
+    first, second = ({sample for sample, _ in played.samples} for played in (before, after))
+    return {
+        "shared": len(shared),
+        "only_before": len(first - second),
+        "only_after": len(second - first),
+        "other_prompt": len((first & second) - {sample for sample, _ in shared}),
+    }
+
+
+def _compared(name: str, before: _Played, after: _Played) -> dict[str, Any]:
     from tenyson.reporting.statistics import (
         can_be_paired,
         paired_difference,
         sample_means,
         sign_flip_test,
         unpaired_difference,
+        welch_test,
     )
     from tenyson.tasks.metric import Metric
 
-    first, second = sample_means(before), sample_means(after)
-    p = None
+    first, second = (sample_means(played.values[name]) for played in (before, after))
     difference: Difference
     if can_be_paired(first, second):
         difference = paired_difference(first, second)
         shared = sorted(first.keys() & second.keys())
-        p = sign_flip_test([second[sample] - first[sample] for sample in shared])
+        first, second = ({sample: means[sample] for sample in shared} for means in (first, second))
+        p: float | None = sign_flip_test([second[sample] - first[sample] for sample in shared])
     else:
-        difference = unpaired_difference(
-            Metric.mean(list(first.values())), Metric.mean(list(second.values()))
-        )
-    means = {name: sum(found.values()) / len(found) for name, found in (("before", first), ("after", second))}
-    return {**means, **asdict(difference), "p": p}
+        a, b = list(first.values()), list(second.values())
+        difference = unpaired_difference(Metric.mean(a), Metric.mean(b))
+        p = welch_test(a, b)
+    lacking = [played.rollouts - len(played.values[name]) for played in (before, after)]
+    means = {"before": fmean(first.values()), "after": fmean(second.values())}
+    return {**means, **asdict(difference), "p": p, "without_number": lacking}
 
 
 def _config_changes(store: Store, before: str, after: str) -> dict[str, tuple[Any, Any]]:

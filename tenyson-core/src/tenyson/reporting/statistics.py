@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, variance
 
 from tenyson.tasks.metric import Metric
 
@@ -38,9 +38,10 @@ def sample_means(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
 
 
 def can_be_paired(before: Iterable[str], after: Iterable[str]) -> bool:
-    """Whether one evaluation's samples are all among the other's: a stopped one is paired on what it reached."""
+    """Whether the evaluations share two samples at least, and half of the smaller one's: that pairs are most of it."""
     first, second = set(before), set(after)
-    return bool(first and second) and (first <= second or second <= first)
+    shared = len(first & second)
+    return shared >= 2 and 2 * shared >= min(len(first), len(second))
 
 
 def paired_difference(
@@ -92,6 +93,22 @@ def sign_flip_test(
     return (extreme + 1) / (resamples + 1)
 
 
+def welch_test(before: Sequence[float], after: Sequence[float]) -> float | None:
+    """Two-sided p-value that two independent means are equal, whatever their spreads (Welch 1947, Biometrika 34, 28-35).
+
+    None where neither has a spread that the difference could be held against.
+    """
+    if len(before) < 2 or len(after) < 2:
+        return None
+    difference = fmean(after) - fmean(before)
+    parts = [(variance(values) / len(values), len(values) - 1) for values in (before, after)]
+    squared = sum(part for part, _ in parts)
+    if squared == 0:
+        return 1.0 if difference == 0 else None
+    freedom = squared**2 / sum(part**2 / degrees for part, degrees in parts)
+    return _beta(freedom / (freedom + difference**2 / squared), freedom / 2, 0.5)
+
+
 def unpaired_difference(before: Metric, after: Metric) -> Difference:
     """Difference of two independent estimates, its interval built from theirs by square-and-add.
 
@@ -102,6 +119,24 @@ def unpaired_difference(before: Metric, after: Metric) -> Difference:
     down = math.hypot(after.value - after.low, before.high - before.value)
     up = math.hypot(after.high - after.value, before.value - before.low)
     return Difference(value, value - down, value + up, min(before.n, after.n), paired=False)
+
+
+def _beta(x: float, a: float, b: float) -> float:
+    """The regularized incomplete beta function I_x(a, b), for 0 <= x <= 1.
+
+    By its continued fraction (Olver et al. 2010, NIST Handbook of Mathematical Functions, 8.17.22), from the inside out.
+    """
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _beta(1 - x, b, a)  # where the fraction converges faster
+    if x <= 0:
+        return 0.0
+    fraction = 1.0
+    for m in range(200, 0, -1):
+        odd = -(a + m - 1) * (a + b + m - 1) * x / ((a + 2 * m - 2) * (a + 2 * m - 1))
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        fraction = 1 + odd / (1 + even / fraction)
+    front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    return math.exp(front) / (a * fraction)
 
 
 def _quantile(ordered: list[float], q: float) -> float:

@@ -159,13 +159,14 @@ class Store:
             yield chunk
 
     def scores(self, run_id: str) -> list[Row]:
-        """What each rollout of a run was worth, without its texts."""
+        """What each rollout of a run was worth, without its texts; `prompt` is a number, the same for the same text."""
         from sqlalchemy import select
 
         from tenyson.telemetry.tables import rollout_records as table
 
         columns = (
             table.c.sample_id,
+            table.c.prompt,
             table.c.reward,
             table.c.components,
             table.c.finish_reason,

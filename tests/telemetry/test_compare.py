@@ -1,0 +1,100 @@
+"""`tenyson compare` on evaluations that share some of their samples, through the real command line."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from recording import rollout, started
+
+from tenyson.telemetry.build import open_telemetry
+
+TENYSON = Path(sys.executable).with_name("tenyson")
+
+
+@pytest.fixture
+def compare(tmp_path, make_config, sqlite_url):
+    """Records two evaluations, each a list of (sample id, prompt, reward), and compares them."""
+
+    def call(before, after):
+        for name, played in (("one", before), ("two", after)):
+            settings = {"telemetry": {"db_url": sqlite_url, "sinks": ["sql"]}, "run": {"id": name}}
+            telemetry = open_telemetry(
+                make_config(**settings), tmp_path / "made" / name, run_id=name, attempt_uid=f"{name:a<32}"
+            )
+            telemetry.emit(started(name, job_type="eval"))
+            for sample, prompt, reward in played:
+                fields = {
+                    "run_id": name,
+                    "phase": "eval",
+                    "training": False,
+                    "trained": False,
+                    "group": sample,
+                }
+                telemetry.emit(
+                    rollout(sample_id=sample, prompt=prompt, reward=reward, components={}, step=0, **fields)
+                )
+            telemetry.close()
+        told = []
+        for form in (["--json"], []):
+            done = subprocess.run(
+                [TENYSON, "compare", "one", "two", *form], capture_output=True, text=True, cwd=tmp_path,
+                timeout=120, env=os.environ | {"TENYSON_DB_URL": sqlite_url},
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            told.append(done.stdout)
+        return json.loads(told[0]), told[1]
+
+    return call
+
+
+def evaluation(numbers, reward, prompt="what is {}?"):
+    return [(f"s{number}", prompt.format(number), reward(number)) for number in numbers]
+
+
+def test_evaluations_that_share_most_samples_are_paired_on_those(compare):
+    """58 of 59 and 59: neither is part of the other. What has no partner is counted."""
+    draw = random.Random(4)
+    hardness = [draw.gauss(0, 5) for _ in range(60)]
+    found, said = compare(
+        evaluation(range(59), lambda number: hardness[number]),
+        evaluation(range(1, 60), lambda number: hardness[number] + 1),
+    )
+    reward = found["metrics"]["reward"]
+    assert (reward["paired"], reward["n"], round(reward["value"], 6)) == (True, 58, 1.0)
+    assert round(reward["after"] - reward["before"], 6) == 1.0
+    assert reward["p"] < 0.01
+    assert found["samples"] == {"shared": 58, "only_before": 1, "only_after": 1, "other_prompt": 0}
+    assert "paired by sample" in said
+    assert "samples without a partner: 1 only in one, 1 only in two" in said
+    assert "not paired" not in said
+
+
+def test_samples_of_one_name_with_other_prompts_are_no_pairs(compare):
+    """Two data sets whose ids are numbers are not the same questions."""
+    found, said = compare(
+        evaluation(range(20), lambda number: number % 2),
+        evaluation(range(20), lambda number: 1.0 - 0.05 * (number % 2), prompt="name a bird with {} letters"),
+    )
+    reward = found["metrics"]["reward"]
+    assert reward["paired"] is False
+    assert found["samples"]["other_prompt"] == 20
+    assert "samples without a partner: 20 with another prompt in each run" in said
+
+
+def test_evaluations_without_enough_common_samples_are_tested_as_independent_ones(compare):
+    """With an interval and the p-value of Welch's test, and both are called so."""
+    draw = random.Random(5)
+    found, said = compare(
+        evaluation(range(30), lambda _: draw.gauss(0, 1)),
+        evaluation(range(29, 60), lambda _: draw.gauss(2, 1)),
+    )
+    reward = found["metrics"]["reward"]
+    assert (reward["paired"], reward["n"]) == (False, 30)
+    assert 0 < reward["p"] < 0.001
+    assert "not paired: reward" in said
+    assert "Welch's test" in said
+    assert "samples without a partner: 29 only in one, 30 only in two" in said
