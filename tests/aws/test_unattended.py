@@ -36,6 +36,8 @@ def state_of(aws, instance):
 def begin_and_leave(aws, job, **settings):
     """Submit from a process that dies once the job runs; returns the instance."""
     spec = replace(job.spec(), token=f"left-{aws.folder}")
+    # As a run does: wheels are made before the machine is there, which may have few seconds to stand idle.
+    aws.backend(**settings).validate(spec)
     first = controller(aws, spec, **settings)
     instance = first.stdout.readline().strip()
     wait_for(lambda: (record := MachineRecord.load(aws.folder / "job")) is not None and record.job)
@@ -113,18 +115,49 @@ def test_outputs_of_a_machine_that_is_gone_come_from_the_bucket(aws, monkeypatch
     ]
 
 
-def test_with_a_bucket_the_next_machine_takes_the_checkpoint_from_there(aws):
-    """Nothing but what is in the bucket travels."""
-    boto3.client("s3").create_bucket(Bucket="handed-on")
-    manager = aws.manager(use_spot=True, max_preemptions=1, bucket="handed-on")
-    job = aws.job(steps=170, save_every=10)
-    result = during(
-        aws, job, manager, lambda instance: aws.ec2.do("reclaim", instance_id=instance), at="step 78 "
-    )
+def in_bucket(bucket):
+    return [entry["Key"] for entry in boto3.client("s3").list_objects_v2(Bucket=bucket).get("Contents", ())]
+
+
+@pytest.mark.parametrize("how", ["reclaim", "notice"])
+def test_with_a_bucket_the_next_machine_takes_the_checkpoint_from_there(aws, how):
+    """Nothing but what is in the bucket travels; the checkpoint that a notice makes is there before its machine is given back."""
+    boto3.client("s3").create_bucket(Bucket=f"handed-on-{how}")
+    manager = aws.manager(use_spot=True, max_preemptions=1, bucket=f"handed-on-{how}")
+    job = aws.job(steps=170, save_every=10 if how == "reclaim" else 10_000)
+    result = during(aws, job, manager, lambda instance: aws.ec2.do(how, instance_id=instance), at="step 78 ")
     assert result.status == "success", result.failure_reason
-    log = aws.folder / "job" / "log.txt"
-    assert "resuming from step" in log.read_text()
+    assert "resuming from step" in (aws.folder / "job" / "log.txt").read_text()
     assert last_of_each_step(aws.log()) == lines(170)
+    if how == "notice":
+        assert [line for line in aws.log() if line.startswith("step ")] == lines(170)
+
+
+def test_with_a_bucket_everything_is_in_it_when_a_run_is_over(aws, capfd):
+    """The machine is given back once its guard has said so."""
+    boto3.client("s3").create_bucket(Bucket="all-of-it")
+    result = aws.manager(bucket="all-of-it").run(aws.job(steps=8, save_every=4))
+    assert result.status == "success", result.failure_reason
+    keys = {key.rpartition("job/")[2] for key in in_bucket("all-of-it")}
+    assert {"log.txt", "results.json", "job_result.json", "exit_status.json"} <= {
+        key.rpartition("/")[2] for key in keys
+    }
+    assert any(key.endswith("checkpoints/step-8/manifest.json") for key in keys)
+    assert not (aws.folder / "job" / "checkpoints").exists()
+    assert "its files go to all-of-it" in capfd.readouterr().err
+
+
+def test_a_bucket_that_cannot_be_written_to_sends_the_checkpoint_here(aws, capfd):
+    """As soon as the machine says so: with a notice there is not much time."""
+    manager = aws.manager(use_spot=True, bucket="no-such-bucket")
+    job = aws.job(steps=400, save_every=10_000)
+    result = during(aws, job, manager, lambda instance: aws.ec2.do("notice", instance_id=instance))
+    assert result.failure_reason.startswith("preempted: "), result.failure_reason
+    stopped = json.loads((aws.folder / "job" / "stopped.json").read_text())
+    assert (aws.folder / "job" / "checkpoints" / f"step-{stopped['step']}" / "manifest.json").is_file()
+    said = capfd.readouterr().err
+    assert "not all is in no-such-bucket, so checkpoints come here: " in said
+    assert "NoSuchBucket" in said
 
 
 SCRIPT = """

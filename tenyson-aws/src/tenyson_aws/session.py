@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tenyson.cloud.backend import Observation, Reason
 from tenyson.cloud.remote.ending import saved
+from tenyson.cloud.remote.look import read_json
 from tenyson.cloud.remote.mirror import Mirror, Seen
 from tenyson.cloud.remote.session import LONGEST_PAUSE_SECONDS, Session
 from tenyson.errors import BackendError
@@ -18,6 +19,7 @@ from tenyson.telemetry.control.file import NOTICE
 from tenyson_aws.access import private_key
 from tenyson_aws.clients import Clients
 from tenyson_aws.instance import Instance, Standing
+from tenyson_aws.machine.bucket import BROUGHT
 from tenyson_aws.provision import provision
 from tenyson_aws.record import MachineRecord
 from tenyson_aws.settings import AWSSettings
@@ -26,6 +28,12 @@ from tenyson_aws.transfer import MOST_BYTES, look, send_tools
 
 OVERTIME_SECONDS = 900.0
 """So long after a machine's deadline it is surely gone, even if AWS cannot be asked."""
+
+
+BUCKET_SECONDS = 900.0
+"""So long an ended job's machine may take to bring everything to the bucket, before its checkpoints come here instead."""
+BUCKET_NOTICE_SECONDS = 60.0
+"""The same where AWS is about to take the machine back: half of the time that is left."""
 
 
 class GoneError(BackendError):
@@ -72,6 +80,7 @@ class MachineSession(Session[MachineRecord]):
         self._there = folder_there(record.cwd, self.spec)
         self._connection: Connection | None = None
         self._address: str | None = None
+        self._bringing_since: float | None = None
 
     def _give_back(self) -> None:
         self.instance.terminate(self._say)
@@ -191,6 +200,28 @@ class MachineSession(Session[MachineRecord]):
         if seen.state == "none":
             raise BackendError("the job's process is not known on the machine; was its folder deleted there?")
         return seen
+
+    def _settled(self, seen: Seen) -> bool:
+        """With a bucket: once all is in it. What could not be brought there in time comes here instead."""
+        if not self._settings.bucket or not self._mirror.without:
+            return True
+        brought = (read_json(self.folder / BROUGHT) if BROUGHT in seen.files else None) or {}
+        if brought.get("done"):
+            return True
+        now = time.monotonic()
+        self._bringing_since = self._bringing_since or now
+        longest = BUCKET_NOTICE_SECONDS if NOTICE in seen.files else BUCKET_SECONDS
+        trouble = brought.get("trouble")
+        if trouble is None and now - self._bringing_since > longest:
+            trouble = f"it takes longer than {longest:.0f} s"
+        if trouble is None:
+            self._say_once(
+                f"{self.instance.id}: the job has ended, and its files go to {self._settings.bucket}"
+            )
+        else:
+            self._say_once(f"not all is in {self._settings.bucket}, so checkpoints come here: {trouble}")
+            self._mirror.without = ()
+        return False
 
     def _tell_to_end(self, connection: Connection, grace: float) -> None:
         assert self.record.job is not None

@@ -22,6 +22,8 @@ SMALL = (
     "control.read",
 )
 FOLDERS = ("adapter", "model", "spool")
+BROUGHT = "bucket.json"
+"""In the job's folder, once it has ended: {"done": true}, or the `trouble` for which not all is in the bucket yet."""
 
 
 class Bucket:

@@ -108,8 +108,7 @@ class Guard:
             self._keep_lease()
             self._beat(ended)
             if self._bucket is not None:
-                with self._told("the bucket"):
-                    self._bucket.send(self.folder, final=ended)
+                self._bring(final=ended)
             if ended:
                 return
             time.sleep(self.settings.every_seconds)
@@ -140,14 +139,27 @@ class Guard:
             self._say(f"nobody has looked after this job for {lease:.0f} s: it saves and ends")
             self._backend.cancel(self._handle, self.settings.grace_seconds)
 
+    def _bring(self, *, final: bool) -> None:
+        """Files to the bucket; of the last ones is written down whether they are there: whoever ends this machine waits for it."""
+        from tenyson_aws.machine.bucket import BROUGHT
+
+        about: dict[str, Any] = {"done": True}
+        try:
+            self._bucket.send(self.folder, final=final)
+        except Exception as error:
+            about = {"trouble": f"{type(error).__name__}: {error}"}
+            self._say(f"the bucket: {about['trouble']}")
+        if final:
+            self._write(BROUGHT, about)
+
     def _beat(self, ended: bool) -> None:
-        path = self.folder / "heartbeat.json"
-        draft = path.with_name(path.name + ".tmp")
         with contextlib.suppress(OSError):
-            draft.write_text(
-                json.dumps({"time": time.time(), "pid": os.getpid(), "ended": ended}), encoding="ascii"
-            )
-            draft.replace(path)
+            self._write("heartbeat.json", {"time": time.time(), "pid": os.getpid(), "ended": ended})
+
+    def _write(self, name: str, data: Mapping[str, Any]) -> None:
+        draft = self.folder / f"{name}.tmp"
+        draft.write_text(json.dumps(data), encoding="utf-8")
+        draft.replace(self.folder / name)
 
     @contextlib.contextmanager
     def _told(self, what: str) -> Any:

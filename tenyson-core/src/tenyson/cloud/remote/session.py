@@ -122,6 +122,10 @@ class Session(ABC, Generic[R]):
     def _attend(self) -> None:
         """Before each look: what else is to be done."""
 
+    def _settled(self, seen: Seen) -> bool:  # noqa: ARG002  most machines do nothing more
+        """Of a job that has ended and is here so far: whether its machine has nothing more to do with its outputs."""
+        return True
+
     def _kept(self) -> str:
         """What becomes of outputs that could not be fetched, as further words of a failure; empty where there are none."""
         return ""
@@ -161,7 +165,7 @@ class Session(ABC, Generic[R]):
                     self._say_once(
                         f"the database takes no events, they wait in {self.folder / 'spool'}: {relay.trouble}"
                     )
-            if seen.state == "ended" and seen.whole:
+            if seen.state == "ended" and seen.whole and self._settled(seen):
                 seen = self._look([], final=True)
                 faults = self._mirror.faults(seen)
                 if not faults:
