@@ -149,6 +149,59 @@ def test_a_pipeline_runs_and_ends_with_report_intervals_and_next_command(tenyson
     assert (tmp_path / "tenyson_telemetry.db").is_file()
 
 
+EXPERIMENT = """
+name: exp
+shared:
+  model: {factory: "tenyson.testing.tiny:build"}
+  generation: {max_new_tokens: 4, engine: transformers}
+  evaluation: {samples: 4}
+steps: [{label: first, job: eval}, {label: last, job: eval, config: {evaluation: {samples: 5}}}]
+"""
+
+
+@pytest.mark.train
+def test_a_pipeline_whose_steps_are_all_reused_names_a_run_that_is_there(tenyson, tmp_path, environment):
+    """The next command works as it is printed."""
+    (tmp_path / "exp.yaml").write_text(EXPERIMENT)
+    words = ["exp.yaml", "--task", TASK]
+    assert tenyson(*words, "--run-id", "p").returncode == 0
+    told = tenyson(*words, "--run-id", "q")
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.count("reused") == 2
+    [following] = re.findall(r"next: +tenyson (show .*)", told.stdout)
+    assert following == "show p-last"
+    shown = subprocess.run([*TENYSON, *shlex.split(following)], cwd=tmp_path, env=environment, check=False)
+    assert shown.returncode == 0
+
+
+@pytest.mark.train
+def test_steps_that_are_to_run_anew_are_not_forgotten_where_an_equal_pipeline_is_not_over(
+    tenyson, tmp_path, environment
+):
+    """It stays as it is, and is named; the same command as then goes on with it."""
+    (tmp_path / "exp.yaml").write_text(EXPERIMENT)
+    words = ["exp.yaml", "--task", TASK]
+    command = [*TENYSON, "run", *words]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert any("started" in line for line in process.stderr)
+    process.kill()
+    process.wait()
+    first = next(path.name for path in (tmp_path / "outputs").glob("exp-*-first")).removesuffix("-first")
+    told = tenyson(*words, "--no-reuse")
+    assert told.returncode == 0, told.stderr
+    assert (
+        f"{first} asks for the same steps and is not over (tenyson attach {first} goes on with it)"
+        in told.stderr
+    )
+    assert "nothing changed" not in told.stderr
+    # The newest one is over now, and the first still is not.
+    again = tenyson(*words)
+    assert f"{first} asks for the same and is not over: going on with it" in again.stderr
+    assert again.returncode == 0, again.stderr
+
+
 @pytest.mark.train
 def test_a_step_that_fails_ends_the_pipeline_with_status_1_where_it_is_told_to(tenyson, tmp_path):
     """--json stays pure JSON on stdout, and says how to go on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -65,9 +66,10 @@ def print_outcome(
     for step in steps:
         one = result.results.get(step.label)
         status = "reused" if step.label in reused else one.status if one else "not run"
+        told = f"{status} ({one.stop_reason})" if one and one.stop_reason else status
         cells = [in_words(measured.get(step.label, {}).get(name)) for name in columns]
         took = seconds_in_words(one.total_time_seconds) if one else ""
-        table.add_row(step.label, Text(status, style=_COLOURS.get(status, "dim")), took, *cells)
+        table.add_row(step.label, Text(told, style=_COLOURS.get(status, "dim")), took, *cells)
     console.print()
     console.print(table)
     if columns:
@@ -75,8 +77,16 @@ def print_outcome(
     if execution.report:
         console.print(Text(f"report: {execution.report}"), soft_wrap=True)
         console.print(Text(f"        {execution.report.with_suffix('.html')}"), soft_wrap=True)
-    proposed = str(record.plan.get("next") or "") if record and result.status == "success" else ""
-    following = proposed or (_resume(attach, result.status) if result.status != "success" else "")
+    following = (
+        _resume(attach, result.status)
+        if result.status != "success"
+        else str(record.plan.get("next") or "")
+        if record
+        else ""
+    )
+    if not following and result.results:
+        # Of a step that was reused, the run that stands for it.
+        following = shlex.join(["tenyson", "show", list(result.results.values())[-1].run_id])
     if following:
         console.print(Text(f"next:   {following}", style="bold"), soft_wrap=True)
 

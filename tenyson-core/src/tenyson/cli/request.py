@@ -45,7 +45,7 @@ class Request:
 
 
 def make_plan(request: Request) -> tuple[Plan, Tasks, str]:
-    """Resolve everything, starting nothing. Returns the plan, its tasks, and what to run after a success.
+    """Resolve everything, starting nothing. Returns the plan, its tasks, and the next preset's command, "" without one.
 
     Raises:
         click.UsageError: the options do not fit together.
@@ -60,8 +60,7 @@ def make_plan(request: Request) -> tuple[Plan, Tasks, str]:
             )
         if request.config is None:
             raise click.UsageError("--job needs --config FILE")
-        plan, tasks = _plan_job(request)
-        following = shlex.join(["tenyson", "show", plan.steps[-1].run_id])
+        (plan, tasks), following = _plan_job(request), ""
     return (
         (replace(plan, max_parallel=request.max_parallel) if request.max_parallel else plan),
         tasks,
@@ -110,7 +109,6 @@ def _plan_pipeline(request: Request) -> tuple[Plan, Tasks, str]:
         defaults={"telemetry": _telemetry_defaults()},
         source=source,
     )
-    following = following or shlex.join(["tenyson", "show", plan.steps[-1].run_id])
     return plan, {step.label: _task_of(step.label, step.config) for step in plan.steps}, following
 
 

@@ -171,10 +171,21 @@ def _register(
     if request.run_id is None and not new and request.whole:
         name = unfinished(journal, plan_fingerprint(plan))
         if name is not None and (found := journal.pipeline(name)) is not None:
+            chosen = [found.plan.get("anew", []), found.plan.get("required", [])]
+            if chosen == [
+                selection.anew if selection.anew is None else list(selection.anew),
+                list(selection.required),
+            ]:
+                click.echo(
+                    f"{name} asks for the same and is not over: going on with it (--new begins another)",
+                    err=True,
+                )
+                return found, False
             click.echo(
-                f"{name} asks for the same and is not over: going on with it (--new begins another)", err=True
+                f"{name} asks for the same steps and is not over (tenyson attach {name} goes on with it); this one runs others "
+                "of them anew, so it is another",
+                err=True,
             )
-            return found, False
     before = journal.pipeline(plan.id)
     resumed = request.resume is not None
     over = before is not None and before.status in ("success", "failed")
