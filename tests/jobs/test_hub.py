@@ -127,3 +127,22 @@ def test_a_hub_that_cannot_be_reached_is_tried_again_and_then_told(in_process, t
     assert any(name.startswith("step-") for name in results["metadata"]["not_pushed"])
     assert [event for event in events("run", "Notice") if "not pushed to someone/model" in event["message"]]
     assert (tmp_path / "outputs/run/model/model.safetensors").is_file()
+
+
+def test_the_best_checkpoint_is_pushed_with_the_newest_and_is_the_result_elsewhere(train, hub, tmp_path):
+    """At this rate the loss rises from the first step on; another machine knows what was best before it."""
+    training = {"max_steps": 4, "batch_size": 16, "learning_rate": 10.0, "lr_scheduler": "constant"}
+    training |= {"eval_steps": 1, "eval_samples": 16, "early_stopping_patience": 100}
+    settings = {"repo_id": "someone/model", "checkpoints": True}
+    train("here", hub.url, training=training, hub=settings)
+    files = hub.files("someone/model")
+    assert {name.split("/")[1] for name in files if "/step-" in name} == {"step-1", "step-4"}
+    train(
+        "elsewhere",
+        hub.url,
+        "--resume-from-checkpoint",
+        "someone/model",
+        training=training | {"max_steps": 6},
+    )
+    trained = (tmp_path / "outputs/elsewhere/model/model.safetensors").read_bytes()
+    assert trained == files["checkpoints/step-1/model.safetensors"]

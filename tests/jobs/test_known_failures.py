@@ -528,3 +528,61 @@ def test_a_disk_that_fills_up_costs_checkpoints_and_not_the_run(
     assert all("No space left on device" in one for one in told)
     assert (small_disk / "LATEST").read_text() == "step-40\n"
     assert {path.name for path in small_disk.glob("*step*")} == {"step-39", "step-40"}
+
+
+# The loss rises at once at this rate, so the first checkpoint stays the best one.
+WORSE = {"batch_size": 16, "learning_rate": 10.0, "lr_scheduler": "constant", "eval_steps": 1, "eval_samples": 16,
+         "early_stopping_patience": 100, "max_length": 64}  # fmt: skip
+
+
+@pytest.mark.parametrize("finished", [False, True], ids=["goes on", "had finished"])
+def test_a_job_folder_that_was_moved_keeps_its_best_checkpoint(
+    configure, echo, tmp_path, monkeypatch, finished
+):
+    """Also where its paths were relative ones: the best weights are the result, and retention knows them."""
+    monkeypatch.chdir(tmp_path)
+    training = {**WORSE, "max_steps": 3}
+    SFTJob(configure("run", training=training, run={"output_dir": "./out"}), echo).run()
+    shutil.move("out", "moved")
+    longer = training | {"max_steps": 3 if finished else 6, "resume_from_checkpoint": "latest"}
+    SFTJob(configure("run", training=longer, run={"output_dir": "./moved"}), echo).run()
+    run = tmp_path / "moved/run"
+    metadata = json.loads((run / "results.json").read_text())["metadata"]
+    assert metadata["best_checkpoint"] == "moved/run/checkpoints/step-1"
+    best = run / "checkpoints/step-1/model.safetensors"
+    assert (run / "model/model.safetensors").read_bytes() == best.read_bytes()
+
+
+def test_a_best_checkpoint_that_is_gone_is_told_at_once(configure, echo, tmp_path, warnings):
+    """And the result does not name it."""
+    SFTJob(configure("run", training={**WORSE, "max_steps": 3}), echo).run()
+    shutil.rmtree(tmp_path / "outputs/run/checkpoints/step-1")
+    longer = {**WORSE, "max_steps": 5, "resume_from_checkpoint": "latest"}
+    SFTJob(configure("run", training=longer), echo).run()
+    assert any("the best checkpoint, step-1, is not there" in one for one in warnings("run"))
+    metadata = json.loads((tmp_path / "outputs/run/results.json").read_text())["metadata"]
+    assert metadata["best_checkpoint"] is None
+
+
+def test_a_damaged_best_checkpoint_is_not_the_result(configure, echo, tmp_path, warnings):
+    SFTJob(configure("run", training={**WORSE, "max_steps": 3}), echo).run()
+    weights = tmp_path / "outputs/run/checkpoints/step-1/model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    longer = {**WORSE, "max_steps": 5, "resume_from_checkpoint": "latest"}
+    SFTJob(configure("run", training=longer), echo).run()
+    assert any("the best checkpoint, step-1, is damaged" in one for one in warnings("run"))
+    trained = (tmp_path / "outputs/run/model/model.safetensors").read_bytes()
+    assert trained == (tmp_path / "outputs/run/checkpoints/step-5/model.safetensors").read_bytes()
+
+
+def test_a_run_made_from_another_ones_checkpoint_keeps_that_ones_best(configure, echo, tmp_path):
+    """It is pinned there, as the checkpoint that was resumed from is."""
+    SFTJob(configure("first", training={**WORSE, "max_steps": 3}), echo).run()
+    checkpoints = tmp_path / "outputs/first/checkpoints"
+    resume = {**WORSE, "max_steps": 5, "resume_from_checkpoint": str(checkpoints / "step-3")}
+    SFTJob(configure("second", training=resume), echo).run()
+    trained = (tmp_path / "outputs/second/model/model.safetensors").read_bytes()
+    assert trained == (checkpoints / "step-1/model.safetensors").read_bytes()
+    assert (checkpoints / "step-1/used-by").read_text() == "second\n"

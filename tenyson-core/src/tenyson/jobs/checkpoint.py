@@ -24,7 +24,17 @@ from transformers.trainer_callback import ExportableState
 
 from tenyson.jobs.extension import ExtensionMixin
 from tenyson.jobs.hub import Hub
-from tenyson.jobs.publication import is_pinned, make_draft, newest_first, publish, remove, sweep
+from tenyson.jobs.publication import (
+    MANIFEST,
+    check,
+    is_pinned,
+    make_draft,
+    newest_first,
+    pin,
+    publish,
+    remove,
+    sweep,
+)
 from tenyson.jobs.resume import RESUME, read_about
 from tenyson.jobs.saver import Saver
 from tenyson.jobs.snapshot import (
@@ -107,6 +117,7 @@ class CheckpointMixin(ExtensionMixin):
         step = self.state.global_step
         final = self.checkpoints / f"step-{step}"
         draft = final.with_name(f".draft-{final.name}")
+        best = str(final) if self.state.best_global_step == step else self.state.best_model_checkpoint
         # A fault of the task's own state is no fault of the disk: it ends the training.
         own, tensors = self.own_state()
         own_text = json.dumps(own) + "\n"
@@ -119,18 +130,15 @@ class CheckpointMixin(ExtensionMixin):
             self.store_flos()  # type: ignore[attr-defined]
             if not self._all_can(lambda: self.args.should_save and make_draft(final), draft):
                 return
-        if self.state.best_global_step == step:
-            self.state.best_model_checkpoint = str(final)
-        elif sharded:
-            best = self.checkpoints / f"step-{self.state.best_global_step}"
-            self.state.best_model_checkpoint = str(best) if best.is_dir() else None
+        # transformers' own save names a folder of its own.
+        self.state.best_model_checkpoint = best
         if not self._all_can(lambda: self._write_small_files(draft, sharded, own_text, tensors), draft):
             return
         if not self.args.should_save:
             return
         if not sharded:
             self._snapshot.take(self.accelerator.unwrap_model(self.model), self.optimizer)
-        self._saver.start(partial(self._finish, draft, final, self.state.best_model_checkpoint, sharded))
+        self._saver.start(partial(self._finish, draft, final, Path(best) if best else None, sharded))
         if not self._job.config.training.save_in_background:
             self._saver.wait()
 
@@ -192,7 +200,7 @@ class CheckpointMixin(ExtensionMixin):
             # Once, and by this thread: a tokenizer is not for two at a time.
             self.processing_class.save_pretrained(self._tokenizer_files)
 
-    def _finish(self, draft: Path, final: Path, best: str | None, sharded: bool) -> None:
+    def _finish(self, draft: Path, final: Path, best: Path | None, sharded: bool) -> None:
         """The part that training does not wait for."""
         try:
             if not sharded:
@@ -203,8 +211,8 @@ class CheckpointMixin(ExtensionMixin):
             # Whatever it was (of safetensors a full disk is no OSError): drafts that stay would fill the disk.
             shutil.rmtree(draft, ignore_errors=True)
             raise
-        self.hub.offer_checkpoint(final)
         self._prune(final, best)
+        self.hub.offer_checkpoint(final, best)
 
     def _could_not_save(self, error: Exception) -> None:
         self.failed_saves += 1
@@ -217,12 +225,14 @@ class CheckpointMixin(ExtensionMixin):
             "warning",
         )
 
-    def _prune(self, newest: Path, best: str | None) -> None:
+    def _prune(self, newest: Path, best: Path | None) -> None:
         keep = self._job.config.training.save_total_limit
         if keep is None:
             return
         found = sorted(self.checkpoints.glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
-        others = [path for path in found if path != newest and str(path) != best and not is_pinned(path)]
+        # By what they are: one of the paths may be relative, or lead over a link.
+        best = best and best.resolve()
+        others = [path for path in found if path != newest and path.resolve() != best and not is_pinned(path)]
         for path in others[: max(0, len(others) - keep + 1)]:
             remove(path)
 
@@ -245,6 +255,8 @@ class CheckpointMixin(ExtensionMixin):
         self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
 
     def _run_epoch(self, **arguments: Any) -> None:
+        if self._to_restore is not None:
+            self._find_best(self._to_restore)
         if self.state.global_step >= self.state.max_steps:
             # A finished run that is resumed: transformers would train one step more.
             self.control.should_training_stop = True
@@ -278,12 +290,33 @@ class CheckpointMixin(ExtensionMixin):
             json.loads(path.read_text(encoding="utf-8")), load_file(tensors) if tensors.is_file() else {}
         )
 
+    def _find_best(self, resumed: Path) -> None:
+        """Of all paths of the best checkpoint, take the one beside where training goes on: a job folder may have moved."""
+        step = self.state.best_global_step
+        if not step:
+            return
+        best = resumed.parent / f"step-{step}"
+        if best.is_dir():
+            self.state.best_model_checkpoint = str(best)
+            if self._job.world.leads and best.parent.resolve() != self.checkpoints.resolve():
+                pin(best, self._job.run_id)
+        elif self.state.best_model_checkpoint is None:  # transformers did not find it where it was either
+            self._job.say(
+                f"the best checkpoint, {best.name}, is not there: unless a later one is better, the "
+                "last weights are the result",
+                "warning",
+            )
+
     def _load_best_model(self) -> None:
         self._saver.wait()
         best = Path(self.state.best_model_checkpoint)
-        if best.is_dir():
+        fault = "is not there" if not best.is_dir() else None
+        if not fault and (best / MANIFEST).is_file() and (damage := check(best)):
+            fault = f"is damaged: {damage}"
+        if fault is None:
             self._load_from_checkpoint(str(best))
-        else:
-            self._job.say(
-                f"the best checkpoint, {best.name}, is not there: the last weights are the result", "warning"
-            )
+            return
+        self.state.best_model_checkpoint = None
+        self._job.say(
+            f"the best checkpoint, {best.name}, {fault}; the last weights are the result", "warning"
+        )

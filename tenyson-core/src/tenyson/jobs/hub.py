@@ -37,14 +37,18 @@ class Hub:
             for left in context.folder.checkpoints.glob(f"{_COPY}*"):
                 shutil.rmtree(left, ignore_errors=True)
 
-    def offer_checkpoint(self, checkpoint: Path) -> None:
-        """Push a published checkpoint when the one before is through; a newer one takes its place in the queue."""
+    def offer_checkpoint(self, checkpoint: Path, best: Path | None = None) -> None:
+        """Push a published checkpoint when the one before is through; a newer one takes its place in the queue.
+
+        The best one goes with it, since it would be the result of a run that goes on elsewhere.
+        """
         if not self._on or not self._settings.checkpoints:
             return
         copy = checkpoint.with_name(_COPY + checkpoint.name)
         shutil.rmtree(copy, ignore_errors=True)
-        # Links: retention may remove the checkpoint while it is on its way.
-        shutil.copytree(checkpoint, copy / "checkpoints" / checkpoint.name, copy_function=_link_or_copy)
+        # Links: retention may remove a checkpoint while it is on its way.
+        for path in {checkpoint} | ({best} if best is not None and best.is_dir() else set()):
+            shutil.copytree(path, copy / "checkpoints" / path.name, copy_function=_link_or_copy)
         (copy / "checkpoints" / LATEST).write_text(checkpoint.name + "\n", encoding="utf-8")
         with self._lock:
             passed, self._waiting = self._waiting, copy
