@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tenyson.engines.transformers import TransformersEngine
 from tenyson.errors import TaskError
 from tenyson.jobs.eval import EvalJob
 from tenyson.tasks import Metric
@@ -66,29 +67,46 @@ def test_greedy_decoding_gives_every_repeat_the_same_reply(configure, echo, even
     assert [len(replies) for replies in by_sample.values()] == [1] * 5
 
 
-class StopAfter(StopSignal):
-    """Asks for a stop when it has been looked at `looks` times."""
+@pytest.fixture
+def stop_during(monkeypatch):
+    """A signal that is set while the prompt with this number is generated for, by the batches' own order."""
 
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self._looks = looks
+    def make(prompt: int, reason: str) -> StopSignal:
+        stop, played, generate = StopSignal(), [], TransformersEngine.generate
 
-    @property
-    def requested(self) -> bool:
-        self._looks -= 1
-        if self._looks < 0:
-            self.set("manual stop")
-        return self.reason is not None
+        def stopping(self, prompts, sampling):
+            played.extend(prompts)
+            if len(played) >= prompt:
+                stop.set(reason)
+            return generate(self, prompts, sampling)
+
+        monkeypatch.setattr(TransformersEngine, "generate", stopping)
+        return stop
+
+    return make
 
 
-def test_a_stop_between_batches_measures_what_was_processed(configure, echo):
+def test_a_stop_between_batches_measures_what_was_processed(configure, echo, stop_during):
     """Metrics cover the processed part only, and metadata.stopped_early says so; it is no failure."""
-    result = EvalJob(configure("eval", evaluation={"batch_size": 16}), echo).run(StopAfter(2))
+    stop = stop_during(20, "manual stop")
+    result = EvalJob(configure("eval", evaluation={"batch_size": 16}), echo).run(stop)
     results = results_of(result)
     assert result.status == "success"
     assert results["metadata"]["stopped_early"] is True
+    assert results["metadata"]["stop_reason"] == result.stop_reason == "manual stop"
     assert results["metadata"]["rollouts"] == 32
     assert results["metrics"]["accuracy"]["n"] == 32
+
+
+@pytest.mark.parametrize("reason", ["manual stop", "SIGTERM"])
+def test_a_stop_during_the_last_batch_stops_nothing_early(configure, echo, stop_during, reason):
+    """All samples were played: the request is rejected, and neither the result nor its metadata say otherwise."""
+    stop = stop_during(64, reason)
+    result = EvalJob(configure("eval", evaluation={"batch_size": 16}), echo).run(stop)
+    metadata = results_of(result)["metadata"]
+    assert stop.requested
+    assert (metadata["rollouts"], metadata["stopped_early"], metadata["stop_reason"]) == (64, False, None)
+    assert (result.status, result.stop_reason) == ("success", None)
 
 
 def test_a_whole_evaluation_is_not_marked_as_stopped(configure, echo):
@@ -112,16 +130,14 @@ def test_a_split_without_samples_is_an_error(configure, echo, monkeypatch):
 
 def test_all_games_of_a_multi_turn_task_advance_together(configure, climb):
     """64 games of three turns take three calls of the engine, not 192."""
-    from tenyson.engines import transformers
-
     calls = []
-    original = transformers.TransformersEngine.generate
+    original = TransformersEngine.generate
 
     def counting(self, prompts, sampling):
         calls.append(len(prompts))
         return original(self, prompts, sampling)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transformers.TransformersEngine, "generate", counting)
+        patch.setattr(TransformersEngine, "generate", counting)
         EvalJob(configure("eval"), climb).run()
     assert calls == [64, 64, 64]

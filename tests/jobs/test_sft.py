@@ -10,6 +10,7 @@ import pytest
 from tenyson.errors import ConfigError, ModelError, TaskError
 from tenyson.jobs.eval import EvalJob
 from tenyson.jobs.sft import SFTJob
+from tenyson.telemetry.control import StopSignal
 
 pytestmark = pytest.mark.train
 
@@ -124,6 +125,17 @@ def test_training_stops_once_eval_loss_reaches_the_target(configure, echo, event
     assert losses[-1] <= 1.0 < losses[-2]
     assert metadata["steps"] == 5 * len(losses) < 60
     assert metadata["stop_reason"] == "eval_loss reached 1"
+
+
+@pytest.mark.parametrize("reason", ["manual stop", "SIGTERM"])
+def test_a_stop_at_the_last_step_stops_nothing_early(configure, echo, reason):
+    """All steps were done: the run is complete, and not one to be resumed."""
+    stop = StopSignal()
+    stop.set(reason)
+    result = SFTJob(configure("run", training={**QUICK, "max_steps": 1}), echo).run(stop)
+    metadata = json.loads((Path(result.local_output_dir) / "results.json").read_text())["metadata"]
+    assert (metadata["steps"], metadata["stopped_early"], metadata["stop_reason"]) == (1, False, None)
+    assert (result.status, result.stop_reason) == ("success", None)
 
 
 @pytest.mark.parametrize("key", ["early_stopping_patience", "target_eval_loss"])

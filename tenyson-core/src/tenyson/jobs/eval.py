@@ -150,6 +150,7 @@ class EvalJob(Job):
         finally:
             engine.close()
         metrics: dict[str, Metric | float] = dict(context.task.metrics(rollouts))
+        early = len(rollouts) < len(samples)
         truncated = Metric.proportion(sum(rollout.truncated for rollout in rollouts), len(rollouts))
         return Outcome(
             metrics={"truncated": truncated, **metrics},
@@ -159,6 +160,9 @@ class EvalJob(Job):
                 "split": config.evaluation.split,
                 "samples": len({rollout.sample.id for rollout in rollouts}),
                 "rollouts": len(rollouts),
+                # A stop that came with the last batch stopped nothing.
+                "stopped_early": early,
+                "stop_reason": context.stop.reason if early else None,
                 "tokens": tokens,
                 "generation_seconds": seconds,
                 "fingerprint": renderer.fingerprint(),

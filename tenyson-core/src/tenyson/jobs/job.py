@@ -196,9 +196,9 @@ class Job(ABC):
             )
 
     def _conclude(self, context: JobContext, outcome: Outcome, seconds: float) -> JobResult:
-        status: Status = "stopped" if context.stop.reason in INTERRUPTIONS else "success"
         outcome.metadata.setdefault("stopped_early", context.stop.requested)
         outcome.metadata.setdefault("stop_reason", context.stop.reason)
+        status: Status = "stopped" if outcome.metadata["stop_reason"] in INTERRUPTIONS else "success"
         metrics = {name: _with_interval(metric) for name, metric in outcome.metrics.items()}
         result = JobResult(
             run_id=self.run_id,

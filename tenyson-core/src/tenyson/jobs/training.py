@@ -74,7 +74,7 @@ def save_trained(
             "steps": trainer.state.global_step,
             "epochs": trainer.state.epoch,
             "stopped_early": ended_early,
-            "stop_reason": context.stop.reason or (_why_early(context, evaluations) if ended_early else None),
+            "stop_reason": (context.stop.reason or _why_early(context, evaluations)) if ended_early else None,
             "best_checkpoint": trainer.state.best_model_checkpoint,
             "fingerprint": renderer.fingerprint(),
             "output": directory.name,
