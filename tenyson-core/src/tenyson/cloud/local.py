@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from tenyson.cloud.watch import output_folder
 from tenyson.errors import BackendError, MissingDependencyError
 from tenyson.jobs.spec import JobSpec
 
+CONFIG_FILE = "config.yaml"
 TAIL_BYTES = 8192
 CONFIRM_SECONDS = 10.0
 RUNNER = (sys.executable, "-m", "tenyson.runner")
@@ -86,7 +87,8 @@ class LocalBackend:
         """Start the job, or find it if it already runs under this run id, or was started with this token.
 
         Raises:
-            BackendError: the folder cannot be written, the runner cannot be started, or a later attempt was.
+            BackendError: the folder cannot be written, the runner cannot be started, a later attempt was, or a job of
+                this run id still runs with other settings.
         """
         folder = output_folder(spec)
         try:
@@ -98,7 +100,10 @@ class LocalBackend:
                         place=str(folder),
                     )
                 before = self._handle(folder, spec.run_id)
-                if before is not None and (_is_attempt(folder, spec) or self.poll(before).phase == "running"):
+                if before is not None and _is_attempt(folder, spec):
+                    return before
+                if before is not None and self.poll(before).phase == "running":
+                    _check_same(folder, spec)
                     return before
                 archive_attempt(folder, resumed=bool(_resume_from(spec)))
                 config = _write_config(folder, spec)
@@ -261,6 +266,30 @@ def _is_attempt(folder: Path, spec: JobSpec) -> bool:
     return bool(spec.token) and process.get("token") == spec.token
 
 
+def _check_same(folder: Path, spec: JobSpec) -> None:
+    """Raises: BackendError: the job that runs in `folder` was asked for something else."""
+    import yaml
+
+    try:
+        running = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError:
+        running = {}  # half of it: the job writes it just now
+    if _asked(running) != _asked(spec.config):
+        raise BackendError(
+            f"a job called {spec.run_id} still runs here, with other settings",
+            place=str(folder),
+            next_step=f"Wait for its end, or end it with `tenyson stop {spec.run_id}`; or give the new run another id.",
+        )
+
+
+def _asked(config: Mapping[str, Any]) -> Any:
+    """A configuration but for where it goes on from, and where it is recorded, which the job itself writes otherwise."""
+    training = {
+        key: value for key, value in (config.get("training") or {}).items() if key != "resume_from_checkpoint"
+    }
+    return json.loads(json.dumps({**config, "training": training, "telemetry": None}, default=str))
+
+
 def _resume_from(spec: JobSpec) -> str | None:
     resume: str | None = (spec.config.get("training") or {}).get("resume_from_checkpoint")
     return resume
@@ -269,7 +298,7 @@ def _resume_from(spec: JobSpec) -> str | None:
 def _write_config(folder: Path, spec: JobSpec) -> Path:
     import yaml
 
-    path = folder / "config.yaml"
+    path = folder / CONFIG_FILE
     path.write_text(yaml.safe_dump(dict(spec.config), sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
 

@@ -27,7 +27,7 @@ from tenyson.pipeline.launcher import Launcher, Watch
 from tenyson.pipeline.notify import Notifier, failure_in_words
 from tenyson.pipeline.policy import PREEMPTIONS, FailurePolicy
 from tenyson.pipeline.progress import Progress
-from tenyson.pipeline.records import IN_FLIGHT, OVER, PipelineStatus, StepRecord
+from tenyson.pipeline.records import IN_FLIGHT, NONCE, OVER, PipelineStatus, StepRecord
 from tenyson.pipeline.result import PipelineResult
 from tenyson.telemetry.control import INTERRUPTIONS
 
@@ -86,6 +86,7 @@ class Controller:
         record = journal.pipeline(self._id)
         assert record is not None
         self._created_at = record.created_at
+        self._nonce = str(record.plan.get(NONCE, ""))
         # A pipeline that was ended while jobs of it still ran is only tidied up.
         self._ending: PipelineStatus | None = "failed" if record.status == "failed" else None
         self._look_for_decisions_at = 0.0
@@ -185,7 +186,7 @@ class Controller:
     def _launch(self, label: str) -> None:
         step, definition = self._progress.steps[label], self._definitions[label]
         attempt = step.attempt + 1
-        token = attempt_token(self._id, label, attempt)
+        token = attempt_token(self._id, label, attempt, self._nonce)
         trouble: TenysonError | None = None
         spec = definition.spec
         try:
@@ -454,9 +455,10 @@ class Controller:
         return PipelineResult(status, results, max(0.0, seconds), self._id)
 
 
-def attempt_token(pipeline_id: str, label: str, attempt: int) -> str:
-    """Names one attempt of one step for ever."""
-    return sha256(f"{pipeline_id}\0{label}\0{attempt}".encode()).hexdigest()
+def attempt_token(pipeline_id: str, label: str, attempt: int, nonce: str = "") -> str:
+    """Names one attempt of one step for ever; `nonce` tells its pipeline from others of the same name."""
+    parts = (pipeline_id, label, str(attempt), *([nonce] if nonce else []))
+    return sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _failed(spec: JobSpec, why: str) -> JobResult:

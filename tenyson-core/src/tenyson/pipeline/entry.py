@@ -165,12 +165,6 @@ class Entry:
             .values(status=status, finished_at=finished)
         )
 
-    def plan(self, plan: Mapping[str, Any]) -> None:
-        """Replace what another controller needs to go on."""
-        self._connection.execute(
-            update(tables.pipelines).where(tables.pipelines.c.id == self._pipeline).values(plan=dict(plan))
-        )
-
     def _step(self, label: str, before: frozenset[StepState] | set[StepState], **values: Any) -> None:
         columns = tables.steps.c
         done = self._connection.execute(

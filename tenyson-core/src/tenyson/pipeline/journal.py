@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from secrets import token_hex
 from typing import Any, Self
 
 from sqlalchemy import Connection, insert, select, update
@@ -20,6 +21,7 @@ from tenyson.pipeline.database import Clock, database_clock, open_journal
 from tenyson.pipeline.decision import Decision
 from tenyson.pipeline.entry import Entry, check_fence
 from tenyson.pipeline.records import (
+    NONCE,
     AttemptRecord,
     DecisionRecord,
     PipelineRecord,
@@ -136,11 +138,13 @@ class Journal:
         definitions: Mapping[str, Mapping[str, Any]],
     ) -> None:
         """Write a new pipeline down, with its steps by label, in order. Raises: PipelineError: the name is taken."""
+        # Another pipeline of this name, in a database that was lost or in another one, may have left jobs where this one's go.
+        whole = {**plan, NONCE: token_hex(16)}
         try:
             with self.transaction() as (connection, now):
                 connection.execute(
                     insert(tables.pipelines).values(
-                        id=pipeline_id, title=title, status="running", fingerprint=fingerprint, plan=dict(plan),
+                        id=pipeline_id, title=title, status="running", fingerprint=fingerprint, plan=whole,
                         created_at=now,
                     )
                 )  # fmt: skip

@@ -19,6 +19,10 @@ IN_FLIGHT: frozenset[StepState] = frozenset({"INTENT", "LAUNCHED", "RUNNING"})
 OVER: frozenset[StepState] = frozenset({"DONE", "FAILED"})
 
 
+NONCE = "nonce"
+"""In a pipeline's plan: what tells it from others of its name. Those that were begun before there was one have none."""
+
+
 @dataclass(frozen=True)
 class PipelineRecord:
     """A row of `pipelines`."""

@@ -1,0 +1,90 @@
+"""A journal that was lost, or another one: a pipeline of the same name takes no old job of that name for its own."""
+
+import json
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from tests.fakes.file_backend import FileBackend
+
+from tenyson.cloud.follow import PlainFollower
+from tenyson.cloud.local import LocalManager
+from tenyson.jobs.spec import JobSpec
+from tenyson.pipeline import Step, drive, run_pipeline
+from tenyson.pipeline.definition import Definition
+from tenyson.pipeline.journal import Journal
+from tenyson.pipeline.launcher import BackendLauncher
+from tenyson.pipeline.notify import Notifier
+from tenyson.pipeline.policy import FailurePolicy
+
+RUNNER = (sys.executable, str(Path(__file__).parents[1] / "cloud" / "stand_in_runner.py"))
+
+
+class StandInJob:
+    """Does what task.args.do says."""
+
+    def __init__(self, config, task):
+        self.config = config
+
+    def spec(self):
+        return JobSpec(self.config["run"]["id"], "sft", "none:None", self.config)
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(journal, do="succeed", **training):
+        config = {
+            "run": {"id": "z-sft", "output_dir": str(tmp_path / "outputs")},
+            "task": {"args": {"do": do}},
+            "training": training,
+        }
+        return run_pipeline(
+            [Step("sft", config, StandInJob, None)], LocalManager(tmp_path / "outputs", runner=RUNNER), "abort",
+            pipeline_id="z", db_url=f"sqlite:///{tmp_path}/{journal}.db",
+        )  # fmt: skip
+
+    return run
+
+
+def test_after_a_lost_database_a_step_runs_anew_and_the_old_jobs_result_is_not_taken_for_its_own(
+    run, tmp_path
+):
+    """The same name and the same run id, with other settings: the folder holds the new job, and the old one in earlier/."""
+    run("lost", max_steps=3)
+    assert run("new", max_steps=6).status == "success"
+    assert "max_steps: 6" in (tmp_path / "outputs" / "z-sft" / "config.yaml").read_text()
+    assert "max_steps: 3" in (tmp_path / "outputs" / "z-sft" / "earlier" / "1" / "config.yaml").read_text()
+
+
+def test_a_job_that_still_runs_for_a_lost_database_is_adopted_only_for_the_same_settings(run, tmp_path):
+    """Else the step fails, and says what runs there."""
+    backend = LocalManager(tmp_path / "outputs", runner=RUNNER).backend
+    config = {
+        "run": {"id": "z-sft", "output_dir": str(tmp_path / "outputs")},
+        "task": {"args": {"do": "slow"}},
+        "training": {"max_steps": 3},
+    }
+    backend.submit(JobSpec("z-sft", "sft", "none:None", config, "the token of then"))
+    other = run("other", "slow", max_steps=6)
+    assert other.status == "failed"
+    assert "a job called z-sft still runs here, with other settings" in other.results["sft"].failure_reason
+    assert run("same", "slow", max_steps=3).status == "success"
+    assert not (tmp_path / "outputs" / "z-sft" / "earlier").exists()
+
+
+def test_a_pipeline_that_was_begun_by_an_earlier_version_finds_its_jobs_by_the_token_of_then(tmp_path):
+    """Its row has nothing that tells it from others of its name."""
+    config = {"run": {"id": "p-a", "output_dir": str(tmp_path / "outputs")}, "task": {"args": {}}}
+    definition = Definition("a", JobSpec("p-a", "sft", "none:None", config))
+    backend = FileBackend(tmp_path)
+    with Journal(f"sqlite:///{tmp_path}/journal.db") as journal:
+        journal.create("p", "p", "p", {"kept": 1}, {"a": definition.to_json()})
+        with journal.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE pipelines SET plan = ?", (json.dumps({"kept": 1}),))
+        drive.drive(
+            journal, "p", BackendLauncher(backend, PlainFollower()), policy=FailurePolicy("abort"), notifier=Notifier(),
+            ask=lambda question: None,
+        )  # fmt: skip
+    [start] = backend.starts()
+    assert start["token"] == sha256(b"p\0a\x001").hexdigest()
