@@ -83,6 +83,17 @@ def test_containers_that_are_taken_away_too_often_end_the_attempt_as_preempted(m
     assert first["lost"]["detail"] == "Modal took the container away 1 times"
 
 
+def test_another_attempt_that_could_cost_more_than_the_budget_is_not_begun(modal, capfd):
+    """The first one may take all of it; what it has saved is here."""
+    manager = modal.manager(preemptions=0, max_preemptions=1, budget_usd=1.23)
+    job = modal.job(steps=400)
+    result = modal.during(job, manager, lambda record: modal.cloud.preempt(record.call_id), at="step 9 ")
+    assert result.status == "failed"
+    assert "together more than backend.settings.budget_usd (1.23)" in result.failure_reason
+    assert list((modal.folder / "job" / "checkpoints").glob("step-*"))
+    assert "at most $1.23 in up to 2 attempts (budget_usd)" in capfd.readouterr().err
+
+
 def test_without_a_budget_the_result_says_that_it_was_preempted(modal):
     """`spot_interruption`, as at AWS."""
     manager = modal.manager(preemptions=0)

@@ -1,5 +1,6 @@
 """tenyson-modal before anything is launched: its settings, its prices, its cost at import time."""
 
+import os
 import subprocess
 import sys
 
@@ -62,6 +63,32 @@ def test_a_job_longer_than_a_container_may_work_needs_more_of_them():
     assert ModalSettings().containers == 1
     assert ModalSettings(max_hours=24.5).containers == 2
     assert ModalSettings(timeout=3600, max_hours=9).containers == 9
+
+
+def test_a_dry_run_tells_the_worst_case_of_all_attempts_within_the_budget(tmp_path):
+    """A pipeline tries a step again up to 20 times where machines are rented."""
+
+    def told(*more):
+        command = [
+            sys.executable,
+            "-m",
+            "tenyson",
+            "run",
+            "--task",
+            "wordle",
+            "--backend",
+            "modal",
+            "--dry-run",
+        ]
+        done = subprocess.run(
+            [*command, *more], capture_output=True, text=True, check=True, cwd=tmp_path, env=os.environ | {"COLUMNS": "400"}
+        )  # fmt: skip
+        return done.stdout
+
+    assert "in 21 attempts" in told()
+    assert "at most $500.00 in up to 21 attempts (budget_usd)" in told(
+        "--set", "backend.settings.budget_usd=500"
+    )
 
 
 def test_the_plugin_imports_neither_modal_nor_pydantic():

@@ -94,6 +94,10 @@ class ModalBackend(RemoteBackend[CallRecord]):
     def _new_session(self, record: CallRecord, folder: Path) -> CallSession:
         return CallSession(record, folder, self._settings, self._say)
 
+    def _costs_since(self, record: CallRecord) -> float | None:
+        """The queue costs nothing; how long the job was in it is not known here."""
+        return record.launched_at if record.job is not None else None
+
     def _give_back(self, record: CallRecord, folder: Path) -> None:
         # By name as well: a launch that was begun twice may have made two.
         named = [app.id for app in find_apps(record.environment, name=record.app_name)]

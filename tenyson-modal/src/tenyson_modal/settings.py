@@ -69,7 +69,7 @@ class ModalSettings(BaseModel):
     extras: list[str] = []
     """Extras of tenyson-core for the container, beside those that the configuration needs."""
     budget_usd: float | None = Field(default=None, gt=0)
-    """Nothing is launched whose worst case (price x max_hours) is above this."""
+    """US dollars for all attempts of a run: none is launched that could bring them above this (price x max_hours, and what earlier ones took)."""
     price_per_hour: float | None = Field(default=None, gt=0)
     """US dollars of the GPU, where Tenyson does not know its price, or not yours."""
     sync_checkpoints: bool = True

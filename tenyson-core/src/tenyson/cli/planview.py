@@ -10,17 +10,21 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from tenyson.cloud.cost import cost_in_words
+from tenyson.cloud.cost import budget_of, cost_in_words
 from tenyson.jobs.memory import GIB, MemoryEstimate, estimate_memory, find_shape
+from tenyson.pipeline.launcher import attempts_on
 from tenyson.pipeline.plan import Plan, PlannedStep
 
 if TYPE_CHECKING:
     from tenyson.cloud.backend import Backend
     from tenyson.jobs.spec import JobSpec
+    from tenyson.pipeline.policy import FailurePolicy
 
 
-def plan_data(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec]) -> dict[str, Any]:
-    """A plan as JSON-safe data, with what each step would cost."""
+def plan_data(
+    plan: Plan, backend: Backend, specs: Mapping[str, JobSpec], policy: FailurePolicy
+) -> dict[str, Any]:
+    """A plan as JSON-safe data, with what one attempt of each step would cost, and how many there are at most."""
     return {
         "plan": plan.id,
         "title": plan.title,
@@ -38,6 +42,7 @@ def plan_data(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec]) -> dic
                 "work": work(step),
                 "folder": str(step.folder),
                 "memory_bytes": memory.total if (memory := memory_of(step, plan)) else None,
+                "attempts": attempts_on(backend, policy),
                 "estimate": vars(backend.estimate(specs[step.label])),
                 "config": step.config,
             }
@@ -46,8 +51,10 @@ def plan_data(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec]) -> dic
     }
 
 
-def print_plan(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec], console: Console) -> None:
-    """Print the steps, what they work on, where they write, and what they would cost."""
+def print_plan(
+    plan: Plan, backend: Backend, specs: Mapping[str, JobSpec], policy: FailurePolicy, console: Console
+) -> None:
+    """Print the steps, what they work on, where they write, and what they would cost with all attempts of the policy."""
     console.print(Text(f"{plan.title} on backend {backend.name}: nothing is started", style="bold"))
     table = Table("step", "job", "model", "work", "memory", "cost", box=None, pad_edge=False)
     for step in plan.steps:
@@ -58,7 +65,7 @@ def print_plan(plan: Plan, backend: Backend, specs: Mapping[str, JobSpec], conso
             model_in_words(step),
             work(step),
             memory_in_words(step, plan),
-            cost_in_words(estimate),
+            cost_in_words(estimate, attempts=attempts_on(backend, policy), budget=budget_of(backend)),
         )
         table.add_row(*(Text(cell, overflow="fold") for cell in row))
     console.print(table)

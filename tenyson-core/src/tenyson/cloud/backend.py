@@ -68,8 +68,8 @@ class Backend(Protocol):
 
     A property `settings` with what makes it again lets `tenyson attach` go on with what a script began. `rented = True` says
     that its machines are taken for a job and cost until they are given back: Ctrl-C then leaves the job to itself. A
-    settable attribute `say` takes the function through which it tells what it does. An error may have a `reason`, the class of the
-    failure.
+    settable attribute `say` takes the function through which it tells what it does. `budget_usd` says what all attempts of a run may
+    cost; it refuses one that could cost more. An error may have a `reason`, the class of the failure.
     """
 
     name: str

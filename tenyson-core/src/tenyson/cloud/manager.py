@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tenyson.cloud.backend import Backend, Handle, Observation
-from tenyson.cloud.cost import cost_in_words
+from tenyson.cloud.cost import budget_of, cost_in_words
 from tenyson.cloud.follow import Follower, PlainFollower, speak_through
 from tenyson.cloud.interrupts import Interrupts
 from tenyson.cloud.verdict import conclude, print_failure
@@ -70,7 +70,7 @@ class CloudManager:
         self.backend.validate(spec)
         estimate = self.backend.estimate(spec)
         if estimate.per_hour:
-            cost = cost_in_words(estimate, attempts=1 + self.max_preemptions)
+            cost = cost_in_words(estimate, attempts=1 + self.max_preemptions, budget=budget_of(self.backend))
             self.follower.say(f"{cost} ({estimate.note})")
         result = self._attempt(spec)
         for again in range(1, self.max_preemptions + 1):

@@ -179,7 +179,7 @@ def execute(
     result = drive(
         journal,
         pipeline_id,
-        BackendLauncher(backend, follower),
+        BackendLauncher(backend, follower, policy),
         policy=policy,
         notifier=Notifier.make(directory / "failures.log"),
         ask=ask,

@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tenyson.cloud.backend import Backend, Handle, Observation
-from tenyson.cloud.cost import cost_in_words
+from tenyson.cloud.cost import budget_of, cost_in_words
 from tenyson.cloud.follow import Follower, speak_through
 from tenyson.cloud.watch import JobWatch
 from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
+from tenyson.pipeline.policy import FailurePolicy
 
 if TYPE_CHECKING:
     from tenyson.cloud.manager import SpecifiedJob
@@ -65,9 +66,11 @@ class Launcher(Protocol):
 class BackendLauncher:
     """Over a backend: its jobs outlive their controller, and the next one finds them."""
 
-    def __init__(self, backend: Backend, follower: Follower) -> None:
+    def __init__(self, backend: Backend, follower: Follower, policy: FailurePolicy | None = None) -> None:
+        """`policy`: how often a step is tried again, for the worst case that is told."""
         self.name = backend.name
         self.rented = bool(getattr(backend, "rented", False))
+        self._attempts = attempts_on(backend, policy) if policy else 1
         self._backend = backend
         self._follower = follower
         self._idle: list[Follower] = [follower]
@@ -78,7 +81,8 @@ class BackendLauncher:
         self._backend.validate(spec)
         estimate = self._backend.estimate(spec)
         if estimate.per_hour:
-            self.say(f"{spec.run_id}: {cost_in_words(estimate)} ({estimate.note})")
+            cost = cost_in_words(estimate, attempts=self._attempts, budget=budget_of(self._backend))
+            self.say(f"{spec.run_id}: {cost} ({estimate.note})")
         handle = self._backend.submit(spec)
         if not estimate.per_hour:
             return handle
@@ -197,6 +201,11 @@ class _Returning:
         result = self._watch.conclude(seen, interrupted=interrupted)
         self._over()
         return result
+
+
+def attempts_on(backend: Backend, policy: FailurePolicy) -> int:
+    """How often a step is launched there at most, as long as nobody decides."""
+    return replace(policy, rented=policy.rented or bool(getattr(backend, "rented", False))).attempts
 
 
 def another(follower: Follower) -> Follower:

@@ -49,6 +49,12 @@ class FailurePolicy:
         if problems:
             raise ConfigError(problems)
 
+    @property
+    def attempts(self) -> int:
+        """How often a step is launched at most, as long as nobody decides."""
+        taken = self.on_failure == "retry" or (self.rented and self.on_failure == "wait")
+        return 1 + (self.preemptions if taken else 0) + (self.retries if self.on_failure == "retry" else 0)
+
     def retry_after(self, reason: Reason | None, *, failures: int, preemptions: int) -> float | None:
         """Seconds until the next attempt; None where there is to be none. The counts are of retries so far."""
         if reason in PREEMPTIONS and (

@@ -90,7 +90,7 @@ def run_pipeline(
         return drive(
             journal,
             name,
-            launcher_of(cloud, checked),
+            launcher_of(cloud, checked, policy),
             policy=policy,
             notifier=notifier,
             ask=ask,
@@ -122,11 +122,11 @@ def define(steps: Iterable[Step], pipeline_id: str) -> list[Definition]:
     return list(definitions.values())
 
 
-def launcher_of(cloud: Cloud, steps: Iterable[Step]) -> Launcher:
+def launcher_of(cloud: Cloud, steps: Iterable[Step], policy: FailurePolicy) -> Launcher:
     """How jobs get onto a cloud: by its backend, where it has one."""
     backend, follower = getattr(cloud, "backend", None), getattr(cloud, "follower", None)
     if backend is not None and follower is not None:
-        return BackendLauncher(backend, follower)
+        return BackendLauncher(backend, follower, policy)
     return CloudLauncher(
         cloud, {step.label: lambda config, step=step: step.job(config, step.task) for step in steps}  # type: ignore[misc]
     )  # fmt: skip

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from tenyson.cloud.archive import EARLIER, archive_attempt
 from tenyson.cloud.backend import Estimate, Handle, Observation, Reason
@@ -35,6 +35,18 @@ class BudgetError(BackendError):
     reason: Reason = "user_error"
 
 
+class Limits(Protocol):
+    """The settings that bound what a run costs."""
+
+    @property
+    def budget_usd(self) -> float | None:
+        """US dollars for all attempts of a run."""
+
+    @property
+    def max_hours(self) -> float:
+        """Of one attempt."""
+
+
 class RemoteBackend(ABC, Generic[R]):
     """Follows `tenyson.cloud.backend.Backend`; a backend adds how a machine is launched, found and looked after.
 
@@ -46,6 +58,8 @@ class RemoteBackend(ABC, Generic[R]):
     name: str
     rented = True
     record_class: type[R]
+    _settings: Limits
+    """Its settings once they are checked."""
 
     def __init__(self, given: Mapping[str, Any], output_dir: str | Path) -> None:
         self.output_dir = Path(output_dir)
@@ -54,6 +68,11 @@ class RemoteBackend(ABC, Generic[R]):
         self._locks: dict[str, int] = {}
         self.say: Callable[[str], None] = _print
         """Where a line for whoever watches goes."""
+
+    @property
+    def budget_usd(self) -> float | None:
+        """US dollars that all attempts of a run may cost; None where nothing bounds them."""
+        return self._settings.budget_usd
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -105,6 +124,7 @@ class RemoteBackend(ABC, Generic[R]):
         session = self._session(handle)
         session.terminate()
         session.record.released = True
+        session.record.times.setdefault("released", time.time())
         session.record.save(session.folder)
 
     def reattach(self, run_id: str) -> Handle | None:
@@ -173,6 +193,41 @@ class RemoteBackend(ABC, Generic[R]):
                 next_step=f"{advice}; or raise the budget.",
             )
 
+    def _refuse_another(self, spec: JobSpec, folder: Path) -> None:
+        """Raises: BudgetError: with what earlier attempts cost, one more could cost more than all of them may."""
+        budget = self.budget_usd
+        paths = [folder, *folder.glob(f"{EARLIER}/*")]
+        earlier = [
+            one for path in paths if (one := self.record_class.load(path)) and one.backend == self.name
+        ]
+        if budget is None or not earlier:
+            return
+        worst = self.estimate(spec).worst_case
+        if worst is None:
+            return  # `validate` refuses that
+        hours = sum(self._hours(record) for record in earlier)
+        # At the price that bounds it, not the one of now: what was spent may be less, and is never more.
+        spent = hours * worst / self._settings.max_hours
+        if spent + worst > budget:
+            raise BudgetError(
+                f"earlier attempts of this run took {hours:.1f} h, which may have cost ${spent:.2f}, and another one could cost "
+                f"${worst:.2f}: together more than backend.settings.budget_usd ({budget:g})",
+                place=str(folder),
+                next_step="What it has saved is there. Raise the budget, or lower max_hours to what is left to do, and run it again.",
+            )
+
+    def _hours(self, record: R) -> float:
+        """For how long an attempt cost at most."""
+        since = self._costs_since(record)
+        if since is None:
+            return 0.0
+        longest = float(record.settings.get("max_hours", self._settings.max_hours))
+        return min(max(0.0, record.times.get("released", time.time()) - since) / 3600, longest)
+
+    def _costs_since(self, record: R) -> float | None:
+        """When an attempt began to cost; None where it never did."""
+        return record.launched_at
+
     # Attempts
 
     def _record_for(self, spec: JobSpec, folder: Path) -> R:
@@ -189,6 +244,9 @@ class RemoteBackend(ABC, Generic[R]):
             )
         if before is not None and not before.released:
             self._give_back(before, folder)
+            before.times.setdefault("released", time.time())
+            before.save(folder)
+        self._refuse_another(spec, folder)
         resumed = bool((spec.config.get("training") or {}).get("resume_from_checkpoint"))
         archive_attempt(folder, resumed=resumed)
         record = self.record_class(
