@@ -202,6 +202,51 @@ def test_what_a_model_wrote_is_stored_raw_and_printed_without_what_a_terminal_ob
         assert "<U+202E>gnp.exe" in said
 
 
+def test_names_and_reasons_in_the_database_are_printed_without_what_a_terminal_obeys(
+    tenyson, tmp_path, make_config
+):
+    """Whoever may write rows, or makes a library fail with a text of their own, could put escape sequences there."""
+    from recording import UID, metrics, rollout
+
+    from tenyson.telemetry.build import open_telemetry
+    from tenyson.telemetry.events import EventsLost, RunFinished, RunStarted
+
+    url = f"sqlite:///{tmp_path}/t.db"
+    config = make_config(telemetry={"db_url": url, "sinks": ["sql"]})
+    telemetry = open_telemetry(config, tmp_path / "run-1", attempt_uid=UID)
+    about = {"git_commit": HOSTILE, "host": HOSTILE, "accelerator": HOSTILE}
+    made_from = [{"kind": "adapter" + HOSTILE, "reference": HOSTILE, "source_run_id": HOSTILE}]
+    telemetry.emit(
+        RunStarted(
+            run_id="run-1", job_type="rl", task=HOSTILE, config={"model": {"name": HOSTILE}}, output_dir="o" + HOSTILE,
+            provenance=about, inputs=made_from,
+        ),
+        metrics(1, **{"loss" + HOSTILE: 1.0}),
+        rollout(components={"judge" + HOSTILE: 1.0}),
+        EventsLost(run_id="run-1", sink="s" + HOSTILE, reason=HOSTILE, events=1),
+        RunFinished(
+            run_id="run-1", status="failed", reason=HOSTILE,
+            result={"total_time_seconds": 1.0, "metrics": {"m" + HOSTILE: 1.0}, "failure_reason": HOSTILE},
+        ),
+    )  # fmt: skip
+    telemetry.close()
+    with sqlite3.connect(tmp_path / "t.db") as connection:
+        connection.execute(
+            "INSERT INTO run_controls (run_id, verb, status, reason, requested_by, requested_at) "
+            "VALUES ('run-1', 'stop' || ?1, 'rejected', ?1, ?1, 1)",
+            (HOSTILE[:8],),
+        )
+    for command in (
+        ["show", "run-1"], ["runs"], ["runs", "--wide"], ["metrics", "run-1"], ["metrics", "run-1", "--plot"],
+        ["compare", "run-1", "run-1"], ["rollouts", "run-1"],
+    ):  # fmt: skip
+        said = tenyson(*command, url=url)
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", said), command
+        assert "red over" in said, command
+    for command in (["metrics", "run-1", "nosuch"], ["runs", "--sort", "nosuch"]):
+        assert "\x1b" not in tenyson(*command, url=url, fails=True), command
+
+
 def test_compare_pairs_by_sample_and_tests_for_chance(tenyson):
     """Interval and p-value; the same run against itself differs in nothing."""
     found = json.loads(tenyson("compare", "eval-before", "eval-after", "--json"))["metrics"]["reward"]

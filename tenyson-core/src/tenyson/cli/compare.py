@@ -12,6 +12,7 @@ import click
 
 from tenyson.cli import options
 from tenyson.cli.format import as_float, number, print_json
+from tenyson.cli.safetext import safe
 from tenyson.cli.table import print_table
 from tenyson.errors import TelemetryError
 
@@ -40,7 +41,7 @@ def compare(before: str, after: str, db_url: str | None, metric: tuple[str, ...]
         unknown = [name for name in metric if name not in shared_names]
         if unknown:
             raise TelemetryError(
-                f"both runs have no {unknown[0]!r}", next_step=f"both have {', '.join(shared_names)}"
+                f"both runs have no {unknown[0]!r}", next_step=safe(f"both have {', '.join(shared_names)}")
             )
         shared_names = list(metric)
     if not shared_names:
@@ -51,10 +52,10 @@ def compare(before: str, after: str, db_url: str | None, metric: tuple[str, ...]
         about = {"before": names[0], "after": names[1], "config": changed, "samples": samples}
         print_json({**about, "metrics": results})
         return
-    click.echo(f"{names[1]} less {names[0]}")
+    click.echo(safe(f"{names[1]} less {names[0]}"))
     _print(results)
     for note in _left_out(names, samples, results):
-        click.secho(note, fg="yellow")
+        click.secho(safe(note), fg="yellow")
     if changed:
         click.echo("\nwhat was asked differently:")
         print_table(("key", names[0], names[1]), [(key, *map(str, pair)) for key, pair in changed.items()])
@@ -74,7 +75,8 @@ def _print(results: Mapping[str, dict[str, Any]]) -> None:
     unpaired = [name for name, result in results.items() if not result["paired"]]
     if unpaired:
         click.secho(
-            f"not paired: {', '.join(unpaired)}; the runs share too few samples, so the interval is that of two "
+            safe(f"not paired: {', '.join(unpaired)}")
+            + "; the runs share too few samples, so the interval is that of two "
             "independent means, and p that of Welch's test, two-sided",
             fg="yellow",
         )

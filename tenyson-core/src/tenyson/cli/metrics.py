@@ -12,6 +12,7 @@ import click
 
 from tenyson.cli import options
 from tenyson.cli.format import as_float, number, print_json
+from tenyson.cli.safetext import safe
 from tenyson.cli.table import print_table
 from tenyson.errors import TelemetryError
 
@@ -69,12 +70,13 @@ def draw(metric: str, curves: dict[str, Curve]) -> str:
 
     plotext.clear_figure()
     steps = [step for curve in curves.values() for step, _ in curve]
-    # Also where the last ones have no number: else a run that diverged looks as if it had ended.
-    plotext.xlim(min(steps), max(steps))
+    if min(steps) < max(steps):
+        # Also where the last ones have no number: else a run that diverged looks as if it had ended.
+        plotext.xlim(min(steps), max(steps))
     notes = []
     width = min(shutil.get_terminal_size((100, 24)).columns, 140)
     plotext.plotsize(width, PLOT_LINES)
-    plotext.title(metric)
+    plotext.title(safe(metric))
     plotext.xlabel("step")
     for name, curve in curves.items():
         finite = [(step, value) for step, value in curve if isfinite(value)]
@@ -87,10 +89,10 @@ def draw(metric: str, curves: dict[str, Curve]) -> str:
             )
         if finite:
             steps, values = map(list, zip(*finite, strict=True))
-            plotext.plot(steps, values, label=name if several else None, marker="braille")
+            plotext.plot(steps, values, label=safe(name) if several else None, marker="braille")
     if not sys.stdout.isatty():
         plotext.theme("clear")
-    return "\n".join([str(plotext.build()).rstrip("\n"), *notes])
+    return "\n".join([str(plotext.build()).rstrip("\n"), *map(safe, notes)])
 
 
 def _curves(rows: list[dict], smooth: int) -> dict[str, Curve]:  # type: ignore[type-arg]
@@ -122,7 +124,7 @@ def _chosen(known: list[str], names: tuple[str, ...]) -> list[str]:
         matches = [name for name in known if fnmatch(name, pattern)]
         if not matches:
             raise TelemetryError(
-                f"no metric is called {pattern!r}", next_step=f"there are {', '.join(sorted(known))}"
+                f"no metric is called {pattern!r}", next_step=safe(f"there are {', '.join(sorted(known))}")
             )
         chosen += [name for name in matches if name not in chosen]
     return chosen

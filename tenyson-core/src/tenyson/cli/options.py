@@ -57,6 +57,7 @@ def one_run(name: str, names: Collection[str], unknown: str) -> str:
     """
     import difflib
 
+    from tenyson.cli.safetext import safe
     from tenyson.errors import TelemetryError
 
     if name in names:
@@ -67,7 +68,7 @@ def one_run(name: str, names: Collection[str], unknown: str) -> str:
         return begin[0]
     if begin:
         shown = ", ".join(begin[:5]) + (", ..." if len(begin) > 5 else "")
-        raise TelemetryError(f"several runs begin with {name!r}: {shown}")
+        raise TelemetryError(safe(f"several runs begin with {name!r}: {shown}"))
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}?" if near else "`tenyson runs` lists the runs that are known here"
-    raise TelemetryError(unknown, next_step=hint)
+    raise TelemetryError(unknown, next_step=safe(hint))

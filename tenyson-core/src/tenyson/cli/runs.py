@@ -14,6 +14,7 @@ import click
 
 from tenyson.cli import options
 from tenyson.cli.format import duration, moment, number, print_json
+from tenyson.cli.safetext import safe
 from tenyson.cli.table import print_table
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _sorted(found: list[Record], by: str, reverse: bool) -> list[Record]:
         if not any(by in record.metrics for record in found):
             names = sorted({name for record in found for name in record.metrics})
             raise click.BadParameter(
-                f"no run has a {by!r}; known are {', '.join([*keys, *names])}", param_hint="--sort"
+                safe(f"no run has a {by!r}; known are {', '.join([*keys, *names])}"), param_hint="--sort"
             )
 
         def key(record: Record) -> Any:

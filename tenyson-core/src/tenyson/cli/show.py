@@ -47,36 +47,41 @@ def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
         *_config_lines(record.config),
     ]
     for name, value in lines:
-        click.echo(f"{name:<24} {value}")
+        _say(f"{name:<24} {value}")
     _show_history(history)
     if rows := _metric_rows(record):
         click.echo()
         print_table(("metric", "value", "95% interval", "n"), rows)
     for line in _trouble(record, history):
-        click.secho(line, fg="yellow")
+        click.secho(safe(line), fg="yellow")
     if files := _files(record):
         click.echo()
         for path in files:
-            click.echo(path)
+            _say(path)
     if record.status == "failed" and (tail := _log_tail(record)):
         click.echo("\nlast lines of the log:")
         for line in tail:
-            click.echo(f"  {safe(line)}")
+            _say(f"  {line}")
     if command := _next_command(record):
-        click.echo(f"\nnext: {command}")
+        _say(f"\nnext: {command}")
+
+
+def _say(text: str) -> None:
+    """Print what was recorded, and may hold what a library or a model wrote."""
+    click.echo(safe(text))
 
 
 def _show_history(history: History) -> None:
     for made_from in history.lineage:
         source = f" (run {made_from['source_run_id']})" if made_from["source_run_id"] else ""
-        click.echo(f"{'from ' + made_from['kind']:<24} {made_from['reference']}{source}")
+        _say(f"{'from ' + made_from['kind']:<24} {made_from['reference']}{source}")
     for attempt in history.attempts:
         dirty = " + uncommitted changes" if attempt["git_diff_hash"] else ""
         code = f", commit {attempt['git_commit'][:12]}{dirty}" if attempt["git_commit"] else ""
         where = ", ".join(part for part in (attempt["host"], attempt["accelerator"]) if part)
         began = f", from step {attempt['began_at_step']}" if attempt["began_at_step"] else ""
         end = attempt["exit_reason"] or attempt["status"]
-        click.echo(
+        _say(
             f"{'attempt ' + str(attempt['attempt']):<24} {moment(attempt['started_at'])}{began}: {end}"
             f"{f'; on {where}' if where else ''}{code}"
         )
@@ -84,7 +89,7 @@ def _show_history(history: History) -> None:
         at = f" at step {request['applied_step']}" if request["applied_step"] is not None else ""
         why = f": {request['reason']}" if request["reason"] else ""
         who = f", asked by {request['requested_by']}" if request["requested_by"] else ""
-        click.echo(f"{'request ' + (request['verb'] or 'stop'):<24} {request['status']}{at}{why}{who}")
+        _say(f"{'request ' + (request['verb'] or 'stop'):<24} {request['status']}{at}{why}{who}")
 
 
 def _trouble(record: Record, history: History) -> list[str]:
