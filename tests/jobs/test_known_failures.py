@@ -457,6 +457,25 @@ def test_a_damaged_latest_checkpoint_is_named_and_the_one_before_is_used(
     assert events("run", "AttemptBegan")[-1]["step"] == 2
 
 
+@pytest.mark.parametrize("after", ["a fall-back", "a new start"])
+def test_the_last_two_checkpoints_of_this_attempt_are_kept_and_not_those_of_a_former_one(
+    configure, echo, tmp_path, after
+):
+    """Which may have higher numbers, and may be damaged."""
+    training = {**QUICK, "max_steps": 5, "save_steps": 2}
+    SFTJob(configure("run", training=training), echo).run()
+    checkpoints = tmp_path / "outputs/run/checkpoints"
+    assert {path.name for path in checkpoints.glob("step-*")} == {"step-4", "step-5"}
+    if after == "a fall-back":
+        (checkpoints / "step-5/model.safetensors").write_bytes(b"")
+        training |= {"max_steps": 6, "resume_from_checkpoint": "latest"}
+    else:
+        training |= {"max_steps": 3, "save_steps": 1}
+    SFTJob(configure("run", training=training), echo).run()
+    kept = {"step-4", "step-6"} if after == "a fall-back" else {"step-2", "step-3"}
+    assert {path.name for path in checkpoints.glob("step-*")} == kept
+
+
 def test_a_checkpoint_that_another_run_was_made_from_is_kept(configure, echo, tmp_path):
     """An evaluation took the adapter of step 1; the run that wrote it goes on, and keeps two others and that one."""
     training = {**QUICK, "max_steps": 2, "save_steps": 1}

@@ -229,11 +229,15 @@ class CheckpointMixin(ExtensionMixin):
         keep = self._job.config.training.save_total_limit
         if keep is None:
             return
-        found = sorted(self.checkpoints.glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
         # By what they are: one of the paths may be relative, or lead over a link.
         best = best and best.resolve()
-        others = [path for path in found if path != newest and path.resolve() != best and not is_pinned(path)]
-        for path in others[: max(0, len(others) - keep + 1)]:
+        # Not by their numbers: those of a former attempt, which may be higher and damaged, come last.
+        others = [
+            path
+            for path in newest_first(self.checkpoints)
+            if path != newest and path.resolve() != best and not is_pinned(path)
+        ]
+        for path in others[keep - 1 :]:
             remove(path)
 
     # Resuming
