@@ -140,6 +140,57 @@ def test_a_server_that_is_silent_or_drips_is_cut_off_in_time(server):
         assert time.monotonic() - begun < 4.0
 
 
+class Job:
+    """One that some cloud runs."""
+
+    def __init__(self, config, task):
+        self.config = config
+
+    def spec(self):
+        return JobSpec(self.config["run"]["id"], "sft", "none:None", self.config)
+
+
+class Failing:
+    """A cloud on which nothing ends well."""
+
+    def run(self, job):
+        return JobResult(job.config["run"]["id"], "failed", 1.0, failure_reason="on purpose")
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "label"),
+    [
+        ("wordle-qwen3-4b-learning-rates-20261126-153831-1ba2", "sft-with-a-long-warm-up-and-a-small-rank"),
+        ("wörter", "训练"),
+    ],
+)
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_failures_of_pipelines_and_steps_of_any_name_are_recorded_and_told(
+    server, tmp_path, monkeypatch, request, database, pipeline, label
+):
+    """Longer than the outbox's column, or no text for a header; a message that comes twice has one id, others have others."""
+    url = request.getfixturevalue("postgres_url") if database == "postgres" else f"sqlite:///{tmp_path}/j.db"
+    monkeypatch.setenv("TENYSON_WEBHOOK_ALLOW", "127.0.0.1")
+    monkeypatch.setattr("tenyson.pipeline.outbox.FIRST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("tenyson.pipeline.outbox.LOOK_SECONDS", 0.1)
+
+    def refuse_the_first_try(handler):
+        handler.send_response(500 if len(server.received) == 1 else 204)
+        handler.end_headers()
+
+    server.answer = refuse_the_first_try
+    steps = [Step(label, {"run": {"id": "one"}}, Job, None)]
+    outcome = run_pipeline(
+        steps, Failing(), "abort", pipeline_id=pipeline, db_url=url, webhook_url=f"{server.url}/{SECRET}"
+    )
+    assert outcome.results[label].failure_reason == "on purpose"
+    ids = {}
+    for _, headers, body in server.received:
+        ids.setdefault(body["event"], []).append(headers["X-Tenyson-Event"])
+    assert sorted(len(found) for found in ids.values()) == [1, 2]
+    assert len({one for found in ids.values() for one in found}) == 2
+
+
 def test_a_webhook_that_hangs_is_in_nobodys_way_and_its_url_is_kept_nowhere(
     server, tmp_path, monkeypatch, capfd
 ):
@@ -149,13 +200,6 @@ def test_a_webhook_that_hangs_is_in_nobodys_way_and_its_url_is_kept_nowhere(
     monkeypatch.setenv("TENYSON_SLACK_WEBHOOK_URL", f"{server.url}/{SECRET}")
     monkeypatch.chdir(tmp_path)
     ended = []
-
-    class Job:
-        def __init__(self, config, task):
-            self.config = config
-
-        def spec(self):
-            return JobSpec(self.config["run"]["id"], "sft", "none:None", self.config)
 
     class Cloud:
         def run(self, job):

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 WEBHOOK_VARIABLE = "TENYSON_WEBHOOK_URL"
 SLACK_VARIABLE = "TENYSON_SLACK_WEBHOOK_URL"
 """The URLs are passwords: they are given in the environment, and kept nowhere."""
+EVENT_ID_LENGTH = 64
+"""Of the outbox's column."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,17 @@ class Notifier:
 
     def _post(self, entry: Entry, event_id: str, text: str, fields: Mapping[str, Any]) -> None:
         for channel in self.channels:
-            entry.post(event_id, channel, {"text": text} if channel == "slack" else {"text": text, **fields})
+            entry.post(
+                _fitting(event_id),
+                channel,
+                {"text": text} if channel == "slack" else {"text": text, **fields},
+            )
+
+
+def _fitting(event_id: str) -> str:
+    """As it is, where the outbox and a header can hold it; else its SHA-256, which is the same every time as well."""
+    fits = len(event_id) <= EVENT_ID_LENGTH and event_id.isascii() and event_id.isprintable()
+    return event_id if fits else sha256(event_id.encode()).hexdigest()
 
 
 def failure_in_words(label: str, result: JobResult) -> str:
