@@ -13,9 +13,9 @@ from pathlib import Path
 import boto3
 import pytest
 from tests.aws.test_launch import controller
-from tests.aws.test_runs import during
 
-from tenyson.testing.ticking import last_of_each_step, lines
+from tenyson.testing.ticking import lines
+from tenyson_aws.naming import attempt_folder
 from tenyson_aws.record import MachineRecord
 
 pytestmark = pytest.mark.timeout(300)
@@ -102,62 +102,17 @@ def test_outputs_of_a_machine_that_is_gone_come_from_the_bucket(aws, monkeypatch
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket="unattended")
     settings = {"bucket": "unattended/runs", "instance_profile": None, "idle_minutes": 0.1}
-    instance, _ = begin_and_leave(aws, aws.job(steps=40), **settings)
+    instance, spec = begin_and_leave(aws, aws.job(steps=40), **settings)
     wait_for(lambda: state_of(aws, instance) == "terminated")
     told = attach(aws)
     assert told.returncode == 0, told.stderr
     assert aws.log() == lines(40)
     assert json.loads((aws.folder / "job" / "job_result.json").read_text())["status"] == "success"
     keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket="unattended")["Contents"]]
-    assert "runs/job/log.txt" in keys
+    assert f"runs/job/{attempt_folder(spec.token)}/log.txt" in keys
     assert not [
         key for key in keys if canary.encode() in s3.get_object(Bucket="unattended", Key=key)["Body"].read()
     ]
-
-
-def in_bucket(bucket):
-    return [entry["Key"] for entry in boto3.client("s3").list_objects_v2(Bucket=bucket).get("Contents", ())]
-
-
-@pytest.mark.parametrize("how", ["reclaim", "notice"])
-def test_with_a_bucket_the_next_machine_takes_the_checkpoint_from_there(aws, how):
-    """Nothing but what is in the bucket travels; the checkpoint that a notice makes is there before its machine is given back."""
-    boto3.client("s3").create_bucket(Bucket=f"handed-on-{how}")
-    manager = aws.manager(use_spot=True, max_preemptions=1, bucket=f"handed-on-{how}")
-    job = aws.job(steps=170, save_every=10 if how == "reclaim" else 10_000)
-    result = during(aws, job, manager, lambda instance: aws.ec2.do(how, instance_id=instance), at="step 78 ")
-    assert result.status == "success", result.failure_reason
-    assert "resuming from step" in (aws.folder / "job" / "log.txt").read_text()
-    assert last_of_each_step(aws.log()) == lines(170)
-    if how == "notice":
-        assert [line for line in aws.log() if line.startswith("step ")] == lines(170)
-
-
-def test_with_a_bucket_everything_is_in_it_when_a_run_is_over(aws, capfd):
-    """The machine is given back once its guard has said so."""
-    boto3.client("s3").create_bucket(Bucket="all-of-it")
-    result = aws.manager(bucket="all-of-it").run(aws.job(steps=8, save_every=4))
-    assert result.status == "success", result.failure_reason
-    keys = {key.rpartition("job/")[2] for key in in_bucket("all-of-it")}
-    assert {"log.txt", "results.json", "job_result.json", "exit_status.json"} <= {
-        key.rpartition("/")[2] for key in keys
-    }
-    assert any(key.endswith("checkpoints/step-8/manifest.json") for key in keys)
-    assert not (aws.folder / "job" / "checkpoints").exists()
-    assert "its files go to all-of-it" in capfd.readouterr().err
-
-
-def test_a_bucket_that_cannot_be_written_to_sends_the_checkpoint_here(aws, capfd):
-    """As soon as the machine says so: with a notice there is not much time."""
-    manager = aws.manager(use_spot=True, bucket="no-such-bucket")
-    job = aws.job(steps=400, save_every=10_000)
-    result = during(aws, job, manager, lambda instance: aws.ec2.do("notice", instance_id=instance))
-    assert result.failure_reason.startswith("preempted: "), result.failure_reason
-    stopped = json.loads((aws.folder / "job" / "stopped.json").read_text())
-    assert (aws.folder / "job" / "checkpoints" / f"step-{stopped['step']}" / "manifest.json").is_file()
-    said = capfd.readouterr().err
-    assert "not all is in no-such-bucket, so checkpoints come here: " in said
-    assert "NoSuchBucket" in said
 
 
 SCRIPT = """

@@ -22,6 +22,11 @@ def launch_token(attempt: str, market: str, turn: int) -> str:
     return hashlib.sha256(f"{attempt}\0{market}\0{turn}".encode()).hexdigest()[:TOKEN_CHARACTERS]
 
 
+def attempt_folder(token: str) -> str:
+    """Of an attempt's files in the bucket; any text can be a token, not any text a name there."""
+    return hashlib.sha256(token.encode()).hexdigest()[:16]
+
+
 def tags(**values: str) -> list[dict[str, str]]:
     """As EC2 takes them, ours first; each value at most 256 characters, as EC2 allows."""
     named = {OURS: "1", **{PREFIX + name.replace("_", "-"): value[:256] for name, value in values.items()}}

@@ -18,6 +18,7 @@ from tenyson.cloud.remote.parcel import Parcel, make_parcel
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.provenance import GIT_VARIABLE, git_state
+from tenyson_aws.naming import attempt_folder
 from tenyson_aws.record import MachineRecord
 from tenyson_aws.settings import AWSSettings
 from tenyson_aws.ssh import Connection
@@ -107,6 +108,7 @@ def _start_request(record: MachineRecord, settings: AWSSettings) -> dict[str, An
         "guard": {
             "region": record.region,
             "bucket": settings.bucket,
+            "attempt": attempt_folder(record.token),
             "lease_seconds": lease * 3600 if lease else None,
         },
     }

@@ -19,7 +19,8 @@ from tenyson.telemetry.control.file import NOTICE
 from tenyson_aws.access import private_key
 from tenyson_aws.clients import Clients
 from tenyson_aws.instance import Instance, Standing
-from tenyson_aws.machine.bucket import BROUGHT
+from tenyson_aws.machine.bucket import BROUGHT, Bucket
+from tenyson_aws.naming import attempt_folder
 from tenyson_aws.provision import provision
 from tenyson_aws.record import MachineRecord
 from tenyson_aws.settings import AWSSettings
@@ -256,11 +257,18 @@ class MachineSession(Session[MachineRecord]):
 
     def _fetch_from_bucket(self) -> tuple[str, int]:
         """What came of it, as further words, and how many files it was."""
-        from tenyson_aws.machine.bucket import Bucket
-
+        bucket = Bucket(
+            str(self._settings.bucket),
+            self.record.region,
+            self.spec.run_id,
+            attempt_folder(self.record.token),
+        )
+        count = 0
         try:
-            bucket = Bucket(str(self._settings.bucket), self.record.region, self.spec.run_id)
-            count = bucket.fetch_all(self.folder)
+            for path, answer in bucket.outputs():
+                modified = int(answer["LastModified"].timestamp() * 1e9)
+                self._mirror.take(path, 0, answer["ContentLength"], modified, answer["Body"])
+                count += 1
         except Exception as error:
             words = f"; its files in {self._settings.bucket} could not be fetched: {type(error).__name__}: {error}"
             return words, 0

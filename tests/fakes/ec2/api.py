@@ -23,6 +23,12 @@ IMAGE_PARAMETER = "/aws/service/deeplearning/"
 XML = "http://ec2.amazonaws.com/doc/2016-11-15/"
 REGION = "us-east-1"
 
+S3_ACTIONS = {
+    ("PUT", True): "PutObject", ("POST", True): "PutObject", ("GET", True): "GetObject", ("HEAD", True): "GetObject",
+    ("DELETE", True): "DeleteObject", ("GET", False): "ListBucket", ("HEAD", False): "ListBucket", ("PUT", False): "CreateBucket",
+}  # fmt: skip
+"""By method, and whether the path goes on behind the bucket's name: what permissions call it."""
+
 StartResponse = Callable[..., Any]
 
 
@@ -58,8 +64,8 @@ class Layer:
         if fault is not None and fault.effect == "error":
             return _answer(
                 start_response,
-                _error(fault),
-                "503 Fault" if fault.code in ("Unavailable",) else "400 Bad Request",
+                _s3_error(fault) if action in S3_ACTIONS.values() else _error(fault),
+                "503 Fault" if fault.code in ("Unavailable", "SlowDown") else "400 Bad Request",
             )
         if fault is not None and fault.effect == "delay":
             time.sleep(fault.seconds)
@@ -296,6 +302,9 @@ def _action(environ: dict[str, Any], body: bytes) -> tuple[str, dict[str, str]]:
     if "x-www-form-urlencoded" in environ.get("CONTENT_TYPE", ""):
         parameters = dict(parse_qsl(body.decode(), keep_blank_values=True))
         return parameters.get("Action", ""), parameters
+    if environ.get("HTTP_AUTHORIZATION", "").rpartition("/s3/")[1]:
+        of_object = "/" in environ["PATH_INFO"].strip("/")
+        return S3_ACTIONS.get((environ["REQUEST_METHOD"], of_object), ""), {}
     return "", {}
 
 
@@ -327,6 +336,10 @@ def _error(rule: Rule) -> bytes:
         f"<Response><Errors><Error><Code>{rule.code}</Code><Message>{rule.message}</Message></Error></Errors>"
         "<RequestID>r</RequestID></Response>"
     ).encode()
+
+
+def _s3_error(rule: Rule) -> bytes:
+    return f"<Error><Code>{rule.code}</Code><Message>{rule.message}</Message></Error>".encode()
 
 
 def _fleet_error(rule: Rule, kind: str, subnet: str, market: str) -> str:

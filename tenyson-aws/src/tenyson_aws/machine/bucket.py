@@ -1,41 +1,43 @@
 """The bucket: a job's files in S3, for when its machine is gone. Written by the machine, read by the next one and from home.
 
-Below `<bucket>/<prefix>/<run id>/` lie the files as in the job's folder. A checkpoint's manifest is sent last, so that one that
-has a manifest is whole.
+Below `<bucket>/<prefix>/<run id>/<attempt>/` lie the files as in the job's folder, and the mark of how the attempt began.
+A checkpoint's manifest is sent last, so that one that has a manifest is whole; of all files the exit status comes last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tenyson.jobs.publication import MANIFEST, check, newest_first, point_to
+from tenyson.cloud.remote.look import files_below
+from tenyson.jobs.publication import MANIFEST, check, make_draft, newest_first, point_to
 
-SMALL = (
-    "results.json",
-    "job_result.json",
-    "exit_status.json",
-    "config.yaml",
-    "stopped.json",
-    "log.txt",
-    "control.read",
-)
-FOLDERS = ("adapter", "model", "spool")
+STATUS = "exit_status.json"
 BROUGHT = "bucket.json"
 """In the job's folder, once it has ended: {"done": true}, or the `trouble` for which not all is in the bucket yet."""
+NOT_SENT = ("checkpoints", "heartbeat.json", BROUGHT)
+"""Of the folder at the end: checkpoints go by themselves, the guard's own marks not at all."""
+BEGUN = {True: "began-from-a-checkpoint", False: "began-from-scratch"}
 
 
 class Bucket:
-    """The files of one run. `place` is a bucket's name, or bucket/prefix. Every call raises what boto3 raises."""
+    """The files of one attempt. `place` is a bucket's name, or bucket/prefix. Every call raises what boto3 raises."""
 
-    def __init__(self, place: str, region: str | None, run_id: str) -> None:
+    def __init__(self, place: str, region: str | None, run_id: str, attempt: str) -> None:
         import boto3
 
         self.name, _, prefix = place.removeprefix("s3://").partition("/")
-        self.prefix = "/".join(part for part in (prefix.strip("/"), run_id) if part)
+        self._run = "/".join(part for part in (prefix.strip("/"), run_id) if part)
+        self._attempt = attempt
         self._s3: Any = boto3.client("s3", region_name=region)
         self._sent: dict[str, tuple[int, int]] = {}
+
+    def begin(self, folder: Path, *, goes_on: bool) -> None:
+        """Before the job starts in `folder`: whether it goes on from earlier attempts, and if so their newest checkpoint."""
+        self._s3.put_object(Bucket=self.name, Key=self._key(BEGUN[goes_on]), Body=b"")
+        if goes_on:
+            self._fetch_checkpoint(folder)
 
     def send(self, folder: Path, *, final: bool) -> None:
         """Bring the newest whole checkpoint there; at the end everything else as well."""
@@ -45,41 +47,50 @@ class Bucket:
             self._send(folder, sorted(files, key=lambda path: path.name == MANIFEST))
             self._forget_others(newest.name)
         if final:
-            self._send(folder, (folder / name for name in SMALL if (folder / name).is_file()))
-            for name in FOLDERS:
-                self._send(folder, (path for path in (folder / name).rglob("*") if path.is_file()))
+            paths = [path for path, _, _ in files_below(folder, NOT_SENT)]
+            self._send(folder, (folder / path for path in sorted(paths, key=lambda path: path == STATUS)))
 
-    def fetch_checkpoints(self, folder: Path) -> Path | None:
-        """The newest whole checkpoint, put where a job of that folder looks; None where there is none, or it is here already."""
-        keys = list(self._keys("checkpoints/"))
-        steps = {key.split("/")[1] for key in keys if key.endswith(f"/{MANIFEST}")}
-        for step in sorted(steps, key=lambda name: int(name.rpartition("-")[2]), reverse=True):
-            final = folder / "checkpoints" / step
-            if final.is_dir():
-                return None
-            draft = final.with_name(f".draft-{step}")
-            for key in keys:
-                if key.startswith(f"checkpoints/{step}/"):
-                    self.fetch(key, draft / key.removeprefix(f"checkpoints/{step}/"))
-            if check(draft) is None:
-                draft.rename(final)
-                point_to(final)
-                return final
-        return None
+    def outputs(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What the attempt left but for checkpoints: path in the job's folder, and S3's answer, whose `Body` is read once."""
+        for path in list(self._found()):
+            if not path.startswith("checkpoints/") and path not in BEGUN.values():
+                if ".." in Path(path).parts:
+                    raise ValueError(f"a name in the bucket leads elsewhere: {path}")
+                yield path, self._s3.get_object(Bucket=self.name, Key=self._key(path))
 
-    def fetch_all(self, folder: Path) -> int:
-        """Everything that is there of the run; returns how many files."""
-        keys = list(self._keys())
-        for key in keys:
-            self.fetch(key, folder / key)
-        return len(keys)
+    def _fetch_checkpoint(self, folder: Path) -> None:
+        """The newest whole one of the attempts that this one goes on from, if it is newer than what is here."""
+        here = max((_step(path.name) for path in newest_first(folder / "checkpoints")), default=-1)
+        for attempt in self._line():
+            keys = list(self._found("checkpoints/", attempt))
+            steps = {key.split("/")[1] for key in keys if key.endswith(f"/{MANIFEST}")}
+            for step in sorted(steps, key=_step, reverse=True):
+                if _step(step) <= here:
+                    return
+                final = folder / "checkpoints" / step
+                draft = make_draft(final)
+                for key in keys:
+                    if key.startswith(f"checkpoints/{step}/"):
+                        path = draft / key.removeprefix(f"checkpoints/{step}/")
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        self._s3.download_file(self.name, self._key(key, attempt), str(path))
+                if check(draft) is None:
+                    draft.rename(final)
+                    point_to(final)
+                    return
 
-    def fetch(self, key: str, path: Path) -> None:
-        """One file."""
-        if ".." in Path(key).parts:
-            raise ValueError(f"a name in the bucket leads elsewhere: {key}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._s3.download_file(self.name, f"{self.prefix}/{key}", str(path))
+    def _line(self) -> Iterator[str]:
+        """The attempts before this one, the latest first, back to the one that began from scratch: what was before that is not
+        gone on from."""
+        began = []
+        for entry in self._entries(f"{self._run}/"):
+            attempt, _, name = entry["Key"].removeprefix(f"{self._run}/").partition("/")
+            if name in BEGUN.values() and attempt != self._attempt:
+                began.append((entry["LastModified"], attempt, name))
+        for _, attempt, name in sorted(began, reverse=True):
+            yield attempt
+            if name == BEGUN[False]:
+                return
 
     def _send(self, folder: Path, paths: Iterable[Path]) -> None:
         for path in paths:
@@ -87,20 +98,29 @@ class Bucket:
             key = path.relative_to(folder).as_posix()
             mark = (entry.st_size, entry.st_mtime_ns)
             if self._sent.get(key) != mark:
-                self._s3.upload_file(str(path), self.name, f"{self.prefix}/{key}")
+                self._s3.upload_file(str(path), self.name, self._key(key))
                 self._sent[key] = mark
 
     def _forget_others(self, newest: str) -> None:
         """Earlier checkpoints that this process sent: the newest is there whole now."""
         old = [key for key in self._sent if key.startswith("checkpoints/") and key.split("/")[1] != newest]
         for key in old:
-            self._s3.delete_object(Bucket=self.name, Key=f"{self.prefix}/{key}")
+            self._s3.delete_object(Bucket=self.name, Key=self._key(key))
             del self._sent[key]
 
-    def _keys(self, below: str = "") -> Iterable[str]:
-        pages = self._s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self.name, Prefix=f"{self.prefix}/{below}"
-        )
+    def _key(self, path: str, attempt: str | None = None) -> str:
+        return f"{self._run}/{attempt or self._attempt}/{path}"
+
+    def _found(self, below: str = "", attempt: str | None = None) -> Iterator[str]:
+        for entry in self._entries(self._key(below, attempt)):
+            yield entry["Key"].removeprefix(self._key("", attempt))
+
+    def _entries(self, prefix: str) -> Iterator[Mapping[str, Any]]:
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         for page in pages:
-            for entry in page.get("Contents", ()):
-                yield entry["Key"].removeprefix(f"{self.prefix}/")
+            yield from page.get("Contents", ())
+
+
+def _step(name: str) -> int:
+    number = name.rpartition("-")[2]
+    return int(number) if number.isdigit() else -1

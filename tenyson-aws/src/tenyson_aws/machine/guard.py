@@ -23,6 +23,7 @@ from typing import Any
 
 from tenyson.cloud.local import LocalBackend
 from tenyson.telemetry.control.file import NOTICE
+from tenyson_aws.machine.bucket import BROUGHT, Bucket
 
 NOTICE_SECONDS = 5.0
 """How often AWS advises to look for the interruption notice."""
@@ -40,6 +41,8 @@ class Settings:
     folder: str
     region: str
     bucket: str | None = None
+    attempt: str = ""
+    """Its folder in the bucket."""
     lease_seconds: float | None = None
     """The job is asked to save and end once nobody has looked at it for so long."""
     grace_seconds: float = 120.0
@@ -89,11 +92,9 @@ class Guard:
         self._handle = handle
         self._noticed = False
         self._left = False
-        self._bucket: Any = None
+        self._bucket: Bucket | None = None
         if settings.bucket:
-            from tenyson_aws.machine.bucket import Bucket
-
-            self._bucket = Bucket(settings.bucket, settings.region, settings.run_id)
+            self._bucket = Bucket(settings.bucket, settings.region, settings.run_id, settings.attempt)
 
     def run(self) -> None:
         """Until the job has ended and its files are safe. Where another guard is at work, nothing."""
@@ -141,8 +142,7 @@ class Guard:
 
     def _bring(self, *, final: bool) -> None:
         """Files to the bucket; of the last ones is written down whether they are there: whoever ends this machine waits for it."""
-        from tenyson_aws.machine.bucket import BROUGHT
-
+        assert self._bucket is not None
         about: dict[str, Any] = {"done": True}
         try:
             self._bucket.send(self.folder, final=final)

@@ -16,7 +16,7 @@ from typing import Any
 
 from tenyson.cloud.local import RUNNER, LocalBackend
 from tenyson.cloud.watch import output_folder
-from tenyson.errors import TenysonError
+from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.relayed import VARIABLE as RELAY
 
@@ -36,10 +36,8 @@ def start(request: Mapping[str, Any]) -> dict[str, Any]:
     # Paths that were sent along are imported from where the job stands, as they were there.
     spec = JobSpec(**request["spec"])
     guard = request["guard"]
-    if guard["bucket"] and (spec.config.get("training") or {}).get("resume_from_checkpoint") == "latest":
-        from tenyson_aws.machine.bucket import Bucket
-
-        Bucket(guard["bucket"], guard["region"], spec.run_id).fetch_checkpoints(output_folder(spec))
+    if guard["bucket"]:
+        _begin_in_bucket(spec, guard)
     runner = [word.replace("{python}", sys.executable) for word in request["runner"]] or RUNNER
     handle = LocalBackend(output_folder(spec).parent, runner).submit(spec)
     supervisor = int(handle.data["supervisor"]["pid"])
@@ -60,6 +58,24 @@ def start(request: Mapping[str, Any]) -> dict[str, Any]:
     child.stdin.write(json.dumps({**guard, "run_id": spec.run_id, "folder": handle.data["folder"]}).encode())
     child.stdin.close()
     return dict(handle.data)
+
+
+def _begin_in_bucket(spec: JobSpec, guard: Mapping[str, Any]) -> None:
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from tenyson_aws.machine.bucket import Bucket
+
+    goes_on = (spec.config.get("training") or {}).get("resume_from_checkpoint") == "latest"
+    bucket = Bucket(guard["bucket"], guard["region"], spec.run_id, guard["attempt"])
+    try:
+        bucket.begin(output_folder(spec), goes_on=goes_on)
+    except (BotoCoreError, ClientError, Boto3Error) as error:
+        raise BackendError(
+            f"the bucket cannot be used from the machine: {error}",
+            place=guard["bucket"],
+            next_step="`tenyson aws policy --machine --bucket NAME` prints what the role of instance_profile needs.",
+        ) from error
 
 
 def main() -> int:
