@@ -33,6 +33,7 @@ from tenyson.jobs.publication import (
     pin,
     publish,
     remove,
+    step_of,
     sweep,
 )
 from tenyson.jobs.resume import RESUME, read_about
@@ -82,6 +83,8 @@ class CheckpointMixin(ExtensionMixin):
         self._snapshot = Snapshot()
         self._tokenizer_files = self.checkpoints / ".draft-tokenizer"
         self._to_restore: Path | None = None
+        self._former: set[str] = set()
+        """Names of checkpoints that this attempt does not go on from: of a former one, or damaged."""
         if context.world.leads:
             sweep(self.checkpoints)
 
@@ -207,6 +210,7 @@ class CheckpointMixin(ExtensionMixin):
                 self._snapshot.write(draft)
                 shutil.copytree(self._tokenizer_files, draft, dirs_exist_ok=True)
             publish(draft, final)
+            self._former.discard(final.name)
         except BaseException:
             # Whatever it was (of safetensors a full disk is no OSError): drafts that stay would fill the disk.
             shutil.rmtree(draft, ignore_errors=True)
@@ -231,12 +235,8 @@ class CheckpointMixin(ExtensionMixin):
             return
         # By what they are: one of the paths may be relative, or lead over a link.
         best = best and best.resolve()
-        # Not by their numbers: those of a former attempt, which may be higher and damaged, come last.
-        others = [
-            path
-            for path in newest_first(self.checkpoints)
-            if path != newest and path.resolve() != best and not is_pinned(path)
-        ]
+        found = sorted(newest_first(self.checkpoints), key=lambda path: path.name in self._former)
+        others = [path for path in found if path != newest and path.resolve() != best and not is_pinned(path)]
         for path in others[keep - 1 :]:
             remove(path)
 
@@ -272,6 +272,10 @@ class CheckpointMixin(ExtensionMixin):
 
     def resume(self, checkpoint: Path | None) -> Any:
         """Train, from a checkpoint where there is one; what transformers' `train` returns."""
+        begun = 0
+        if checkpoint is not None and checkpoint.parent.resolve() == self.checkpoints.resolve():
+            begun = step_of(checkpoint)
+        self._former = {path.name for path in newest_first(self.checkpoints) if step_of(path) > begun}
         if checkpoint is not None:
             self._to_restore = checkpoint
             self.extended_steps = read_about(checkpoint).get("extended_steps", 0)

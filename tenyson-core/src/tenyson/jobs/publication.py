@@ -94,10 +94,10 @@ def newest_first(parent: Path) -> Iterator[Path]:
     """Published step folders: the one that LATEST names, those before it, those after it (of a former attempt, or not yet
     named). One that was just being replaced is among them.
     """
-    found = {_step(path): path for path in parent.glob(f"{_REPLACED}step-*")}
-    found |= {_step(path): path for path in parent.glob("step-*")}
+    found = {step_of(path): path for path in parent.glob(f"{_REPLACED}step-*")}
+    found |= {step_of(path): path for path in parent.glob("step-*")}
     pointer = parent / LATEST
-    latest = _step(parent / pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else -1
+    latest = step_of(parent / pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else -1
     for step in sorted(found, key=lambda step: (step <= latest, step), reverse=True):
         if step >= 0:
             yield found[step]
@@ -154,6 +154,7 @@ def _sync(path: Path) -> None:
         os.close(file)
 
 
-def _step(path: Path) -> int:
+def step_of(path: Path) -> int:
+    """The step in a checkpoint's name; -1 where there is none."""
     number = path.name.rpartition("step-")[2]
     return int(number) if number.isdecimal() else -1
