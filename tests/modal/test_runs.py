@@ -133,11 +133,19 @@ def running(modal, call):
 
 def test_a_job_that_needs_longer_than_a_container_may_work_is_chained_by_its_checkpoint(modal, capfd):
     """A day at Modal, 16 seconds here; no step is lost or done twice."""
-    manager = modal.manager(timeout=16, max_hours=0.05)
+    manager = modal.manager(timeout=16, max_hours=0.02)
     result = manager.run(modal.job(steps=190, save_every=1000))
     assert result.status == "success", result.failure_reason
     assert steps_in(modal.log()) == lines(190)
     assert "the container's time was over; another one goes on from the checkpoint" in capfd.readouterr().err
+
+
+def test_a_chain_of_containers_lasts_for_the_whole_longest_time(modal):
+    """Each leaves some of its time for saving: the last one is not missing for that."""
+    manager = modal.manager(timeout=16, max_hours=30 / 3600, restarts=0)
+    result = manager.run(modal.job(steps=4000))
+    assert result.status == "failed"
+    assert "its longest time is over (max_hours: 0.00833333)" in result.failure_reason
 
 
 def test_a_job_saves_and_ends_when_its_longest_time_is_over(modal):

@@ -14,7 +14,7 @@ from tenyson_modal.settings import ModalSettings
 
 def test_the_specifications_arguments_are_taken():
     """GPU, time limit and names of secrets."""
-    manager = ModalManager(gpu="H100:8", timeout=3600, secrets=["huggingface"])
+    manager = ModalManager(gpu="H100:8", timeout=43200, secrets=["huggingface"])
     assert manager.backend.settings["gpu"] == "H100:8"
 
 
@@ -60,9 +60,36 @@ def test_a_gpu_without_a_known_price_has_no_worst_case():
 
 def test_a_job_longer_than_a_container_may_work_needs_more_of_them():
     """Rounded up."""
-    assert ModalSettings().containers == 1
-    assert ModalSettings(max_hours=24.5).containers == 2
-    assert ModalSettings(timeout=3600, max_hours=9).containers == 9
+    assert ModalSettings(max_hours=23.9).containers == 1
+    assert ModalSettings().containers == 2
+    assert ModalSettings(timeout=3600, max_hours=8.25).containers == 9
+
+
+@pytest.mark.parametrize(
+    ("asked", "fits"),
+    [
+        ({"timeout": 3600}, {"max_hours": 8.25}),
+        ({"timeout": 3600}, {"timeout": 9900}),
+        ({"max_hours": 240}, {"max_hours": 215.25}),
+        ({"restarts": 10}, {"restarts": 9}),
+        ({"timeout": 60, "max_hours": 0.2}, {"timeout": 107}),
+    ],
+)
+def test_a_chain_of_more_containers_than_modal_starts_is_refused_with_what_fits(asked, fits):
+    """It would end half way: Modal retries a call ten times at most."""
+    key, value = next(iter(fits.items()))
+    ModalManager(**asked | fits)
+    with pytest.raises(ConfigError, match=r"containers after one another with timeout: \d+; Modal") as caught:
+        ModalManager(**asked)
+    words = {
+        "max_hours": f"max_hours up to {value}",
+        "timeout": f"a timeout of {value}",
+        "restarts": f"restarts up to {value}",
+    }
+    assert words[key] in str(caught.value)
+    step = {"max_hours": 0.01, "timeout": -1, "restarts": 1}[key]
+    with pytest.raises(ConfigError):
+        ModalManager(**asked | {key: value + step})
 
 
 def test_a_dry_run_tells_the_worst_case_of_all_attempts_within_the_budget(tmp_path):

@@ -22,7 +22,7 @@ from tenyson_modal.failures import explained, modal_errors
 from tenyson_modal.image import make_image
 from tenyson_modal.naming import ATTEMPT, MOUNT, OWNER, RUN, app_name, attempt_key, control_name, tag_value
 from tenyson_modal.record import CallRecord
-from tenyson_modal.settings import MOST_RETRIES, ModalSettings
+from tenyson_modal.settings import ModalSettings
 from tenyson_modal.store import Store
 
 RECORD = "record.json"
@@ -102,7 +102,7 @@ class Launcher:
                 timeout=settings.timeout,
                 startup_timeout=STARTUP_SECONDS,
                 retries=modal.Retries(
-                    max_retries=min(MOST_RETRIES, settings.restarts + settings.containers - 1),
+                    max_retries=settings.retries,
                     initial_delay=1.0,
                     backoff_coefficient=1.0,
                 ),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from tenyson.config.schema import VariableName
+from tenyson_modal.shift import containers, longest_hours, shortest_timeout
 
 DAY_SECONDS = 86400
 """The longest that Modal lets one container work on an input."""
 MOST_RETRIES = 10
-"""The most that Modal takes."""
+"""The most that Modal takes of one call."""
 
 
 def _gpu(value: str) -> str:
@@ -91,6 +92,23 @@ class ModalSettings(BaseModel):
             return {**data, "gpu": first, "gpu_fallbacks": [*others, *(data.get("gpu_fallbacks") or ())]}
         return data
 
+    @model_validator(mode="after")
+    def _chain_is_not_too_long(self) -> Self:
+        """Refused here: a chain that ends half way would be found out after many hours."""
+        if self.retries <= MOST_RETRIES:
+            return self
+        most = MOST_RETRIES + 1 - self.restarts
+        longer = shortest_timeout(self.max_hours * 3600, most)
+        fits = [f"max_hours up to {longest_hours(most, self.timeout):g}"]
+        if longer <= DAY_SECONDS:
+            fits.append(f"a timeout of {longer} or more")
+        if self.containers <= MOST_RETRIES + 1:
+            fits.append(f"restarts up to {MOST_RETRIES + 1 - self.containers}")
+        raise ValueError(
+            f"max_hours: {self.max_hours:g} takes {self.containers} containers after one another with timeout: {self.timeout}; Modal "
+            f"starts {most} at most with restarts: {self.restarts}. What fits is {', or '.join(fits)}"
+        )
+
     @property
     def gpus(self) -> list[str]:
         """All choices, the first one first."""
@@ -99,4 +117,9 @@ class ModalSettings(BaseModel):
     @property
     def containers(self) -> int:
         """How many containers after one another `max_hours` needs."""
-        return max(1, -int(-self.max_hours * 3600 // self.timeout))
+        return containers(self.max_hours * 3600, self.timeout)
+
+    @property
+    def retries(self) -> int:
+        """How often Modal is to try the call again: it starts each further container as a retry."""
+        return self.containers - 1 + self.restarts

@@ -33,6 +33,7 @@ from tenyson_modal.container.keeper import Keeper
 from tenyson_modal.failures import modal_errors
 from tenyson_modal.naming import INTERNAL, MOUNT, attempt_key, control_name
 from tenyson_modal.requests import Requests
+from tenyson_modal.shift import saving_seconds
 
 TICK_SECONDS = 0.2
 LOOK_SECONDS = 1.0
@@ -177,8 +178,7 @@ class Body:
         next_look = 0.0
         next_lease = time.time() + LEASE_SECONDS
         over_at = self._began + self._request.max_seconds
-        # What it takes to save, copy and commit; a short limit, as in a trial, leaves less.
-        leave_at = self._ends_at - min(300.0, self._request.timeout / 4)
+        leave_at = self._ends_at - saving_seconds(self._request.timeout)
         cancelled = limit = False
         while not self._signals:
             ended = self._backend.poll(handle).phase == "ended"
