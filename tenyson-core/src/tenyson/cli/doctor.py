@@ -6,8 +6,7 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -93,44 +92,13 @@ def _examine(
     shown: int,
 ) -> tuple[list[Finding], list[Segments]]:
     from tenyson.cli.request import Request, make_plan
-    from tenyson.jobs.quiet import quiet_libraries
+    from tenyson.jobs.preflight.examine import Examination
     from tenyson.pipeline.execute import make_job
 
-    quiet_libraries()
-    from tenyson.engines.renderer import Renderer
-    from tenyson.jobs.conversations import read_conversations
-    from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
-    from tenyson.jobs.preflight.by_job import check_played, check_sft
-    from tenyson.jobs.preflight.prompts import check_groups
-    from tenyson.jobs.preflight.report import segments
-
     plan, tasks, _ = make_plan(Request(task=task_name, job=job, config=config_file, overrides=overrides))
-    made = make_job(plan.steps[0], tasks[plan.steps[0].label])
-    config, task = made.config, made.task
-    source = resolve_model(config)
-    tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
-    renderer = Renderer(tokenizer, generation_eos(source))
-    training, seed = config.training, config.run.seed
-    if job == "sft":
-        limits: dict[str, Any] = {"train": training.samples}
-        if training.eval_steps:
-            limits["eval"] = training.eval_samples
-        splits = [
-            read_conversations(task, renderer, split, seed=seed, limit=limit, max_length=training.max_length)
-            for split, limit in limits.items()
-        ]
-        return list(check_sft(splits, renderer, tokenizer, config, source, memory)), segments(
-            splits[0], renderer, shown
-        )
-    if job == "rl":
-        prompts = list(islice(task.rl_samples("train", seed), training.samples))
-        groups = list(check_groups(config, processes))
-    else:
-        evaluation = config.evaluation
-        prompts = list(islice(task.eval_samples(evaluation.split, seed), evaluation.samples))
-        groups = []
-    findings = [*groups, *check_played(made.job_type, prompts, task, renderer, config, source, memory)]
-    return findings, [[(renderer.raw(renderer.prompt(one.prompt)), False)] for one in prompts[:shown]]
+    examined = Examination(make_job(plan.steps[0], tasks[plan.steps[0].label]), memory, processes, shown)
+    examined.run()
+    return examined.findings, examined.samples
 
 
 def _marked(text: str, learnt: bool, coloured: bool) -> str:

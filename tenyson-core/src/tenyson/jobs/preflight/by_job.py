@@ -32,7 +32,7 @@ def check_sft(
     """Before SFT. `memory`: bytes of the accelerator; None for this machine's."""
     for rows in splits:
         yield from check_conversations(rows, renderer, tokenizer, config)
-    yield from _machine(config, "sft", source, memory)
+    yield from check_machine(config, "sft", source.path, memory)
 
 
 def check_played(
@@ -51,12 +51,15 @@ def check_played(
     if job == "rl":
         yield from check_rewards(task, renderer, config)
         yield from check_loss(config)
-    yield from _machine(config, job, source, memory)
+    yield from check_machine(config, job, source.path, memory)
 
 
-def _machine(config: Config, job: JobType, source: ModelSource, memory: int | None) -> Iterator[Finding]:
+def check_machine(
+    config: Config, job: JobType, model: str | None, memory: int | None = None
+) -> Iterator[Finding]:
+    """Before any job. `model`: the name or directory that tells its shape."""
     plain = config.model_dump(mode="json")
-    shape = find_shape(plain["model"] | {"name": source.path})
+    shape = find_shape(plain["model"] | {"name": model})
     yield from check_versions()
     yield from check_memory(plain, job, shape, memory)
-    yield from check_disk(plain, job, shape)
+    yield from check_disk(plain, job, shape, elsewhere=memory is not None)

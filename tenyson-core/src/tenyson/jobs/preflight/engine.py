@@ -1,10 +1,35 @@
-"""Which engine plays RL's rollouts: it must follow a policy that changes at each step."""
+"""Which engine a job generates with, and whether that can work. RL's must follow a policy that changes at each step."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from tenyson.errors import ConfigError
+from tenyson.errors import ConfigError, MissingDependencyError
+from tenyson.plugins.manager import PluginManager
+
+if TYPE_CHECKING:
+    from tenyson.tasks.preset import JobType
+
+
+def require_engine(job: JobType, requested: str, *, elsewhere: bool = False) -> None:
+    """Refuse an engine that RL or an evaluation would refuse when it opens it.
+
+    Args:
+        elsewhere: the job is for a machine that has a GPU and vLLM, whatever this one has.
+
+    Raises:
+        ConfigError, UnknownPluginError, MissingDependencyError: there is none of that name, or it cannot do that job, or is
+            not installed.
+    """
+    if job == "rl":
+        training_engine(requested, elsewhere=elsewhere)
+    elif requested != "auto":
+        PluginManager().find("engine", requested)
+    if requested == "vllm" and not elsewhere and find_spec("vllm") is None:
+        raise MissingDependencyError(
+            "vllm", needed_for="generation.engine: vllm", install="tenyson-core[vllm]"
+        )
 
 
 def training_engine(requested: str, *, elsewhere: bool = False) -> tuple[str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tenyson.errors import TenysonError
 
 Severity = Literal["error", "warning", "info"]
+REFUSALS = ("processes", "engine", "arguments", "model", "checkpoint", "samples")
+"""What no job can do without; `tenyson doctor` tells it as findings, and nothing lets it pass."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,15 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.check}: {self.cause}" + (f"\n  {self.next_step}" if self.next_step else "")
+
+
+def let_pass(findings: Iterable[Finding], allowed: Iterable[str]) -> list[Finding]:
+    """The findings, with errors of the checks that `run.allow` names made warnings."""
+    names = set(allowed) - set(REFUSALS)
+    return [
+        replace(one, severity="warning") if one.severity == "error" and one.check in names else one
+        for one in findings
+    ]
 
 
 class PreflightError(TenysonError):

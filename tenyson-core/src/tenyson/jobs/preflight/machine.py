@@ -75,8 +75,13 @@ def check_memory(
         )
 
 
-def check_disk(config: Mapping[str, Any], job_type: JobType, shape: Shape | None) -> Iterator[Finding]:
-    """Room for the checkpoints that are kept, one in the making, and the result."""
+def check_disk(
+    config: Mapping[str, Any], job_type: JobType, shape: Shape | None, *, elsewhere: bool = False
+) -> Iterator[Finding]:
+    """Room for the checkpoints that are kept, one in the making, and the result.
+
+    `elsewhere`: the job runs on another machine, whose disk is not known; what it leaves is fetched onto this one.
+    """
     place = Path(config["run"]["output_dir"]).absolute()
     while not place.exists():
         place = place.parent
@@ -91,7 +96,7 @@ def check_disk(config: Mapping[str, Any], job_type: JobType, shape: Shape | None
     if free < needed:
         yield Finding(
             "disk",
-            "error" if free < needed / 2 else "warning",
+            "error" if free < needed / 2 and not elsewhere else "warning",
             f"{place} has {_size(free)} free, and {how} need {_size(needed)}",
             "Free some room, set run.output_dir elsewhere, or lower training.save_total_limit.",
         )

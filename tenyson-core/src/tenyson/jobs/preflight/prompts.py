@@ -61,19 +61,37 @@ def check_prompts(
 
 
 def check_groups(config: Config, processes: int) -> Iterator[Finding]:
-    """Whether completions come in whole groups."""
-    training, group = config.training, config.training.num_generations
-    per_step = training.batch_size * processes
-    steps = config.trl.get("steps_per_generation") or training.gradient_accumulation_steps
-    batch = config.trl.get("generation_batch_size") or per_step * steps
+    """Whether completions come in whole groups, in training and where it evaluates on the way."""
+    training, trl = config.training, config.trl
+    group = trl.get("num_generations", training.num_generations)
+    size = trl.get("per_device_train_batch_size", training.batch_size)
+    steps = trl.get("steps_per_generation") or trl.get(
+        "gradient_accumulation_steps", training.gradient_accumulation_steps
+    )
+    batch = trl.get("generation_batch_size") or size * processes * steps
     if batch % group:
         whole = math.ceil(batch / group) * group
         yield Finding(
             "groups",
             "error",
-            f"{training.batch_size} completions x {processes} processes x {steps} steps = {batch} are no whole groups of "
+            f"{size} completions x {processes} processes x {steps} steps = {batch} are no whole groups of "
             f"training.num_generations = {group}",
             f"Make it a multiple, such as {whole}: for example training.batch_size: {group}.",
+        )
+    if trl.get("eval_strategy", "steps" if training.eval_steps else "no") == "no":
+        return
+    # An evaluation takes no accumulation steps: each of its batches must hold whole groups.
+    group = trl.get("num_generations_eval") or group
+    size = trl.get("per_device_eval_batch_size", training.batch_size)
+    if (size * processes) % group:
+        whole = math.ceil(size / group) * group
+        yield Finding(
+            "groups",
+            "error",
+            f"while training evaluates (training.eval_steps), {size} completions x {processes} processes = {size * processes} "
+            f"are no whole groups of {group}",
+            f"Set training.batch_size: {whole}, trl.per_device_eval_batch_size: {whole}, or trl.num_generations_eval to a divisor "
+            f"of {size * processes}.",
         )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tenyson.jobs.preflight.finding import Finding, PreflightError
+from tenyson.jobs.preflight.finding import Finding, PreflightError, let_pass
 
 if TYPE_CHECKING:
     from tenyson.engines.renderer import Renderer
@@ -30,11 +30,7 @@ def settle(
     Raises:
         PreflightError: there are errors.
     """
-    allowed = set(context.config.run.allow)
-    found = [
-        replace(one, severity="warning") if one.severity == "error" and one.check in allowed else one
-        for one in findings
-    ]
+    found = let_pass(findings, context.config.run.allow)
     if context.world.leads:
         context.folder.write_json(
             context.folder.path / FILE,

@@ -1,0 +1,191 @@
+"""An examination: all that a job checks or refuses before its first step, without starting it or writing anything.
+
+A job stops at the first thing that it refuses; here each becomes a finding, and what can still be looked at is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+
+from tenyson.errors import ConfigError, TaskError, TenysonError
+from tenyson.jobs.folder import JobFolder
+from tenyson.jobs.job import Job, JobContext
+from tenyson.jobs.preflight.by_job import check_machine, check_played, check_sft
+from tenyson.jobs.preflight.engine import require_engine
+from tenyson.jobs.preflight.finding import Finding, let_pass
+from tenyson.jobs.preflight.prompts import check_groups
+from tenyson.jobs.preflight.report import Segments, segments
+from tenyson.jobs.world import World
+from tenyson.tasks.sample import Sample
+from tenyson.telemetry.control import Controls
+
+if TYPE_CHECKING:
+    from tenyson.engines.renderer import Renderer
+    from tenyson.jobs.model import ModelSource
+
+
+@dataclass
+class Examination:
+    """One job, examined."""
+
+    job: Job
+    memory: int | None = None
+    """Bytes of the accelerator that it is for; None for this machine."""
+    processes: int = 1
+    shown: int = 2
+    """Samples to decode."""
+    findings: list[Finding] = field(default_factory=list)
+    samples: list[Segments] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Fill `findings` and `samples`."""
+        from tenyson.jobs.quiet import quiet_libraries
+
+        job_type, config = self.job.job_type, self.job.config
+        if job_type == "eval" and self.processes > 1:
+            self._error("processes", "an evaluation runs in one process", "Leave out --processes.")
+        groups = list(check_groups(config, self.processes)) if job_type == "rl" else []
+        self.findings += groups
+        quiet_libraries()
+        with self._refusals("engine"):
+            if job_type != "sft":
+                require_engine(job_type, config.generation.engine, elsewhere=self.memory is not None)
+        with self._refusals("arguments"):
+            # TRL would say of the groups once more that they are not whole.
+            self._arguments(whole=not groups)
+        with self._refusals("model"):
+            source, tokenizer, renderer = self._model()
+            with self._refusals("checkpoint"):
+                self._checkpoint(source, renderer)
+            with self._refusals("samples"):
+                self._samples(source, tokenizer, renderer)
+        if not any(one.check == "disk" for one in self.findings):
+            self.findings += check_machine(config, job_type, config.model.name, self.memory)
+        self.findings = let_pass(self.findings, config.run.allow)
+
+    def _arguments(self, *, whole: bool) -> None:
+        from tenyson.config.passthrough import check_passthrough
+        from tenyson.jobs.arguments import grpo_arguments, sft_arguments
+        from tenyson.jobs.training import build_arguments
+
+        job_type, config = self.job.job_type, self.job.config
+        check_passthrough(config, job_type)
+        checkpoints = JobFolder.of(config.run.output_dir, self.job.run_id).checkpoints
+        if job_type == "sft":
+            from trl import SFTConfig
+
+            build_arguments(SFTConfig, self._as_there(sft_arguments(config, checkpoints)), config, "sft")
+        elif job_type == "rl" and whole:
+            from trl import GRPOConfig
+
+            # With vLLM or without, TRL's arguments must go together alike; whether it can be had is told apart.
+            arguments = grpo_arguments(config, checkpoints, vllm=config.generation.engine == "vllm")
+            build_arguments(GRPOConfig, self._as_there(arguments), config, "rl")
+
+    def _as_there(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Arguments as they shall be judged here, where one process stands for all, and may have no GPU."""
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):
+            arguments[name] *= self.processes
+        if self.memory is not None:
+            # transformers asks the GPU of this machine whether it can do that.
+            arguments.pop("tf32", None)
+        return arguments
+
+    def _model(self) -> tuple[ModelSource, Any, Renderer]:
+        from tenyson.engines.renderer import Renderer
+        from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
+        from tenyson.jobs.training import new_adapter
+
+        config = self.job.config
+        source = resolve_model(config)
+        if self.job.job_type != "eval":
+            with self._refusals("arguments"):
+                try:
+                    new_adapter(config, source)
+                except (ValueError, TypeError) as error:
+                    raise ConfigError(f"peft.LoraConfig refuses its arguments: {error}") from error
+        tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
+        return source, tokenizer, Renderer(tokenizer, generation_eos(source))
+
+    def _checkpoint(self, source: ModelSource, renderer: Renderer) -> None:
+        from tenyson.jobs.parity import require_parity
+        from tenyson.jobs.resume import locate_checkpoint
+
+        context, reference = self._context(), self.job.config.training.resume_from_checkpoint
+        resumes = reference is not None and self.job.job_type != "eval"
+        checkpoint = locate_checkpoint(str(reference), context) if resumes else None
+        require_parity(context, source, renderer, checkpoint)
+
+    def _samples(self, source: ModelSource, tokenizer: Any, renderer: Renderer) -> None:
+        from tenyson.jobs.conversations import read_conversations
+
+        job_type, config, task = self.job.job_type, self.job.config, self.job.task
+        training, seed = config.training, config.run.seed
+        limits: dict[str, Any] = {"train": training.samples}
+        if training.eval_steps:
+            limits["eval"] = training.eval_samples
+        if job_type == "sft":
+            splits = [
+                read_conversations(
+                    task, renderer, split, seed=seed, limit=limit, max_length=training.max_length
+                )
+                for split, limit in limits.items()
+            ]
+            self.samples = segments(splits[0], renderer, self.shown)
+            self.findings += check_sft(splits, renderer, tokenizer, config, source, self.memory)
+            return
+        if job_type == "rl":
+            prompts, *_ = [
+                _some(task.rl_samples(split, seed), limit, f"RL samples in the split {split!r}")
+                for split, limit in limits.items()
+            ]
+            if not task.rewards():
+                raise TaskError("the task has no rewards", next_step="Implement rewards().")
+        else:
+            split, limit = config.evaluation.split, config.evaluation.samples
+            prompts = _some(
+                task.eval_samples(split, seed), limit, f"evaluation samples in the split {split!r}"
+            )
+        self.samples = [[(renderer.raw(renderer.prompt(one.prompt)), False)] for one in prompts[: self.shown]]
+        self.findings += check_played(job_type, prompts, task, renderer, config, source, self.memory)
+
+    @contextmanager
+    def _refusals(self, check: str) -> Iterator[None]:
+        """What a job refuses by an exception becomes a finding."""
+        try:
+            yield
+        except TenysonError as error:
+            cause = f"{error.place}: {error.cause}" if error.place else error.cause
+            self._error(check, cause, error.next_step or "")
+
+    def _error(self, check: str, cause: str, next_step: str) -> None:
+        self.findings.append(Finding(check, "error", cause, next_step))
+
+    def _context(self) -> JobContext:
+        """As the job would have it; what it would say on the way becomes findings too."""
+        config, findings = self.job.config, self.findings
+
+        class Listener:
+            def emit(self, notice: Any) -> None:
+                findings.append(Finding("checkpoint", notice.level, notice.message))
+
+        return JobContext(
+            self.job.run_id,
+            config,
+            self.job.task,
+            JobFolder.of(config.run.output_dir, self.job.run_id),
+            cast(Any, Listener()),
+            Controls(None),
+            World(),
+        )
+
+
+def _some(samples: Any, limit: int | None, what: str) -> list[Sample]:
+    found = list(islice(samples, limit))
+    if not found:
+        raise TaskError(f"the task has no {what}")
+    return found

@@ -1,0 +1,194 @@
+"""`tenyson doctor`, as a user runs it: what a job would refuse is told before, and what is fine is called fine."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+TENYSON = str(Path(sys.executable).parent / "tenyson")
+ECHO = str(Path(__file__).parents[1] / "tasks" / "echo_task.py")
+QUICK = {"max_steps": 2, "batch_size": 4}
+RL = {"max_steps": 2, "batch_size": 8, "num_generations": 4}
+
+
+@pytest.fixture
+def write(tmp_path, configure):
+    """Writes a configuration of the echo task over the small base; returns the file."""
+
+    def of(**sections):
+        file = tmp_path / "job.yaml"
+        file.write_text(yaml.safe_dump(configure("run", **{"task": {"module": ECHO}, **sections})))
+        return str(file)
+
+    return of
+
+
+@pytest.fixture
+def doctor(tmp_path):
+    """Runs `tenyson doctor`; returns the finished process."""
+
+    def of(*arguments):
+        command = [TENYSON, "doctor", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    return of
+
+
+@pytest.fixture
+def findings(write, doctor):
+    """What `tenyson doctor --json` finds in a job, by severity; checks that the exit status goes with it."""
+
+    def of(job, *arguments, **sections):
+        done = doctor("--config", write(**sections), "--job", job, "--json", *arguments)
+        assert done.stderr == ""
+        found = json.loads(done.stdout)["findings"]
+        by_severity = {
+            severity: [one for one in found if one["severity"] == severity]
+            for severity in ("error", "warning", "info")
+        }
+        assert done.returncode == int(bool(by_severity["error"]))
+        return by_severity
+
+    return of
+
+
+# What a job refuses
+
+
+UNEVEN = {"batch_size": 4, "num_generations": 8, "gradient_accumulation_steps": 2, "eval_steps": 1}
+REFUSED = {
+    "names": (
+        "sft",
+        {"trl": {"adam_betta2": 0.9}, "training": {"resume_from_checkpoint": "/nope"}},
+        {"arguments": "did you mean trl.adam_beta2?", "checkpoint": "/nope: there is no such"},
+    ),
+    "values": (
+        "sft",
+        {"training": {"lr_scheduler": "linaer"}, "model": {"name": "/nope"}},
+        {"arguments": "linaer is not a valid SchedulerType", "model": "there is no such model directory"},
+    ),
+    "engine": ("eval", {"generation": {"engine": "vlm"}}, {"engine": "there is no engine named 'vlm'"}),
+    "groups": (
+        "rl",
+        {"training": UNEVEN, "peft": {"r": 4, "layers_pattern": "h"}},
+        {
+            "groups": "evaluates (training.eval_steps), 4 completions x 1 processes = 4 are no whole groups of 8",
+            "arguments": "peft.LoraConfig refuses its arguments",
+        },
+    ),
+}
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("fault", REFUSED)
+def test_what_a_job_would_refuse_is_an_error_of_the_doctor(findings, fault):
+    """All of it at once; and the rest is looked at all the same."""
+    job, sections, causes = REFUSED[fault]
+    found = findings(job, **sections)
+    told = {one["check"]: one["cause"] for one in found["error"]}
+    assert told.keys() == causes.keys()
+    assert all(cause in told[check] for check, cause in causes.items())
+    assert "disk" in {one["check"] for one in found["info"]}
+
+
+@pytest.mark.train
+def test_a_batch_of_evaluation_that_holds_no_whole_groups_is_named_by_the_job_too(configure, echo):
+    """In Tenyson's words, not TRL's."""
+    from tenyson.jobs.preflight.finding import PreflightError
+    from tenyson.jobs.rl import RLJob
+
+    with pytest.raises(PreflightError, match="no whole groups of 8"):
+        RLJob(configure("rl", training=UNEVEN), echo).run()
+
+
+@pytest.mark.train
+def test_groups_are_counted_over_all_processes(findings):
+    """4 completions on each of 2 processes are one group of 8, in training and in evaluation."""
+    training = {"batch_size": 4, "num_generations": 8, "eval_steps": 1}
+    assert findings("rl", "--processes", "2", training=training)["error"] == []
+
+
+@pytest.mark.train
+def test_a_checkpoint_is_looked_at_and_not_written_to(configure, findings, tmp_path):
+    """A job would note in it that it was made from it; weights with another template are refused."""
+    from tenyson.jobs.sft import SFTJob
+    from tenyson.tasks.load import load_task
+
+    before = configure("before", training={**QUICK, "save_steps": 1})
+    SFTJob(before, load_task(ECHO, {})).run()
+    files = sorted((tmp_path / "outputs").rglob("*"))
+    (tmp_path / "outputs/before/model/tenyson.json").write_text('{"fingerprint": "another"}')
+    training = {**QUICK, "resume_from_checkpoint": str(tmp_path / "outputs/before/checkpoints/step-1")}
+    [error] = findings("sft", training=training, model={"name": "before"})["error"]
+    assert (error["check"], "another chat template" in error["cause"]) == ("checkpoint", True)
+    assert sorted((tmp_path / "outputs").rglob("*")) == files
+
+
+# How it looks
+
+
+@pytest.mark.train
+def test_what_is_learnt_is_marked_in_colour_or_between_marks(doctor, write):
+    file = write(training=QUICK)
+    plain = doctor("--config", file, "--job", "sft", "--samples", "1")
+    assert plain.returncode == 0
+    [sample] = [line for line in plain.stdout.splitlines() if line.startswith("<user>")]
+    letter = sample[len("<user>")]
+    assert sample == f"<user>{letter}<model>«{letter * 3}<eos>»"
+    coloured = _in_a_terminal([TENYSON, "doctor", "--config", file, "--job", "sft", "--samples", "1"])
+    assert f"\x1b[32m{letter * 3}<eos>\x1b[0m" in coloured
+    assert "«" not in coloured
+
+
+@pytest.fixture
+def qwen(tmp_path):
+    """A model directory with the shape of Qwen3-0.6B, and neither its weights nor its vocabulary."""
+    from tenyson.testing.tiny import build
+
+    build(tmp_path / "qwen", 0)
+    file = tmp_path / "qwen/config.json"
+    shape = {"num_hidden_layers": 28, "hidden_size": 1024, "intermediate_size": 3072, "vocab_size": 151936}
+    shape |= {"num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128}
+    file.write_text(json.dumps(json.loads(file.read_text()) | shape))
+    return {"name": str(tmp_path / "qwen")}
+
+
+@pytest.mark.train
+def test_the_accelerator_decides_whether_a_job_fits(findings, qwen):
+    """All weights in float32 need 9 GiB, and a second of activations more than a T4 has left; `run.allow` lets it pass."""
+    training = {"batch_size": 64, "max_length": 512}
+    for accelerator, gib, severity in (("t4", "16.0 GiB", "error"), ("H200", "141.0 GiB", "info")):
+        found = findings("sft", "--accelerator", accelerator, model=qwen, training=training)
+        assert {severity} == {
+            name for name, some in found.items() for one in some if one["check"] == "memory"
+        }
+        [memory] = [one["cause"] for one in found[severity] if one["check"] == "memory"]
+        assert f"of {gib}" in memory
+    allowed = findings("sft", "--accelerator", "t4", model=qwen, training=training, run={"allow": ["memory"]})
+    assert (allowed["error"], "memory" in {one["check"] for one in allowed["warning"]}) == ([], True)
+
+
+def _in_a_terminal(command):
+    """What a program prints where its output is a terminal."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(command, stdout=follower, stderr=subprocess.DEVNULL, close_fds=True)
+    os.close(follower)
+    printed = b""
+    while True:
+        try:
+            piece = os.read(leader, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        printed += piece
+    os.close(leader)
+    assert process.wait() == 0
+    return printed.decode()
