@@ -271,17 +271,20 @@ def test_compare_pairs_by_sample_and_tests_for_chance(tenyson):
         "UPDATE runs SET status = 'x'",
         "DROP VIEW rollouts",
         "CREATE TABLE mine (a)",
-        "ATTACH '/tmp/other.db' AS other; SELECT 1",
+        "ATTACH 'other.db' AS other; SELECT 1",
+        "ATTACH 'other.db' AS other",
+        "VACUUM INTO 'other.db'",
         "SELECT 1; DELETE FROM runs",
         "WITH gone AS (SELECT 1) DELETE FROM runs",
     ],
 )
-def test_sql_reads_and_changes_nothing(tenyson, arithmetic, query):
-    """Whatever is asked, the file stays as it is."""
+def test_sql_reads_and_changes_nothing(tenyson, arithmetic, tmp_path, query):
+    """Whatever is asked, the file stays as it is, and no other one is made."""
     path = Path(arithmetic.removeprefix("sqlite:///"))
     before = path.read_bytes()
     assert "error:" in tenyson("sql", query, fails=True)
     assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sql_on_postgres_reads_and_changes_nothing(tenyson, make_config, tmp_path, postgres_url):
@@ -302,6 +305,65 @@ def test_sql_on_postgres_reads_and_changes_nothing(tenyson, make_config, tmp_pat
     assert '"n": 1' in tenyson("sql", "SELECT count(*) AS n FROM runs", "--json", url=postgres_url)
     said = tenyson("sql", "SELECT pg_sleep(20)", "--timeout", "0.5", url=postgres_url, fails=True)
     assert "longer than 0.5 s" in said
+
+
+def test_sql_on_postgres_fetches_no_more_than_it_prints(tenyson, make_config, tmp_path, postgres_url):
+    """Of a thousand million rows, those of --limit, long before all could have come."""
+    from recording import UID, started
+
+    from tenyson.telemetry.build import open_telemetry
+
+    config = make_config(telemetry={"db_url": postgres_url, "sinks": ["sql"]})
+    telemetry = open_telemetry(config, tmp_path / "run-1", attempt_uid=UID)
+    telemetry.emit(started())
+    telemetry.close()
+    query = ("sql", "/* all of them */ SELECT generate_series(1, 1000000000) AS n", "--timeout", "5")
+    assert tenyson(*query, "--limit", "3", url=postgres_url).split() == ["n", "1", "2", "3"]
+    assert "Seq Scan" in tenyson("sql", "EXPLAIN SELECT * FROM runs", url=postgres_url)
+
+
+def test_sql_says_the_same_of_either_database(tenyson, make_config, tmp_path, sqlite_url, postgres_url):
+    """JSON as JSON, and truth values as 1 and 0, in tables and CSV."""
+    from recording import UID, rollout, started
+
+    from tenyson.telemetry.build import open_telemetry
+
+    said = []
+    for at, url in enumerate((sqlite_url, postgres_url)):
+        config = make_config(telemetry={"db_url": url, "sinks": ["sql"]})
+        telemetry = open_telemetry(config, tmp_path / str(at) / "run-1", attempt_uid=UID)
+        telemetry.emit(started(), rollout(info={"words": ["grün", None]}, reward=0.5))
+        telemetry.close()
+        query = ("sql", "SELECT components, info, trained, truncated, advantage, reward FROM rollouts")
+        said.append((tenyson(*query, url=url), tenyson(*query, "--csv", url=url)))
+    assert said[0] == said[1]
+    (row,) = csv.reader(said[1][1].splitlines()[1:])
+    assert row == ['{"right":1.0}', '{"words":["grün",null]}', "1", "0", "", "0.5"]
+
+
+def test_grep_looks_through_all_rollouts(tenyson, make_config, tmp_path):
+    """However many there are: the oldest of more than two hundred thousand is found."""
+    from recording import UID, rollout, started
+
+    from tenyson.telemetry.build import open_telemetry
+
+    url = f"sqlite:///{tmp_path}/t.db"
+    config = make_config(telemetry={"db_url": url, "sinks": ["sql"]})
+    telemetry = open_telemetry(config, tmp_path / "run-1", attempt_uid=UID)
+    telemetry.emit(started(), rollout(completion="a needle", step=1), rollout(completion="hay", step=2))
+    telemetry.close()
+    with sqlite3.connect(tmp_path / "t.db") as connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(rollout_records)")]
+        copied = ", ".join("r.id + n.i" if name == "id" else f"r.{name}" for name in columns)
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) "
+            f"INSERT INTO rollout_records ({', '.join(columns)}) "
+            f"SELECT {copied} FROM n, rollout_records r WHERE r.completion = 'hay'"
+        )
+    found = json.loads(tenyson("rollouts", "run-1", "--grep", "needle", "--json", url=url))
+    assert [row["step"] for row in found] == [1]
+    hay = json.loads(tenyson("rollouts", "run-1", "--grep", "hay", "--limit", "3", "--json", url=url))
+    assert [row["completion"] for row in hay] == ["hay"] * 3
 
 
 def test_sql_has_a_time_limit_and_a_limit_of_rows(tenyson):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 CUT = 600
 """Characters of a text that are shown without --full: as many from its beginning as from its end."""
-GREP_LIMIT = 200_000
-"""Rollouts that --grep looks through, from the newest."""
+CHUNK = 2000
+"""Rollouts that --grep has in memory at a time."""
 
 Row = Mapping[str, Any]
 
@@ -66,18 +67,19 @@ def rollouts(
         if diff is not None:
             _show_diff(store, name, diff, sample, limit, full, as_json)
             return
-        rows = store.rollouts(
-            name,
-            step=step,
-            group=group,
-            sample=sample,
-            training=training,
-            dropped=dropped or None,
-            worst=True if worst else False if best else None,
-            limit=GREP_LIMIT if grep else worst or best or limit,
-        )
-    if grep:
-        rows = _matching(rows, grep)[: worst or best or limit]
+        chosen: dict[str, Any] = {
+            "step": step,
+            "group": group,
+            "sample": sample,
+            "training": training,
+            "dropped": dropped or None,
+            "worst": True if worst else False if best else None,
+        }
+        most = worst or best or limit
+        if grep:
+            rows = list(islice(_matching(store.rollout_stream(name, CHUNK, **chosen), grep), most))
+        else:
+            rows = store.rollouts(name, **chosen, limit=most)
     if as_json:
         print_json(rows)
     elif not rows:
@@ -120,14 +122,15 @@ def _indented(text: str, full: bool) -> str:
     return "\n".join(f"  {line}" for line in text.split("\n"))
 
 
-def _matching(rows: list[dict[str, Any]], pattern: str) -> list[dict[str, Any]]:
+def _matching(chunks: Iterable[list[dict[str, Any]]], pattern: str) -> Iterator[dict[str, Any]]:
     try:
         search = re.compile(pattern).search
     except re.error as error:
         raise click.BadParameter(
             f"{pattern!r} is no regular expression: {error}", param_hint="--grep"
         ) from None
-    return [row for row in rows if search(row["completion"]) or search(row["prompt"])]
+    for rows in chunks:
+        yield from (row for row in rows if search(row["completion"]) or search(row["prompt"]))
 
 
 def _show_diff(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
+import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
 CELL = 60
 """Characters of a cell in a table; --full, --json and --csv show all."""
+_QUERY = re.compile(
+    r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:SELECT|WITH|VALUES|TABLE)\b", re.IGNORECASE | re.DOTALL
+)
 
 
 @click.command()
@@ -61,7 +67,7 @@ def sql(
     elif as_csv:
         writer = csv.writer(sys.stdout)
         writer.writerow(names)
-        writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
+        writer.writerows([_plain(cell) for cell in row] for row in rows)
     else:
         print_table(names, [[_cell(cell, full) for cell in row] for row in rows])
     if more:
@@ -77,7 +83,11 @@ def _ask(query: str, url: str, timeout: float, limit: int) -> tuple[list[str], l
     try:
         with engine.connect() as connection, _time_limit(connection, timeout) as expired:
             try:
-                result = connection.exec_driver_sql(_one_statement(query, connection))
+                # From PostgreSQL all rows would come otherwise; of what is no query it makes no cursor.
+                stream = {"stream_results": _QUERY.match(query) is not None}
+                result = connection.exec_driver_sql(
+                    _one_statement(query, connection), execution_options=stream
+                )
                 if not result.returns_rows:
                     raise TelemetryError(
                         "this is no query: it returns no rows", next_step="Begin with SELECT or WITH."
@@ -104,6 +114,8 @@ def _time_limit(connection: Connection, seconds: float) -> Iterator[threading.Ev
         yield expired
         return
     raw: Any = connection.connection.driver_connection
+    # ATTACH would make a file, though an empty one.
+    raw.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
 
     def end() -> None:
         expired.set()
@@ -125,6 +137,8 @@ def _one_statement(query: str, connection: Connection) -> str:
 
 
 def _explained(reason: str) -> str:
+    if "attached databases" in reason:
+        return f"`tenyson sql` reads one database: {reason}"
     if "readonly" in reason or "read-only" in reason:
         return f"`tenyson sql` only reads: {reason}"
     if "one statement" in reason or "multiple commands" in reason:
@@ -132,8 +146,18 @@ def _explained(reason: str) -> str:
     return f"the database refuses the query: {reason}"
 
 
+def _plain(value: Any) -> Any:
+    """As SQLite has it: JSON as text, truth values as 1 and 0."""
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if isinstance(value, bool):
+        return int(value)
+    return "" if value is None else value
+
+
 def _cell(value: Any, full: bool) -> str:
-    text = "" if value is None else safe(f"{value:.10g}" if isinstance(value, float) else str(value))
+    value = _plain(value)
+    text = safe(f"{value:.10g}" if isinstance(value, float) else str(value))
     text = text.replace("\n", "\\n")
     return text if full or len(text) <= CELL else text[: CELL - 1] + "…"
 

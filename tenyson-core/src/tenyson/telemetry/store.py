@@ -114,27 +114,22 @@ class Store:
         The newest first, or with `worst` the lowest (True) or highest (False) reward first. `training` tells what
         was made for training from evaluation inside RL. Steps that a later attempt repeated are left out.
         """
-        from tenyson.telemetry.tables import rollout_records as table
-
-        query = _rollouts(run_id)
-        wanted = (
-            (table.c.phase, phase),
-            (table.c.training, training),
-            (table.c.step, step),
-            (table.c.group_id, group),
-            (table.c.sample_id, sample),
+        query = _chosen_rollouts(
+            run_id,
+            phase=phase,
+            training=training,
+            step=step,
+            group=group,
+            sample=sample,
+            dropped=dropped,
+            worst=worst,
         )
-        for column, value in wanted:
-            if value is not None:
-                query = query.where(column == value)
-        if dropped is not None:
-            query = query.where(table.c.dropped.is_not(None) if dropped else table.c.dropped.is_(None))
-        if worst is None:
-            query = query.order_by(table.c.step.desc(), table.c.id.desc())
-        else:
-            reward = table.c.reward.asc() if worst else table.c.reward.desc()
-            query = query.where(table.c.reward.is_not(None)).order_by(reward, table.c.id)
         return _readable(self._rows(query.limit(limit)), run_id)
+
+    def rollout_stream(self, run_id: str, size: int, **chosen: Any) -> Iterator[list[Row]]:
+        """The same without a limit, so many in memory at a time. `chosen`: as for `rollouts`."""
+        for rows in self._streamed(_chosen_rollouts(run_id, **chosen), size):
+            yield _readable(rows, run_id)
 
     def rollout_chunks(self, run_id: str, size: int) -> Iterator[list[Row]]:
         """All rollouts of a run in their order, so many at a time."""
@@ -275,13 +270,20 @@ class Store:
         return [RunRecord(**row) for row in self._rows(query)]
 
     def _rows(self, query: Select[Any]) -> list[Row]:
+        return [row for rows in self._streamed(query, None) for row in rows]
+
+    def _streamed(self, query: Select[Any], size: int | None) -> Iterator[list[Row]]:
+        """Rows, so many at a time; all at once without a size."""
         from sqlalchemy.exc import SQLAlchemyError
 
         from tenyson.telemetry.database import first_line
 
         try:
             with self._engine.connect() as connection:
-                return [dict(row) for row in connection.execute(query).mappings()]
+                options = {} if size is None else {"stream_results": True}
+                result = connection.execute(query, execution_options=options).mappings()
+                while rows := result.fetchmany(size) if size else result.fetchall():
+                    yield [dict(row) for row in rows]
         except SQLAlchemyError as error:
             raise TelemetryError(
                 f"the database cannot be read: {first_line(error)}",
@@ -306,6 +308,38 @@ def _rollouts(run_id: str) -> Select[Any]:
         .join(prompts, prompts.c.id == table.c.prompt)
         .where(table.c.run == _run_number(run_id), ~table.c.superseded)
     )
+
+
+def _chosen_rollouts(
+    run_id: str,
+    *,
+    phase: str | None = None,
+    training: bool | None = None,
+    step: int | None = None,
+    group: str | None = None,
+    sample: str | None = None,
+    dropped: bool | None = None,
+    worst: bool | None = None,
+) -> Select[Any]:
+    from tenyson.telemetry.tables import rollout_records as table
+
+    query = _rollouts(run_id)
+    wanted = (
+        (table.c.phase, phase),
+        (table.c.training, training),
+        (table.c.step, step),
+        (table.c.group_id, group),
+        (table.c.sample_id, sample),
+    )
+    for column, value in wanted:
+        if value is not None:
+            query = query.where(column == value)
+    if dropped is not None:
+        query = query.where(table.c.dropped.is_not(None) if dropped else table.c.dropped.is_(None))
+    if worst is None:
+        return query.order_by(table.c.step.desc(), table.c.id.desc())
+    reward = table.c.reward.asc() if worst else table.c.reward.desc()
+    return query.where(table.c.reward.is_not(None)).order_by(reward, table.c.id)
 
 
 def _readable(rows: list[Row], run_id: str) -> list[Row]:
