@@ -132,6 +132,58 @@ def test_the_fingerprint_changes_with_the_template_and_only_then(renderer):
     )
 
 
+def test_the_fingerprint_changes_with_what_the_tokenizer_does_to_a_text():
+    """The vocabulary is the same: letters are lowered, merges come in another order, special tokens change their parts."""
+    from tokenizers import Tokenizer, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    from tenyson.engines.renderer import Renderer
+
+    def make(merges, **special):
+        vocabulary = {"<eos>": 0, "<other>": 1, "a": 2, "b": 3, "ab": 4, "ba": 5}
+        backend = Tokenizer(models.BPE(vocabulary, merges))
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>", **special)
+        tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% if m['role'] == 'assistant' %}<eos>{% endif %}{% endfor %}"
+        return tokenizer
+
+    first = [("a", "b"), ("b", "a")]
+    lowered = make(first)
+    lowered.backend_tokenizer.normalizer = normalizers.Lowercase()
+    tokenizers = [
+        make(first),
+        make(first[::-1]),
+        lowered,
+        make(first, bos_token="<other>"),
+        make(first, unk_token="<other>"),
+    ]
+    renderers = list(map(Renderer, tokenizers))
+    assert renderers[0].prompt([{"role": "user", "content": "aba"}]) != renderers[1].prompt(
+        [{"role": "user", "content": "aba"}]
+    )
+    assert len({one.fingerprint() for one in renderers}) == 5
+
+
+@pytest.mark.parametrize("which", ["the tiny model's", "SmolLM2's"])
+def test_a_tokenizer_keeps_its_fingerprint_when_it_is_used_saved_and_loaded(tmp_path, which, request):
+    """Otherwise a job would refuse the weights that it has trained itself."""
+    from transformers import AutoTokenizer
+
+    from tenyson.engines.renderer import Renderer
+    from tenyson.testing.tiny import build
+
+    directory = tmp_path / "model"
+    if which == "SmolLM2's":
+        directory = request.getfixturevalue("smollm2")
+    else:
+        build(directory, 0)
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    fingerprint = Renderer(tokenizer).fingerprint()
+    tokenizer(["one", "one two"], padding=True, truncation=True, max_length=4)
+    assert Renderer(tokenizer).fingerprint() == fingerprint
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert Renderer(AutoTokenizer.from_pretrained(tmp_path / "saved")).fingerprint() == fingerprint
+
+
 def test_templates_that_strip_history_still_render_the_bridge():
     """Some templates rewrite earlier replies (Qwen3 drops their reasoning); what stands between stays right."""
     from tenyson.engines.renderer import Renderer

@@ -107,11 +107,11 @@ class Renderer:
 
     @cache  # noqa: B019  a job has one renderer, for as long as it runs
     def fingerprint(self) -> str:
-        """A hash of template, vocabulary, special and stop tokens: equal where two models read prompts alike."""
+        """A hash of template, tokenizer, special and stop tokens: equal where two models read prompts alike."""
         facts = {
             "template": self._tokenizer.chat_template,
-            "vocabulary": sorted(self._tokenizer.get_vocab().items()),
-            "special": sorted(map(str, self._tokenizer.all_special_tokens)),
+            "tokenizer": _behaviour(self._tokenizer),
+            "special": {role: str(token) for role, token in self._tokenizer.special_tokens_map.items()},
             "stop": self.stop_token_ids,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
@@ -143,3 +143,13 @@ class Renderer:
                 place=str(self._tokenizer.name_or_path),
             )
         return max(ends, key=len)
+
+
+def _behaviour(tokenizer: Any) -> Any:
+    """All that decides which ids a text gets: the same vocabulary may be used with other merges or other spelling."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:  # one written in Python alone, whose rules are code
+        return sorted(tokenizer.get_vocab().items())
+    facts = json.loads(backend.to_str())
+    # Set by whoever called it last; nobody here has a prompt padded or cut by the tokenizer.
+    return {name: value for name, value in facts.items() if name not in ("padding", "truncation")}

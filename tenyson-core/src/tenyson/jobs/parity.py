@@ -1,6 +1,6 @@
 """Parity: what is trained, continued and evaluated reads and ends its prompts in one way, or is refused.
 
-A model or adapter that Tenyson writes carries the fingerprint of the chat template, vocabulary, special and stop tokens that it
+A model or adapter that Tenyson writes carries the fingerprint of the chat template, tokenizer, special and stop tokens that it
 was trained with (`Renderer.fingerprint`).
 """
 
@@ -40,7 +40,7 @@ def read_fingerprint(directory: Path) -> str | None:
 def require_parity(
     context: JobContext, source: ModelSource, renderer: Renderer, checkpoint: Path | None = None
 ) -> None:
-    """Refuse weights that were trained with another template, vocabulary or stop tokens than this job uses.
+    """Refuse weights that were trained with another template, tokenizer or stop tokens than this job uses.
 
     With `model.allow_other_template` it is a warning.
 
@@ -53,7 +53,7 @@ def require_parity(
         if trained is None or trained == here:
             continue
         cause = (
-            f"it was trained with another chat template, vocabulary or set of stop tokens (fingerprint {trained}) than the "
+            f"it was trained with another chat template, tokenizer or set of stop tokens (fingerprint {trained}) than the "
             f"tokenizer here has ({here}), so it would read prompts that it never saw"
         )
         if not context.config.model.allow_other_template:
