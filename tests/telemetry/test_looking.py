@@ -122,7 +122,8 @@ def test_show_tells_attempts_lineage_code_and_machine(tenyson):
 def test_a_run_can_be_named_by_its_beginning(tenyson):
     """As long as only one begins like this; else all are named, and for a typing mistake the nearest."""
     assert "sums-rl" in tenyson("show", "sums-r")
-    assert "eval-after, eval-before" in tenyson("metrics", "eval", fails=True)
+    for command in ("metrics", "show", "logs", "rollouts"):
+        assert "eval-after, eval-before" in tenyson(command, "eval", fails=True)
     assert "did you mean sums-rl?" in tenyson("rollouts", "smus-rl", fails=True)
 
 
@@ -171,6 +172,15 @@ def test_what_became_of_the_same_sample_can_be_seen(tenyson):
     assert re.search(r"sum/12  reward 0.25 -> 1.25", said)
     assert "--- step 3" in said
     assert "+++ step 24" in said
+    assert "sum/12" in tenyson("rollouts", "sums-rl", "--diff", 3, 24, "--training")
+    assert "no sample was played at both" in tenyson(
+        "rollouts", "sums-rl", "--diff", 3, 24, "--evaluation", fails=True
+    )
+    for option in (
+        ["--step", 3], ["--best", 1], ["--worst", 1], ["--group", "3/sum/12"], ["--grep", "see"], ["--dropped"],
+    ):  # fmt: skip
+        said = tenyson("rollouts", "sums-rl", "--diff", 3, 24, *option, fails=True)
+        assert f"{option[0]} does not go with --diff" in said
     assert "no sample was played at both" in tenyson("rollouts", "sums-rl", "--diff", 0, 999, fails=True)
 
 

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,9 +14,6 @@ from tenyson.cli import options
 from tenyson.cli.format import number, print_json
 from tenyson.cli.safetext import safe
 from tenyson.errors import TelemetryError
-
-if TYPE_CHECKING:
-    from tenyson.telemetry.store import Store
 
 CUT = 600
 """Characters of a text that are shown without --full: as many from its beginning as from its end."""
@@ -62,10 +59,21 @@ def rollouts(
     """Show rollouts of a run, the newest first: prompt, completion, reward, advantage, and why it was not trained on."""
     if worst and best:
         raise click.UsageError("give either --worst or --best")
+    if diff is not None:
+        others = {"--worst": worst, "--best": best, "--group": group, "--grep": grep, "--dropped": dropped}
+        for option, value in {"--step": step is not None, **others}.items():
+            if value:
+                raise click.UsageError(
+                    f"{option} does not go with --diff, which takes --sample, --training and --evaluation"
+                )
     with options.open_store(db_url) as store:
         name = options.known_run(store, run)
         if diff is not None:
-            _show_diff(store, name, diff, sample, limit, full, as_json)
+            before, after = (
+                _by_sample(store.rollouts(name, step=at, sample=sample, training=training, limit=None))
+                for at in diff
+            )
+            _show_diff(before, after, diff, limit, full, as_json)
             return
         chosen: dict[str, Any] = {
             "step": step,
@@ -134,9 +142,14 @@ def _matching(chunks: Iterable[list[dict[str, Any]]], pattern: str) -> Iterator[
 
 
 def _show_diff(
-    store: Store, run: str, steps: tuple[int, int], sample: str | None, limit: int, full: bool, as_json: bool
+    before: Mapping[str, Row],
+    after: Mapping[str, Row],
+    steps: tuple[int, int],
+    limit: int,
+    full: bool,
+    as_json: bool,
 ) -> None:
-    before, after = (_by_sample(store.rollouts(run, step=step, sample=sample, limit=None)) for step in steps)
+    """By sample, at two steps."""
     shared = [name for name in before if name in after]
     if not shared:
         raise TelemetryError(
