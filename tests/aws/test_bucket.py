@@ -1,10 +1,12 @@
 """With a bucket: what a job makes waits in S3, each attempt's files by themselves, and machines hand checkpoints on there."""
 
 import json
+import time
 
 import boto3
 import pytest
 from tests.aws.test_runs import during
+from tests.aws.test_unattended import attach, begin_and_leave, state_of, wait_for
 
 from tenyson.testing.ticking import last_of_each_step, lines
 
@@ -97,3 +99,43 @@ def test_a_bucket_that_is_not_there_is_told_before_the_job_starts(aws):
     assert result.status == "failed"
     assert "no-such-bucket: the bucket cannot be used from the machine: " in result.failure_reason
     assert "`tenyson aws policy --machine --bucket NAME`" in result.failure_reason
+
+
+def test_a_notice_is_heard_while_a_checkpoint_is_on_its_way_to_the_bucket(aws):
+    """An upload that takes longer than the two minutes that AWS leaves must not take them."""
+    boto3.client("s3").create_bucket(Bucket="slow")
+    manager = aws.manager(use_spot=True, bucket="slow")
+    began = []
+
+    def notice_during_an_upload(instance):
+        aws.ec2.rule("PutObject", "delay", seconds=40, times=1)
+        now = time.time()
+        wait_for(
+            lambda: any(
+                call["action"] == "PutObject" and call["time"] > now for call in aws.ec2.state["calls"]
+            )
+        )
+        began.append(time.time())
+        aws.ec2.do("notice", instance_id=instance)
+
+    job = aws.job(steps=1000, save_every=10)
+    result = during(aws, job, manager, notice_during_an_upload)
+    assert result.failure_reason.startswith("preempted: "), result.failure_reason
+    stopped = json.loads((aws.folder / "job" / "stopped.json").read_text())
+    assert stopped["time"] - began[0] < 20
+    keys = in_bucket("slow")
+    assert any(key.endswith(f"checkpoints/step-{stopped['step']}/manifest.json") for key in keys), keys
+
+
+def test_the_last_files_are_sent_again_until_they_are_in_the_bucket(aws):
+    """Also when nobody is there any more; a machine that still sends is not idle."""
+    boto3.client("s3").create_bucket(Bucket="at-last")
+    instance, _ = begin_and_leave(
+        aws, aws.job(steps=60, save_every=1000), bucket="at-last", idle_minutes=0.25
+    )
+    aws.ec2.rule("PutObject", "error", code="AccessDenied", times=2)
+    aws.ec2.rule("PutObject", "delay", seconds=20, times=1)
+    wait_for(lambda: state_of(aws, instance) == "terminated")
+    assert any(key.endswith("/exit_status.json") for key in in_bucket("at-last"))
+    told = attach(aws)
+    assert told.returncode == 0, told.stderr

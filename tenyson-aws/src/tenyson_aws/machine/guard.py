@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -27,6 +28,10 @@ from tenyson_aws.machine.bucket import BROUGHT, Bucket
 
 NOTICE_SECONDS = 5.0
 """How often AWS advises to look for the interruption notice."""
+NOTICED_SECONDS = 1.0
+"""Once it has come, between two looks whether the job has ended."""
+MOST_FAILURES = 20
+"""A machine that sends is not idle. After so many tries in a row it is, so that it ends some day; it goes on trying until then."""
 IMDS_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 """As boto3 calls it."""
 IMDS = "http://169.254.169.254"
@@ -92,6 +97,9 @@ class Guard:
         self._handle = handle
         self._noticed = False
         self._left = False
+        self._ended = threading.Event()
+        self._failures = 0
+        """Uploads that failed since the last that did not."""
         self._bucket: Bucket | None = None
         if settings.bucket:
             self._bucket = Bucket(settings.bucket, settings.region, settings.run_id, settings.attempt)
@@ -103,16 +111,22 @@ class Guard:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return
-        while True:
-            ended = self._backend.poll(self._handle).phase == "ended"
+        # An upload may take minutes, and a notice does not wait.
+        sender = threading.Thread(target=self._keep_bucket, daemon=True)
+        if self._bucket is not None:
+            sender.start()
+        while self._backend.poll(self._handle).phase != "ended":
             self._look_for_notice()
             self._keep_lease()
-            self._beat(ended)
-            if self._bucket is not None:
-                self._bring(final=ended)
-            if ended:
-                return
-            time.sleep(self.settings.every_seconds)
+            self._beat(ended=False)
+            time.sleep(NOTICED_SECONDS if self._noticed else self.settings.every_seconds)
+        self._beat(ended=True)
+        self._ended.set()
+        while sender.is_alive():
+            if self._failures < MOST_FAILURES:
+                with self._told("the watchdog's file"):
+                    ALIVE.touch()
+            sender.join(1.0)
 
     def _look_for_notice(self) -> None:
         if self._noticed:
@@ -140,19 +154,29 @@ class Guard:
             self._say(f"nobody has looked after this job for {lease:.0f} s: it saves and ends")
             self._backend.cancel(self._handle, self.settings.grace_seconds)
 
-    def _bring(self, *, final: bool) -> None:
-        """Files to the bucket; of the last ones is written down whether they are there: whoever ends this machine waits for it."""
+    def _keep_bucket(self) -> None:
+        """Files to the bucket, until the last ones are there. That they are is written down: whoever ends this machine waits for it."""
         assert self._bucket is not None
-        about: dict[str, Any] = {"done": True}
-        try:
-            self._bucket.send(self.folder, final=final)
-        except Exception as error:
-            about = {"trouble": f"{type(error).__name__}: {error}"}
-            self._say(f"the bucket: {about['trouble']}")
-        if final:
-            self._write(BROUGHT, about)
+        while True:
+            final = self._ended.is_set()
+            trouble = ""
+            try:
+                self._bucket.send(self.folder, final=final)
+                self._failures = 0
+            except Exception as error:
+                trouble = f"{type(error).__name__}: {error}"
+                self._failures += 1
+                self._say(f"the bucket: {trouble}")
+            if not final:
+                self._ended.wait(self.settings.every_seconds)
+                continue
+            with self._told(BROUGHT):
+                self._write(BROUGHT, {"trouble": trouble} if trouble else {"done": True})
+                if not trouble:
+                    return
+            time.sleep(self.settings.every_seconds)
 
-    def _beat(self, ended: bool) -> None:
+    def _beat(self, *, ended: bool) -> None:
         with contextlib.suppress(OSError):
             self._write("heartbeat.json", {"time": time.time(), "pid": os.getpid(), "ended": ended})
 
