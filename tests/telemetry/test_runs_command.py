@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -223,3 +225,40 @@ def test_stop_asks_a_run_to_stop(tenyson, database):
     """The same request as `python -m tenyson.core.control`, against the default database."""
     assert "run late ends after its current step" in tenyson("stop", "late").stdout
     assert "already been requested" in tenyson("stop", "late").stdout
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv takes root's right to read everything")
+def test_what_may_not_be_read_hides_nothing_else(tmp_path):
+    """Folders, spools and files of another user: the runs are listed and shown with what can be read of them."""
+    runs = {name: tmp_path / "outputs" / name for name in ("closed", "spooling", "unreadable", "saving")}
+    for folder in runs.values():
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text("task: {name: echo}\n")
+    (runs["spooling"] / "spool").mkdir()
+    (runs["spooling"] / "spool" / "0123-0.spool").write_text("x")
+    (runs["saving"] / "checkpoints").mkdir()
+    shut = [runs["closed"], runs["spooling"] / "spool" / "0123-0.spool", runs["unreadable"] / "config.yaml",
+            runs["saving"] / "checkpoints"]  # fmt: skip
+    for path in shut:
+        path.chmod(0)
+
+    def tenyson(*arguments):
+        tool = Path(sys.executable).with_name("tenyson")
+        drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+        done = subprocess.run(
+            [*drop, tool, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=60,
+            env={name: value for name, value in os.environ.items() if name != "TENYSON_DB_URL"},
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr
+        return done
+
+    try:
+        listed = json.loads(tenyson("runs", "--json").stdout)
+        assert sorted(run["run_id"] for run in listed) == ["saving", "spooling", "unreadable"]
+        for name in ("saving", "spooling", "unreadable"):
+            assert "unfinished" in tenyson("show", name).stdout
+        assert "requested by the file" in tenyson("stop", "spooling").stdout
+        assert tenyson("show", "closed").returncode == 2
+    finally:
+        for path in shut:
+            path.chmod(0o700)

@@ -100,7 +100,15 @@ def job_folders(output_dir: Path, *, without: Iterable[str] = ()) -> dict[str, J
         return {}
     others = set(without)
     folders = {path.name: JobFolder(path) for path in output_dir.iterdir() if path.name not in others}
-    return {name: folder for name, folder in folders.items() if folder.config.is_file()}
+    return {name: folder for name, folder in folders.items() if is_there(folder.config)}
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file, in a folder that may be looked into: somebody else's need not be ours to read."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def open_store_if_any(db_url: str | None) -> Store | None:
@@ -159,7 +167,7 @@ def _of_folder(folder: JobFolder) -> Record:
     config = config if isinstance(config, dict) else {}
     results = _read_json(folder.results)
     try:
-        result = JobResult.load(folder.job_result) if folder.job_result.exists() else None
+        result = JobResult.load(folder.job_result) if is_there(folder.job_result) else None
     except TenysonError:
         result = None
     task = config.get("task") or {}

@@ -155,9 +155,11 @@ def _metric_rows(record: Record) -> list[Sequence[str]]:
 
 
 def _files(record: Record) -> list[str]:
+    from tenyson.cli.records import is_there
+
     names = ("config.yaml", "results.json", "job_result.json", "log.txt", "events.jsonl", "checkpoints", "adapter",
              "model")  # fmt: skip
-    return [str(path) for name in names if (path := Path(record.folder) / name).exists()]
+    return [str(path) for name in names if is_there(path := Path(record.folder) / name)]
 
 
 def _log_tail(record: Record) -> list[str]:
@@ -170,16 +172,16 @@ def _log_tail(record: Record) -> list[str]:
 
 
 def _next_command(record: Record) -> str | None:
+    from tenyson.cli.records import is_there
+
     if record.status == "running":
         return f"tenyson stop {record.run_id}"
     if record.status == "success":
-        if record.job in ("sft", "rl") and (Path(record.folder) / "adapter").exists():
+        if record.job in ("sft", "rl") and is_there(Path(record.folder) / "adapter"):
             return f"tenyson run --job eval --task {record.task} --set model.adapter={record.run_id}"
         return None
     resume = (
-        " --resume-from-checkpoint latest"
-        if (Path(record.folder) / "checkpoints" / "LATEST").exists()
-        else ""
+        " --resume-from-checkpoint latest" if is_there(Path(record.folder) / "checkpoints" / "LATEST") else ""
     )
     job = f" --job {record.job}" if record.job else ""
     return f"tenyson run{job} --config {Path(record.folder) / 'config.yaml'} --run-id {record.run_id}{resume}"
