@@ -33,6 +33,17 @@ def test_a_launch_whose_reply_is_lost_starts_one_job(modal, rpc):
     assert modal.log() == lines(3)
 
 
+@pytest.mark.parametrize("rpc", ["VolumePutFiles2", "AppClientDisconnect"])
+def test_what_fails_after_the_call_is_told_while_the_job_is_watched(modal, capfd, rpc):
+    """The call works and costs by then. The record for other machines is left in the volume as soon as it takes it."""
+    modal.cloud.fail(rpc, times=1, status="RESOURCE_EXHAUSTED", message="not so fast")
+    result = modal.manager().run(modal.job(steps=100))
+    assert result.status == "success", result.failure_reason
+    assert modal.log() == lines(100)
+    assert "not so fast" in capfd.readouterr().err
+    assert list(modal.kept().glob(".tenyson/*/record.json"))
+
+
 @pytest.mark.parametrize("rpc", ["ImageGetOrCreate", "FunctionCreate", "FunctionMap"])
 def test_a_launch_that_broke_off_is_begun_anew_and_leaves_no_app_behind(modal, rpc):
     """The controller was killed there: the same token finds what there is by its name."""

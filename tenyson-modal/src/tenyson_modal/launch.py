@@ -87,11 +87,17 @@ class Launcher:
         store = Store(settings.volume, settings.environment_name, spec.run_id, attempt_key(record.token))
         luggage = baggage(spec)
         parcel = make_parcel(spec, ["tenyson-modal"], settings.extras, python=settings.python)
-        store.send(luggage)
+        if luggage:
+            store.send(luggage)
         _mark(record, folder, "inputs sent")
         app = modal.App(record.app_name, tags=_tags(record, spec), include_source=False)
         try:
-            volume = modal.Volume.from_name(settings.volume, environment_name=settings.environment_name)
+            volume = modal.Volume.from_name(
+                settings.volume,
+                environment_name=settings.environment_name,
+                create_if_missing=True,
+                version=2,
+            )
             function = app.function(
                 image=make_image(parcel, settings),
                 gpu=settings.gpus or None,
@@ -118,8 +124,12 @@ class Launcher:
                 record.call_id = function.spawn(json.dumps(asdict(request))).object_id
                 _mark(record, folder, "spawned")
         except modal_errors() as error:
-            raise explained(error, "Modal launches no container") from error
-        store.write(RECORD, json.dumps(asdict(record)))
+            if record.call_id is None:
+                raise explained(error, "Modal launches no container") from error
+            # The call works, and costs: it is looked after whatever else is not well.
+            self._say(
+                f"{record.call_id} was called, and then: {explained(error, 'the launch did not end well').cause}"
+            )
 
     def _secrets(self, spec: JobSpec) -> list[Any]:
         import modal

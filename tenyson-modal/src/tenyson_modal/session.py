@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from tenyson.errors import BackendError
 from tenyson_modal.apps import stop
 from tenyson_modal.call import Call, Standing
 from tenyson_modal.failures import ModalError, explained, modal_errors
-from tenyson_modal.launch import control
+from tenyson_modal.launch import RECORD, control
 from tenyson_modal.naming import attempt_key
 from tenyson_modal.record import CallRecord
 from tenyson_modal.requests import Requests
@@ -23,6 +25,8 @@ from tenyson_modal.store import Store
 
 CALL_SECONDS = 5.0
 """How often Modal is asked about the call of a job that runs: the volume says more."""
+RECORD_SECONDS = 5.0
+"""Until the record is tried again to be left in the volume."""
 SILENT_SECONDS = 180.0
 """A container that has written nothing for so long is likely none any more; said once."""
 WAITED_FOR = {"away": "cannot be reached", "quota": "is at a limit", "auth": "refuses us"}
@@ -69,6 +73,7 @@ class CallSession(Session[CallRecord]):
         self._requests: Requests | None = None
         self._state: dict[str, Any] = {}
         self._next_call_look = 0.0
+        self._next_record = 0.0
         self._lives = 0
 
     def _give_back(self) -> None:
@@ -102,6 +107,7 @@ class CallSession(Session[CallRecord]):
         while not self._closing:
             if self._ending:
                 raise OverError(Standing("over", "killed", "the job was ended from here"))
+            self._leave_record()
             state = self._store.state()
             if state is not None and state.get("job") is not None:
                 self._begin(state)
@@ -156,6 +162,18 @@ class CallSession(Session[CallRecord]):
         self._call = Call(owner)
         return True
 
+    def _leave_record(self) -> None:
+        """In the volume, for whoever attaches from another machine. The job needs it not: a volume that is away is tried again."""
+        if "recorded" in self.record.times or time.monotonic() < self._next_record:
+            return
+        try:
+            self._store.write(RECORD, json.dumps(asdict(self.record)))
+        except ModalError as error:
+            self._next_record = time.monotonic() + RECORD_SECONDS
+            self._say_once(f"the job cannot be attached to from another machine yet: {error.cause}")
+        else:
+            self._mark("recorded")
+
     # Following it
 
     def _attend(self) -> None:
@@ -164,6 +182,7 @@ class CallSession(Session[CallRecord]):
         if self._grace is not None:
             self._ask([], cancel=self._grace)
             self._grace = None
+        self._leave_record()
 
     def _look(self, control: list[str], *, final: bool) -> Seen:  # noqa: ARG002  sums come with the state
         if control:
