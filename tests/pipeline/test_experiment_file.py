@@ -140,15 +140,22 @@ steps:
 @pytest.mark.parametrize(
     ("words", "left"),
     [
-        ((), ["base", "sft", "after"]),
-        (("--only", "sft"), ["base", "sft"]),
-        (("--from", "sft"), ["base", "sft", "after"]),
+        ((), {"base": "reused if unchanged", "sft": "reused if unchanged", "after": "reused if unchanged"}),
+        (("--only", "after"), {"sft": "taken from an earlier pipeline", "after": "run anew"}),
+        (("--from", "sft"), {"base": "reused if unchanged", "sft": "run anew", "after": "run anew"}),
+        (("--no-reuse",), {"base": "run anew", "sft": "run anew", "after": "run anew"}),
     ],
 )
 def test_only_and_from_choose_steps(dry_run, words, left):
-    """--only leaves out what stands on the step; what it stands on is kept, to be taken from earlier pipelines."""
-    text = "steps: [{label: base, job: eval}, {label: sft, job: sft}, {label: after, job: eval, model_from: sft}]"
-    assert list(dry_run.steps(text, *words)) == left
+    """--only leaves out all but the step and what it stands on, which is taken from earlier pipelines; the plan says what is."""
+    text = """steps:
+  - {label: base, job: eval}
+  - {label: sft, job: sft, needs: []}
+  - {label: after, job: eval, model_from: sft, needs: []}
+"""
+    assert {label: step["selection"] for label, step in dry_run.steps(text, *words).items()} == left
+    shown = dry_run(text, *words, json_too=False).stdout
+    assert ("selection" in shown) == bool(words)
 
 
 @pytest.mark.parametrize(

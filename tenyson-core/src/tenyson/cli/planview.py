@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from tenyson.cloud.backend import Backend
     from tenyson.jobs.spec import JobSpec
     from tenyson.pipeline.policy import FailurePolicy
+    from tenyson.pipeline.selection import Selection
 
 
 def plan_data(
-    plan: Plan, backend: Backend, specs: Mapping[str, JobSpec], policy: FailurePolicy
+    selection: Selection, backend: Backend, specs: Mapping[str, JobSpec], policy: FailurePolicy
 ) -> dict[str, Any]:
     """A plan as JSON-safe data, with what one attempt of each step would cost, and how many there are at most."""
+    plan = selection.plan
     return {
         "plan": plan.id,
         "title": plan.title,
@@ -38,6 +40,7 @@ def plan_data(
                 "model_from": step.model_from,
                 "checkpoint_from": step.checkpoint_from,
                 "needs": list(step.needs),
+                "selection": selection.how(step.label),
                 "late": dict(step.late),
                 "work": work(step),
                 "folder": str(step.folder),
@@ -52,12 +55,29 @@ def plan_data(
 
 
 def print_plan(
-    plan: Plan, backend: Backend, specs: Mapping[str, JobSpec], policy: FailurePolicy, console: Console
+    selection: Selection,
+    backend: Backend,
+    specs: Mapping[str, JobSpec],
+    policy: FailurePolicy,
+    console: Console,
 ) -> None:
     """Print the steps, what they work on, where they write, and what they would cost with all attempts of the policy."""
+    plan = selection.plan
+    hows = [selection.how(step.label) for step in plan.steps]
+    chosen = selection.anew != ()
     console.print(Text(f"{plan.title} on backend {backend.name}: nothing is started", style="bold"))
-    table = Table("step", "job", "model", "work", "memory", "cost", box=None, pad_edge=False)
-    for step in plan.steps:
+    table = Table(
+        "step",
+        "job",
+        "model",
+        "work",
+        "memory",
+        "cost",
+        *(["selection"] if chosen else []),
+        box=None,
+        pad_edge=False,
+    )
+    for step, how in zip(plan.steps, hows, strict=True):
         estimate = backend.estimate(specs[step.label])
         row = (
             step.label,
@@ -66,6 +86,7 @@ def print_plan(
             work(step),
             memory_in_words(step, plan),
             cost_in_words(estimate, attempts=attempts_on(backend, policy), budget=budget_of(backend)),
+            *([how] if chosen else []),
         )
         table.add_row(*(Text(cell, overflow="fold") for cell in row))
     console.print(table)

@@ -134,9 +134,9 @@ def run(
     specs = {one.label: one.spec for one in definitions}
     if dry_run:
         if as_json:
-            print_json(plan_data(plan, made, specs, policy))
+            print_json(plan_data(selection, made, specs, policy))
         else:
-            print_plan(plan, made, specs, policy, Console(highlight=False))
+            print_plan(selection, made, specs, policy, Console(highlight=False))
         return 0
     for spec in specs.values():
         made.validate(spec)

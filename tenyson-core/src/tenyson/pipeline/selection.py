@@ -19,6 +19,12 @@ class Selection:
     required: tuple[str, ...] = ()
     """Steps that must be there already."""
 
+    def how(self, label: str) -> str:
+        """What becomes of a step, in a word or three."""
+        if label in self.required:
+            return "taken from an earlier pipeline"
+        return "run anew" if self.anew is None or label in self.anew else "reused if unchanged"
+
 
 def select(plan: Plan, *, start: str | None = None, only: str | None = None, reuse: bool = True) -> Selection:
     """Choose among a plan's steps.
