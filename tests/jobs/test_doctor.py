@@ -164,8 +164,8 @@ def qwen(tmp_path):
 
 @pytest.mark.train
 def test_the_accelerator_decides_whether_a_job_fits(findings, qwen):
-    """All weights in float32 need 9 GiB, and a second of activations more than a T4 has left; `run.allow` lets it pass."""
-    training = {"batch_size": 64, "max_length": 512}
+    """Packed rows are as long as max_length, here with 20 GiB of activations and logits; `run.allow` lets it pass."""
+    training = {"batch_size": 16, "packing": True}
     for accelerator, gib, severity in (("t4", "16.0 GiB", "error"), ("H200", "141.0 GiB", "info")):
         found = findings("sft", "--accelerator", accelerator, model=qwen, training=training)
         assert {severity} == {
@@ -175,6 +175,14 @@ def test_the_accelerator_decides_whether_a_job_fits(findings, qwen):
         assert f"of {gib}" in memory
     allowed = findings("sft", "--accelerator", "t4", model=qwen, training=training, run={"allow": ["memory"]})
     assert (allowed["error"], "memory" in {one["check"] for one in allowed["warning"]}) == ([], True)
+
+
+@pytest.mark.train
+def test_short_rows_are_not_reckoned_as_long_as_they_may_be(findings, qwen):
+    """64 rows of 7 tokens, not of 1024: with LoRA that fits everywhere."""
+    found = findings("sft", "--accelerator", "a100", model=qwen, peft={"r": 16}, training={"batch_size": 64})
+    [memory] = [one["cause"] for one in found["info"] if one["check"] == "memory"]
+    assert "448 tokens x" in memory
 
 
 def _in_a_terminal(command):

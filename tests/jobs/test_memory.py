@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tenyson.jobs.memory import GIB, KNOWN, Shape, estimate_memory
+from tenyson.jobs.memory import GIB, estimate_memory
+from tenyson.jobs.shape import KNOWN, Shape
 
 TENYSON = str(Path(sys.executable).parent / "tenyson")
 

@@ -11,7 +11,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from tenyson.cloud.cost import budget_of, cost_in_words
-from tenyson.jobs.memory import GIB, MemoryEstimate, estimate_memory, find_shape
+from tenyson.jobs.memory import GIB, MemoryEstimate, estimate_memory
+from tenyson.jobs.shape import find_shape
 from tenyson.pipeline.launcher import attempts_on
 from tenyson.pipeline.plan import Plan, PlannedStep
 

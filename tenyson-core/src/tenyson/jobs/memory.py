@@ -6,12 +6,11 @@ size; q, kv the widths of queries and of keys or values; i the width of the MLP;
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from tenyson.jobs.shape import Shape
 from tenyson.tasks.preset import JobType
 
 GIB = 2**30
@@ -22,69 +21,11 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True)
-class Shape:
-    """The shape of a decoder with a gated MLP (Llama, Qwen, Mistral and their kin)."""
+class Facts:
+    """What is known of a job beside its configuration; None where it is not."""
 
-    layers: int
-    hidden: int
-    query: int
-    """Width of all query heads together."""
-    key_value: int
-    """Width of all key heads together; the values have the same."""
-    intermediate: int
-    vocabulary: int
-    tied: bool
-    """Whether input and output embeddings are one matrix."""
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Shape:
-        """Read a model's config.json. Raises: KeyError where it describes another kind of model."""
-        heads = config["num_attention_heads"]
-        head = config.get("head_dim") or config["hidden_size"] // heads
-        return cls(
-            layers=config["num_hidden_layers"],
-            hidden=config["hidden_size"],
-            query=heads * head,
-            key_value=(config.get("num_key_value_heads") or heads) * head,
-            intermediate=config["intermediate_size"],
-            vocabulary=config["vocab_size"],
-            tied=bool(config.get("tie_word_embeddings", False)),
-        )
-
-    @property
-    def parameters(self) -> int:
-        """P, but for norms and biases (well under 0.1%)."""
-        return self.layers * sum(a * b for a, b in self.linear) + self.vocabulary * self.hidden * (
-            2 - self.tied
-        )
-
-    @property
-    def linear(self) -> list[tuple[int, int]]:
-        """(inputs, outputs) of the linear maps of one layer."""
-        attention = [
-            (self.hidden, self.query),
-            (self.query, self.hidden),
-            *[(self.hidden, self.key_value)] * 2,
-        ]
-        return attention + [(self.hidden, self.intermediate)] * 2 + [(self.intermediate, self.hidden)]
-
-
-# The published shapes of models that presets name, so that a laptop can plan without fetching anything.
-KNOWN = {
-    "Qwen/Qwen3-0.6B": Shape(28, 1024, 2048, 1024, 3072, 151936, True),
-    "Qwen/Qwen3-4B": Shape(36, 2560, 4096, 1024, 9728, 151936, True),
-}
-
-
-def find_shape(model: Mapping[str, Any]) -> Shape | None:
-    """The shape of a configuration's `model`: from its directory or the known ones; None where neither has it."""
-    name = model.get("name")
-    if name in KNOWN:
-        return KNOWN[name]
-    try:
-        return Shape.from_config(json.loads((Path(name or "") / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError):
-        return None
+    row: int | None = None
+    """SFT: tokens of the longest row, before it is cut."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +43,12 @@ class MemoryEstimate:
         return f"about {self.total / GIB:.1f} GiB"
 
 
-def estimate_memory(shape: Shape, job: JobType, config: Mapping[str, Any]) -> MemoryEstimate:
+NOTHING = Facts()
+
+
+def estimate_memory(
+    shape: Shape, job: JobType, config: Mapping[str, Any], facts: Facts = NOTHING
+) -> MemoryEstimate:
     """What one job needs on one device, from a resolved configuration as plain data.
 
     The optimizer is AdamW: two float32 moments for each trainable parameter. Activations are what one layer keeps
@@ -120,14 +66,14 @@ def estimate_memory(shape: Shape, job: JobType, config: Mapping[str, Any]) -> Me
         at_once = config["evaluation"]["batch_size"]
         if generation["engine"] == "vllm":
             at_once = min(at_once, QUEUED)
-        parts["KV cache"] = _cache(shape, at_once * _sequence(config, job), width)
+        parts["KV cache"] = _cache(shape, at_once * _sequence(config, job, facts), width)
         return MemoryEstimate(parts)
     trainable = trainable_parameters(shape, config)
     parts["gradients"] = (trainable * 4, f"{trainable / 1e6:.1f} M trainable x 4 bytes")
     parts["optimizer"] = (trainable * 8, f"{trainable / 1e6:.1f} M trainable x 8 bytes")
     if job == "rl" and training["beta"] > 0 and not adapted:
         parts["reference"] = (p * width, "a second copy of the weights for the KL term")
-    n = training["batch_size"] * _sequence(config, job)
+    n = training["batch_size"] * _sequence(config, job, facts)
     layer = 4 * shape.hidden + 2 * shape.query + 2 * shape.key_value + 4 * shape.intermediate
     kept = shape.layers * shape.hidden + layer if training["gradient_checkpointing"] else shape.layers * layer
     parts["activations"] = (n * kept * 2, f"{n} tokens x {kept} values x 2 bytes")
@@ -136,7 +82,7 @@ def estimate_memory(shape: Shape, job: JobType, config: Mapping[str, Any]) -> Me
         parts["KV cache"] = _cache(shape, n, width)
     elif job == "rl":
         batch = training["batch_size"] * training["gradient_accumulation_steps"]
-        cache, words = _cache(shape, min(batch, QUEUED) * _sequence(config, job), 2)
+        cache, words = _cache(shape, min(batch, QUEUED) * _sequence(config, job, facts), 2)
         parts["vLLM"] = (p * 2 + cache, f"a second copy of the weights, and {words}")
     return MemoryEstimate(parts)
 
@@ -153,10 +99,13 @@ def _is_adapted(config: Mapping[str, Any]) -> bool:
     return config.get("peft") is not None or config["model"].get("adapter") is not None
 
 
-def _sequence(config: Mapping[str, Any], job: JobType) -> int:
-    """Tokens of one sequence at most, as far as the configuration tells."""
+def _sequence(config: Mapping[str, Any], job: JobType, facts: Facts) -> int:
+    """Tokens of one sequence at most, as far as is known."""
     if job == "sft":
-        return int(config["training"]["max_length"] or 1024)
+        training = config["training"]
+        longest = int(training["max_length"] or facts.row or 1024)
+        # Packing fills rows up; otherwise a batch is as wide as its longest row.
+        return longest if training["packing"] else min(longest, facts.row or longest)
     told = (config.get("engine_args") or {}).get("max_model_len") or config["trl"].get(
         "vllm_max_model_length"
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tenyson.jobs.memory import find_shape
+from tenyson.jobs.memory import NOTHING, Facts
 from tenyson.jobs.preflight.conversations import check_conversations
 from tenyson.jobs.preflight.finding import Finding
 from tenyson.jobs.preflight.machine import check_disk, check_memory, check_versions
 from tenyson.jobs.preflight.prompts import check_loss, check_prompts, check_rewards
+from tenyson.jobs.shape import find_shape
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -32,7 +33,8 @@ def check_sft(
     """Before SFT. `memory`: bytes of the accelerator; None for this machine's."""
     for rows in splits:
         yield from check_conversations(rows, renderer, tokenizer, config)
-    yield from check_machine(config, "sft", source.path, memory)
+    facts = Facts(row=max(rows.longest for rows in splits))
+    yield from check_machine(config, "sft", source.path, memory, facts)
 
 
 def check_played(
@@ -55,7 +57,7 @@ def check_played(
 
 
 def check_machine(
-    config: Config, job: JobType, model: str | None, memory: int | None = None
+    config: Config, job: JobType, model: str | None, memory: int | None = None, facts: Facts = NOTHING
 ) -> Iterator[Finding]:
     """Before any job. `model`: the name or directory that tells its shape."""
     plain = config.model_dump(mode="json")
@@ -66,5 +68,5 @@ def check_machine(
         yield from check_versions(
             "warning", "so arguments, model, samples, lengths and rewards were not looked at"
         )
-    yield from check_memory(plain, job, shape, memory)
+    yield from check_memory(plain, job, shape, memory, facts)
     yield from check_disk(plain, job, shape, elsewhere=memory is not None)

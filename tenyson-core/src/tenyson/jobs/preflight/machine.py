@@ -9,9 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenyson.jobs.memory import GIB, Shape, estimate_memory, trainable_parameters
+from tenyson.jobs.memory import GIB, NOTHING, Facts, estimate_memory, trainable_parameters
 from tenyson.jobs.preflight.finding import Finding, Severity
 from tenyson.jobs.quiet import missing_libraries
+from tenyson.jobs.shape import Shape
 
 if TYPE_CHECKING:
     from tenyson.tasks.preset import JobType
@@ -54,13 +55,17 @@ def check_versions(severity: Severity = "error", so: str = "so no job can run he
 
 
 def check_memory(
-    config: Mapping[str, Any], job_type: JobType, shape: Shape | None, available: int | None
+    config: Mapping[str, Any],
+    job_type: JobType,
+    shape: Shape | None,
+    available: int | None,
+    facts: Facts = NOTHING,
 ) -> Iterator[Finding]:
     """The estimate for a resolved configuration (as plain data) against an accelerator's bytes; None: this machine's."""
     if shape is None:
         yield Finding("memory", "info", "the model's shape is not known here, so its memory is not estimated")
         return
-    estimate = estimate_memory(shape, job_type, config)
+    estimate = estimate_memory(shape, job_type, config, facts)
     memory = available or machine_memory()
     parts = "; ".join(f"{name} {_size(size)} ({how})" for name, (size, how) in estimate.parts.items())
     if memory is None:
