@@ -57,6 +57,20 @@ def test_list_and_cleanup_find_an_app_by_its_tags_alone(modal, tmp_path):
     assert not modal.kept("orphan").exists()
 
 
+def test_cleanup_leaves_an_app_of_somebody_else_alone_whatever_its_name(modal, tmp_path):
+    """Ours have a tag from their first moment on; a name is anybody's."""
+    import modal as client
+
+    project(modal, tmp_path)
+    app = client.App("tenyson-fork-of-a-colleague", include_source=False)
+    with app.run(detach=True):
+        assert modal.live() == [app.app_id]
+        assert json.loads(tenyson("modal", "list", "--json").stdout) == []
+        assert "nothing" in (done := tenyson("modal", "cleanup", "--yes")).stdout, done.stdout + done.stderr
+        assert modal.live() == [app.app_id]
+    modal.cloud.stop(app.app_id)
+
+
 def test_a_run_is_attached_to_where_its_folder_is(modal, tmp_path):
     """The laptop slept: everything comes, from the first line on, and the app is stopped."""
     begun_and_left(modal, steps=60)

@@ -34,8 +34,8 @@ class App:
 
     @property
     def run_id(self) -> str:
-        """Of the run it is for; without tags, as far as its name tells."""
-        return self.tags.get(RUN) or self.name.removeprefix(PREFIX).rpartition("-")[0]
+        """Of the run it is for, as a tag's value."""
+        return self.tags[RUN]
 
 
 def find_apps(environment: str | None, *, name: str | None = None) -> list[App]:
@@ -60,7 +60,8 @@ def find_apps(environment: str | None, *, name: str | None = None) -> list[App]:
                 found.append(replace(app, tags=dict(tags)))
     except modal_errors() as error:
         raise explained(error, "Modal's apps cannot be listed") from error
-    ours = [app for app in found if not app.tags or ATTEMPT in app.tags]
+    # A name is anybody's; ours have their tags from the call on that made them.
+    ours = [app for app in found if {RUN, ATTEMPT} <= app.tags.keys()]
     return sorted(ours, key=lambda app: -app.created_at)
 
 
