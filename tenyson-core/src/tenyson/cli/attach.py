@@ -163,7 +163,7 @@ def attach_command(pipeline: str, db_url: str | None) -> str:
 
 def _may_use_code(record: PipelineRecord, definitions: list, choice: str | None) -> bool:  # type: ignore[type-arg]
     """Ask whether edited code may be used for what is still to run; what runs already keeps the code it has."""
-    from tenyson.pipeline.execute import edited_tasks
+    from tenyson.pipeline.asked import edited_tasks
 
     edited = edited_tasks(record, definitions)
     if not edited:

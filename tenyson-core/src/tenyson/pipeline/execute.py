@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenyson.errors import ConfigError, PipelineError, Problem, TenysonError
+from tenyson.errors import PipelineError, TenysonError
+from tenyson.pipeline.asked import changes, refusal, sources_of
 from tenyson.pipeline.decision import Ask
 from tenyson.pipeline.definition import Definition, check_order
 from tenyson.pipeline.drive import acquire, drive
-from tenyson.pipeline.inputs import Reuse, differences, hash_of
+from tenyson.pipeline.inputs import Reuse
 from tenyson.pipeline.launcher import BackendLauncher
 from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.plan import Plan, PlannedStep
@@ -21,7 +22,6 @@ from tenyson.pipeline.policy import FailurePolicy
 from tenyson.pipeline.records import IN_FLIGHT
 from tenyson.pipeline.result import PipelineResult
 from tenyson.pipeline.run import fingerprint, here
-from tenyson.pipeline.source import task_source
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.preset import JobType
 
@@ -127,24 +127,15 @@ def register(
     steps = {step.label: step for step in journal.steps(plan.id)}
     before = {label: Definition.from_json(step.definition) for label, step in steps.items()}
     now = {one.label: one for one in definitions}
-    changed = [label for label in {**before, **now} if _asked(before.get(label)) != _asked(now.get(label))]
+    changed = changes(before, now)
     # What ended well stands for what was asked then, and what runs was given its settings already.
-    fixed = [
-        label
-        for label in changed
+    fixed = {
+        label: differing
+        for label, differing in changed.items()
         if not change or label not in now or label not in steps or steps[label].state in {"DONE", *IN_FLIGHT}
-    ]
+    }
     if fixed:
-        problems = [
-            Problem(
-                f"was {was!r} when {plan.id} was begun, and is {is_now!r} now", key=f"step {label}: {key}"
-            )
-            for label in fixed
-            for key, was, is_now in differences(_asked(before.get(label)), _asked(now.get(label)))
-        ]
-        raise ConfigError(
-            problems, next_step="Go on with the settings of then, or start anew with another --run-id."
-        )
+        raise refusal(plan.id, fixed, before, "--run-id")
     if changed:
         lease = acquire(journal, plan.id)
         try:
@@ -218,33 +209,3 @@ class Reporter:
             if not quiet:
                 print(f"warning: the report could not be written: {error}", file=sys.stderr)  # noqa: T201
             return None
-
-
-def sources_of(definitions: list[Definition]) -> dict[str, str]:
-    """SHA-256 of each task's source, by the task's name; what cannot be found is left out."""
-    found = {}
-    for task in dict.fromkeys(one.spec.task for one in definitions):
-        try:
-            found[task] = hash_of(task_source(task))
-        except (TenysonError, OSError):
-            continue
-    return found
-
-
-def edited_tasks(record: PipelineRecord, definitions: list[Definition]) -> list[str]:
-    """Tasks whose code is not what it was when the pipeline was begun."""
-    before = record.plan.get("sources") or {}
-    now = sources_of(definitions)
-    return [task for task, source in before.items() if now.get(task) != source]
-
-
-def _asked(definition: Definition | None) -> Mapping[str, Any]:
-    """What a definition asks for; where it is recorded does not count."""
-    if definition is None:
-        return {}
-    config = {
-        key: value
-        for key, value in definition.spec.config.items()
-        if key not in ("telemetry", "wandb", "backend")
-    }
-    return {"job": definition.spec.job_type, "needs": list(definition.needs), **config}

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tenyson.cloud.watch import output_folder
+from tenyson.errors import PipelineError
+from tenyson.pipeline.asked import changes, edited_tasks, refusal, sources_of
 from tenyson.pipeline.decision import Ask
 from tenyson.pipeline.definition import Definition, check_order
 from tenyson.pipeline.drive import drive
@@ -23,7 +26,10 @@ from tenyson.pipeline.step import Step, as_steps, with_values
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal import Journal
+    from tenyson.pipeline.records import PipelineRecord
     from tenyson.telemetry.dispatch import Telemetry
+
+EditedCode = Literal["use", "stop"]
 
 
 def run_pipeline(
@@ -40,6 +46,7 @@ def run_pipeline(
     policy: FailurePolicy | None = None,
     max_parallel: int = 1,
     ask: Ask | None = None,
+    edited_code: EditedCode = "stop",
 ) -> PipelineResult:
     """Run steps; each is `(label, config, JobClass, task)`, optionally with `model_from` and `needs`.
 
@@ -52,15 +59,19 @@ def run_pipeline(
     of Tenyson do. Jobs of any other object with `run(job)` end with the process.
 
     Args:
-        pipeline_id: its name in the journal; made up where it is not given.
+        pipeline_id: its name in the journal; made up where it is not given. One that is there already is gone on with,
+            and must ask for the same; of one that is over, the results are returned.
         db_url: the journal's database; by default TENYSON_DB_URL, or ./tenyson_telemetry.db.
         policy: on_failure with the budgets of "retry", in place of `on_failure`.
         max_parallel: how many jobs may run at once.
         ask: how a person is asked; at the terminal by default. Other answers, by `tenyson decide` or SQL, count as well.
+        edited_code: whether a pipeline whose task's code was edited since it was begun goes on with the code as it is
+            now ("use"), or does not ("stop"): steps still to run would mix two versions.
 
     Raises:
-        ConfigError: the steps, `on_failure` or a webhook cannot be used; nothing was started.
-        PipelineError: the journal cannot be used, or another process drives this pipeline.
+        ConfigError: the steps, `on_failure` or a webhook cannot be used, or the journal has a pipeline of that name that
+            asks for something else; nothing was started.
+        PipelineError: the journal cannot be used, another process drives this pipeline, or its code was edited.
     """
     from tenyson.pipeline.journal import Journal
 
@@ -69,7 +80,14 @@ def run_pipeline(
     checked = as_steps(steps)
     print_of = fingerprint(
         [
-            [step.label, step.config, getattr(step.job, "__qualname__", str(step.job)), step.model_from]
+            [
+                step.label,
+                step.config,
+                getattr(step.job, "__qualname__", str(step.job)),
+                step.model_from,
+                # Only where they are given: pipelines of earlier versions are found by their fingerprints.
+                *([] if step.needs is None else [step.needs]),
+            ]
             for step in checked
         ]
     )
@@ -79,7 +97,10 @@ def run_pipeline(
         )
         definitions = define(checked, name)
         check_order(definitions)
-        if journal.pipeline(name) is None:
+        record = journal.pipeline(name)
+        if record is not None:
+            _check_goes_on(journal, record, definitions, edited_code)
+        else:
             journal.create(
                 name,
                 name,
@@ -97,6 +118,34 @@ def run_pipeline(
             max_parallel=max_parallel,
             grace_seconds=getattr(cloud, "grace_seconds", 120.0),
         )
+
+
+def _check_goes_on(
+    journal: Journal, record: PipelineRecord, definitions: list[Definition], edited_code: EditedCode
+) -> None:
+    """Whether a pipeline that is there already may be gone on with. Raises: ConfigError, PipelineError."""
+    before = {step.label: Definition.from_json(step.definition) for step in journal.steps(record.id)}
+    if changed := changes(before, {one.label: one for one in definitions}):
+        raise refusal(record.id, changed, before, "pipeline_id")
+    if record.status in ("success", "failed"):
+        _say(
+            f"the pipeline {record.id} is over ({record.status}), and its results of then are returned: another pipeline_id "
+            f"begins anew; `tenyson attach {record.id} --again` tries steps that failed again"
+        )
+        return
+    edited = ", ".join(edited_tasks(record, definitions))
+    if edited and edited_code != "use":
+        raise PipelineError(
+            f"the code of {edited} was edited since {record.id} was begun: steps still to run would mix two versions",
+            next_step='Put the code back, give edited_code="use" to go on with it as it is now, or another pipeline_id to '
+            "begin anew.",
+        )
+    if edited:
+        _say(f"the code of {edited} was edited since {record.id} was begun: going on with it as it is now")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201
 
 
 def define(steps: Iterable[Step], pipeline_id: str) -> list[Definition]:
@@ -149,7 +198,12 @@ def _about(
     """What another controller needs; without a backend that can be made again, only the same script can go on."""
     backend = getattr(cloud, "backend", None)
     settings = getattr(backend, "settings", None)
-    about = {**here(), "policy": vars(policy), "max_parallel": max_parallel}
+    about = {
+        **here(),
+        "policy": vars(policy),
+        "max_parallel": max_parallel,
+        "sources": sources_of(definitions),
+    }
     if definitions:
         about["output_dir"] = str(output_folder(definitions[0].spec).parent)
     if settings is not None:

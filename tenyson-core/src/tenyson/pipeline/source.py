@@ -23,6 +23,10 @@ def task_source(spec: str) -> dict[str, str]:
 
     from tenyson.tasks.load import load_task_class
 
+    running = Path(str(getattr(sys.modules["__main__"], "__file__", ""))).resolve()
+    # A script that gives a task of its own must not be run a second time to look at it.
+    if spec == str(running) or spec.startswith(f"{running}:"):
+        return _with_neighbours(running)
     module = sys.modules[load_task_class(spec).__module__]
     top = sys.modules.get(module.__name__.partition(".")[0])
     file, root = getattr(module, "__file__", None), getattr(top, "__file__", None)
