@@ -5,8 +5,25 @@ Several properties in one training, so that most pairs of them occur; tests/soak
 
 from __future__ import annotations
 
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
-from tests.soak.resume_matrix import ACCUMULATED, DROPOUT, LORA, PACKED, PATIENT, RL, SFT, TWICE, verify
+import yaml
+from tests.soak.resume_matrix import (
+    ACCUMULATED,
+    DROPOUT,
+    LORA,
+    PACKED,
+    PATIENT,
+    RL,
+    SFT,
+    TENYSON,
+    TINY,
+    TWICE,
+    verify,
+)
 
 pytestmark = pytest.mark.train
 
@@ -45,3 +62,55 @@ def test_a_killed_and_resumed_training_is_the_same_to_the_bit(tmp_path, case):
     assert verdict["numbers"] > verdict["steps"]
     assert 0 < verdict["kills"][0]["resumed_from"] < verdict["steps"]
     assert bool(verdict["rollouts"]) == case.startswith("grpo")
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch):
+    """What `tenyson verify-resume` says of a short SFT training that proves nothing; its temporary files are in tmp."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    echo = Path(__file__).parents[1] / "tasks" / "echo_task.py"
+    config = {"model": {"factory": TINY}, "training": SFT | {"max_steps": 6}, "task": {"module": str(echo)}}
+
+    def run(*arguments):
+        file = tmp_path / "sft.yaml"
+        file.write_text(yaml.safe_dump(config))
+        command = [TENYSON, "verify-resume", "--config", file, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert "identical" not in done.stdout
+        return done.stderr
+
+    return run
+
+
+def test_a_kill_before_the_first_checkpoint_proves_nothing(refused, tmp_path):
+    """The training began anew, so that it is the same says nothing of resume."""
+    told = refused("--kill-after", "2", "--set", "training.max_steps=80", "--set", "training.save_steps=70")
+    assert re.search("nothing was resumed: the kill after step .* came before the first checkpoint was", told)
+    assert "training.save_steps" in told
+    [kept] = (tmp_path / "tmp").glob("tenyson-verify-*")
+    assert {path.suffix for path in kept.iterdir()} == {".log", ".json"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--set", "training.max_steps=1"), "ends at step 1 cannot be killed after step 1"),
+        (("--kill-after", "50"), "ends at step 6 cannot be killed after step 50"),
+    ],
+)
+def test_a_kill_at_a_step_that_never_comes_is_refused_before_anything_is_trained(
+    refused, tmp_path, arguments, told
+):
+    said = refused(*arguments)
+    assert told in said
+    assert "training without interruption" not in said
+    assert not list((tmp_path / "tmp").glob("tenyson-verify-*"))
+
+
+def test_a_training_that_fails_shows_the_end_of_its_log_which_is_still_there(refused):
+    said = refused("--set", "trl.no_such_argument=1")
+    assert "no_such_argument" in said
+    log = next(line for line in said.splitlines() if line.startswith("error: ")).split(": ")[1]
+    assert "no_such_argument" in Path(log).read_text()

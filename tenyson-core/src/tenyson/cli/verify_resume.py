@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tenyson.cli.names import complete_task
+from tenyson.errors import TenysonError
 
 if TYPE_CHECKING:
     from tenyson.jobs.verification import Verdict
@@ -52,7 +55,7 @@ def verify_resume(
 ) -> int:
     """Train once without interruption and once with kills, and compare every number, rollout and weight to the bit.
 
-    Exits with 1 if anything differs.
+    Exits with 1 if anything differs, and with 2 if nothing was resumed.
     """
     from tenyson.cli.request import Request, make_plan
     from tenyson.jobs.verification import verify_resume as verify
@@ -66,9 +69,7 @@ def verify_resume(
             return steps
         return random.Random(seed).sample(range(1, last), min(kills, last - 1))
 
-    with tempfile.TemporaryDirectory(prefix="tenyson-verify-") as temporary:
-        folder = keep or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
+    with _place(keep) as folder:
         verdict = verify(spec, folder, chosen, lambda line: click.echo(line, err=True), processes=processes)
     if as_json:
         click.echo(json.dumps(asdict(verdict) | {"identical": verdict.identical}, indent=2))
@@ -77,10 +78,28 @@ def verify_resume(
     return 0 if verdict.identical else 1
 
 
+@contextlib.contextmanager
+def _place(keep: Path | None) -> Iterator[Path]:
+    """Where the runs lie. What is not to be kept goes afterwards, but for the logs of what failed, which the error names."""
+    folder = keep or Path(tempfile.mkdtemp(prefix="tenyson-verify-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    failed = False
+    try:
+        yield folder
+    except TenysonError:
+        failed = any(folder.glob("*.log"))
+        raise
+    finally:
+        if keep is None:
+            for path in [path for path in folder.iterdir() if path.is_dir()] if failed else [folder]:
+                shutil.rmtree(path, ignore_errors=True)
+
+
 def _print(verdict: Verdict) -> None:
     for kill in verdict.kills:
+        resumed = f"resumed from step {kill.resumed_from}: {kill.lost} steps repeated"
         click.echo(
-            f"killed after step {kill.after}, resumed from step {kill.resumed_from}: {kill.lost} steps repeated"
+            f"killed after step {kill.after}, {resumed if kill.resumed_from else 'before the first checkpoint'}"
         )
     compared = f"{verdict.steps} steps, {verdict.numbers} numbers"
     compared += f", {verdict.rollouts} rollouts" if verdict.rollouts else ""

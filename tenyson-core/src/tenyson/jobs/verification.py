@@ -24,6 +24,8 @@ from tenyson.jobs.spec import JobSpec
 POLL_SECONDS = 0.01
 SHOWN = 5
 """Differences that are listed."""
+LOG_LINES = 12
+"""Of a training that failed."""
 _TIMES = ("_runtime", "_per_second", "step_time")
 """Ends of the names of numbers that tell how long something took."""
 
@@ -75,20 +77,22 @@ def verify_resume(
     `kills` makes of the number of steps those that are killed at, each once it is recorded; half-way where it gives none.
 
     Raises:
-        TenysonError: a training fails, or ends before it could be killed.
+        TenysonError: a training fails, or ends before it could be killed; or nothing was resumed, so nothing is proven.
     """
     if (folder / "whole").exists() or (folder / "killed").exists():
         raise TenysonError(
             "runs are here already", place=str(folder), next_step="Name another folder, or remove it."
         )
     config = _quiet(spec.config, folder)
+    training = config["training"]
+    if training["max_steps"]:
+        _choose(kills, training["max_steps"])  # a step that never comes is refused before anything is trained
     say("training without interruption")
     whole = _start(spec, config, folder, "whole", processes)
     _finish(whole, folder, "whole")
     expected = read_record(JobFolder(folder / "whole"))
     steps = expected.steps
-    chosen = sorted(kills(steps)) or [max(1, steps // 2)]
-    training = config["training"]
+    chosen = _choose(kills, steps)
     if not training["save_steps"] and not training["early_stopping_patience"]:
         training["save_steps"] = max(1, steps // 4)
     done = []
@@ -99,6 +103,13 @@ def verify_resume(
     process = _start(spec, config, folder, "killed", processes, resume=True)
     _finish(process, folder, "killed")
     begun = [event["step"] for event in _events(folder / "killed") if event["event"] == "AttemptBegan"]
+    if not any(begun[1:]):
+        raise TenysonError(
+            f"nothing was resumed: the kill after step {done[-1]} came before the first checkpoint was published, so the "
+            "training began anew",
+            place=str(folder / "killed.log"),
+            next_step="Kill later (--kill-after STEP), or save more often (--set training.save_steps=N).",
+        )
     found = read_record(JobFolder(folder / "killed"))
     return Verdict(
         steps=steps,
@@ -107,6 +118,17 @@ def verify_resume(
         rollouts=len(expected.rollouts),
         differences=tuple(expected.differences(found)),
     )
+
+
+def _choose(kills: Callable[[int], Sequence[int]], steps: int) -> list[int]:
+    """The steps to kill at, in order. Raises: TenysonError: one of them is not before the last step."""
+    chosen = sorted(kills(steps)) or [max(1, steps // 2)]
+    if chosen[-1] >= steps:
+        raise TenysonError(
+            f"a training that ends at step {steps} cannot be killed after step {chosen[-1]} and then be resumed",
+            next_step="Choose a smaller step (--kill-after STEP), or train longer (--set training.max_steps=N).",
+        )
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -215,9 +237,11 @@ def _start(
 
 def _finish(process: Any, folder: Path, name: str) -> None:
     if process.wait() != 0:
+        log = folder / f"{name}.log"
+        end = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
         raise TenysonError(
-            f"the training failed with status {process.returncode}",
-            place=str(folder / f"{name}.log"),
+            "\n  | ".join([f"the training failed with status {process.returncode}; its log ends with", *end]),
+            place=str(log),
             next_step="Run the job alone first: tenyson run --job ... --config ...",
         )
 
