@@ -185,6 +185,20 @@ def test_short_rows_are_not_reckoned_as_long_as_they_may_be(findings, qwen):
     assert "448 tokens x" in memory
 
 
+@pytest.mark.train
+def test_what_generates_in_rl_is_part_of_the_memory(findings, qwen):
+    """`auto` is vLLM on a GPU; a game of at most 32 turns is as long as the model reads, and stops no job for that alone."""
+    found = findings("rl", "--accelerator", "a10g", model=qwen, peft={"r": 8}, generation={"engine": "auto"})
+    [memory] = [one["cause"] for one in found["info"] if one["check"] == "memory"]
+    assert "vLLM 7.2 GiB (0.3 of the card (trl.vllm_gpu_memory_utilization): a second copy" in memory
+
+    game = {"model": qwen, "peft": {"r": 8}, "task": {"module": ECHO.replace("echo", "climb")}}
+    game["generation"] = {"engine": "transformers", "max_new_tokens": 64, "max_turns": 32}
+    found = findings("rl", "--accelerator", "t4", training={"batch_size": 64}, **game)
+    [memory] = [one["cause"] for one in found["warning"] if one["check"] == "memory"]
+    assert f"({64 * 256} tokens x" in memory
+
+
 def _in_a_terminal(command):
     """What a program prints where its output is a terminal."""
     leader, follower = pty.openpty()

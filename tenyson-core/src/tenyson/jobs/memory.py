@@ -17,6 +17,9 @@ GIB = 2**30
 QUEUED = 16
 """vLLM queues what finds no room in its cache; with room for fewer whole sequences than this it gets slow."""
 
+VLLM_SHARE = 0.3
+"""Of the card, what TRL gives to vLLM beside the training (`trl.vllm_gpu_memory_utilization`)."""
+
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -26,6 +29,16 @@ class Facts:
 
     row: int | None = None
     """SFT: tokens of the longest row, before it is cut."""
+    prompt: int | None = None
+    """RL and evaluation: tokens of the longest prompt."""
+    turns: int = 1
+    """RL and evaluation: replies of one conversation at most."""
+    context: int | None = None
+    """Tokens that the model can read at once."""
+    engine: str | None = None
+    """What `generation.engine` comes to on the machine that the job is for."""
+    card: int | None = None
+    """Bytes of that machine's accelerator."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,8 @@ class MemoryEstimate:
     """Bytes on one device, by part, each with its arithmetic in words."""
 
     parts: Mapping[str, tuple[int, str]]
+    fault: str = ""
+    """What cannot work however much memory is free."""
 
     @property
     def total(self) -> int:
@@ -54,9 +69,13 @@ def estimate_memory(
     The optimizer is AdamW: two float32 moments for each trainable parameter. Activations are what one layer keeps
     for its backward pass (inputs of the linear maps, queries, keys, values, attention's output, and the MLP's three
     intermediate products); with gradient checkpointing each layer keeps its input and one layer is whole. Logits
-    are counted twice in float32: themselves and their gradient.
+    are counted twice in float32: themselves and their gradient. What generates takes its share beside all of that:
+    transformers the keys and values of all completions that are generated at once, vLLM what it is given of the card.
     """
-    training, generation = config["training"], config["generation"]
+    training = config["training"]
+    # Where `auto` is not resolved, what needs more: vLLM's second copy in RL, keys and values of a whole batch in evaluation.
+    engine = _engine(config, facts) or ("vllm" if job == "rl" else "transformers")
+    sequence = _sequence(config, job, facts)
     adapted = _is_adapted(config)
     dtype = config["model"]["dtype"]
     width = _BYTES.get(dtype, 2 if adapted or job == "eval" else 4)
@@ -64,26 +83,39 @@ def estimate_memory(
     parts = {"weights": (p * width, f"{p / 1e9:.2f} B parameters x {width} bytes")}
     if job == "eval":
         at_once = config["evaluation"]["batch_size"]
-        if generation["engine"] == "vllm":
+        if engine == "vllm":
             at_once = min(at_once, QUEUED)
-        parts["KV cache"] = _cache(shape, at_once * _sequence(config, job, facts), width)
+        parts["KV cache"] = _cache(shape, at_once * sequence, width)
         return MemoryEstimate(parts)
     trainable = trainable_parameters(shape, config)
     parts["gradients"] = (trainable * 4, f"{trainable / 1e6:.1f} M trainable x 4 bytes")
     parts["optimizer"] = (trainable * 8, f"{trainable / 1e6:.1f} M trainable x 8 bytes")
     if job == "rl" and training["beta"] > 0 and not adapted:
         parts["reference"] = (p * width, "a second copy of the weights for the KL term")
-    n = training["batch_size"] * _sequence(config, job, facts)
+    n = training["batch_size"] * sequence
     layer = 4 * shape.hidden + 2 * shape.query + 2 * shape.key_value + 4 * shape.intermediate
     kept = shape.layers * shape.hidden + layer if training["gradient_checkpointing"] else shape.layers * layer
     parts["activations"] = (n * kept * 2, f"{n} tokens x {kept} values x 2 bytes")
     parts["logits"] = (n * shape.vocabulary * 8, f"{n} tokens x {shape.vocabulary} words x 2 x 4 bytes")
-    if job == "rl" and generation["engine"] != "vllm":
-        parts["KV cache"] = _cache(shape, n, width)
-    elif job == "rl":
-        batch = training["batch_size"] * training["gradient_accumulation_steps"]
-        cache, words = _cache(shape, min(batch, QUEUED) * _sequence(config, job, facts), 2)
-        parts["vLLM"] = (p * 2 + cache, f"a second copy of the weights, and {words}")
+    trl = config["trl"]
+    if job == "rl" and engine != "vllm":
+        parts["KV cache"] = _cache(shape, _at_once(config) * sequence, width)
+    elif job == "rl" and trl.get("vllm_mode", "colocate") == "colocate":
+        cache, words = _cache(shape, min(_at_once(config), QUEUED) * sequence, 2)
+        words = f"a second copy of the weights, and {words}"
+        if facts.card is None:
+            parts["vLLM"] = (p * 2 + cache, words)
+            return MemoryEstimate(parts)
+        share = float(trl.get("vllm_gpu_memory_utilization", VLLM_SHARE))
+        taken = int(share * facts.card)
+        if trl.get("vllm_enable_sleep_mode"):
+            # It is awake only while there are neither activations nor logits.
+            taken = max(0, taken - parts["activations"][0] - parts["logits"][0])
+        parts["vLLM"] = (taken, f"{share:g} of the card (trl.vllm_gpu_memory_utilization): {words}")
+        least = p * 2 + _cache(shape, sequence, 2)[0]
+        if least > share * facts.card:
+            fault = f"of these {share:g} of the card vLLM needs {least / GIB:.1f} GiB for the weights and one sequence alone"
+            return MemoryEstimate(parts, fault)
     return MemoryEstimate(parts)
 
 
@@ -109,8 +141,25 @@ def _sequence(config: Mapping[str, Any], job: JobType, facts: Facts) -> int:
     told = (config.get("engine_args") or {}).get("max_model_len") or config["trl"].get(
         "vllm_max_model_length"
     )
+    limits = [int(limit) for limit in (told, facts.context) if limit]
+    reply = int(config["generation"]["max_new_tokens"])
+    if facts.prompt is not None:
+        # What the environment says between two replies is not known.
+        return min([facts.prompt + facts.turns * reply, *limits])
     # A prompt is taken to be as long as a reply where nothing bounds it.
-    return int(told or 2 * config["generation"]["max_new_tokens"])
+    return int(told or min([2 * reply, *limits]))
+
+
+def _engine(config: Mapping[str, Any], facts: Facts) -> str | None:
+    named = config["generation"]["engine"]
+    return facts.engine if named == "auto" else str(named)
+
+
+def _at_once(config: Mapping[str, Any]) -> int:
+    """Completions that GRPO has generated together on one device: those of all steps until it generates again."""
+    training, trl = config["training"], config["trl"]
+    steps = trl.get("steps_per_generation") or training["gradient_accumulation_steps"]
+    return int(trl.get("generation_batch_size") or training["batch_size"] * steps)
 
 
 def _cache(shape: Shape, tokens: int, width: int) -> tuple[int, str]:

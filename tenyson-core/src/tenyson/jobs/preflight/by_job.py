@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenyson.jobs.memory import NOTHING, Facts
 from tenyson.jobs.preflight.conversations import check_conversations
+from tenyson.jobs.preflight.engine import resolve_engine
 from tenyson.jobs.preflight.finding import Finding
 from tenyson.jobs.preflight.machine import check_disk, check_memory, check_versions
 from tenyson.jobs.preflight.prompts import check_loss, check_prompts, check_rewards
@@ -31,9 +32,11 @@ def check_sft(
     memory: int | None = None,
 ) -> Iterator[Finding]:
     """Before SFT. `memory`: bytes of the accelerator; None for this machine's."""
+    from tenyson.jobs.model import context_length
+
     for rows in splits:
         yield from check_conversations(rows, renderer, tokenizer, config)
-    facts = Facts(row=max(rows.longest for rows in splits))
+    facts = Facts(row=max(rows.longest for rows in splits), context=context_length(source))
     yield from check_machine(config, "sft", source.path, memory, facts)
 
 
@@ -49,11 +52,18 @@ def check_played(
     """Before RL or an evaluation. Whether RL's groups are whole is checked apart, before TRL sees its arguments."""
     from tenyson.jobs.model import context_length
 
-    yield from check_prompts(samples, task, renderer, config, context_length(source))
+    context, elsewhere = context_length(source), memory is not None
+    yield from check_prompts(samples, task, renderer, config, context)
     if job == "rl":
         yield from check_rewards(task, renderer, config)
         yield from check_loss(config)
-    yield from check_machine(config, job, source.path, memory)
+    facts = Facts(
+        prompt=max(len(renderer.prompt(one.prompt)) for one in samples[:256]),
+        turns=config.generation.max_turns if task.environment(samples[0]) is not None else 1,
+        context=context,
+        engine=resolve_engine(job, config.generation.engine, source.path, elsewhere=elsewhere),
+    )
+    yield from check_machine(config, job, source.path, memory, facts)
 
 
 def check_machine(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from tenyson.engines.choose import choose_engine
 from tenyson.errors import ConfigError, MissingDependencyError
 from tenyson.plugins.manager import PluginManager
 
@@ -30,6 +31,16 @@ def require_engine(job: JobType, requested: str, *, elsewhere: bool = False) -> 
         raise MissingDependencyError(
             "vllm", needed_for="generation.engine: vllm", install="tenyson-core[vllm]"
         )
+
+
+def resolve_engine(job: JobType, requested: str, model: str, *, elsewhere: bool) -> str | None:
+    """What `generation.engine` comes to; None where another machine decides, or the job refuses it."""
+    if job == "rl":
+        try:
+            return training_engine(requested, elsewhere=elsewhere)[0]
+        except ConfigError:
+            return None
+    return None if elsewhere and requested == "auto" else choose_engine(requested, model).name
 
 
 def training_engine(requested: str, *, elsewhere: bool = False) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,10 +64,16 @@ def check_memory(
 ) -> Iterator[Finding]:
     """The estimate for a resolved configuration (as plain data) against an accelerator's bytes; None: this machine's."""
     if shape is None:
-        yield Finding("memory", "info", "the model's shape is not known here, so its memory is not estimated")
+        yield Finding(
+            "memory",
+            "info",
+            "the model's shape is not known here, so its memory is not estimated",
+            "Give a directory as model.name, or check where the Hub's copy of its config.json can be had.",
+        )
         return
-    estimate = estimate_memory(shape, job_type, config, facts)
     memory = available or machine_memory()
+    facts = replace(facts, card=memory)
+    estimate = estimate_memory(shape, job_type, config, facts)
     parts = "; ".join(f"{name} {_size(size)} ({how})" for name, (size, how) in estimate.parts.items())
     if memory is None:
         yield Finding(
@@ -77,14 +84,25 @@ def check_memory(
         )
         return
     words = f"about {_size(estimate.total)} of {_size(memory)}, by part: {parts}"
-    if estimate.total <= 0.9 * memory:
-        yield Finding("memory", "info", words)
-    else:
+    if estimate.fault:
         yield Finding(
             "memory",
-            "error" if estimate.total > ROUGH * memory else "warning",
+            "error",
+            f"{words}; {estimate.fault}",
+            "Raise trl.vllm_gpu_memory_utilization, set trl.vllm_max_model_length, or take a larger accelerator.",
+        )
+    elif estimate.total <= 0.9 * memory:
+        yield Finding("memory", "info", words)
+    else:
+        # Conversations may end long before max_turns: what only so many turns fill stops no job.
+        surely = estimate_memory(shape, job_type, config, replace(facts, turns=1)).total
+        yield Finding(
+            "memory",
+            "error" if surely > ROUGH * memory else "warning",
             words,
-            "Lower training.batch_size (and raise gradient_accumulation_steps), use peft, or take a larger accelerator.",
+            "Lower training.batch_size (and raise gradient_accumulation_steps), use peft, or take a larger accelerator."
+            if job_type != "eval"
+            else "Lower evaluation.batch_size, set engine_args.max_model_len, or take a larger accelerator.",
         )
 
 
