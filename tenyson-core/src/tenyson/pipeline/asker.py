@@ -7,7 +7,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from tenyson.errors import JournalAwayError
 from tenyson.pipeline.decision import Ask, Decision, Question
+
+STORE_SECONDS = 2.0
+"""Between two tries to store an answer while the journal is away."""
 
 
 class Asker:
@@ -16,14 +20,17 @@ class Asker:
     def __init__(
         self, ask: Ask, answered: Callable[[int, Decision], bool], unanswered: Callable[[Question], None]
     ) -> None:
-        """`answered` stores an answer by the question's number; `unanswered` hears that nobody here can say."""
+        """`answered` stores an answer by the question's number; `unanswered` hears that nobody here can say.
+
+        `answered` may raise JournalAwayError: the answer is kept then, and stored once the journal is back.
+        """
         self._ask = ask
         self._answered = answered
         self._unanswered = unanswered
         self._questions: deque[tuple[int, Question]] = deque()
         self._known: set[int] = set()
         self._closed: set[int] = set()
-        self._over = False
+        self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
     def put(self, number: int, make: Callable[[Callable[[], bool]], Question]) -> None:
@@ -31,7 +38,7 @@ class Asker:
         if number in self._known:
             return
         self._known.add(number)
-        self._questions.append((number, make(lambda: self._over or number in self._closed)))
+        self._questions.append((number, make(lambda: self._over.is_set() or number in self._closed)))
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._work, name="asker", daemon=True)
             self._thread.start()
@@ -42,21 +49,43 @@ class Asker:
 
     def end(self) -> None:
         """Nobody listens any more."""
-        self._over = True
+        self._over.set()
         if self._thread is not None:
             self._thread.join(1.0)
 
     def _work(self) -> None:
-        while self._questions and not self._over:
+        while self._questions and not self._over.is_set():
             number, question = self._questions.popleft()
             if question.closed():
                 continue
             try:
                 answer = self._ask(question)
             except Exception as error:
-                print(f"warning: nobody could be asked: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+                _say(f"warning: nobody could be asked: {type(error).__name__}: {error}")
                 answer = None
             if answer is not None:
-                self._answered(number, answer)
+                self._store(number, question, answer)
             elif not question.closed():
                 self._unanswered(question)
+
+    def _store(self, number: int, question: Question, answer: Decision) -> None:
+        """Whoever answered is not asked again because the journal was away at that moment."""
+        told = False
+        while True:
+            try:
+                self._answered(number, answer)
+                return
+            except JournalAwayError:
+                if self._over.is_set():
+                    break
+                if not told:
+                    told = True
+                    _say(f"{question.label}: {answer} is stored once the journal is back")
+                self._over.wait(STORE_SECONDS)
+        self._known.discard(number)
+        _say(f"warning: {question.label}: {answer} was not stored, for the journal is away")
+        self._unanswered(question)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201

@@ -1,0 +1,93 @@
+"""Answers of a person: none is lost, whatever becomes of the database meanwhile."""
+
+import signal
+import threading
+import time
+
+import pytest
+
+from tenyson.errors import PipelineError
+from tenyson.jobs.result import JobResult
+from tenyson.jobs.spec import JobSpec
+from tenyson.pipeline import Step, run_pipeline
+from tenyson.pipeline.journal import Journal
+
+
+class Job:
+    """One that some cloud runs."""
+
+    def __init__(self, config, task):
+        self.config = config
+
+    def spec(self):
+        return JobSpec(self.config["run"]["id"], "sft", "none:None", self.config)
+
+
+class Failing:
+    """A cloud on which the step `one` ends badly."""
+
+    def run(self, job):
+        run_id = job.config["run"]["id"]
+        return JobResult(run_id, "failed" if run_id == "one" else "success", 1.0, failure_reason="on purpose")
+
+
+STEPS = [Step(label, {"run": {"id": label}}, Job, None) for label in ("one", "two")]
+
+
+@pytest.fixture
+def server(postgres_programs):
+    server = postgres_programs()
+    yield server
+    server.remove()
+
+
+def test_an_answer_that_is_typed_while_the_database_is_away_is_stored_once_it_is_back(
+    server, monkeypatch, capfd
+):
+    """It is asked once, and the pipeline goes on as was said."""
+    monkeypatch.setattr("tenyson.pipeline.controller.JOURNAL_SECONDS", 0.2)
+    asked, over = [], threading.Event()
+
+    def come_back():
+        time.sleep(2.0)
+        server.start()
+        if over.wait(15.0):
+            return
+        # Whoever lost the answer would wait for ever.
+        with Journal(server.url) as journal:
+            for question in journal.decisions("p"):
+                journal.answer(question.id, "abort", "the end of the patience")
+
+    def ask(question):
+        asked.append(question.label)
+        server.stop()
+        threading.Thread(target=come_back, daemon=True).start()
+        return "continue"
+
+    outcome = run_pipeline(STEPS, Failing(), "wait", pipeline_id="p", db_url=server.url, ask=ask)
+    over.set()
+    assert (list(outcome.results), asked) == (["one", "two"], ["one"])
+    with Journal(server.url) as journal:
+        [question] = journal.decisions("p")
+    assert (question.answer, question.answered_by) == ("continue", "the terminal")
+    told = capfd.readouterr().err
+    assert "one: continue is stored once the journal is back" in told
+    assert "Traceback" not in told
+
+
+def test_an_answer_that_cannot_be_stored_is_given_up_aloud(server, capfd):
+    """Ctrl-C while the database is away: it says that the answer is lost, and how to decide later."""
+
+    def ask(question):
+        server.stop()
+        threading.Timer(3.0, lambda: signal.raise_signal(signal.SIGINT)).start()
+        return "continue"
+
+    try:
+        with pytest.raises(PipelineError, match="journal"):
+            run_pipeline(STEPS, Failing(), "wait", pipeline_id="p", db_url=server.url, ask=ask)
+    finally:
+        server.start()
+    told = capfd.readouterr().err
+    assert "warning: one: continue was not stored, for the journal is away" in told
+    assert "tenyson decide p one restart|continue|abort" in told
