@@ -292,3 +292,37 @@ def test_a_laptop_without_torch_is_well(laptop, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "error" not in done.stdout
     assert "pip install 'tenyson-core[train]'" in done.stdout
+
+
+# Lengths
+
+LONG = """
+from tenyson.tasks import Reward, Sample, TaskPlugin
+
+class Long(TaskPlugin):
+    name = "long"
+
+    def sft_samples(self, split, seed):
+        for number in range(300):
+            text = "a" * (400 if number >= 260 else 1)
+            said = [{"role": "assistant", "content": "a"}]
+            yield Sample(str(number), [{"role": "user", "content": text}], said)
+
+    rl_samples = eval_samples = sft_samples
+
+    def rewards(self):
+        return [Reward("right", lambda rollout: float(rollout.text == "a"))]
+"""
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(
+    ("job", "check", "what"), [("sft", "length", "train rows"), ("rl", "prompt_length", "prompts")]
+)
+def test_every_prompt_and_every_row_is_counted(findings, tmp_path, job, check, what):
+    """The last 40 of 300 are longer than the 256 tokens that the tiny model reads; Tenyson says so, not transformers."""
+    (tmp_path / "long.py").write_text(LONG)
+    [error] = findings(job, task={"module": str(tmp_path / "long.py")})["error"]
+    assert error["check"] == check
+    assert error["cause"].startswith(f"40 of 300 {what} are ")
+    assert "(256 tokens; the longest has 40" in error["cause"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from importlib.util import find_spec
@@ -43,5 +44,9 @@ def quiet_libraries() -> None:
     import datasets
     import transformers
 
+    # Preflight counts every prompt and row itself, and says which are too long.
+    logging.getLogger("transformers.tokenization_utils_base").addFilter(
+        lambda record: "sequence length is longer than" not in record.getMessage()
+    )
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()

@@ -10,7 +10,7 @@ from tenyson.jobs.preflight.conversations import check_conversations
 from tenyson.jobs.preflight.engine import resolve_engine
 from tenyson.jobs.preflight.finding import Finding
 from tenyson.jobs.preflight.machine import check_disk, check_memory, check_versions
-from tenyson.jobs.preflight.prompts import check_loss, check_prompts, check_rewards
+from tenyson.jobs.preflight.prompts import check_loss, check_prompts, check_rewards, prompt_lengths
 from tenyson.jobs.shape import find_shape
 
 if TYPE_CHECKING:
@@ -34,9 +34,10 @@ def check_sft(
     """Before SFT. `memory`: bytes of the accelerator; None for this machine's."""
     from tenyson.jobs.model import context_length
 
+    context = context_length(source)
     for rows in splits:
-        yield from check_conversations(rows, renderer, tokenizer, config)
-    facts = Facts(row=max(rows.longest for rows in splits), context=context_length(source))
+        yield from check_conversations(rows, renderer, tokenizer, config, context)
+    facts = Facts(row=max(rows.longest for rows in splits), context=context)
     yield from check_machine(config, "sft", source.path, memory, facts)
 
 
@@ -53,13 +54,15 @@ def check_played(
     from tenyson.jobs.model import context_length
 
     context, elsewhere = context_length(source), memory is not None
-    yield from check_prompts(samples, task, renderer, config, context)
+    lengths = prompt_lengths(samples, renderer)
+    turns = config.generation.max_turns if task.environment(samples[0]) is not None else 1
+    yield from check_prompts(lengths, turns, config, context)
     if job == "rl":
         yield from check_rewards(task, renderer, config)
         yield from check_loss(config)
     facts = Facts(
-        prompt=max(len(renderer.prompt(one.prompt)) for one in samples[:256]),
-        turns=config.generation.max_turns if task.environment(samples[0]) is not None else 1,
+        prompt=max(lengths),
+        turns=turns,
         context=context,
         engine=resolve_engine(job, config.generation.engine, source.path, elsewhere=elsewhere),
     )

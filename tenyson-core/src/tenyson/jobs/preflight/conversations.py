@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 def check_conversations(
-    rows: Conversations, renderer: Renderer, tokenizer: Any, config: Config
+    rows: Conversations, renderer: Renderer, tokenizer: Any, config: Config, context_length: int | None
 ) -> Iterator[Finding]:
-    """All checks of one split."""
+    """All checks of one split. `context_length`: tokens that the model can read at once, where that is known."""
     yield from _lengths(rows, config)
+    yield from _readable(rows, context_length)
     yield from _ends(rows, renderer)
     yield from _beginnings(rows, tokenizer)
     yield from _template(rows, renderer, tokenizer)
@@ -57,6 +58,19 @@ def _lengths(rows: Conversations, config: Config) -> Iterator[Finding]:
             "warning",
             f"{rows.dropped} of {rows.read} {rows.split} samples have nothing to learn and were dropped",
             "Check the completions that the task gives.",
+        )
+
+
+def _readable(rows: Conversations, context_length: int | None) -> Iterator[Finding]:
+    lengths = [len(ids) for ids in rows.ids]
+    over = sum(length > context_length for length in lengths) if context_length else 0
+    if over:
+        yield Finding(
+            "length",
+            "error",
+            f"{over} of {len(lengths)} {rows.split} rows are longer than all that the model can read ({context_length} tokens; "
+            f"the longest has {max(lengths)})",
+            f"Filter them in the task, or set training.max_length: {context_length} to cut them.",
         )
 
 

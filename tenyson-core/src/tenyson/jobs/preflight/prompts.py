@@ -19,44 +19,50 @@ if TYPE_CHECKING:
     from tenyson.engines.renderer import Renderer
     from tenyson.tasks.plugin import TaskPlugin
 
-LOOKED_AT = 256
-"""Prompts whose length is counted."""
+COUNTED = 10_000
+"""Prompts whose length is counted at most: some seconds' worth."""
 TRIED = 4
 """Known answers that are tried."""
 NONSENSE = "zzz"
 
 
+def prompt_lengths(samples: Sequence[Sample], renderer: Renderer) -> list[int]:
+    """Tokens of the first COUNTED prompts; one that comes several times is counted once."""
+    distinct = {id(sample): sample for sample in samples}.values()
+    return [len(renderer.prompt(sample.prompt)) for sample in islice(distinct, COUNTED)]
+
+
 def check_prompts(
-    samples: Sequence[Sample],
-    task: TaskPlugin,
-    renderer: Renderer,
-    config: Config,
-    context_length: int | None,
+    lengths: Sequence[int], turns: int, config: Config, context_length: int | None
 ) -> Iterator[Finding]:
-    """Lengths in tokens: the prompt, and what a conversation may come to, against what the model can read."""
-    lengths = [len(renderer.prompt(sample.prompt)) for sample in samples[:LOOKED_AT]]
+    """Lengths in tokens: the prompts, and what a conversation of so many turns may come to, against what the model can read."""
     longest = max(lengths)
     limit = min(filter(None, (context_length, _engine_limit(config))), default=None)
     if limit is None:
         return
     reply = config.generation.max_new_tokens
-    turns = config.generation.max_turns if task.environment(samples[0]) is not None else 1
     over = sum(length >= limit for length in lengths)
+    first = "the first " if len(lengths) == COUNTED else ""
     if over:
         yield Finding(
             "prompt_length",
             "error",
-            f"{over} of {len(lengths)} prompts are as long as all that the model can read ({limit} tokens; the longest has "
+            f"{over} of {first}{len(lengths)} prompts are as long as all that the model can read ({limit} tokens; the longest has "
             f"{longest})",
             "Filter them in the task, or raise the limit of the engine or the model.",
         )
     elif longest + turns * reply > limit:
+        replies = f"{turns} replies" if turns > 1 else "a reply"
         yield Finding(
             "prompt_length",
             "warning",
-            f"the longest prompt ({longest} tokens) and {turns} replies of up to {reply} come to {longest + turns * reply} "
-            f"tokens or more; the model can read {limit}",
+            f"the longest of {first}{len(lengths)} prompts ({longest} tokens) and {replies} of up to {reply} come to "
+            f"{longest + turns * reply} tokens or more; the model can read {limit}",
             "Lower generation.max_new_tokens or max_turns, or shorten the prompts.",
+        )
+    elif first:
+        yield Finding(
+            "prompt_length", "info", f"the first {COUNTED} prompts fit; any after these were not counted"
         )
 
 
