@@ -10,11 +10,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine.default import DefaultDialect
 
 from tenyson.errors import ConfigError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline import Step, run_pipeline
+from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.webhook import DeliveryError, Webhook, _is_public
 
 SECRET = "T000/B000/canary-of-the-webhook"
@@ -189,6 +191,37 @@ def test_failures_of_pipelines_and_steps_of_any_name_are_recorded_and_told(
         ids.setdefault(body["event"], []).append(headers["X-Tenyson-Event"])
     assert sorted(len(found) for found in ids.values()) == [1, 2]
     assert len({one for found in ids.values() for one in found}) == 2
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_a_pipeline_ends_well_and_is_told_once_where_the_reply_to_its_last_commit_was_lost(
+    server, tmp_path, monkeypatch, request, database
+):
+    """It concludes again, and finds that it had concluded."""
+    url = request.getfixturevalue("postgres_url") if database == "postgres" else f"sqlite:///{tmp_path}/j.db"
+    monkeypatch.setenv("TENYSON_WEBHOOK_ALLOW", "127.0.0.1")
+    monkeypatch.setattr("tenyson.pipeline.controller.JOURNAL_SECONDS", 0.1)
+    commit, finished, lost = DefaultDialect.do_commit, Notifier.finished, []
+
+    def lose_the_reply(dialect, connection):
+        commit(dialect, connection)
+        if lost == ["to be"]:
+            lost.append("is")
+            raise dialect.loaded_dbapi.OperationalError("the connection was closed")
+
+    def tell(notifier, *arguments):
+        finished(notifier, *arguments)
+        lost.append("to be")
+
+    monkeypatch.setattr(DefaultDialect, "do_commit", lose_the_reply)
+    monkeypatch.setattr(Notifier, "finished", tell)
+    steps = [Step("one", {"run": {"id": "one"}}, Job, None)]
+    outcome = run_pipeline(
+        steps, Failing(), "continue", pipeline_id="p", db_url=url, webhook_url=f"{server.url}/{SECRET}"
+    )
+    assert outcome.status == "failed"
+    assert "is" in lost
+    assert [body["event"] for _, _, body in server.received] == ["step_failed", "pipeline_ended"]
 
 
 def test_a_webhook_that_hangs_is_in_nobodys_way_and_its_url_is_kept_nowhere(

@@ -14,6 +14,7 @@ from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline import tables
 from tenyson.pipeline.decision import Decision
 from tenyson.pipeline.records import IN_FLIGHT, AttemptRecord, AttemptState, PipelineStatus, StepState, plain
+from tenyson.telemetry.attempts import insert_or_ignore
 
 
 class Entry:
@@ -148,9 +149,9 @@ class Entry:
         )
 
     def post(self, event_id: str, channel: str, payload: Mapping[str, Any]) -> None:
-        """Put a notification into the outbox."""
+        """Put a notification into the outbox, unless it is there: whoever lost the reply to a commit posts again."""
         self._connection.execute(
-            insert(tables.outbox).values(
+            insert_or_ignore(self._connection, tables.outbox).values(
                 event_id=event_id, channel=channel, pipeline_id=self._pipeline, payload=dict(payload),
                 created_at=self.now, next_try_at=self.now,
             )
