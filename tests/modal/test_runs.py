@@ -309,7 +309,7 @@ def test_a_job_whose_outputs_cannot_be_written_here_goes_on_and_is_attached_to(m
     """A full disk of this machine is no reason to stop what runs at Modal."""
     in_the_way = modal.folder / "job" / "checkpoints"
     result = modal.during(
-        modal.job(steps=150, save_every=10),
+        modal.job(steps=150, save_every=40),
         modal.manager(),
         lambda _: in_the_way.write_text("where the checkpoints are to go"),
     )

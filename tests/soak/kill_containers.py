@@ -3,8 +3,8 @@
     python tests/soak/kill_containers.py --runs 100 --seed 0
 
 Each run is a controller in a process of its own over the stand-in for Modal, with a job that counts steps. What happens to it is drawn:
-preemptions, containers that die, a frozen control plane, replies lost, calls refused, and the controller killed (the same script is
-started again then).
+preemptions, containers that die, a frozen control plane, replies lost, calls refused, rate limits, a volume that takes nothing, and the
+controller killed (the same script is started again then).
 """
 
 from __future__ import annotations
@@ -40,11 +40,15 @@ BEFORE: dict[str, dict[str, Any]] = {
     "reply to a commit lost": {"rpc": "VolumeCommit", "times": 2, "after": True},
     "volume away": {"rpc": "VolumeGetFile2", "times": 6},
     "answers away": {"rpc": "FunctionGetOutputs", "times": 4},
+    "volume takes no record": {"rpc": "VolumePutFiles2", "times": 2, "status": "RESOURCE_EXHAUSTED"},
+    "app not let go": {"rpc": "AppClientDisconnect", "times": 1, "status": "RESOURCE_EXHAUSTED"},
     "claim not answered": {"rpc": "DictUpdate", "times": 1, "after": True},
     "stop refused": {"rpc": "AppStop", "times": 3},
     "reply to the stop lost": {"rpc": "AppStop", "times": 1, "after": True},
 }
-DURING = ("preempt", "preempt hard", "host", "freeze", KILL)
+DURING = ("preempt", "preempt hard", "host", "freeze", "rate limit", KILL)
+LIMITED = ("FunctionGetOutputs", "VolumeGetFile2", "DictGet")
+"""What is asked again and again while a job runs."""
 
 
 def trial(cloud: ModalCloud, folder: Path, seed: int) -> Trial:
@@ -83,6 +87,7 @@ def _befall(cloud: ModalCloud, call: str | None, what: str) -> None:
         "preempt hard": lambda: cloud.preempt(call, grace=0.5),
         "host": lambda: cloud.kill(call, "host"),
         "freeze": lambda: cloud.freeze(4.0),
+        "rate limit": lambda: [cloud.fail(rpc, 2, "RESOURCE_EXHAUSTED", "not so fast") for rpc in LIMITED],
     }
     acts[what]()
 
