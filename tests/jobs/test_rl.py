@@ -226,3 +226,54 @@ def test_truncated_rollouts_that_are_masked_are_told(configure, echo, events):
         expected = "truncated, and mask_truncated_completions is set" if cut else None
         assert rollout["dropped"] == expected
         assert rollout["trained"] is not cut
+
+
+@pytest.fixture
+def vllm_calls(monkeypatch):
+    """TRL's own vLLM generation with an engine that answers each prompt with one letter, and what it was asked."""
+    pytest.importorskip("vllm")
+    from types import SimpleNamespace
+
+    from trl.generation.vllm_generation import VLLMGeneration
+
+    calls = []
+
+    def generate(prompts, sampling_params, use_tqdm):
+        calls.append(sampling_params)
+        ids = [7, sampling_params.stop_token_ids[0]] if sampling_params.stop_token_ids else [7]
+        said = SimpleNamespace(
+            token_ids=ids, logprobs=[{id: SimpleNamespace(logprob=-1.0, rank=1)} for id in ids]
+        )
+        return [SimpleNamespace(prompt_token_ids=one["prompt_token_ids"], outputs=[said]) for one in prompts]
+
+    def start(generation):
+        config = SimpleNamespace(max_model_len=512)
+        generation.llm = SimpleNamespace(generate=generate, llm_engine=SimpleNamespace(model_config=config))
+
+    chosen = ("vllm", "the test says so")
+    monkeypatch.setattr("tenyson.jobs.preflight.engine.training_engine", lambda *_, **__: chosen)
+    monkeypatch.setattr(VLLMGeneration, "_init_vllm", start)
+    monkeypatch.setattr(VLLMGeneration, "sync_weights", lambda _: calls.append("sync"))
+    return calls
+
+
+@pytest.mark.parametrize("kind", ["single turn", "multi-turn"])
+def test_vllm_ends_replies_where_evaluation_does_and_plays_with_the_adapter_from_the_first(
+    configure, echo, climb, vllm_calls, kind
+):
+    """Its weights are brought up to date before anything is played, and not twice for one step."""
+    from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
+
+    task = echo if kind == "single turn" else climb
+    config = configure("rl", training={**RL, "max_steps": 2}, trl={"generation_kwargs": {"seed": 3}})
+    job = RLJob(config, task)
+    job.run()
+    from tenyson.engines.renderer import Renderer
+
+    source = resolve_model(job.config)
+    stops = list(Renderer(load_tokenizer(source), generation_eos(source)).stop_token_ids)
+    played = [call for call in vllm_calls if call != "sync"]
+    assert all(call.stop_token_ids == stops and call.seed == 3 for call in played)
+    turns = 1 if kind == "single turn" else 3
+    asked = ["sync" if call == "sync" else "play" for call in vllm_calls]
+    assert asked == ["sync"] + ["play"] * 2 * turns + ["sync"] + ["play"] * turns

@@ -79,7 +79,10 @@ class RLJob(Job):
         warnings = settle(context, check_played("rl", train, context.task, renderer, config, source))
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
         # Replies end at the template's end of turn, also where the model's own generation config forgets it.
-        model.generation_config.eos_token_id = list(renderer.stop_token_ids)
+        stops = list(renderer.stop_token_ids)
+        model.generation_config.eos_token_id = stops
+        if arguments.use_vllm:  # which does not see this model's generation config
+            arguments.generation_kwargs = {"stop_token_ids": stops} | (arguments.generation_kwargs or {})
         control = ManualStopTelemetryCallback(
             context.controls,
             say=context.say,

@@ -89,6 +89,11 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         """Play a few groups before training and give their rewards; nothing is recorded, and no random number is used up."""
         group = self.num_generations
         samples = [sample for sample in self._samples["train"][:number] for _ in range(group)]
+        if self.use_vllm:
+            # vLLM has loaded the base model alone, without an adapter. Noted as TRL does, so that the first step merges no
+            # second time: each merge moves the base a little.
+            self.vllm_generation.sync_weights()
+            self._last_loaded_step = self.state.global_step
         with _random_state_kept():
             trajectories = self._play(samples)
         totals = [self._total([reward(one.rollout) for reward in self._rewards]) for one in trajectories]
