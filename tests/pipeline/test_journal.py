@@ -3,16 +3,24 @@
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.fakes.file_backend import FileBackend
 
+from tenyson.cloud.follow import PlainFollower
 from tenyson.errors import JournalAwayError, LeaseLostError, PipelineBusyError, PipelineError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
+from tenyson.pipeline import drive
 from tenyson.pipeline.controller import attempt_token
+from tenyson.pipeline.definition import Definition
 from tenyson.pipeline.journal import Journal
+from tenyson.pipeline.launcher import BackendLauncher
 from tenyson.pipeline.lease import Lease
+from tenyson.pipeline.notify import Notifier
+from tenyson.pipeline.policy import FailurePolicy
 
 FAR = {"host": "elsewhere", "pid": 1, "mark": "m", "space": None}
 
@@ -127,6 +135,34 @@ def test_an_attempt_is_intended_once(journal):
     with pytest.raises(PipelineError, match="cannot become INTENT"), journal.entry("p", lease.fence) as entry:
         entry.intend("one", 2, "other", spec)
     assert len(journal.attempts("p")) == 1
+
+
+def test_the_latest_attempt_is_the_last_by_number_though_the_clock_was_set_back(url, tmp_path):
+    """The next controller follows that one's job, and its result counts."""
+    now, backend = [2000.0], FileBackend(tmp_path)
+    config = {
+        "run": {"id": "one", "output_dir": str(tmp_path / "outputs")},
+        "task": {"args": {"do": "fail succeed", "seconds": 0.0}},
+    }
+    spec = JobSpec("one", "sft", "none:None", config)
+    with Journal(url, clock=lambda _: now[0]) as journal:
+        journal.create("p", "p", "f", {}, {"one": Definition("one", spec).to_json()})
+        lease = Lease.acquire(journal, "p")
+        for attempt in (1, 2):
+            launched = replace(spec, token=f"token {attempt}")
+            with journal.entry("p", lease.fence) as entry:
+                entry.intend("one", attempt, f"token {attempt}", launched)
+                entry.launched("one", attempt, backend.submit(launched))
+                if attempt == 1:
+                    failed = JobResult("one", "failed", 1.0)
+                    entry.retry("one", 1, failed, None, resume=False, pause=0.0, preempted=False)
+            now[0] -= 1000.0
+        lease.release()
+        outcome = drive.drive(
+            journal, "p", BackendLauncher(backend, PlainFollower()), policy=FailurePolicy("abort"), notifier=Notifier()
+        )  # fmt: skip
+        assert outcome.status == "success"
+        assert [one.attempt for one in journal.attempts("p")] == [1, 2]
 
 
 def test_a_journal_of_a_later_version_is_left_alone(url):

@@ -89,9 +89,9 @@ class Journal:
         return _as(StepRecord, row)  # type: ignore[no-any-return]
 
     def attempts(self, pipeline_id: str) -> list[AttemptRecord]:
-        """All attempts of a pipeline's steps, the earliest first."""
+        """All attempts of a pipeline's steps, the latest of each step last: by number, since clocks are set back."""
         query = select(tables.attempts).where(tables.attempts.c.pipeline_id == pipeline_id)
-        return self._attempts(query.order_by(tables.attempts.c.started_at, tables.attempts.c.attempt))
+        return self._attempts(query.order_by(tables.attempts.c.attempt, tables.attempts.c.started_at))
 
     def attempt(self, pipeline_id: str, label: str, attempt: int) -> AttemptRecord:
         """One attempt, which must be there."""
