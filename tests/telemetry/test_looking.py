@@ -461,8 +461,11 @@ def test_telemetry_recover_tells_what_it_did(tenyson, tmp_path):
     """By default for all job folders, into the database that each run's own configuration names."""
     from recording import left_behind, metrics, rows, started
 
+    from tenyson.telemetry.database import open_database
+
     folder = tmp_path / "outputs" / "run-1"
     url = f"sqlite:///{tmp_path}/own.db"
+    open_database(url, create=True).dispose()
     left_behind(folder, [started(), metrics(1)])
     (folder / "config.yaml").write_text(f"telemetry: {{db_url: '{url}'}}\n")
     assert "events wait in" in tenyson("show", "run-1")
