@@ -1,20 +1,30 @@
 #!/bin/sh
-# Makes the environment of a job, once for each content: install.sh ENVIRONMENT PARCEL PYTHON [PYTHON_OF_THE_IMAGE]
+# Makes the environment of a job, once for each content: install.sh HOME/envs/KEY PARCEL PYTHON [PYTHON_OF_THE_IMAGE]
 set -eu
 environment=$1 parcel=$2 python=$3 image=${4:-}
+home=${environment%/envs/*}
+uv_version=0.13.9
+# One at a time: an installer outlives its connection, and the next one waits for it, or for what it left running.
+mkdir -p "$home/envs"
+exec 9>"$environment.lock"
+# A machine that installs is not idle. This loop ends with the script, and must not hold the lock.
+(while kill -0 $$; do touch /run/tenyson/alive; sleep 1; done) </dev/null >/dev/null 2>&1 9>&- &
+flock 9
 if [ -f "$environment/complete" ]; then
     echo cached
     exit 0
 fi
-# A machine that installs is not idle.
-(while sleep 1; do touch /run/tenyson/alive; done) </dev/null >/dev/null 2>&1 &
-busy=$!
-trap 'kill $busy' EXIT
-uv=$(command -v uv || echo /opt/tenyson/bin/uv)
+uv=$(command -v uv || echo "$home/bin/uv")
 if [ ! -x "$uv" ]; then
-    curl -LsSf --retry 5 https://astral.sh/uv/install.sh | env UV_INSTALL_DIR=/opt/tenyson/bin UV_NO_MODIFY_PATH=1 sh >&2 ||
-        python3 -m pip install --quiet --target /opt/tenyson/uv uv >&2
-    [ -x "$uv" ] || uv=/opt/tenyson/uv/bin/uv
+    # To a file first: what a pipe's end gets of a download that failed is an empty script, which succeeds.
+    (curl -LsSf --retry 5 -o "$home/uv-install.sh" "https://astral.sh/uv/$uv_version/install.sh" &&
+        env UV_INSTALL_DIR="$home/bin" UV_NO_MODIFY_PATH=1 sh "$home/uv-install.sh") >&2 ||
+        python3 -m pip install --quiet --target "$home/uv" "uv==$uv_version" >&2 || true
+    [ -x "$uv" ] || uv=$home/uv/bin/uv
+    if [ ! -x "$uv" ]; then
+        echo "uv $uv_version could be had neither from astral.sh nor by pip: has the machine a way to the internet, or the image a uv?" >&2
+        exit 1
+    fi
 fi
 rm -rf "$environment"
 if [ -n "$image" ]; then
