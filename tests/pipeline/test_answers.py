@@ -75,6 +75,26 @@ def test_an_answer_that_is_typed_while_the_database_is_away_is_stored_once_it_is
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_an_answer_by_sql_has_the_time_at_which_it_was_acted_on(tmp_path, request, database):
+    """Also one that was not possible; so the report's waits stand still once they are over."""
+    url = request.getfixturevalue("postgres_url") if database == "postgres" else f"sqlite:///{tmp_path}/j.db"
+    words = ["resume", "continue"]
+
+    def by_sql(question):
+        with Journal(url) as journal, journal.engine.begin() as connection:
+            connection.exec_driver_sql(
+                f"UPDATE pipeline_decisions SET answer = '{words.pop(0)}' WHERE answer IS NULL"
+            )
+
+    run_pipeline(STEPS, Failing(), "wait", pipeline_id="p", db_url=url, ask=by_sql)
+    with Journal(url) as journal:
+        decisions, now = journal.decisions("p"), journal.now()
+    assert [one.answer for one in decisions] == ["resume", "continue"]
+    assert all(one.asked_at <= one.answered_at <= now for one in decisions)
+    assert decisions[0].answered_at <= decisions[1].asked_at
+
+
 def test_an_answer_that_cannot_be_stored_is_given_up_aloud(server, capfd):
     """Ctrl-C while the database is away: it says that the answer is lost, and how to decide later."""
 

@@ -117,6 +117,7 @@ class Entry:
 
     def ask(self, label: str, attempt: int, choices: Sequence[Decision], note: str = "") -> None:
         """Put a question about a step that waits."""
+        self._date_answers(label)
         self._connection.execute(
             insert(tables.decisions).values(
                 pipeline_id=self._pipeline, label=label, attempt=attempt, choices=list(choices), note=note,
@@ -134,6 +135,7 @@ class Entry:
             .where(columns.pipeline_id == self._pipeline, columns.label == label, columns.answer.is_(None))
             .values(answer=answer, answered_by="the controller", answered_at=self.now)
         )
+        self._date_answers(label)
 
     def again(self, label: str, *, resume: bool = False) -> None:
         """A step that was over is asked for anew."""
@@ -165,6 +167,18 @@ class Entry:
             .where(tables.pipelines.c.id == self._pipeline)
             .values(status=status, finished_at=finished)
         )
+
+    def _date_answers(self, label: str) -> None:
+        """An answer by SQL brings no time: it was given when it is acted on, within a moment."""
+        columns = tables.decisions.c
+        self._connection.execute(
+            update(tables.decisions)
+            .where(
+                columns.pipeline_id == self._pipeline, columns.label == label,
+                columns.answer.is_not(None), columns.answered_at.is_(None),
+            )
+            .values(answered_at=self.now)
+        )  # fmt: skip
 
     def _step(self, label: str, before: frozenset[StepState] | set[StepState], **values: Any) -> None:
         columns = tables.steps.c
