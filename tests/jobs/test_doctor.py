@@ -81,7 +81,7 @@ REFUSED = {
         "rl",
         {"training": UNEVEN, "peft": {"r": 4, "layers_pattern": "h"}},
         {
-            "groups": "evaluates (training.eval_steps), 4 completions x 1 processes = 4 are no whole groups of 8",
+            "groups": "evaluates (training.eval_steps), 4 completions x 1 process = 4 are no whole groups of 8",
             "arguments": "peft.LoraConfig refuses its arguments",
         },
     ),
@@ -287,11 +287,119 @@ def test_on_a_laptop_without_torch_what_needs_none_is_checked_and_the_rest_is_na
 
 
 def test_a_laptop_without_torch_is_well(laptop, tmp_path):
-    """It controls; jobs run elsewhere."""
+    """It controls; jobs run elsewhere. Its memory and disk are looked at, and advice is no mere "fine"."""
     done = subprocess.run([laptop, "doctor"], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "error" not in done.stdout
-    assert "pip install 'tenyson-core[train]'" in done.stdout
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("note: versions: not installed: torch")
+    assert lines[1] == "  pip install 'tenyson-core[train]'"
+    assert [line.rpartition(" GiB")[0].split(":")[:2] for line in lines[2:3]] == [["fine", " memory"]]
+    assert lines[3].startswith(f"fine: disk: {tmp_path} has ")
+
+
+# Which jobs
+
+
+@pytest.fixture
+def examined(laptop, tmp_path):
+    """Labels of the steps that a laptop examines for an A10G, in order, each with its findings."""
+
+    def of(file, *arguments):
+        command = [laptop, "doctor", "--config", file, "--accelerator", "a10g", "--json", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert done.stderr == ""
+        steps = {}
+        for one in json.loads(done.stdout)["findings"]:
+            steps.setdefault(one["step"], []).append(one)
+        return steps
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("sections", "jobs"),
+    [
+        ({"training": QUICK}, ["sft", "rl", "eval"]),
+        ({"training": {**QUICK, "num_generations": 4}}, ["rl", "eval"]),
+        ({"training": {**QUICK, "packing": True}}, ["sft", "eval"]),
+        ({"training": {**QUICK, "packing": True, "num_generations": 4}}, ["sft", "rl", "eval"]),
+        ({"evaluation": {"samples": 8}}, ["eval"]),
+    ],
+)
+def test_without_a_job_a_file_is_examined_as_all_that_its_keys_are_for(examined, write, sections, jobs):
+    """What it is not examined as is told, with how to have it done all the same."""
+    steps = examined(write(**sections))
+    assert list(steps) == jobs
+    notes = [one["cause"] for found in steps.values() for one in found if one["check"] == "job"]
+    assert len(notes) == (len(jobs) < 3)
+    assert all("--job sft" in note or "--job rl" in note for note in notes)
+
+
+EXPERIMENT = {
+    "shared": {"training": QUICK, "generation": {"engine": "transformers", "max_new_tokens": 4}},
+    "steps": [
+        {"label": "warm", "job": "sft", "config": {"peft": {"r": 4}}},
+        {"label": "strengthen", "job": "rl", "model_from": "warm", "config": {"training": {"num_generations": 4}}},
+        {"label": "judge", "job": "eval", "model_from": "strengthen"},
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """Writes an experiment of three steps on a model; returns the file."""
+
+    def of(**model):
+        file = tmp_path / "experiment.yaml"
+        shared = {**EXPERIMENT["shared"], "model": model, "task": {"module": ECHO}}
+        file.write_text(yaml.safe_dump({**EXPERIMENT, "shared": shared}))
+        return str(file)
+
+    return of
+
+
+def test_all_steps_of_an_experiment_are_examined(examined, experiment):
+    """Those that take up what an earlier one trains are examined on the model that it starts from, with its adapter."""
+    steps = examined(experiment(name="Qwen/Qwen3-0.6B"))
+    assert list(steps) == ["warm", "strengthen", "judge"]
+    memory = {
+        label: one["cause"] for label, found in steps.items() for one in found if one["check"] == "memory"
+    }
+    assert "optimizer 19.2 MiB" in memory["warm"]
+    assert "optimizer 19.2 MiB" in memory["strengthen"]
+    assert memory["judge"].startswith("about ")
+    broken = examined(experiment(name="Qwen/Qwen3-0.6B"), "--set", "training.batch_size=3")
+    assert [label for label, found in broken.items() if any(one["severity"] == "error" for one in found)] == [
+        "strengthen"
+    ]
+
+
+@pytest.mark.train
+def test_an_experiment_that_is_well_is_called_well(doctor, experiment):
+    done = doctor("--config", experiment(factory="tenyson.testing.tiny:build"), "--samples", "0")
+    assert (done.returncode, done.stderr) == (0, "")
+    heads = [line for line in done.stdout.splitlines() if line.startswith("==")]
+    assert heads == ["== warm ==", "== strengthen ==", "== judge =="]
+    assert "error" not in done.stdout
+    assert "note: loss: " in done.stdout
+    assert "logs and telemetry need 1.0 GiB" in done.stdout
+    assert "0.00 B" not in done.stdout
+
+
+def test_options_of_a_job_are_refused_without_a_configuration_and_a_job_with_an_experiment(
+    laptop, experiment, tmp_path
+):
+    for arguments, words in (
+        (["--task", "echo", "--accelerator", "t4"], "--task, --accelerator are about a job"),
+        (["--samples", "1"], "--samples is about a job"),
+        (["--config", experiment(name="x"), "--job", "sft"], "leave out --job"),
+    ):
+        done = subprocess.run(
+            [laptop, "doctor", *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        assert words in done.stderr
 
 
 # Lengths

@@ -149,6 +149,17 @@ def test_gradient_checkpointing_saves_most_of_the_activations():
     assert estimate_memory(shape, "sft", checkpointed).parts["activations"][0] < whole / 10
 
 
+def test_parameters_are_told_in_a_unit_that_shows_them():
+    """Billions, millions, or one by one."""
+    tiny = Shape(2, 16, 16, 16, 64, 99, tied=True)
+    for shape, words in (
+        (KNOWN["Qwen/Qwen3-0.6B"], "0.60 B"),
+        (Shape(2, 128, 128, 128, 512, 999, tied=True), "0.7 M"),
+        (tiny, "9,776"),
+    ):
+        assert estimate_memory(shape, "eval", config("eval")).parts["weights"][1].startswith(f"{words} param")
+
+
 def test_vllm_takes_its_share_of_the_card_beside_the_training():
     """0.3 of it by TRL's default, whether `vllm` is named or is what `auto` comes to; nothing where a server has it."""
     shape = KNOWN["Qwen/Qwen3-4B"]

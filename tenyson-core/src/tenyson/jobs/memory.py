@@ -80,7 +80,7 @@ def estimate_memory(
     dtype = config["model"]["dtype"]
     width = _BYTES.get(dtype, 2 if adapted or job == "eval" else 4)
     p = shape.parameters
-    parts = {"weights": (p * width, f"{p / 1e9:.2f} B parameters x {width} bytes")}
+    parts = {"weights": (p * width, f"{_count(p)} parameters x {width} bytes")}
     if job == "eval":
         at_once = config["evaluation"]["batch_size"]
         if engine == "vllm":
@@ -88,8 +88,8 @@ def estimate_memory(
         parts["KV cache"] = _cache(shape, at_once * sequence, width)
         return MemoryEstimate(parts)
     trainable = trainable_parameters(shape, config)
-    parts["gradients"] = (trainable * 4, f"{trainable / 1e6:.1f} M trainable x 4 bytes")
-    parts["optimizer"] = (trainable * 8, f"{trainable / 1e6:.1f} M trainable x 8 bytes")
+    parts["gradients"] = (trainable * 4, f"{_count(trainable)} trainable x 4 bytes")
+    parts["optimizer"] = (trainable * 8, f"{_count(trainable)} trainable x 8 bytes")
     if job == "rl" and training["beta"] > 0 and not adapted:
         parts["reference"] = (p * width, "a second copy of the weights for the KL term")
     n = training["batch_size"] * sequence
@@ -165,3 +165,10 @@ def _at_once(config: Mapping[str, Any]) -> int:
 def _cache(shape: Shape, tokens: int, width: int) -> tuple[int, str]:
     each = 2 * shape.layers * shape.key_value * width
     return tokens * each, f"{tokens} tokens x {each} bytes of keys and values"
+
+
+def _count(number: int) -> str:
+    """Parameters in billions, millions or one by one."""
+    if number >= 1e8:
+        return f"{number / 1e9:.2f} B"
+    return f"{number / 1e6:.1f} M" if number >= 1e5 else f"{number:,}"

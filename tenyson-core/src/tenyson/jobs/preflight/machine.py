@@ -55,6 +55,16 @@ def check_versions(severity: Severity = "error", so: str = "so no job can run he
         )
 
 
+def check_here() -> Iterator[Finding]:
+    """This machine alone, without a job."""
+    versions = list(check_versions("info", "so jobs run elsewhere only"))
+    yield from versions or [Finding("versions", "info", "every version is the tested one")]
+    where, memory = _accelerator()
+    yield Finding("memory", "info", f"{_size(memory)}: {where}")
+    free = shutil.disk_usage(Path.cwd()).free
+    yield Finding("disk", "warning" if free < GIB else "info", f"{Path.cwd()} has {_size(free)} free")
+
+
 def check_memory(
     config: Mapping[str, Any],
     job_type: JobType,
@@ -118,7 +128,7 @@ def check_disk(
         place = place.parent
     free = shutil.disk_usage(place).free
     if shape is None or job_type == "eval":
-        needed, how = GIB, "1 GiB for logs and telemetry"
+        needed, how = GIB, "logs and telemetry"
     else:
         trained = trainable_parameters(shape, config)
         kept = (config["training"]["save_total_limit"] or 10) + 2
@@ -137,14 +147,23 @@ def check_disk(
 
 def machine_memory() -> int | None:
     """Bytes of the first GPU, or of this machine where it has none; None where there is no torch to look for one."""
+    return None if "torch" in missing_libraries() else _accelerator()[1]
+
+
+def _accelerator() -> tuple[str, int]:
+    """The first GPU's name and bytes; without one, this machine's."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if "torch" in missing_libraries():
-        return None
+        return "this machine's own; without torch no GPU is looked for", memory
     import torch
 
     if torch.cuda.is_available():
-        return int(torch.cuda.get_device_properties(0).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        first = torch.cuda.get_device_properties(0)
+        return str(first.name), int(first.total_memory)
+    return "this machine's own; no GPU is found", memory
 
 
 def _size(number: int) -> str:
-    return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / 2**20:.1f} MiB"
+    if number >= GIB:
+        return f"{number / GIB:.1f} GiB"
+    return f"{number / 2**20:.1f} MiB" if number >= 2**20 else f"{number / 2**10:.1f} KiB"

@@ -74,13 +74,15 @@ def check_groups(config: Config, processes: int) -> Iterator[Finding]:
     steps = trl.get("steps_per_generation") or trl.get(
         "gradient_accumulation_steps", training.gradient_accumulation_steps
     )
+    if not all(isinstance(number, int) and number > 0 for number in (group, size, steps)):
+        return  # TRL refuses it itself
     batch = trl.get("generation_batch_size") or size * processes * steps
     if batch % group:
         whole = math.ceil(batch / group) * group
         yield Finding(
             "groups",
             "error",
-            f"{size} completions x {processes} processes x {steps} steps = {batch} are no whole groups of "
+            f"{size} completions x {_times(processes, 'process', 'processes')} x {_times(steps, 'step', 'steps')} = {batch} are no whole groups of "
             f"training.num_generations = {group}",
             f"Make it a multiple, such as {whole}: for example training.batch_size: {group}.",
         )
@@ -94,11 +96,15 @@ def check_groups(config: Config, processes: int) -> Iterator[Finding]:
         yield Finding(
             "groups",
             "error",
-            f"while training evaluates (training.eval_steps), {size} completions x {processes} processes = {size * processes} "
+            f"while training evaluates (training.eval_steps), {size} completions x {_times(processes, 'process', 'processes')} = {size * processes} "
             f"are no whole groups of {group}",
             f"Set training.batch_size: {whole}, trl.per_device_eval_batch_size: {whole}, or trl.num_generations_eval to a divisor "
             f"of {size * processes}.",
         )
+
+
+def _times(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 def check_loss(config: Config) -> Iterator[Finding]:
