@@ -71,6 +71,21 @@ def test_only_https_but_for_a_loopback_host_that_is_allowed_by_name(url, allowed
     assert "/x" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["https://hooks.example.org:70000/x", "https://hooks.example.org:canary/x", "https://[::1/x"]
+)
+@pytest.mark.parametrize("name", ["webhook_url", "slack_webhook_url"])
+def test_a_port_that_is_none_is_refused_before_anything_runs(url, name, tmp_path):
+    """One message, which repeats nothing of the URL."""
+    with pytest.raises(ConfigError) as caught:
+        run_pipeline([], Failing(), db_url=f"sqlite:///{tmp_path}/j.db", **{name: url})
+    assert "a port is a number from 1 to 65535".casefold() in str(caught.value).casefold()
+    assert "/x" not in str(caught.value)
+    assert "canary" not in str(caught.value) + repr(caught.value.__cause__)
+    assert caught.value.__suppress_context__
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_host_that_resolves_to_a_private_address_is_not_connected_to(server, monkeypatch):
     """The address is looked at, not the name; and it is that address which is connected to."""
     connected = []

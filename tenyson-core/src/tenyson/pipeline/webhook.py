@@ -32,7 +32,8 @@ class Webhook:
     """Where messages go.
 
     Raises:
-        ConfigError: not an https URL; http is only for a loopback host that is allowed by name.
+        ConfigError: not an https URL; http is only for a loopback host that is allowed by name. Or its host or port cannot
+            be read.
     """
 
     url: str = field(repr=False)
@@ -41,7 +42,15 @@ class Webhook:
     timeout_seconds: float = TIMEOUT_SECONDS
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+            _ = parts.port
+        except ValueError:
+            # Not the error's own words, nor as its cause: they repeat what stands where the port should.
+            raise ConfigError(
+                [Problem("has a host or a port that cannot be read", key="webhook_url")],
+                next_step="A port is a number from 1 to 65535; https needs none.",
+            ) from None
         local = parts.scheme == "http" and parts.hostname in _LOOPBACK and parts.hostname in self.allowed
         if not parts.hostname or (parts.scheme != "https" and not local):
             raise ConfigError(
