@@ -17,6 +17,14 @@ from tenyson_aws.record import MachineRecord
 pytestmark = pytest.mark.timeout(240)
 
 
+def wait_for(what, seconds=180):
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.1)
+    return found
+
+
 def launch(aws, token="attempt-1", **settings):
     """Only the launch, without looking after the machine."""
     backend = aws.backend(**settings)
@@ -227,6 +235,33 @@ def test_a_machine_of_a_lost_attempt_is_ended_before_the_next_begins(aws, tmp_pa
     while backend.poll(handle).phase != "ended":
         time.sleep(0.1)
     backend.release(handle)
+
+
+def test_a_machine_whose_launch_got_no_answer_is_ended_even_while_no_list_shows_it(
+    aws, tmp_path, monkeypatch
+):
+    """EC2's lists lag behind its launches; the same request, sent again, names the machine."""
+    monkeypatch.setattr("tenyson_aws.launch.SAME_REQUEST_TRIES", 2)
+    aws.ec2.rule("CreateFleet", "drop", times=2)
+    aws.ec2.rule("DescribeInstances", "blind", where={"by": "filter"})
+    with pytest.raises(AWSError, match="the launch got no answer"):
+        launch(aws, f"unanswered-{tmp_path}")
+    (first,) = launched(aws, f"unanswered-{tmp_path}")
+    backend = aws.backend()
+    handle = backend.submit(replace(aws.job(steps=2).spec(), token=f"next-{tmp_path}"))
+    assert aws.ec2.state["machines"][first]["state"] == "terminated"
+    wait_for(lambda: backend.poll(handle).phase == "ended")
+    backend.release(handle)
+
+
+def test_after_a_refusal_the_next_try_asks_for_what_the_settings_say_then(aws, tmp_path):
+    """Not for what was refused."""
+    aws.ec2.rule("CreateFleet", "capacity", code="VcpuLimitExceeded", where={"type": "g5.2xlarge"})
+    with pytest.raises(AWSError, match="a quota of your account is used up"):
+        launch(aws, f"changed-{tmp_path}")
+    record = launch(aws, f"changed-{tmp_path}", instance_type="g4dn.xlarge")
+    assert record.instance_type == "g4dn.xlarge"
+    end(aws, record)
 
 
 def test_a_launch_that_comes_to_nothing_is_a_failed_result_of_the_manager_not_an_exception(aws, capfd):

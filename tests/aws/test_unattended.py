@@ -12,21 +12,13 @@ from pathlib import Path
 
 import boto3
 import pytest
-from tests.aws.test_launch import controller
+from tests.aws.test_launch import controller, wait_for
 
 from tenyson.testing.ticking import lines
 from tenyson_aws.naming import attempt_folder
 from tenyson_aws.record import MachineRecord
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def wait_for(what, seconds=180):
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.1)
-    return found
 
 
 def state_of(aws, instance):

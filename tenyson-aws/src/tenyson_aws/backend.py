@@ -143,9 +143,10 @@ class AWSBackend(RemoteBackend[MachineRecord]):
             record.released = True
             record.save(folder)
         elif record.request is not None:
-            found = Launcher(self.clients, self._settings, self._say).find(record.token)
+            found = Launcher(self.clients, self._settings, self._say).find_unanswered(record)
             if found is not None:
-                Instance(self.clients, found["InstanceId"], time.time()).terminate(self._say)
+                self._say(f"{found} was launched for the attempt before, and is ended first")
+                Instance(self.clients, found, time.time()).terminate(self._say)
 
     def _find(self, run_id: str, folder: Path) -> Handle | None:
         found = next(iter(find_instances(self.clients, {RUN: run_id})), None)

@@ -34,6 +34,10 @@ from tenyson_aws.userdata import user_data
 
 SAME_REQUEST_TRIES = 6
 """How often a request is sent again whose reply was lost or that came too soon after others."""
+UNCERTAIN: tuple[Kind, ...] = ("throttled", "away", "auth")
+"""After these nobody knows whether the request was carried out, by an earlier try."""
+LAG_SECONDS = 3600.0
+"""After so long EC2's lists surely show what was launched."""
 GRAVEST: tuple[Kind, ...] = ("auth", "configuration", "quota", "throttled", "away", "not_found", "capacity")
 """Of several refusals the first of these decides: only when all are `capacity` does another try help."""
 
@@ -70,15 +74,43 @@ class Launcher:
             if record.request is None or record.request["market"] != market:
                 record.request = self._make_request(record, market)
                 record.save(folder)
-            answer = self._send(record)
+            try:
+                answer = self._send(record)
+            except AWSError as error:
+                if error.kind not in UNCERTAIN:
+                    self._drop_request(record, folder)
+                raise
             if answer is not None:
                 record.zone = self._zone(record, answer)
                 self._take(record, folder, market, answer["InstanceIds"][0], answer.get("InstanceType"))
                 return
-            record.turn += 1
-            record.request = None
-            record.save(folder)
+            self._drop_request(record, folder)
         raise _refused(record.refusals)
+
+    def find_unanswered(self, record: MachineRecord) -> str | None:
+        """The machine of a request whose answer never came; None where there is none, and will be none.
+
+        EC2's lists lag behind its launches, so they cannot say that there is none. The same request, sent again, can: it gives
+        the machine that it gave, or is refused, or gives one now, which the caller ends with the rest.
+
+        Raises: AWSError: AWS does not answer.
+        """
+        found = self.find(record.token)
+        if found is not None or record.request is None or time.time() - record.created_at > LAG_SECONDS:
+            return None if found is None else str(found["InstanceId"])
+        try:
+            answer = self._send(record)
+        except AWSError as error:
+            if error.kind in UNCERTAIN:
+                raise
+            return None
+        return None if answer is None else str(answer["InstanceIds"][0])
+
+    def _drop_request(self, record: MachineRecord, folder: Path) -> None:
+        """It was refused: whatever comes next is another one."""
+        record.turn += 1
+        record.request = None
+        record.save(folder)
 
     def _take(
         self, record: MachineRecord, folder: Path, market: str, instance_id: str, kind: str | None

@@ -60,7 +60,7 @@ class Layer:
         action, parameters = _action(environ, body)
         self.rules.saw(action, {key: value for key, value in parameters.items() if "UserData" not in key})
         facts = {"by": "id" if "InstanceId.1" in parameters else "filter"}
-        fault = self.rules.take(action, ("error", "delay", "drop", "lie", "late"), facts)
+        fault = self.rules.take(action, ("error", "delay", "drop", "lie", "late", "blind"), facts)
         if fault is not None and fault.effect == "error":
             return _answer(
                 start_response,
@@ -72,6 +72,9 @@ class Layer:
         if fault is not None and fault.effect == "lie":
             instance_id = parameters.get("InstanceId.1", "")
             return _answer(start_response, _shutting_down(instance_id))
+        if fault is not None and fault.effect == "blind":
+            none = f'<DescribeInstancesResponse xmlns="{XML}"><reservationSet/></DescribeInstancesResponse>'
+            return _answer(start_response, none.encode())
         if fault is not None and fault.effect == "drop":
             b"".join(self._do(action, parameters, environ, lambda *_: None))
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
@@ -276,7 +279,7 @@ class Layer:
         self.machines[instance_id].kill()
 
     def control_wire(self, instance_id: str, **state: Any) -> None:
-        """stalled, refuses: set; cut: once; impostor: another sshd answers at this address."""
+        """stalled, refuses, pace: set; cut: once; impostor: another sshd answers at this address."""
         wire = self.machines[instance_id].wire
         if state.pop("cut", False):
             wire.cut()

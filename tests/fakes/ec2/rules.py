@@ -18,6 +18,7 @@ class Rule:
         late      do it, and answer only after `seconds`
         delay     wait `seconds`, then do it
         lie       answer as if it were done, and do nothing (TerminateInstances)
+        blind     answer as if there were none (DescribeInstances), as EC2's lists do for a while after a launch
         capacity  an override of a fleet that fits `where` cannot be had, for `code`
     """
 
