@@ -91,6 +91,17 @@ def test_the_doctor_names_what_is_refused(aws, tmp_path, action, code, says):
     assert re.search(says, told.stdout), told.stdout
 
 
+def test_the_doctor_accepts_the_policy_that_we_print(aws, tmp_path):
+    """It lets end what carries our tag; the instance of the dry run does not exist, and so carries none."""
+    (tmp_path / "tenyson.yaml").write_text(json.dumps({"backend": {"aws": aws.ec2.settings}}))
+    aws.ec2.rule("TerminateInstances", "error", code="UnauthorizedOperation", message="no such tag")
+    told = tenyson("doctor", "--json", cwd=tmp_path)
+    assert told.returncode == 0, told.stdout
+    checks = {one["what"]: one for one in json.loads(told.stdout)}
+    assert checks["ec2:TerminateInstances"]["level"] == "warning"
+    assert "for there the tag decides" in checks["ec2:TerminateInstances"]["said"]
+
+
 def test_the_policy_is_a_document_that_names_every_call_that_is_made(aws, tmp_path):
     """Compared with the calls of a whole run: nothing is missing from it."""
     document = json.loads(tenyson("policy", "--bucket", "b", "--instance-profile", "machine").stdout)
