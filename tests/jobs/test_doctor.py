@@ -434,3 +434,30 @@ def test_every_prompt_and_every_row_is_counted(findings, tmp_path, job, check, w
     assert error["check"] == check
     assert error["cause"].startswith(f"40 of 300 {what} are ")
     assert "(256 tokens; the longest has 40" in error["cause"]
+
+
+def test_a_count_that_stops_early_says_so(configure, monkeypatch):
+    """A million prompts would take minutes; a sample that is played twice is counted once and told twice."""
+    from tenyson.config.load import parse_config
+    from tenyson.jobs.preflight import prompts
+    from tenyson.tasks import Sample
+
+    class Letters:
+        def prompt(self, messages):
+            return list(messages[0]["content"])
+
+    monkeypatch.setattr(prompts, "COUNTED", 2)
+    short, long = (Sample(text, [{"role": "user", "content": text}]) for text in ("a", "a" * 300))
+    config = parse_config(configure("rl"))
+    for samples, lengths, words in (
+        ([short, short, long, long], [1, 1, 300, 300], "2 of 4 prompts are"),
+        ([long, short, Sample("b", short.prompt)], [300, 1], "1 of the first 2 prompts are"),
+        (
+            [short, Sample("b", short.prompt), long],
+            [1, 1],
+            "the first 2 of 3 prompts fit; the others were not",
+        ),
+    ):
+        assert prompts.prompt_lengths(samples, Letters()) == lengths
+        [finding] = prompts.check_prompts(lengths, len(samples), 1, config, 256)
+        assert words in finding.cause

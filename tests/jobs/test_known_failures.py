@@ -361,8 +361,8 @@ def test_a_model_that_does_not_fit_is_refused_with_the_arithmetic(tmp_path):
         "training: {batch_size: 16, num_generations: 8}\ngeneration: {engine: vllm, max_new_tokens: 1024}\n"
     )
     from tenyson.config.load import load_config
-    from tenyson.jobs.memory import find_shape
     from tenyson.jobs.preflight.machine import check_memory
+    from tenyson.jobs.shape import find_shape
 
     plain = load_config(str(config)).model_dump(mode="json")
     [finding] = check_memory(plain, "rl", find_shape(plain["model"]), 16 * 2**30)

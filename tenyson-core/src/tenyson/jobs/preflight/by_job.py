@@ -56,7 +56,7 @@ def check_played(
     context, elsewhere = context_length(source), memory is not None
     lengths = prompt_lengths(samples, renderer)
     turns = config.generation.max_turns if task.environment(samples[0]) is not None else 1
-    yield from check_prompts(lengths, turns, config, context)
+    yield from check_prompts(lengths, len(samples), turns, config, context)
     if job == "rl":
         yield from check_rewards(task, renderer, config)
         yield from check_loss(config)

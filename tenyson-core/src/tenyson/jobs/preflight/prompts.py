@@ -27,22 +27,33 @@ NONSENSE = "zzz"
 
 
 def prompt_lengths(samples: Sequence[Sample], renderer: Renderer) -> list[int]:
-    """Tokens of the first COUNTED prompts; one that comes several times is counted once."""
-    distinct = {id(sample): sample for sample in samples}.values()
-    return [len(renderer.prompt(sample.prompt)) for sample in islice(distinct, COUNTED)]
+    """Tokens of each prompt, up to the first COUNTED different ones."""
+    known: dict[int, int] = {}
+    lengths = []
+    for sample in samples:
+        # An evaluation plays one sample several times.
+        if id(sample) not in known:
+            if len(known) == COUNTED:
+                break
+            known[id(sample)] = len(renderer.prompt(sample.prompt))
+        lengths.append(known[id(sample)])
+    return lengths
 
 
 def check_prompts(
-    lengths: Sequence[int], turns: int, config: Config, context_length: int | None
+    lengths: Sequence[int], prompts: int, turns: int, config: Config, context_length: int | None
 ) -> Iterator[Finding]:
-    """Lengths in tokens: the prompts, and what a conversation of so many turns may come to, against what the model can read."""
+    """Lengths in tokens, of all prompts or the first of them, against what the model can read.
+
+    `turns`: replies of one conversation at most, which may fill up what the prompt leaves.
+    """
     longest = max(lengths)
     limit = min(filter(None, (context_length, _engine_limit(config))), default=None)
     if limit is None:
         return
     reply = config.generation.max_new_tokens
     over = sum(length >= limit for length in lengths)
-    first = "the first " if len(lengths) == COUNTED else ""
+    first = "the first " if len(lengths) < prompts else ""
     if over:
         yield Finding(
             "prompt_length",
@@ -62,7 +73,9 @@ def check_prompts(
         )
     elif first:
         yield Finding(
-            "prompt_length", "info", f"the first {COUNTED} prompts fit; any after these were not counted"
+            "prompt_length",
+            "info",
+            f"the first {len(lengths)} of {prompts} prompts fit; the others were not counted",
         )
 
 
