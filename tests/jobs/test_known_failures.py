@@ -476,6 +476,16 @@ def test_the_last_two_checkpoints_of_this_attempt_are_kept_and_not_those_of_a_fo
     assert {path.name for path in checkpoints.glob("step-*")} == kept
 
 
+def test_a_resume_with_another_seed_is_told_that_the_order_of_the_data_is_another(configure, echo, warnings):
+    training = {**QUICK, "save_steps": 1}
+    SFTJob(configure("run", training=training), echo).run()
+    longer = {**training, "max_steps": 3, "resume_from_checkpoint": "latest"}
+    SFTJob(configure("run", training=longer), echo).run()
+    assert not any("seed" in one for one in warnings("run"))
+    SFTJob(configure("run", training=longer | {"max_steps": 4}, run={"seed": 5}), echo).run()
+    assert any("written with run.seed 0 and is resumed with 5" in one for one in warnings("run"))
+
+
 def test_a_checkpoint_that_another_run_was_made_from_is_kept(configure, echo, tmp_path):
     """An evaluation took the adapter of step 1; the run that wrote it goes on, and keeps two others and that one."""
     training = {**QUICK, "max_steps": 2, "save_steps": 1}

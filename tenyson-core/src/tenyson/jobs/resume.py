@@ -41,6 +41,13 @@ def find_checkpoint(context: JobContext) -> Path | None:
             "optimizer go on from it, but data order and random numbers are others",
             "warning",
         )
+    seed = context.config.run.seed
+    if about.get("seed", seed) != seed:
+        context.say(
+            f"that checkpoint was written with run.seed {about['seed']} and is resumed with {seed}: weights and optimizer go on "
+            "from it, but the order of the data is another",
+            "warning",
+        )
     if context.world.leads and about.get("run_id") != context.run_id:
         pin(path, context.run_id)
     return path
