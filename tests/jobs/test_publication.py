@@ -153,6 +153,18 @@ def test_a_disk_that_fails_publishes_nothing(tmp_path, strace, call, error):
         assert newest_whole(parent) in ("first", "second")
 
 
+def test_the_folders_that_a_first_checkpoint_makes_are_forced_to_the_disk_too(tmp_path, monkeypatch):
+    """Whole files are lost with the folder that they lie in."""
+    forced = set()
+    fsync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda file: (forced.add(Path(f"/proc/self/fd/{file}").readlink()), fsync(file))
+    )
+    checkpoints = tmp_path / "run/checkpoints"
+    write_checkpoint(checkpoints, 1)
+    assert {checkpoints, checkpoints.parent} <= forced
+
+
 def test_a_truncated_file_is_named(tmp_path):
     final = write_checkpoint(tmp_path, 1)
     os.truncate(final / "model.safetensors", 100)

@@ -50,7 +50,9 @@ def publish(draft: Path, final: Path) -> None:
         shutil.rmtree(replaced, ignore_errors=True)
         final.rename(replaced)
     draft.rename(final)
-    _sync(final.parent)
+    # The folder around them too: the first one may have been made a moment ago.
+    for folder in (final.parent, final.parent.parent):
+        _sync(folder)
     point_to(final)
     shutil.rmtree(replaced, ignore_errors=True)
 
