@@ -146,3 +146,19 @@ def test_the_best_checkpoint_is_pushed_with_the_newest_and_is_the_result_elsewhe
     )
     trained = (tmp_path / "outputs/elsewhere/model/model.safetensors").read_bytes()
     assert trained == files["checkpoints/step-1/model.safetensors"]
+
+
+def test_a_disk_without_room_for_the_copy_that_is_pushed_costs_the_push_and_not_the_checkpoint(
+    in_process, hub, tmp_path, monkeypatch
+):
+    """What was begun of the copy does not stay."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tenyson.jobs.hub._link_or_copy", full)
+    assert in_process(hub.url, checkpoints=True).hf_revision
+    metadata = json.loads((tmp_path / "outputs/run/results.json").read_text())["metadata"]
+    assert metadata["not_pushed"] == ["step-2", "step-4", "step-6"]
+    assert metadata["failed_saves"] == 0
+    assert not list((tmp_path / "outputs/run/checkpoints").glob(".push-*"))

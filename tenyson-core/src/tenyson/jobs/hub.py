@@ -46,10 +46,15 @@ class Hub:
             return
         copy = checkpoint.with_name(_COPY + checkpoint.name)
         shutil.rmtree(copy, ignore_errors=True)
-        # Links: retention may remove a checkpoint while it is on its way.
-        for path in {checkpoint} | ({best} if best is not None and best.is_dir() else set()):
-            shutil.copytree(path, copy / "checkpoints" / path.name, copy_function=_link_or_copy)
-        (copy / "checkpoints" / LATEST).write_text(checkpoint.name + "\n", encoding="utf-8")
+        try:
+            # Links: retention may remove a checkpoint while it is on its way.
+            for path in {checkpoint} | ({best} if best is not None and best.is_dir() else set()):
+                shutil.copytree(path, copy / "checkpoints" / path.name, copy_function=_link_or_copy)
+            (copy / "checkpoints" / LATEST).write_text(checkpoint.name + "\n", encoding="utf-8")
+        except OSError as error:  # a full disk: the checkpoint itself is written
+            shutil.rmtree(copy, ignore_errors=True)
+            self._not_pushed(checkpoint.name, error, checkpoint)
+            return
         with self._lock:
             passed, self._waiting = self._waiting, copy
             if self._thread is None:
@@ -96,15 +101,17 @@ class Hub:
                 if wait is not None and _may_pass(error):
                     time.sleep(wait)
                     continue
-                self.not_pushed.append(name)
-                reason = str(error).splitlines()[0] if str(error) else ""
-                self._context.say(
-                    f"not pushed to {repo_id}: {name}: {type(error).__name__}: {reason}; "
-                    f"it is in {self._context.folder.path if delete else directory}",
-                    "warning",
-                )
+                self._not_pushed(name, error, self._context.folder.path if delete else directory)
                 return None
         return None
+
+    def _not_pushed(self, name: str, error: Exception, place: Path) -> None:
+        self.not_pushed.append(name)
+        reason = str(error).splitlines()[0] if str(error) else ""
+        self._context.say(
+            f"not pushed to {self._settings.repo_id}: {name}: {type(error).__name__}: {reason}; it is in {place}",
+            "warning",
+        )
 
     def _open(self) -> Any:
         from huggingface_hub import HfApi
