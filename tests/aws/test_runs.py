@@ -5,10 +5,12 @@ import threading
 import time
 
 import pytest
+from tests.aws.test_launch import wait_for
+from tests.aws.test_stand_in import connect
 
 from tenyson.cloud.watch import output_folder
 from tenyson.testing.ticking import last_of_each_step, lines
-from tenyson_aws import session, ssh
+from tenyson_aws import session, ssh, transfer
 from tenyson_aws.record import MachineRecord
 
 pytestmark = pytest.mark.timeout(300)
@@ -149,6 +151,61 @@ def test_connections_that_die_again_and_again_lose_no_line(aws):
     result = during(aws, aws.job(steps=100, pad=3_000_000), aws.manager(), cut)
     assert result.status == "success", result.failure_reason
     assert aws.log() == lines(100)
+
+
+SLOW_SUMS = """
+import _hashlib, time
+class sha256:
+    def __init__(self):
+        self._real = _hashlib.openssl_sha256()
+    def update(self, data):
+        time.sleep({seconds} if len(data) > 100_000 else 0)
+        self._real.update(data)
+    def hexdigest(self):
+        return self._real.hexdigest()
+"""
+
+
+def make_sums_slow(aws, instance, seconds):
+    """Of each MB, on that machine."""
+    connection = connect(aws, MachineRecord.load(aws.folder / "job"))
+    transfer.send_texts(connection, {f"{transfer.TOOLS}/hashlib.py": SLOW_SUMS.format(seconds=seconds)})
+    connection.close()
+
+
+def test_outputs_whose_sums_take_longer_than_the_network_is_waited_for_are_fetched(aws, monkeypatch):
+    """Some tens of GB from a disk of 125 MB a second: the machine says that it is at work."""
+    monkeypatch.setattr(transfer, "TRANSFER_SECONDS", 9.0)
+    job = aws.job(steps=40, save_every=40, pad=12 << 20)
+    result = during(aws, job, aws.manager(), lambda instance: make_sums_slow(aws, instance, 1.2))
+    assert result.status == "success", result.failure_reason
+    assert (aws.folder / "job" / "checkpoints" / "step-40" / "pad").stat().st_size == 12 << 20
+
+
+def test_connections_that_end_before_all_is_here_are_told(aws, monkeypatch, capfd):
+    """Each one alone is no news; several in a row cost money."""
+    monkeypatch.setattr(transfer, "TRANSFER_SECONDS", 2.0)
+    job = aws.job(steps=40, save_every=40, pad=3 << 20)
+
+    def slow_for_a_while(instance):
+        make_sums_slow(aws, instance, 3)
+        told = "3 times in a row the connection ended before all was here (the machine did not answer within 2 s)"
+        wait_for(lambda: told in capfd.readouterr().err, seconds=60)
+        make_sums_slow(aws, instance, 0.0)  # of another size: Python keeps what it compiled
+
+    result = during(aws, job, aws.manager(), slow_for_a_while)
+    assert result.status == "success", result.failure_reason
+
+
+def test_a_machine_that_is_being_read_from_is_not_idle(aws):
+    """However long a download takes: the watchdog would end it in the middle."""
+
+    def slow(instance):
+        aws.ec2.do("wire", instance_id=instance, pace=2 << 20)
+
+    job = aws.job(steps=20, save_every=20, pad=40 << 20)
+    result = during(aws, job, aws.manager(idle_minutes=0.1), slow)
+    assert result.status == "success", result.failure_reason
 
 
 def test_a_machine_that_dies_before_its_outputs_are_here_is_a_loss_not_a_success(aws):

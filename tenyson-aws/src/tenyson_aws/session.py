@@ -31,6 +31,7 @@ OVERTIME_SECONDS = 900.0
 """So long after a machine's deadline it is surely gone, even if AWS cannot be asked."""
 
 
+LOSSES_TOLD = (3, 10, 30, 100, 300, 1000)
 BUCKET_SECONDS = 900.0
 """So long an ended job's machine may take to bring everything to the bucket, before its checkpoints come here instead."""
 BUCKET_NOTICE_SECONDS = 60.0
@@ -81,6 +82,8 @@ class MachineSession(Session[MachineRecord]):
         self._there = folder_there(record.cwd, self.spec)
         self._connection: Connection | None = None
         self._address: str | None = None
+        self._losses = 0
+        """Connections that ended since the last look at a running job, or the last one at all."""
         self._bringing_since: float | None = None
 
     def _give_back(self) -> None:
@@ -173,6 +176,12 @@ class MachineSession(Session[MachineRecord]):
             self._connection = None
         if self.record.job is not None:
             self._trouble = why
+            self._losses += 1
+            if self._losses in LOSSES_TOLD:
+                self._say(
+                    f"{self.instance.id}: {self._losses} times in a row the connection ended before all was here ({why}); "
+                    "it is tried again, and the machine costs until then"
+                )
 
     def _ends_by(self) -> float:
         return (self.record.launched_at or 0) + self._settings.max_hours * 3600
@@ -198,6 +207,8 @@ class MachineSession(Session[MachineRecord]):
         assert self._connection is not None
         most = 1 << 62 if final else MOST_BYTES
         seen = look(self._connection, self._mirror, self._there, control=control, final=final, most=most)
+        if seen.state != "ended" or final:
+            self._losses = 0
         if seen.state == "none":
             raise BackendError("the job's process is not known on the machine; was its folder deleted there?")
         return seen

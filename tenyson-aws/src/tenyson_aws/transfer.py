@@ -123,7 +123,10 @@ def look(
                 assert data is not None
                 if entry.name == "state.json":
                     state = json.loads(data.read())
-                    seen = Seen(state["state"], state["exit"], state["files"], state.get("sums", {}))
+                    seen = Seen(state["state"], state["exit"], state["files"])
+                elif entry.name == "sums.json":
+                    assert seen is not None
+                    seen.sums = json.loads(data.read())
                 elif entry.name == "log":
                     mirror.append_log(data)
                 elif entry.name == "file":

@@ -1,4 +1,4 @@
-"""The wire between us and a machine's sshd: a proxy that can stall, be cut, or lead to somebody else."""
+"""The wire between us and a machine's sshd: a proxy that can stall, be slow, be cut, or lead to somebody else."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class Wire:
         """While true, bytes are taken and not carried on, in both directions."""
         self.refuses = False
         """While true, new connections are closed at once."""
+        self.pace = 0
+        """Bytes a second in each direction; 0 is no limit."""
         self.carried = 0
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._server = socket.create_server((address, port))
@@ -64,6 +66,8 @@ class Wire:
                     time.sleep(0.02)
                 sink.sendall(data)
                 self.carried += len(data)
+                if self.pace:
+                    time.sleep(len(data) / self.pace)
         except OSError:
             pass
         for end in (source, sink):

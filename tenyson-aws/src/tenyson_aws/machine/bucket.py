@@ -16,8 +16,8 @@ from tenyson.jobs.publication import MANIFEST, check, make_draft, newest_first, 
 STATUS = "exit_status.json"
 BROUGHT = "bucket.json"
 """In the job's folder, once it has ended: {"done": true}, or the `trouble` for which not all is in the bucket yet."""
-NOT_SENT = ("checkpoints", "heartbeat.json", BROUGHT)
-"""Of the folder at the end: checkpoints go by themselves, the guard's own marks not at all."""
+NOT_SENT = ("checkpoints", BROUGHT)
+"""Of the folder at the end: checkpoints go by themselves, the guard's own mark not at all."""
 BEGUN = {True: "began-from-a-checkpoint", False: "began-from-scratch"}
 
 

@@ -5,20 +5,22 @@
 The request is JSON: the job's `folder`; `log_from`, the byte to read its log from; `known`, what the asker has of each file
 (size and modification time in ns, null for one that it has sent itself); `control`, lines for the job's control file; `final`, to have the SHA-256 of everything;
 `without`, folders to leave out; `most`, the bytes after which no further file is begun.
-The answer is a tar stream: `state.json`, the log, the files that changed, `end`. A file that only grows comes from where the
-asker's ends.
+The answer is a tar stream: `state.json`, the log, the files that changed, `sums.json`, `end`. A file that only grows comes from
+where the asker's ends. While sums are made nothing else is to be sent, so `busy` members say that somebody is at work.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import stat
 import sys
 import tarfile
+import time
 from pathlib import Path
-from typing import IO, Any, Iterable, Iterator  # noqa: UP035  Python 3.8 has no other
+from typing import IO, Any, Callable, Iterable, Iterator  # noqa: UP035  Python 3.8 has no other
 
 STATE_FOLDER = Path("/run/tenyson")
 LEFT_OUT = frozenset(
@@ -31,10 +33,14 @@ LEFT_OUT = frozenset(
         "sync.json",
         "earlier",
         "cancel",
+        "heartbeat.json",
     )
 )
 """In the job's folder: what is of this machine alone."""
 GROWING = (".spool", ".jsonl")
+BUFFER_BYTES = 1 << 18
+BUSY_SECONDS = 5.0
+TOUCH_SECONDS = 1.0
 LOG = "log.txt"
 LATEST = "LATEST"
 
@@ -76,23 +82,38 @@ def files_below(folder: Path, without: Iterable[str] = ()) -> list[tuple[str, in
     return sorted(found, key=lambda file: (file[0].endswith(LATEST), file[0]))
 
 
-def digest(path: Path, begin: int = 0) -> str:
-    """SHA-256 of a file from byte `begin` on, in hexadecimal."""
+def digest(path: Path, begin: int = 0, meanwhile: Callable[[], None] = lambda: None) -> str:
+    """SHA-256 of a file from byte `begin` on, in hexadecimal; `meanwhile` is called again and again."""
     sums = hashlib.sha256()
     with path.open("rb") as file:
         file.seek(begin)
         for chunk in iter(lambda: file.read(1 << 20), b""):
             sums.update(chunk)
+            meanwhile()
     return sums.hexdigest()
 
 
 class Answer:
-    """A tar stream on standard output."""
+    """A tar stream on standard output. A machine that is being read from is not idle."""
 
     def __init__(self) -> None:
         self.tar = tarfile.open(  # noqa: SIM115  closed at the end of the look
-            fileobj=sys.stdout.buffer, mode="w|", bufsize=1 << 18, format=tarfile.PAX_FORMAT
+            fileobj=sys.stdout.buffer, mode="w|", bufsize=BUFFER_BYTES, format=tarfile.PAX_FORMAT
         )
+        self._busy_at = self._touched_at = time.monotonic()
+
+    def busy(self) -> None:
+        """Once in a while something for the reader to read, as much as makes the stream pass on what it holds back."""
+        self.touch()
+        if time.monotonic() - self._busy_at > BUSY_SECONDS:
+            self._add("busy", io.BytesIO(bytes(BUFFER_BYTES)), BUFFER_BYTES, {})
+            self._busy_at = time.monotonic()
+
+    def touch(self) -> None:
+        """Tell the watchdog, once in a while."""
+        if time.monotonic() - self._touched_at > TOUCH_SECONDS:
+            (STATE_FOLDER / "alive").touch()
+            self._touched_at = time.monotonic()
 
     def add_json(self, name: str, data: Any) -> None:
         """A small member."""
@@ -103,7 +124,7 @@ class Answer:
         """The bytes of a file from `begin` to `end`. Raises: OSError: it is gone."""
         with source.open("rb") as file:
             file.seek(begin)
-            self._add(name, _Padded(file, end - begin), end - begin, {"begin": begin, **facts})
+            self._add(name, _Padded(file, end - begin, self.touch), end - begin, {"begin": begin, **facts})
 
     def _add(self, name: str, data: IO[bytes], size: int, facts: dict[str, Any]) -> None:
         entry = tarfile.TarInfo(name)
@@ -115,12 +136,14 @@ class Answer:
 class _Padded(io.BytesIO):
     """Exactly so many bytes, even if the file shrinks meanwhile: the next look finds it changed."""
 
-    def __init__(self, file: IO[bytes], length: int) -> None:
+    def __init__(self, file: IO[bytes], length: int, meanwhile: Callable[[], None]) -> None:
         super().__init__()
         self._file = file
+        self._meanwhile = meanwhile
         self._left = length
 
     def read(self, size: int | None = -1) -> bytes:
+        self._meanwhile()
         wanted = self._left if size is None or size < 0 else min(size, self._left)
         data = self._file.read(wanted)
         data += b"\0" * (wanted - len(data))
@@ -143,8 +166,6 @@ def look(request: dict[str, Any]) -> None:
     log = folder / LOG
     logged = log.stat().st_size if log.exists() else 0
     state["files"] = {path: [size, mtime] for path, size, mtime in listed}
-    if request["final"]:
-        state["sums"] = {path: digest(folder / path) for path, _, _ in listed}
     answer = Answer()
     answer.add_json("state.json", state)
     if logged > request["log_from"]:
@@ -162,6 +183,12 @@ def look(request: dict[str, Any]) -> None:
         except FileNotFoundError:
             continue
         sent += size - begin
+    if request["final"]:
+        sums = {}
+        for path, _, _ in listed:
+            with contextlib.suppress(FileNotFoundError):
+                sums[path] = digest(folder / path, meanwhile=answer.busy)
+        answer.add_json("sums.json", sums)
     answer.add_json("end", {})
     answer.tar.close()
 
