@@ -3,7 +3,7 @@
 Each trial is a graph of four steps in which one fails once and waits for a person, and one loses its machine once. It
 is run by controllers that are killed and started again, over a backend of files and a webhook on loopback. Checked are the right
 end, that no attempt was started twice, that the question was put once and its answer acted on, and that every
-notification arrived.
+notification arrived. In some trials the answer ends the pipeline, and what still runs is to be cancelled.
 
     python tests/soak/kill_controller.py --points all --random 100 --stalls 50 --seed 0
 """
@@ -41,30 +41,41 @@ from tenyson.pipeline.launcher import BackendLauncher
 from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.policy import FailurePolicy
 
-CALLS = ("validate", "estimate", "submit", "poll", "fetch_outputs")
+CALLS = ("validate", "estimate", "submit", "poll", "fetch_outputs", "cancel", "terminate", "reattach")
 EXPECTED = {"a": ["succeed"], "b": ["fail", "succeed"], "c": ["preempted", "succeed"], "d": ["succeed"]}
+ENDED = {"a": ["succeed"], "b": ["fail"], "c": ["succeed"], "d": ["succeed"]}
+LONG_SECONDS = 60.0
 
 
 class Trial:
     """One pipeline in a folder of its own."""
 
-    def __init__(self, folder: Path, db_url: str | None, hook: str, seconds: float = 0.05) -> None:
+    def __init__(
+        self, folder: Path, db_url: str | None, hook: str, seconds: float = 0.05, *, ended: bool = False
+    ) -> None:
+        """`ended`: the answer about b is to end the pipeline, while c runs for long."""
         self.folder = folder
         self.seconds = seconds
+        self.ended = ended
         folder.mkdir(parents=True)
         self.db_url = db_url or f"sqlite:///{folder}/journal.db"
         self.name = f"trial-{folder.name}"
         self.hook = hook
         with Journal(self.db_url) as journal:
             journal.create(
-                self.name, self.name, self.name, {}, {label: self._definition(label) for label in EXPECTED}
+                self.name, self.name, self.name, {}, {label: self._definition(label) for label in "abcd"}
             )
 
     def _definition(self, label: str) -> dict[str, object]:
         needs = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}[label]
         config = {
             "run": {"id": f"{self.name}-{label}", "output_dir": str(self.folder / "outputs")},
-            "task": {"args": {"do": " ".join(EXPECTED[label]), "seconds": self.seconds}},
+            "task": {
+                "args": {
+                    "do": " ".join((ENDED if self.ended else EXPECTED)[label]),
+                    "seconds": LONG_SECONDS if self.ended and label == "c" else self.seconds,
+                }
+            },
         }
         return Definition(label, JobSpec(f"{self.name}-{label}", "sft", "none:None", config), needs).to_json()
 
@@ -110,7 +121,7 @@ class Trial:
         with Journal(self.db_url, create=False) as journal:
             for question in journal.decisions(self.name):
                 if question.answer is None:
-                    journal.answer(question.id, "resume", "the test")
+                    journal.answer(question.id, "abort" if self.ended else "resume", "the test")
 
     def is_begun(self) -> bool:
         """Whether a controller has taken the lease."""
@@ -150,6 +161,19 @@ class Trial:
             steps = {step.label: step for step in journal.steps(self.name)}
             decisions = journal.decisions(self.name)
             attempts = journal.attempts(self.name)
+        if self.ended:
+            assert record.status == "failed", record.status
+            states = {label: step.state for label, step in steps.items()}
+            # c was cancelled, or not started yet when the pipeline ended.
+            assert (states.pop("c"), states) in [
+                (state, {"a": "DONE", "b": "FAILED", "d": "PENDING"}) for state in ("DONE", "PENDING")
+            ], states
+            assert [(one.label, one.answer) for one in decisions] == [("b", "abort")], decisions
+            runs = [start["run_id"] for start in FileBackend(self.folder).starts()]
+            assert len(runs) == len(set(runs)), runs
+            assert all(start["ends_at"] < time.time() for start in FileBackend(self.folder).starts())
+            assert f"{self.name}/b/1/failed" in received.get(self.name, []), received.get(self.name)
+            return
         assert record.status == "success", record.status
         assert {label: step.state for label, step in steps.items()} == dict.fromkeys(EXPECTED, "DONE")
         assert {label: step.attempt for label, step in steps.items()} == {
@@ -239,11 +263,13 @@ class Hook:
 
 def kill_at_point(trial: Trial, point: int) -> bool:
     """Die at one point, and go on. False where the pipeline was over before that point."""
+    well = 1 if trial.ended else 0
     status = trial.finish(trial.start(point))
     if status >= 0:
-        assert status == 0, status
+        assert status == well, status
         return False
-    assert trial.finish(trial.start()) == 0
+    status = trial.finish(trial.start())
+    assert status == well, status
     return True
 
 
@@ -304,6 +330,9 @@ def main() -> int:
     """Run the trials and print one line of JSON; 1 where any failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", default="all", help='"all", or how many, drawn at random')
+    parser.add_argument(
+        "--endings", type=int, default=20, help="points of a pipeline that is ended, drawn at random"
+    )
     parser.add_argument("--random", type=int, default=100)
     parser.add_argument("--stalls", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
@@ -316,12 +345,13 @@ def main() -> int:
     os.environ["TENYSON_WEBHOOK_ALLOW"] = "127.0.0.1"
     draw, hook, root = random.Random(options.seed), Hook(), Path(tempfile.mkdtemp(prefix="tenyson-kill-"))
     failed: list[str] = []
-    count = {"points": 0, "random": 0, "kills": 0, "stalls": 0}
+    count = {"points": 0, "endings": 0, "random": 0, "kills": 0, "stalls": 0}
     numbers = iter(range(1_000_000))
 
     def attempt(kind: str, run: Callable[[Trial], object]) -> object:
-        seconds = {"points": 0.05, "random": 0.1, "stalls": 0.3}[kind]
-        trial = Trial(root / f"{os.getpid()}-{next(numbers)}", options.db_url, hook.url, seconds)
+        seconds = {"points": 0.05, "endings": 0.05, "random": 0.1, "stalls": 0.3}[kind]
+        folder = root / f"{os.getpid()}-{next(numbers)}"
+        trial = Trial(folder, options.db_url, hook.url, seconds, ended=kind == "endings")
         try:
             answer = run(trial)
             trial.check(hook.received)
@@ -348,6 +378,11 @@ def main() -> int:
     )
     for point in chosen:
         attempt("points", lambda trial, point=point: kill_at_point(trial, point))
+    last = Trial(root / "last", options.db_url, hook.url, ended=True)
+    last.finish(last.start())
+    ending = range(1, int((last.folder / "points").read_text()) + 1)
+    for point in sorted(draw.sample(ending, min(len(ending), options.endings))):
+        attempt("endings", lambda trial, point=point: kill_at_point(trial, point))
     while count["kills"] < options.random and not failed:
         count["kills"] += attempt("random", lambda trial: kill_at_random(trial, draw)) or 0
     os.environ["TENYSON_LEASE_SECONDS"] = "0.6"
