@@ -286,6 +286,28 @@ def test_on_a_laptop_without_torch_what_needs_none_is_checked_and_the_rest_is_na
     assert found["memory"][1].startswith("about "), "and is estimated all the same"
 
 
+@pytest.mark.parametrize(
+    ("value", "check", "severity"),
+    [
+        ("trl.num_generations=0", "groups", "error"),
+        ("trl.generation_batch_size=many", "groups", "error"),
+        ("trl.per_device_eval_batch_size=null", "groups", "error"),
+        ("trl.vllm_gpu_memory_utilization=much", "memory", "warning"),
+        ("engine_args.max_model_len=8k", None, None),
+        ("peft.r=x", None, None),
+    ],
+)
+def test_values_that_are_passed_on_and_are_no_numbers_are_no_stack_trace(
+    examined, write, value, check, severity
+):
+    """TRL, PEFT and the engine refuse them, or know what they mean."""
+    file = write(model={"name": "Qwen/Qwen3-0.6B"}, peft={"r": 4}, generation={"engine": "vllm"})
+    [found] = examined(file, "--job", "rl", "--set", value).values()
+    told = [(one["check"], one["severity"]) for one in found if one["severity"] != "info"]
+    assert told == [("versions", "warning")] or (check, severity) in told
+    assert (check is None) == (len(told) == 1)
+
+
 def test_a_laptop_without_torch_is_well(laptop, tmp_path):
     """It controls; jobs run elsewhere. Its memory and disk are looked at, and advice is no mere "fine"."""
     done = subprocess.run([laptop, "doctor"], capture_output=True, text=True, cwd=tmp_path, check=False)

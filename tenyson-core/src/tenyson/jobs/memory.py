@@ -123,8 +123,16 @@ def trainable_parameters(shape: Shape, config: Mapping[str, Any]) -> int:
     """T: LoRA of rank r on every linear map (8 where the configuration does not say), or all of P."""
     if not _is_adapted(config):
         return shape.parameters
-    rank = int((config.get("peft") or {}).get("r", 8))
+    rank = (config.get("peft") or {}).get("r")
+    if not isinstance(rank, int):
+        rank = 8  # PEFT's default; what is no number it refuses itself
     return shape.layers * sum(rank * (a + b) for a, b in shape.linear)
+
+
+def engine_limit(engine_args: Mapping[str, Any], trl: Mapping[str, Any]) -> int | None:
+    """Tokens that the engine is told to read at most; None where it is not told, or in words of its own such as "8k"."""
+    told = engine_args.get("max_model_len") or trl.get("vllm_max_model_length")
+    return told if isinstance(told, int) else None
 
 
 def _is_adapted(config: Mapping[str, Any]) -> bool:
@@ -138,16 +146,14 @@ def _sequence(config: Mapping[str, Any], job: JobType, facts: Facts) -> int:
         longest = int(training["max_length"] or facts.row or 1024)
         # Packing fills rows up; otherwise a batch is as wide as its longest row.
         return longest if training["packing"] else min(longest, facts.row or longest)
-    told = (config.get("engine_args") or {}).get("max_model_len") or config["trl"].get(
-        "vllm_max_model_length"
-    )
-    limits = [int(limit) for limit in (told, facts.context) if limit]
+    told = engine_limit(config.get("engine_args") or {}, config["trl"])
+    limits = [limit for limit in (told, facts.context) if limit]
     reply = int(config["generation"]["max_new_tokens"])
     if facts.prompt is not None:
         # What the environment says between two replies is not known.
         return min([facts.prompt + facts.turns * reply, *limits])
     # A prompt is taken to be as long as a reply where nothing bounds it.
-    return int(told or min([2 * reply, *limits]))
+    return told or min([2 * reply, *limits])
 
 
 def _engine(config: Mapping[str, Any], facts: Facts) -> str | None:

@@ -97,7 +97,8 @@ class Examination:
     def _as_there(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Arguments as they shall be judged here, where one process stands for all, and may have no GPU."""
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):
-            arguments[name] *= self.processes
+            if isinstance(arguments[name], int):
+                arguments[name] *= self.processes
         if self.memory is not None:
             # transformers asks the GPU of this machine whether it can do that.
             arguments.pop("tf32", None)

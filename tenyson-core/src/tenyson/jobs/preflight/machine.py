@@ -83,7 +83,14 @@ def check_memory(
         return
     memory = available or machine_memory()
     facts = replace(facts, card=memory)
-    estimate = estimate_memory(shape, job_type, config, facts)
+    try:
+        estimate = estimate_memory(shape, job_type, config, facts)
+    except (TypeError, ValueError) as error:
+        # `trl`, `peft` and `engine_args` are passed on as they are; who takes them refuses what is no number.
+        yield Finding(
+            "memory", "warning", f"it cannot be reckoned: {error}", "Look at `trl`, `peft` and `engine_args`."
+        )
+        return
     parts = "; ".join(f"{name} {_size(size)} ({how})" for name, (size, how) in estimate.parts.items())
     if memory is None:
         yield Finding(

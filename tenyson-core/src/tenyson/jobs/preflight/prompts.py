@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tenyson.engines.engine import Reply
 from tenyson.engines.play import play
 from tenyson.errors import TaskError
+from tenyson.jobs.memory import engine_limit
 from tenyson.jobs.preflight.finding import Finding
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample
@@ -48,7 +49,7 @@ def check_prompts(
     `turns`: replies of one conversation at most, which may fill up what the prompt leaves.
     """
     longest = max(lengths)
-    limit = min(filter(None, (context_length, _engine_limit(config))), default=None)
+    limit = min(filter(None, (context_length, engine_limit(config.engine_args, config.trl))), default=None)
     if limit is None:
         return
     reply = config.generation.max_new_tokens
@@ -87,32 +88,42 @@ def check_groups(config: Config, processes: int) -> Iterator[Finding]:
     steps = trl.get("steps_per_generation") or trl.get(
         "gradient_accumulation_steps", training.gradient_accumulation_steps
     )
-    if not all(isinstance(number, int) and number > 0 for number in (group, size, steps)):
-        return  # TRL refuses it itself
-    batch = trl.get("generation_batch_size") or size * processes * steps
+    told = trl.get("generation_batch_size")
+    eval_group = trl.get("num_generations_eval") or group
+    eval_size = trl.get("per_device_eval_batch_size", training.batch_size)
+    numbers = (group, size, steps, told or 1, eval_group, eval_size)
+    if not all(isinstance(number, int) and number > 0 for number in numbers):
+        yield Finding(
+            "groups",
+            "error",
+            "batch sizes, steps and groups are not all whole numbers above 0",
+            "Look at `trl` in the configuration: it goes before `training`.",
+        )
+        return
+    many = _times(processes, "process", "processes")
+    batch = told or size * processes * steps
     if batch % group:
         whole = math.ceil(batch / group) * group
+        how = f"{size} completions x {many} x {_times(steps, 'step', 'steps')} = {batch}"
         yield Finding(
             "groups",
             "error",
-            f"{size} completions x {_times(processes, 'process', 'processes')} x {_times(steps, 'step', 'steps')} = {batch} are no whole groups of "
-            f"training.num_generations = {group}",
+            f"{f'trl.generation_batch_size = {told}' if told else how} are no whole groups of training.num_generations = {group}",
             f"Make it a multiple, such as {whole}: for example training.batch_size: {group}.",
         )
-    if trl.get("eval_strategy", "steps" if training.eval_steps else "no") == "no":
+    # YAML reads a bare `no` as false.
+    if trl.get("eval_strategy", "steps" if training.eval_steps else "no") in ("no", False):
         return
     # An evaluation takes no accumulation steps: each of its batches must hold whole groups.
-    group = trl.get("num_generations_eval") or group
-    size = trl.get("per_device_eval_batch_size", training.batch_size)
-    if (size * processes) % group:
-        whole = math.ceil(size / group) * group
+    if (eval_size * processes) % eval_group:
+        whole = math.ceil(eval_size / eval_group) * eval_group
         yield Finding(
             "groups",
             "error",
-            f"while training evaluates (training.eval_steps), {size} completions x {_times(processes, 'process', 'processes')} = {size * processes} "
-            f"are no whole groups of {group}",
+            f"while training evaluates (training.eval_steps), {eval_size} completions x {many} = {eval_size * processes} are no "
+            f"whole groups of {eval_group}",
             f"Set training.batch_size: {whole}, trl.per_device_eval_batch_size: {whole}, or trl.num_generations_eval to a divisor "
-            f"of {size * processes}.",
+            f"of {eval_size * processes}.",
         )
 
 
@@ -209,8 +220,3 @@ def _act(
         return [Reply(renderer.reply(replies[min(turn, len(replies) - 1)]), "stop") for _ in prompts]
 
     return play(task, [sample], renderer, generate, max_turns=config.generation.max_turns)[0].rollout
-
-
-def _engine_limit(config: Config) -> int | None:
-    told = config.engine_args.get("max_model_len") or config.trl.get("vllm_max_model_length")
-    return int(told) if told else None
