@@ -3,8 +3,10 @@
 import os
 import subprocess
 import time
+from importlib.resources import files
 
 import pytest
+from tests.aws.test_launch import wait_for
 
 from tenyson_aws.userdata import user_data
 
@@ -57,3 +59,23 @@ def test_without_systemd_and_where_it_refuses_the_watchdog_runs_all_the_same(tmp
     unit, alone = boot(tmp_path, systemd=systemd, code=code)
     assert bool(unit) == systemd
     assert alone == ["sh", f"{tmp_path}/opt/watchdog.sh", "7200", "3600"]
+
+
+def test_host_keys_that_are_made_during_the_boot_are_shown_though_the_image_came_with_others(tmp_path):
+    """Also when those were shown as often as any are: cloud-init makes new ones once the watchdog runs."""
+    text = files("tenyson_aws.machine").joinpath("watchdog.sh").read_text()
+    places = {"/opt/tenyson": "home", "/run/tenyson": "run", "/etc/ssh": "ssh", "/dev/console": "console"}
+    for place, name in places.items():
+        text = text.replace(place, str(tmp_path / name))
+    (tmp_path / "ssh").mkdir()
+    key, console = tmp_path / "ssh/ssh_host_ed25519_key.pub", tmp_path / "console"
+    key.write_text("ssh-ed25519 OLD root@image\n")
+    script = tmp_path / "watchdog.sh"
+    script.write_text(text.replace(">" + str(console), ">>" + str(console)).replace("sleep 2", "sleep 0.05"))
+    watchdog = subprocess.Popen(["sh", str(script), "3600", "3600"])
+    try:
+        wait_for(lambda: console.exists() and console.read_text().count("ssh-ed25519 OLD\n") == 3, 20)
+        key.write_text("ssh-ed25519 NEW root@machine\n")
+        wait_for(lambda: "tenyson-host-key: ssh-ed25519 NEW\n" in console.read_text(), 20)
+    finally:
+        watchdog.kill()

@@ -162,6 +162,9 @@ class MachineSession(Session[MachineRecord]):
             send_tools(connection)
         except HostKeyError as error:
             self._say_once(f"{self.instance.id}: {error}")
+            if self.record.job is None:
+                # While it boots, its console may still have shown those that its image came with.
+                self.record.host_keys = []
             return error.cause
         except UnreachableError as error:
             return error.cause

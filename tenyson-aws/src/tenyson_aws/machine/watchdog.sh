@@ -19,8 +19,13 @@ end() {
 }
 
 announced=0
+shown=
 while :; do
-    # Read from outside through the provider: what a visitor compares before the first byte is exchanged.
+    # Read from outside through the provider: what a visitor compares before the first byte is exchanged. An image may carry
+    # keys that are made anew after this began.
+    keys=$(cat /etc/ssh/ssh_host_*_key.pub 2>/dev/null)
+    [ "$keys" = "$shown" ] || announced=0
+    shown=$keys
     if [ "$announced" -lt 3 ] && ls /etc/ssh/ssh_host_*_key.pub >/dev/null 2>&1; then
         for key in /etc/ssh/ssh_host_*_key.pub; do
             echo "tenyson-host-key: $(cut -d' ' -f1,2 "$key")" >/dev/console 2>/dev/null
