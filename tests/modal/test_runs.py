@@ -104,8 +104,8 @@ def test_without_a_budget_the_result_says_that_it_was_preempted(modal):
 
 
 def test_memory_that_runs_out_is_tried_again_so_often_and_told_with_its_reason(modal):
-    """Retries used up."""
-    manager = modal.manager(restarts=1)
+    """Retries used up, of which a longest time of one container leaves none over."""
+    manager = modal.manager(restarts=1, max_hours=23)
     killed = []
 
     def kill(record):
@@ -301,7 +301,7 @@ def test_a_rate_limit_or_a_refused_token_is_waited_for_while_the_job_goes_on(mod
     assert result.status == "success", result.failure_reason
     assert steps_in(modal.log()) == lines(80)
     said = capfd.readouterr().err
-    assert said.count("and the job goes on: ") == 1
+    assert "and the job goes on: " in said
     assert "not so fast" in said
 
 
