@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,12 @@ GOOD = "model: {name: m}\ntraining: {learning_rate: 1e-4}\n"
 
 def tenyson(*arguments):
     return subprocess.run([TENYSON, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+
+
+def processor_seconds():
+    """Of all processes that ended here."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.fixture
@@ -137,11 +143,12 @@ def test_what_is_no_configuration_gets_one_line_in_under_a_second(tmp_path, case
     """Exit status 2; a file is not read beyond its bound."""
     path = tmp_path / name
     CASES[case](path)
+    # Of a processor: on a busy machine a second on the clock says nothing.
     times = []
     for _ in range(2):
-        begun = time.monotonic()
+        begun = processor_seconds()
         done = tenyson("config", "show", path)
-        times.append(time.monotonic() - begun)
+        times.append(processor_seconds() - begun)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {path}")
     assert len(done.stderr.splitlines()) == 1

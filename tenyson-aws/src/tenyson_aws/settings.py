@@ -70,7 +70,7 @@ class AWSSettings(BaseModel):
     boot_minutes: float = Field(default=15.0, gt=0)
     """A machine that cannot be reached for so long after its launch is given back."""
     budget_usd: float | None = Field(default=None, gt=0)
-    """Nothing is launched whose worst case (price x max_hours) is above this."""
+    """US dollars for all attempts of a run: none is launched that could bring them above this (price x max_hours, and what earlier ones took)."""
     forward_env: list[VariableName] = []
     """NAMES of further environment variables that the job gets; those of `hub` and `wandb` it gets anyhow."""
     direct_database: bool = False

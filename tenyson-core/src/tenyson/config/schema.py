@@ -80,7 +80,7 @@ class ModelConfig(Section):
     trust_remote_code: bool = False
     """Whether code that comes with the model may run."""
     allow_other_template: bool = False
-    """Whether weights may be used with another chat template, vocabulary or set of stop tokens than they were trained with."""
+    """Whether weights may be used with another chat template, tokenizer or set of stop tokens than they were trained with."""
 
     @model_validator(mode="after")
     def _has_a_source(self) -> ModelConfig:
