@@ -190,6 +190,18 @@ def test_latest_resumes_from_the_newest_checkpoint_of_this_run(configure, echo, 
     assert any("resuming from step 10" in event["message"] for event in events("run", "Notice"))
 
 
+def test_a_resumed_run_saves_and_evaluates_as_often_as_is_asked_for_now(configure, echo, events, tmp_path):
+    """And not as often as the checkpoint remembers."""
+    training = {**QUICK, "max_steps": 4, "save_steps": 2, "eval_steps": 4, "eval_samples": 4}
+    SFTJob(configure("run", training=training), echo).run()
+    more = {"max_steps": 8, "save_steps": 1, "eval_steps": 1, "save_total_limit": None}
+    SFTJob(configure("run", training={**training, **more, "resume_from_checkpoint": "latest"}), echo).run()
+    saved = {path.name for path in (tmp_path / "outputs/run/checkpoints").glob("step-*")}
+    assert {"step-5", "step-6", "step-7", "step-8"} <= saved
+    evaluated = [one["step"] for one in events("run", "MetricsLogged") if "eval_loss" in one["values"]]
+    assert {5, 6, 7, 8} <= set(evaluated)
+
+
 def test_a_directory_that_is_no_checkpoint_is_refused(configure, echo, tmp_path):
     """The error names the directory and what is missing in it."""
     training = {**QUICK, "resume_from_checkpoint": str(tmp_path)}

@@ -143,7 +143,9 @@ class GRPOEpochTelemetryCallback(_MetricsCallback):
 
 
 class AttemptTelemetryCallback(TrainerCallback):  # type: ignore[misc]
-    """Records at which step training begins, so that a resumed attempt's rows stand for those it repeats."""
+    """Records at which step training begins, so that a resumed attempt's rows stand for those it repeats; sees to it that it
+    logs, saves and evaluates as often as is asked for now: transformers goes by what the checkpoint remembers.
+    """
 
     def __init__(self, began: Callable[[int, str | None], None], checkpoint: Path | None) -> None:
         """`began`: takes the step and the checkpoint."""
@@ -154,6 +156,7 @@ class AttemptTelemetryCallback(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """The state is that of the checkpoint by now."""
+        state.compute_steps(args, state.max_steps)
         self._began(state.global_step, None if self._checkpoint is None else str(self._checkpoint))
 
 
