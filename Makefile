@@ -8,8 +8,8 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrain
 # the number of their tests, those with few and long ones would come last, and one worker would wait for the other.
 WORKERS ?= 2
 # Tests of machines and controllers wait more than they compute.
-WAITING_WORKERS ?= 3
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+WAITING_WORKERS ?= 4
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 --durations-min=10
 PACKAGES := tenyson-core tenyson-aws tenyson-modal tenyson-wordle
 METADATA := pyproject.toml constraints.txt $(PACKAGES:=/pyproject.toml)
 # vLLM's CPU build; empty leaves vLLM out, and its tests are skipped.
