@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,11 @@ def assert_same_training(folder: Path, database: Path, steps: int) -> None:
 
 
 def ask_to_stop(run: str, database: Path) -> None:
-    """`tenyson stop`, which writes a row."""
+    """`tenyson stop`, which writes a row once the database here knows the run."""
+    deadline = time.monotonic() + 60
     command = [sys.executable, "-m", "tenyson", "stop", run, "--db-url", f"sqlite:///{database}"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
+    while (told := subprocess.run(command, capture_output=True, text=True, check=False)).returncode:
+        assert time.monotonic() < deadline, told.stderr
 
 
 def assert_stopped_as_asked(result: JobResult, database: Path) -> None:

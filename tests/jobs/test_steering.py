@@ -184,8 +184,10 @@ def test_an_extended_run_trains_that_many_steps_more_also_after_a_resume(steered
     """The learning rate falls to its end over the new total, and a resumed attempt knows that total."""
     run = steered("sft", training={"max_steps": 400, "learning_rate": 0.001})
     # Asked while the job still loads: a step takes milliseconds, and training would end before a command is typed.
-    run.wait_for(lambda: run.sql("SELECT 1 FROM run_controls"))
-    paused, _ = run.ask("pause")
+    [[listens]] = run.wait_for(lambda: run.sql("SELECT id FROM run_controls"))
+    run.sql("INSERT INTO run_controls (run_id, verb) VALUES ('run-1', 'pause')")
+    paused, _ = run.applied("pause", listens)
+    run.wait_for(lambda: run.sql("SELECT 1 FROM runs"))
     run.sql("INSERT INTO run_controls (run_id, verb, argument) VALUES ('run-1', 'extend', 50)")
     run.wait_for(lambda: run.sql("SELECT 1 FROM run_controls WHERE verb = 'extend' AND status = 'accepted'"))
     stopped, _ = run.ask("stop")
