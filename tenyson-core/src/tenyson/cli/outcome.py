@@ -16,6 +16,7 @@ from rich.text import Text
 from tenyson.cloud.follow import seconds_in_words
 from tenyson.errors import TenysonError
 from tenyson.pipeline.execute import Execution
+from tenyson.telemetry.control import MANUAL_STOP
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal import Journal
@@ -66,7 +67,7 @@ def print_outcome(
     for step in steps:
         one = result.results.get(step.label)
         status = "reused" if step.label in reused else one.status if one else "not run"
-        told = f"{status} ({one.stop_reason})" if one and one.stop_reason else status
+        told = f"{status} ({MANUAL_STOP})" if one and one.stop_reason == MANUAL_STOP else status
         cells = [in_words(measured.get(step.label, {}).get(name)) for name in columns]
         took = seconds_in_words(one.total_time_seconds) if one else ""
         table.add_row(step.label, Text(told, style=_COLOURS.get(status, "dim")), took, *cells)
