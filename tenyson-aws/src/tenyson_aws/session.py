@@ -29,9 +29,8 @@ from tenyson_aws.transfer import MOST_BYTES, look, send_tools
 
 OVERTIME_SECONDS = 900.0
 """So long after a machine's deadline it is surely gone, even if AWS cannot be asked."""
-
-
 LOSSES_TOLD = (3, 10, 30, 100, 300, 1000)
+"""How many connections in a row may end before all is here until that is said, again and again."""
 BUCKET_SECONDS = 900.0
 """So long an ended job's machine may take to bring everything to the bucket, before its checkpoints come here instead."""
 BUCKET_NOTICE_SECONDS = 60.0

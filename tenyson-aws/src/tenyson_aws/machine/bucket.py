@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.cloud.remote.look import files_below
-from tenyson.jobs.publication import MANIFEST, check, make_draft, newest_first, point_to
+from tenyson.jobs.publication import MANIFEST, check, make_draft, newest_first, point_to, step_of
 
 STATUS = "exit_status.json"
 BROUGHT = "bucket.json"
@@ -60,14 +60,14 @@ class Bucket:
 
     def _fetch_checkpoint(self, folder: Path) -> None:
         """The newest whole one of the attempts that this one goes on from, if it is newer than what is here."""
-        here = max((_step(path.name) for path in newest_first(folder / "checkpoints")), default=-1)
+        here = max((step_of(path) for path in newest_first(folder / "checkpoints")), default=-1)
         for attempt in self._line():
             keys = list(self._found("checkpoints/", attempt))
             steps = {key.split("/")[1] for key in keys if key.endswith(f"/{MANIFEST}")}
-            for step in sorted(steps, key=_step, reverse=True):
-                if _step(step) <= here:
-                    return
+            for step in sorted(steps, key=lambda name: step_of(Path(name)), reverse=True):
                 final = folder / "checkpoints" / step
+                if step_of(final) <= here:
+                    return
                 draft = make_draft(final)
                 for key in keys:
                     if key.startswith(f"checkpoints/{step}/"):
@@ -119,8 +119,3 @@ class Bucket:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         for page in pages:
             yield from page.get("Contents", ())
-
-
-def _step(name: str) -> int:
-    number = name.rpartition("-")[2]
-    return int(number) if number.isdigit() else -1

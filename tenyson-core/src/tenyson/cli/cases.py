@@ -51,7 +51,7 @@ def find_cases(file: str, job: JobType | None, task: str | None, overrides: tupl
         for step in plan.steps:
             config, note = _before(step, seen)
             seen[step.label] = config
-            cases.append(Case(step.label, make_job(_with(step, config), tasks[step.label]), note))
+            cases.append(Case(step.label, make_job(replace(step, config=config), tasks[step.label]), note))
         return cases
     made: dict[JobType, Job] = {}
     kinds: list[JobType] = [job] if job is not None else ["sft", "rl", "eval"]
@@ -114,10 +114,6 @@ def _before(step: PlannedStep, seen: Mapping[str, Mapping[str, Any]]) -> tuple[d
     if step.checkpoint_from is not None:
         config["training"] = {**config["training"], "resume_from_checkpoint": None}
     return config, note
-
-
-def _with(step: PlannedStep, config: Mapping[str, Any]) -> PlannedStep:
-    return replace(step, config=config)
 
 
 def _has(task: TaskPlugin, kind: JobType) -> bool:

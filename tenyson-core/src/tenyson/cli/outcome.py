@@ -78,14 +78,10 @@ def print_outcome(
     if execution.report:
         console.print(Text(f"report: {execution.report}"), soft_wrap=True)
         console.print(Text(f"        {execution.report.with_suffix('.html')}"), soft_wrap=True)
-    following = (
-        _resume(attach, result.status)
-        if result.status != "success"
-        else str(record.plan.get("next") or "")
-        if record
-        else ""
-    )
-    if not following and result.results:
+    following = str(record.plan.get("next") or "") if record else ""
+    if result.status != "success":
+        following = _resume(attach, result.status)
+    elif not following and result.results:
         # Of a step that was reused, the run that stands for it.
         following = shlex.join(["tenyson", "show", list(result.results.values())[-1].run_id])
     if following:

@@ -64,8 +64,8 @@ def print_plan(
 ) -> None:
     """Print the steps, what they work on, where they write, and what they would cost with all attempts of the policy."""
     plan = selection.plan
-    hows = [selection.how(step.label) for step in plan.steps]
     chosen = selection.anew != ()
+    attempts, budget = attempts_on(backend, policy), budget_of(backend)
     console.print(Text(f"{plan.title} on backend {backend.name}: nothing is started", style="bold"))
     table = Table(
         "step",
@@ -78,7 +78,7 @@ def print_plan(
         box=None,
         pad_edge=False,
     )
-    for step, how in zip(plan.steps, hows, strict=True):
+    for step in plan.steps:
         estimate = backend.estimate(specs[step.label])
         row = (
             step.label,
@@ -86,8 +86,8 @@ def print_plan(
             model_in_words(step),
             work(step),
             memory_in_words(step, plan),
-            cost_in_words(estimate, attempts=attempts_on(backend, policy), budget=budget_of(backend)),
-            *([how] if chosen else []),
+            cost_in_words(estimate, attempts=attempts, budget=budget),
+            *([selection.how(step.label)] if chosen else []),
         )
         table.add_row(*(Text(cell, overflow="fold") for cell in row))
     console.print(table)

@@ -171,11 +171,8 @@ def _register(
     if request.run_id is None and not new and request.whole:
         name = unfinished(journal, plan_fingerprint(plan))
         if name is not None and (found := journal.pipeline(name)) is not None:
-            chosen = [found.plan.get("anew", []), found.plan.get("required", [])]
-            if chosen == [
-                selection.anew if selection.anew is None else list(selection.anew),
-                list(selection.required),
-            ]:
+            asked = [None if selection.anew is None else list(selection.anew), list(selection.required)]
+            if [found.plan.get("anew", []), found.plan.get("required", [])] == asked:
                 click.echo(
                     f"{name} asks for the same and is not over: going on with it (--new begins another)",
                     err=True,

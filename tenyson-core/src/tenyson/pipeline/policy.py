@@ -52,14 +52,16 @@ class FailurePolicy:
     @property
     def attempts(self) -> int:
         """How often a step is launched at most, as long as nobody decides."""
-        taken = self.on_failure == "retry" or (self.rented and self.on_failure == "wait")
-        return 1 + (self.preemptions if taken else 0) + (self.retries if self.on_failure == "retry" else 0)
+        own = self.retries if self.on_failure == "retry" else 0
+        return 1 + own + (self.preemptions if self._replaces_machines else 0)
+
+    @property
+    def _replaces_machines(self) -> bool:
+        return self.on_failure == "retry" or (self.rented and self.on_failure == "wait")
 
     def retry_after(self, reason: Reason | None, *, failures: int, preemptions: int) -> float | None:
         """Seconds until the next attempt; None where there is to be none. The counts are of retries so far."""
-        if reason in PREEMPTIONS and (
-            self.on_failure == "retry" or (self.rented and self.on_failure == "wait")
-        ):
+        if reason in PREEMPTIONS and self._replaces_machines:
             if preemptions >= self.preemptions:
                 return None
             # No machine to be had now is none to be had a moment later.

@@ -311,29 +311,22 @@ def _rollouts(run_id: str) -> Select[Any]:
 
 
 def _chosen_rollouts(
-    run_id: str,
-    *,
-    phase: str | None = None,
-    training: bool | None = None,
-    step: int | None = None,
-    group: str | None = None,
-    sample: str | None = None,
-    dropped: bool | None = None,
-    worst: bool | None = None,
+    run_id: str, *, dropped: bool | None = None, worst: bool | None = None, **equal: Any
 ) -> Select[Any]:
+    """As `Store.rollouts` says, which names the rest of them."""
     from tenyson.telemetry.tables import rollout_records as table
 
     query = _rollouts(run_id)
-    wanted = (
-        (table.c.phase, phase),
-        (table.c.training, training),
-        (table.c.step, step),
-        (table.c.group_id, group),
-        (table.c.sample_id, sample),
-    )
-    for column, value in wanted:
+    columns = {
+        "phase": table.c.phase,
+        "training": table.c.training,
+        "step": table.c.step,
+        "group": table.c.group_id,
+        "sample": table.c.sample_id,
+    }
+    for name, value in equal.items():
         if value is not None:
-            query = query.where(column == value)
+            query = query.where(columns[name] == value)
     if dropped is not None:
         query = query.where(table.c.dropped.is_not(None) if dropped else table.c.dropped.is_(None))
     if worst is None:
