@@ -5,9 +5,9 @@ import time
 
 import boto3
 import pytest
-from tests.aws.test_launch import wait_for
 from tests.aws.test_runs import during
 from tests.aws.test_unattended import attach, begin_and_leave, state_of
+from tests.fakes.waiting import wait_for
 
 from tenyson.testing.ticking import last_of_each_step, lines
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.fakes.waiting import wait_for
 
 from tenyson.errors import BackendError
 from tenyson_aws.failures import AWSError
@@ -15,14 +16,6 @@ from tenyson_aws.launch import Launcher
 from tenyson_aws.record import MachineRecord
 
 pytestmark = pytest.mark.timeout(240)
-
-
-def wait_for(what, seconds=180):
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.1)
-    return found
 
 
 def launch(aws, token="attempt-1", **settings):

@@ -5,8 +5,8 @@ import threading
 import time
 
 import pytest
-from tests.aws.test_launch import wait_for
 from tests.aws.test_stand_in import connect
+from tests.fakes.waiting import wait_for
 
 from tenyson.cloud.watch import output_folder
 from tenyson.testing.ticking import last_of_each_step, lines

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import boto3
 import pytest
-from tests.aws.test_launch import controller, wait_for
+from tests.aws.test_launch import controller
+from tests.fakes.waiting import wait_for
 
 from tenyson.testing.ticking import lines
 from tenyson_aws.naming import attempt_folder

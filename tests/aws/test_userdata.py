@@ -6,7 +6,7 @@ import time
 from importlib.resources import files
 
 import pytest
-from tests.aws.test_launch import wait_for
+from tests.fakes.waiting import wait_for
 
 from tenyson_aws.userdata import user_data
 

@@ -1,10 +1,10 @@
 import json
 import threading
-import time
 
 import pytest
 from tests.fakes.modal_stand_in.client import ModalCloud, missing
 from tests.fakes.rented_job import Job
+from tests.fakes.waiting import wait_for
 
 from tenyson.testing.backends import TICKING
 from tenyson_modal.record import CallRecord
@@ -87,14 +87,6 @@ class Modal:
     def close(self):
         for backend in self._made:
             backend.close()
-
-
-def wait_for(what, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture

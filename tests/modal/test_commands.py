@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.modal.conftest import wait_for
+from tests.fakes.waiting import wait_for
 
 from tenyson.testing.ticking import lines
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from tests.fakes.ec2.client import REPOSITORY
-from tests.modal.conftest import wait_for
+from tests.fakes.waiting import wait_for
 
 from tenyson.errors import BackendError
 from tenyson.testing.ticking import lines

@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from tests.modal.conftest import wait_for
+from tests.fakes.waiting import wait_for
 
 from tenyson.errors import BackendError
 from tenyson.jobs.publication import check

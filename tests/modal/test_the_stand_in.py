@@ -7,7 +7,7 @@ import types
 import modal as client
 import pytest
 from modal import exception
-from tests.modal.conftest import wait_for
+from tests.fakes.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -5,22 +5,12 @@ import threading
 import time
 
 import pytest
+from tests.fakes.stand_in_job import StandInJob
 
 from tenyson.errors import PipelineError
 from tenyson.jobs.result import JobResult
-from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline import Step, run_pipeline
 from tenyson.pipeline.journal import Journal
-
-
-class Job:
-    """One that some cloud runs."""
-
-    def __init__(self, config, task):
-        self.config = config
-
-    def spec(self):
-        return JobSpec(self.config["run"]["id"], "sft", "none:None", self.config)
 
 
 class Failing:
@@ -31,7 +21,7 @@ class Failing:
         return JobResult(run_id, "failed" if run_id == "one" else "success", 1.0, failure_reason="on purpose")
 
 
-STEPS = [Step(label, {"run": {"id": label}}, Job, None) for label in ("one", "two")]
+STEPS = [Step(label, {"run": {"id": label}}, StandInJob, None) for label in ("one", "two")]
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """A journal that was lost, or another one: a pipeline of the same name takes no old job of that name for its own."""
 
 import json
-import sys
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 from tests.fakes.file_backend import FileBackend
+from tests.fakes.stand_in_job import RUNNER, StandInJob
 
 from tenyson.cloud.follow import PlainFollower
 from tenyson.cloud.local import LocalManager
@@ -17,18 +16,6 @@ from tenyson.pipeline.journal import Journal
 from tenyson.pipeline.launcher import BackendLauncher
 from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.policy import FailurePolicy
-
-RUNNER = (sys.executable, str(Path(__file__).parents[1] / "cloud" / "stand_in_runner.py"))
-
-
-class StandInJob:
-    """Does what task.args.do says."""
-
-    def __init__(self, config, task):
-        self.config = config
-
-    def spec(self):
-        return JobSpec(self.config["run"]["id"], "sft", "none:None", self.config)
 
 
 @pytest.fixture

@@ -13,25 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.fakes.stand_in_job import RUNNER, StandInJob
 
 from tenyson.cloud.local import LocalManager
 from tenyson.errors import ConfigError
 from tenyson.jobs.result import JobResult
-from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline import FailurePolicy, Step, run_pipeline
 from tenyson.telemetry.dispatch import Telemetry
-
-RUNNER = (sys.executable, str(Path(__file__).parents[1] / "cloud" / "stand_in_runner.py"))
-
-
-class StandInJob:
-    """Does what task.args.do says."""
-
-    def __init__(self, config, task):
-        self.config = config
-
-    def spec(self):
-        return JobSpec(self.config["run"]["id"], "sft", "none:None", self.config)
 
 
 @pytest.fixture(autouse=True)
@@ -375,8 +363,8 @@ def test_a_script_that_was_killed_goes_on_and_so_does_attach(cloud, step, tmp_pa
     script.write_text(
         f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_run_pipeline import RUNNER, StandInJob
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.fakes.stand_in_job import RUNNER, StandInJob
 from tenyson.cloud.local import LocalManager
 from tenyson.pipeline import run_pipeline
 def step(label, do):

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy.engine.default import DefaultDialect
+from tests.fakes.stand_in_job import StandInJob
 
 from tenyson.errors import ConfigError
 from tenyson.jobs.result import JobResult
-from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline import Step, run_pipeline
 from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.webhook import DeliveryError, Webhook, _is_public
@@ -157,16 +157,6 @@ def test_a_server_that_is_silent_or_drips_is_cut_off_in_time(server):
         assert time.monotonic() - begun < 4.0
 
 
-class Job:
-    """One that some cloud runs."""
-
-    def __init__(self, config, task):
-        self.config = config
-
-    def spec(self):
-        return JobSpec(self.config["run"]["id"], "sft", "none:None", self.config)
-
-
 class Failing:
     """A cloud on which nothing ends well."""
 
@@ -196,7 +186,7 @@ def test_failures_of_pipelines_and_steps_of_any_name_are_recorded_and_told(
         handler.end_headers()
 
     server.answer = refuse_the_first_try
-    steps = [Step(label, {"run": {"id": "one"}}, Job, None)]
+    steps = [Step(label, {"run": {"id": "one"}}, StandInJob, None)]
     outcome = run_pipeline(
         steps, Failing(), "abort", pipeline_id=pipeline, db_url=url, webhook_url=f"{server.url}/{SECRET}"
     )
@@ -230,7 +220,7 @@ def test_a_pipeline_ends_well_and_is_told_once_where_the_reply_to_its_last_commi
 
     monkeypatch.setattr(DefaultDialect, "do_commit", lose_the_reply)
     monkeypatch.setattr(Notifier, "finished", tell)
-    steps = [Step("one", {"run": {"id": "one"}}, Job, None)]
+    steps = [Step("one", {"run": {"id": "one"}}, StandInJob, None)]
     outcome = run_pipeline(
         steps, Failing(), "continue", pipeline_id="p", db_url=url, webhook_url=f"{server.url}/{SECRET}"
     )
@@ -254,7 +244,7 @@ def test_a_webhook_that_hangs_is_in_nobodys_way_and_its_url_is_kept_nowhere(
             ended.append(time.monotonic())
             return JobResult(job.config["run"]["id"], "failed", 1.0, failure_reason="on purpose")
 
-    steps = [Step(label, {"run": {"id": label}}, Job, None) for label in ("one", "two", "three")]
+    steps = [Step(label, {"run": {"id": label}}, StandInJob, None) for label in ("one", "two", "three")]
     outcome = run_pipeline(
         steps, Cloud(), "continue", webhook_url=f"{server.url}/{SECRET}", log_file=tmp_path / "log.txt"
     )
