@@ -34,7 +34,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from tenyson.cloud.follow import PlainFollower
 from tenyson.errors import LeaseLostError
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline import controller, drive, outbox
+from tenyson.pipeline import controller, drive, inquiry, outbox
 from tenyson.pipeline.definition import Definition
 from tenyson.pipeline.journal import Journal
 from tenyson.pipeline.launcher import BackendLauncher
@@ -339,7 +339,7 @@ def main() -> int:
     parser.add_argument("--first", action="store_true", help="end with the first trial that fails")
     parser.add_argument("--db-url", help="one database for all trials; SQLite files by default")
     options = parser.parse_args()
-    controller.POLL_SECONDS = controller.DECISION_SECONDS = controller.JOURNAL_SECONDS = 0.02
+    controller.POLL_SECONDS = inquiry.DECISION_SECONDS = controller.JOURNAL_SECONDS = 0.02
     outbox.FIRST_PAUSE_SECONDS = 0.05
     outbox.LOOK_SECONDS = 0.05
     os.environ["TENYSON_WEBHOOK_ALLOW"] = "127.0.0.1"

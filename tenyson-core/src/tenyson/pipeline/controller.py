@@ -20,9 +20,9 @@ from tenyson.cloud.watch import output_folder, reason_of
 from tenyson.errors import JournalAwayError, PipelineError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline.asker import Asker
-from tenyson.pipeline.decision import Ask, Decision, Question
+from tenyson.pipeline.decision import Ask, Decision
 from tenyson.pipeline.definition import Definition, has_checkpoint
+from tenyson.pipeline.inquiry import Inquiry
 from tenyson.pipeline.launcher import Launcher, Watch
 from tenyson.pipeline.notify import Notifier, failure_in_words
 from tenyson.pipeline.policy import PREEMPTIONS, FailurePolicy
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.2
 SECONDS_FOR_EACH_JOB = 0.004
 """A look at a job costs up to half a millisecond: with a thousand of them, one every four seconds keeps a core free."""
-DECISION_SECONDS = 0.5
 JOURNAL_SECONDS = 2.0
 """Between two looks at whether a journal that was away is back."""
 
@@ -73,13 +72,13 @@ class Controller:
         self._policy = replace(policy, rented=policy.rented or launcher.rented)
         self._notifier = notifier
         self._postman = postman
-        self._asker = Asker(ask, self._answer, self._tell_how_to_decide)
         self._max_parallel = max_parallel
         self._reuse = reuse
         self._on_tick = on_tick or (lambda: None)
         self._grace_seconds = grace_seconds
         self._watches: dict[str, Watch] = {}
         self._progress = Progress(journal, lease)
+        self._inquiry = Inquiry(journal, self._id, self._progress, ask, launcher.say)
         self._definitions = {
             label: Definition.from_json(step.definition) for label, step in self._progress.steps.items()
         }
@@ -89,7 +88,6 @@ class Controller:
         self._nonce = str(record.plan.get(NONCE, ""))
         # A pipeline that was ended while jobs of it still ran is only tidied up.
         self._ending: PipelineStatus | None = "failed" if record.status == "failed" else None
-        self._look_for_decisions_at = 0.0
         self._answered_interrupts = 0
         self._leave_at: float | None = None
         """When rented machines are left to themselves, after a first Ctrl-C."""
@@ -115,7 +113,7 @@ class Controller:
                     except JournalAwayError as error:
                         self._wait_for_journal(error, interrupts)
         finally:
-            self._asker.end()
+            self._inquiry.end()
 
     def _go_on(self, interrupts: Interrupts) -> None:
         if self._ending is None:
@@ -126,7 +124,8 @@ class Controller:
             self._lease.check()
             self._heed(interrupts)
             self._look()
-            self._decide()
+            if self._ending is None and self._inquiry.look():
+                self._end_early()
             self._launch_ready()
             self._on_tick()
             if not self._is_over():
@@ -304,7 +303,7 @@ class Controller:
                     preempted=reason in PREEMPTIONS,
                 )
             elif self._policy.on_failure in ("wait", "retry"):
-                next_step = f"It waits: {self._how_to_decide(label, choices)}"
+                next_step = f"It waits: {self._inquiry.how_to_decide(label, choices)}"
                 entry.wait(label, attempt, result, reason, choices)
             else:
                 next_step = (
@@ -331,53 +330,6 @@ class Controller:
         return (self.interrupted or self._ending is not None) and (
             result.status == "stopped" or result.stop_reason in INTERRUPTIONS
         )
-
-    def _decide(self) -> None:
-        """Act on what was decided about steps that wait, and ask about the others."""
-        waiting = {label for label, step in self._progress.steps.items() if step.state == "WAITING_HUMAN"}
-        if not waiting or time.monotonic() < self._look_for_decisions_at or self._ending is not None:
-            return
-        self._look_for_decisions_at = time.monotonic() + DECISION_SECONDS
-        latest = {one.label: one for one in self._journal.decisions(self._id) if one.label in waiting}
-        for label, decision in latest.items():
-            result = self._progress.attempts[label].result
-            assert result is not None
-            if decision.answer is None:
-                self._asker.put(
-                    decision.id,
-                    lambda closed, label=label, result=result, choices=decision.choices: Question(  # type: ignore[misc]
-                        self._id, label, result, choices, closed
-                    ),
-                )
-                continue
-            self._asker.close(decision.id)
-            by = decision.answered_by or "SQL"
-            if decision.answer not in decision.choices:
-                note = f"{by} said {decision.answer}, which is not possible here"
-                with self._progress.entry(label) as entry:
-                    entry.ask(label, decision.attempt, decision.choices, note)
-                self._launcher.say(f"{label}: {note}: {self._how_to_decide(label, decision.choices)}")
-                continue
-            goes_on = decision.answer in ("resume", "restart")
-            with self._progress.entry(label) as entry:
-                entry.decided(label, "PENDING" if goes_on else "FAILED", resume=decision.answer == "resume")
-                if decision.answer == "abort":
-                    entry.status("failed")
-            self._launcher.say(f"{label}: {decision.answer}, as {by} decided")
-            if decision.answer == "abort":
-                self._end_early()
-                return
-
-    def _answer(self, question: int, decision: Decision) -> bool:
-        return self._journal.answer(question, decision, "the terminal")
-
-    def _tell_how_to_decide(self, question: Question) -> None:
-        self._launcher.say(
-            f"step {question.label} waits for a decision: {self._how_to_decide(question.label, question.choices)}"
-        )
-
-    def _how_to_decide(self, label: str, choices: tuple[Decision, ...]) -> str:
-        return f"tenyson decide {self._id} {label} {'|'.join(choices)}"
 
     # How it ends
 
