@@ -36,6 +36,9 @@ as usual (`no`, `on` and `yes` are booleans: quote them where text is meant), ex
 clock times and numbers with leading zeros are text. A file may have 1 MB, 50 levels and 50,000 values; NaN, infinity,
 duplicate keys and Python tags are refused.
 
+null is a value, in a file, in a step of an experiment file and with `--set`: `save_total_limit: null` keeps all checkpoints.
+The value `${default}` takes a key away, so that its default holds.
+
 Secrets are never stored: keys that end in `_env` hold the name of an environment variable.
 
 A minimal file:

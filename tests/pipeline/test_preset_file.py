@@ -15,13 +15,13 @@ steps:
   - {label: base, job: eval}
   - label: sft
     job: sft
-    config: {training: {learning_rate: 0.1}, model: {dtype: null}}
+    config: {training: {learning_rate: 0.1}, model: {dtype: "${default}"}}
   - {label: after, job: eval, model_from: sft}
 """
 
 
 def test_a_preset_merges_what_its_steps_share(tmp_path):
-    """A step's value goes over the shared one; null takes a shared one away; other steps keep theirs."""
+    """A step's value goes over the shared one; `${default}` takes a shared one away; other steps keep theirs."""
     path = tmp_path / "small.yaml"
     path.write_text(GOOD)
     preset = Preset.from_file(path)

@@ -118,7 +118,8 @@ def _plan_job(request: Request) -> tuple[Plan, Tasks]:
     from tenyson.pipeline.plan import Plan, PlannedStep
 
     assert request.config is not None
-    config = load_config(request.config, request.overrides).model_dump(mode="json")
+    loaded = load_config(request.config, request.overrides)
+    config = loaded.model_dump(mode="json")
     spec = request.task or config["task"]["name"] or config["task"]["module"]
     if spec is None:
         raise click.UsageError(f"which task? Give --task NAME, or task.name in {request.config}")
@@ -132,7 +133,7 @@ def _plan_job(request: Request) -> tuple[Plan, Tasks]:
     config["run"]["id"] = run_id
     config["telemetry"] = {
         **_telemetry_defaults(),
-        **{k: v for k, v in config["telemetry"].items() if v is not None},
+        **{k: v for k, v in config["telemetry"].items() if k in loaded.telemetry.model_fields_set},
     }
     if request.resume is not None:
         if request.job == "eval":

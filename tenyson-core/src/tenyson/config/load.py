@@ -11,6 +11,7 @@ from tenyson.config.explain import problems as explain
 from tenyson.config.overrides import apply_overrides
 from tenyson.config.reading import read_document
 from tenyson.config.schema import Config
+from tenyson.config.unset import without_unset
 from tenyson.config.yamltext import dump
 from tenyson.errors import ConfigError
 
@@ -37,6 +38,7 @@ def check_document(document: Document, overrides: Sequence[str] = ()) -> Config:
     from pydantic import ValidationError
 
     apply_overrides(document, overrides)
+    document.data = without_unset(document.data)
     found = list(document.problems)
     try:
         config = Config.model_validate(document.data)

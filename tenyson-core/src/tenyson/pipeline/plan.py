@@ -207,10 +207,15 @@ def _complete(
     defaults: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     config = dict(step.config)
+    if any(
+        not isinstance(config.get(section, {}), Mapping) for section in ("run", "task", "model", *defaults)
+    ):
+        return config  # the schema says what is wrong with it
     for section, values in defaults.items():
-        given = {key: value for key, value in (config.get(section) or {}).items() if value is not None}
-        config[section] = {**values, **given}
-    own = config.get("task") or {}
-    config["task"] = {**own, **task, "args": {**(own.get("args") or {}), **(task.get("args") or {})}}
+        config[section] = {**values, **config.get(section, {})}
+    own = config.get("task", {})
+    config["task"] = {**own, **task}
+    if isinstance(own.get("args", {}), Mapping):
+        config["task"]["args"] = {**own.get("args", {}), **(task.get("args") or {})}
     config = with_values(config, "run", id=f"{pipeline_id}-{step.label}")
     return config if output_dir is None else with_values(config, "run", output_dir=str(output_dir))

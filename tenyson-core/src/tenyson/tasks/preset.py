@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tenyson.config.explain import did_you_mean
+from tenyson.config.unset import UNSET
 from tenyson.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class Preset:
         The keys are `summary`, `hardware`, `shared` (what all steps have in common), `matrix`, `max_parallel` and `steps`,
         a list of `label`, `job`, `config`, `model_from`, `checkpoint_from`, `needs` and `matrix`; `name` is the file's name
         without its ending, where it is not given.
-        A step's `config` is merged over `shared`, section by section; a value of null in a step takes it away.
+        A step's `config` is merged over `shared`, section by section. null is a value there as anywhere else; the value
+        `${default}` takes a key of `shared` away.
 
         Raises:
             ConfigError: the file cannot be read or holds something else; all problems at once.
@@ -96,10 +98,10 @@ class Preset:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` over `below`, mapping by mapping; None takes a value away. Neither is changed."""
+    """`above` over `below`, mapping by mapping; `${default}` takes a key away. Neither is changed."""
     merged = dict(below)
     for key, value in above.items():
-        if value is None:
+        if value == UNSET:
             merged.pop(key, None)
         elif isinstance(value, Mapping):
             under = merged.get(key)
