@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from tenyson.cli.cases import Case, find_cases
+from tenyson.cli.format import print_json
 from tenyson.cli.names import complete_task
 from tenyson.cli.safetext import safe
 
@@ -77,7 +77,7 @@ def doctor(
     if as_json:
         found = [{"step": visit.label or None, **asdict(one)} for visit in visits for one in visit.findings]
         decoded = [sample for visit in visits for sample in visit.samples]
-        click.echo(json.dumps({"findings": found, "samples": decoded}, indent=2))
+        print_json({"findings": found, "samples": decoded})
     else:
         for visit in visits:
             if len(visits) > 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from tenyson.cli.format import print_json
 from tenyson.cli.options import as_json, database_url, db_url, known_run, open_store
 
 
@@ -26,7 +26,7 @@ def lineage(run: str, as_json: bool, db_url: str | None) -> int:
         data = ancestry(store, known_run(store, run))
     _add_steps(data, database_url(db_url))
     if as_json:
-        click.echo(json.dumps(data, indent=2, default=str))
+        print_json(data)
         return 0
     Console(highlight=False).print(_tree(data))
     return 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenyson.cli.format import print_json
 from tenyson.cli.options import as_json, database_url, db_url
 from tenyson.cli.table import print_table
 from tenyson.errors import PipelineError
@@ -32,7 +32,7 @@ def pipelines(pipeline: str | None, limit: int, as_json: bool, db_url: str | Non
     with Journal(database_url(db_url), create=False) as journal:
         data = _one(journal, find_pipeline(journal, pipeline)) if pipeline else _all(journal, limit)
     if as_json:
-        click.echo(json.dumps(data, indent=2))
+        print_json(data)
     elif isinstance(data, list):
         rows = [
             [one["pipeline"], one["state"], one["steps"], one["begun"], one["controller"]] for one in data

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tenyson.cli.format import print_json
 from tenyson.cli.names import complete_task
 from tenyson.errors import TenysonError
 
@@ -72,7 +72,7 @@ def verify_resume(
     with _place(keep) as folder:
         verdict = verify(spec, folder, chosen, lambda line: click.echo(line, err=True), processes=processes)
     if as_json:
-        click.echo(json.dumps(asdict(verdict) | {"identical": verdict.identical}, indent=2))
+        print_json(asdict(verdict) | {"identical": verdict.identical})
     else:
         _print(verdict)
     return 0 if verdict.identical else 1

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ from tenyson.jobs.publication import (
     step_of,
     sweep,
 )
-from tenyson.jobs.resume import RESUME, read_about
+from tenyson.jobs.resume import RESUME, TRAINER_STATE, read_about
 from tenyson.jobs.saver import Saver
 from tenyson.jobs.snapshot import (
     OPTIMIZER,
@@ -47,6 +48,7 @@ from tenyson.jobs.snapshot import (
     write_configs,
 )
 from tenyson.jobs.world import largest
+from tenyson.telemetry import strictjson
 
 if TYPE_CHECKING:
     from tenyson.jobs.job import JobContext
@@ -123,7 +125,7 @@ class CheckpointMixin(ExtensionMixin):
         best = str(final) if self.state.best_global_step == step else self.state.best_model_checkpoint
         # A fault of the task's own state is no fault of the disk: it ends the training.
         own, tensors = self.own_state()
-        own_text = json.dumps(own) + "\n"
+        own_text = strictjson.dumps(own) + "\n"
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled  # type: ignore[attr-defined]
         if sharded:
             # Every process writes its part of weights and optimizer, so training waits for them.
@@ -183,7 +185,10 @@ class CheckpointMixin(ExtensionMixin):
                     kept[name].append(callback.state())
                 else:
                     kept[name] = callback.state()
-        self.state.save_to_json(str(draft / "trainer_state.json"))
+        state, not_finite = strictjson.separate(asdict(self.state))
+        (draft / TRAINER_STATE).write_text(
+            json.dumps(state, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        )
         about = {
             "format": 1,
             "step": self.state.global_step,
@@ -192,6 +197,8 @@ class CheckpointMixin(ExtensionMixin):
             "extended_steps": self.extended_steps,
             "fingerprint": self._fingerprint,
             "seed": self._job.config.run.seed,
+            # transformers refuses a key that it does not know in its own file.
+            "trainer_state_not_finite": not_finite,
         }
         (draft / RESUME).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         if sharded:
@@ -260,6 +267,7 @@ class CheckpointMixin(ExtensionMixin):
 
     def _run_epoch(self, **arguments: Any) -> None:
         if self._to_restore is not None:
+            self._restore_numbers(read_about(self._to_restore).get("trainer_state_not_finite"))
             self._find_best(self._to_restore)
         if self.state.global_step >= self.state.max_steps:
             # A finished run that is resumed: transformers would train one step more.
@@ -295,8 +303,15 @@ class CheckpointMixin(ExtensionMixin):
             return
         tensors = path.with_suffix(".safetensors")
         self.restore_own_state(
-            json.loads(path.read_text(encoding="utf-8")), load_file(tensors) if tensors.is_file() else {}
+            strictjson.restore(json.loads(path.read_text(encoding="utf-8"))),
+            load_file(tensors) if tensors.is_file() else {},
         )
+
+    def _restore_numbers(self, not_finite: Any) -> None:
+        """What of transformers' state is not finite, such as the loss of a training that diverges."""
+        for name in ("log_history", "best_metric"):
+            found = strictjson.restore({name: getattr(self.state, name)}, not_finite)
+            setattr(self.state, name, found[name])
 
     def _find_best(self, resumed: Path) -> None:
         """Of all paths of the best checkpoint, take the one beside where training goes on: a job folder may have moved."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tenyson.telemetry import strictjson
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,5 @@ class JobFolder:
         return self.path / "job_result.json"
 
     def write_json(self, path: Path, data: dict[str, Any]) -> None:
-        """Write JSON, replacing the file in one move."""
-        draft = path.with_name(path.name + ".tmp")
-        draft.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        draft.replace(path)
+        """Write strict JSON, replacing the file in one move."""
+        strictjson.write(path, data)

@@ -240,14 +240,18 @@ class Job(ABC):
 
 
 def _with_interval(metric: Metric | float) -> dict[str, Any]:
-    """JSON knows no NaN: what was measured on nothing becomes null. A plain number has no interval."""
+    """What was measured on nothing is null, and so is the interval of a plain number. A value that is not finite otherwise
+    stays: the file lists it.
+    """
     entry = (
         asdict(metric)
         if isinstance(metric, Metric)
         else {"value": float(metric), "n": 1, "low": None, "high": None}
     )
     return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        key: None
+        if isinstance(value, float) and not math.isfinite(value) and (key != "value" or not entry["n"])
+        else value
         for key, value in entry.items()
     }
 

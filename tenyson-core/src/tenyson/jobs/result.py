@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tenyson.errors import TenysonError
+from tenyson.telemetry import strictjson
 
 SCHEMA_VERSION = 1
 
@@ -35,24 +36,23 @@ class JobResult:
     schema_version: int = SCHEMA_VERSION
 
     def save(self, path: str | Path) -> Path:
-        """Write as JSON, replacing the file in one move."""
+        """Write as strict JSON, replacing the file in one move: a metric that is not finite is null, and listed under
+        `not_finite`."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(path.name + ".tmp")
-        draft.write_text(json.dumps(asdict(self), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        draft.replace(path)
+        strictjson.write(path, asdict(self))
         return path
 
     @classmethod
     def load(cls, path: str | Path) -> JobResult:
-        """Read what `save` wrote. Fields of later versions are ignored.
+        """Read what `save` wrote; metrics that are not finite are again. Fields of later versions are ignored.
 
         Raises:
             TenysonError: the file is missing, is not JSON, or lacks a field.
         """
         path = Path(path)
         try:
-            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            data: dict[str, Any] = strictjson.restore(json.loads(path.read_text(encoding="utf-8")))
             known = {f.name for f in fields(cls)}
             return cls(**{key: value for key, value in data.items() if key in known})
         except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 RESUME = "resume.json"
 """Who wrote a checkpoint: run_id, step, processes, extended_steps, fingerprint, seed."""
+TRAINER_STATE = "trainer_state.json"
+"""transformers' own: steps, epochs, what was logged."""
 
 
 def find_checkpoint(context: JobContext) -> Path | None:

@@ -20,6 +20,7 @@ from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 from tenyson.engines.adapter import TENSORS, verify_adapter
 from tenyson.errors import ModelError
+from tenyson.telemetry import strictjson
 
 WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -129,7 +130,7 @@ def load_adapters(model: PeftModel, checkpoint: Path) -> None:
 def load_optimizer(optimizer: Any, path: Path) -> None:
     """Put a saved optimizer's state into one of the same parameters."""
     with safe_open(path, framework="pt") as file:
-        plain = json.loads((file.metadata() or {})["state"])
+        plain = strictjson.restore(json.loads((file.metadata() or {})["state"]))
     state: dict[int, dict[str, Any]] = {int(index): values for index, values in plain["state"].items()}
     for name, tensor in load_file(path).items():
         index, _, key = name.partition(".")
@@ -151,7 +152,7 @@ def _flatten(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str
         {key: value.item() if isinstance(value, Tensor) else value for key, value in group.items()}
         for group in state["param_groups"]
     ]
-    return tensors, {"state": json.dumps({"state": rest, "param_groups": groups})}
+    return tensors, {"state": strictjson.dumps({"state": rest, "param_groups": groups})}
 
 
 def _copy(tensor: Tensor, room: Tensor | None) -> Tensor:

@@ -10,6 +10,7 @@ from tenyson.cloud.backend import Handle
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline.decision import Decision
+from tenyson.telemetry.strictjson import number
 
 StepState = Literal["PENDING", "INTENT", "LAUNCHED", "RUNNING", "DONE", "FAILED", "WAITING_HUMAN"]
 AttemptState = Literal["INTENT", "LAUNCHED", "RUNNING", "DONE", "FAILED", "STOPPED"]
@@ -108,7 +109,10 @@ def decision_record(row: Any) -> DecisionRecord:
 
 def result_from(data: Mapping[str, Any]) -> JobResult:
     """A JobResult as it was stored; fields of later versions are ignored."""
-    return JobResult(**{key: value for key, value in data.items() if key in JobResult.__dataclass_fields__})
+    known = {key: value for key, value in data.items() if key in JobResult.__dataclass_fields__}
+    if isinstance(metrics := known.get("metrics"), Mapping):
+        known["metrics"] = {name: number(value) for name, value in metrics.items()}
+    return JobResult(**known)
 
 
 def plain(value: Any) -> dict[str, Any]:
