@@ -27,6 +27,12 @@ class RLJob(Job):
         from tenyson.jobs.quiet import quiet_libraries
 
         quiet_libraries()
+        from tenyson.jobs.preflight.engine import training_engine
+        from tenyson.jobs.trl_import import import_grpo
+
+        config, training = context.config, context.config.training
+        engine, reason = training_engine(config.generation.engine)
+        import_grpo(vllm=engine == "vllm")
         from transformers import PrinterCallback, set_seed
         from trl import GRPOConfig
 
@@ -45,15 +51,12 @@ class RLJob(Job):
         )
         from tenyson.jobs.parity import require_parity
         from tenyson.jobs.preflight.by_job import check_played
-        from tenyson.jobs.preflight.engine import training_engine
         from tenyson.jobs.preflight.prompts import check_groups, check_spread
         from tenyson.jobs.preflight.report import add, settle
         from tenyson.jobs.resume import find_checkpoint, pin_inputs
         from tenyson.jobs.rollout_trainer import RolloutTrainer
         from tenyson.jobs.training import build_arguments, new_adapter, save_trained
 
-        config, training = context.config, context.config.training
-        engine, reason = training_engine(config.generation.engine)
         context.say(f"engine {engine}: {reason}")
         groups = list(check_groups(config, context.world.size))
         if groups:
