@@ -1,14 +1,19 @@
-"""Tenyson's own tasks, sinks and backends keep the contracts that it gives to plugin authors."""
+"""Tenyson's own plugins keep the contracts that it gives to plugin authors, and broken ones do not."""
 
 import sys
 
 import pytest
 
 from tenyson.cloud.local import LocalBackend
+from tenyson.plugins.builtin import tenyson_report_helpers
 from tenyson.telemetry.sinks.console import ConsoleSink
 from tenyson.telemetry.sinks.jsonl import JsonlSink
 from tenyson.telemetry.sinks.sql import SqlSink
+from tenyson.telemetry.store import Store
 from tenyson.testing.backends import TICKING, BackendContract
+from tenyson.testing.commands import CommandContract
+from tenyson.testing.engines import EngineContract
+from tenyson.testing.report_helpers import ReportHelperContract
 from tenyson.testing.sinks import SinkContract
 from tenyson.testing.tasks import TaskContract
 from tenyson_wordle.task import WordleTask
@@ -27,11 +32,18 @@ class TestJsonl(SinkContract):
 
     sink = JsonlSink
 
+    def recorded(self, config, run_dir, printed):
+        return (run_dir / "events.jsonl").read_text()
+
 
 class TestConsole(SinkContract):
     """The lines that a controller reads."""
 
     sink = ConsoleSink
+    kept = ("metrics", "notices")
+
+    def recorded(self, config, run_dir, printed):
+        return printed
 
 
 class TestSql(SinkContract):
@@ -43,6 +55,11 @@ class TestSql(SinkContract):
     def _database(self, tmp_path, monkeypatch):
         monkeypatch.setattr(type(self), "settings", {"telemetry": {"db_url": f"sqlite:///{tmp_path}/t.db"}})
 
+    def recorded(self, config, run_dir, printed):
+        with Store(config.telemetry.db_url) as store:
+            found = store.metrics("contract"), store.rollouts("contract"), store.notices("contract")
+        return str(found)
+
 
 class TestWordle(TaskContract):
     """With its held-out secrets."""
@@ -50,6 +67,48 @@ class TestWordle(TaskContract):
     @pytest.fixture
     def task(self):
         return WordleTask()
+
+
+@pytest.fixture(scope="module")
+def transformers_engine(tmp_path_factory):
+    """Opened once for all of its tests."""
+    from tenyson.engines.engine import EngineSpec
+    from tenyson.engines.transformers import TransformersEngine
+    from tenyson.testing.tiny import build
+
+    folder = tmp_path_factory.mktemp("model")
+    build(folder, 0)
+    engine = TransformersEngine(EngineSpec(model=str(folder)))
+    yield engine
+    engine.close()
+
+
+@pytest.mark.train
+class TestTransformers(EngineContract):
+    """On a tiny model."""
+
+    @pytest.fixture
+    def engine(self, transformers_engine):
+        return transformers_engine
+
+
+@pytest.mark.parametrize("entry", tenyson_report_helpers(), ids=lambda entry: entry.name)
+class TestHelpersOfCore(ReportHelperContract):
+    """Every placeholder of a pipeline's report."""
+
+    @pytest.fixture(autouse=True)
+    def _helper(self, entry, monkeypatch):
+        import importlib
+
+        module, _, attribute = entry.load.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        monkeypatch.setattr(type(self), "helper", staticmethod(found), raising=False)
+
+
+class TestCommandOfAPlugin(CommandContract):
+    """The sub-commands of tenyson-aws."""
+
+    load = "tenyson_aws.commands:aws"
 
 
 BROKEN = """
@@ -102,3 +161,88 @@ def pytester_run():
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
 
     return run
+
+
+FORGETFUL = """
+import pytest
+from tenyson.testing.sinks import SinkContract
+
+
+class Nothing:
+    name = "nothing"
+
+    def __init__(self, config, run_dir):
+        pass
+
+    def write(self, event):
+        pass
+
+    def close(self):
+        pass
+
+
+class TestSilent(SinkContract):
+    sink = Nothing
+
+
+class TestForgetful(SinkContract):
+    sink = Nothing
+
+    def recorded(self, config, run_dir, printed):
+        return printed
+"""
+
+
+def test_a_sink_that_records_nothing_breaks_the_contract(tmp_path, pytester_run):
+    """Also where its author does not say how to read what it recorded."""
+    told = pytester_run(tmp_path, FORGETFUL)
+    assert "FAILED test_it.py::TestForgetful::test_what_a_job_sends_is_recorded" in told
+    assert "metrics: '0.8125' was sent and not recorded" in told
+    assert "FAILED test_it.py::TestSilent::test_what_a_job_sends_is_recorded" in told
+    assert "say in `recorded` how to read what Nothing has recorded" in told
+
+
+SLOPPY = """
+import pytest
+from tenyson.engines.engine import Reply
+from tenyson.testing.commands import CommandContract
+from tenyson.testing.engines import EngineContract
+from tenyson.testing.report_helpers import ReportHelperContract
+
+
+class Same:
+    name = "same"
+
+    def generate(self, prompts, sampling):
+        return [Reply([7] * sampling.max_new_tokens, "length") for _ in prompts]
+
+    def close(self):
+        pass
+
+
+class TestSame(EngineContract):
+    @pytest.fixture
+    def engine(self):
+        return Same()
+
+
+class TestGreedyReader(ReportHelperContract):
+    helper = staticmethod(lambda context: context.evaluations[0].results["metrics"]["accuracy"]["value"])
+
+
+class TestNoCommand(CommandContract):
+    load = "json:dumps"
+"""
+
+
+def test_engines_helpers_and_commands_that_break_their_contracts_are_told_where(tmp_path, pytester_run):
+    """An engine without stops and seeds, a helper that wants what is not there, a command that is a function."""
+    told = pytester_run(tmp_path, SLOPPY)
+    for name in (
+        "TestSame::test_a_stop_token_ends_a_reply_and_is_part_of_it",
+        "TestSame::test_a_seed_draws_the_same_tokens_again",
+        "TestGreedyReader::test_an_empty_pipeline_has_a_report",
+        "TestGreedyReader::test_a_finished_pipeline_gives_markdown_without_a_heading",
+        "TestNoCommand::test_it_is_a_click_command",
+    ):
+        assert f"FAILED test_it.py::{name}" in told, name

@@ -75,6 +75,8 @@ class TransformersEngine:
         """One reply for each prompt, in order; the same seed gives the same replies."""
         import torch
 
+        if not prompts:
+            return []
         torch.manual_seed(sampling.seed)
         return generate_replies(self._model, prompts, sampling, self._pad_token_id, **self._arguments)
 

@@ -24,7 +24,8 @@ from tenyson.errors import BackendError
 from tenyson.jobs.publication import check
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec, resumed
-from tenyson.testing.ticking import lines
+from tenyson.telemetry.store import Store
+from tenyson.testing.ticking import lines, sum_of
 
 TICKING = ("-m", "tenyson.testing.ticking")
 """To follow the machine's Python in place of the runner's module."""
@@ -56,12 +57,19 @@ class BackendContract:
     def spec(self, backend: Backend) -> Callable[..., JobSpec]:
         """A job of so many steps; each call is another attempt."""
 
-        def make(run_id: str = "contract", training: dict[str, Any] | None = None, **args: Any) -> JobSpec:
+        def make(
+            run_id: str = "contract",
+            training: dict[str, Any] | None = None,
+            model: str = "none",
+            db_url: str | None = None,
+            **args: Any,
+        ) -> JobSpec:
             config = {
                 "run": {"id": run_id, "output_dir": str(backend.output_dir)},  # type: ignore[attr-defined]
-                "model": {"name": "none"},
+                "model": {"name": model},
                 "task": {"args": {"seconds": 0.05, **args}},
                 "training": training or {},
+                "telemetry": {"db_url": db_url},
             }
             return JobSpec(run_id, "sft", "none:None", config, token=uuid.uuid4().hex)
 
@@ -199,6 +207,32 @@ class BackendContract:
         assert self.log(other, found).splitlines() == lines(40)
         self.fetch(other, found)
         _close(other)
+
+    def test_an_input_model_is_shipped_whole(
+        self, backend: Backend, spec: Callable[..., JobSpec], tmp_path: Path
+    ) -> None:
+        """The job reads, under the path that its configuration names, the files that are here."""
+        model = tmp_path / "trained earlier" / "model"
+        (model / "parts").mkdir(parents=True)
+        (model / "config.json").write_text("{}", encoding="utf-8")
+        (model / "parts" / "weights.bin").write_bytes(bytes(range(256)) * 4096)
+        handle = self.submitted_and_ended(backend, spec(model=str(model), steps=1, reads=True))
+        assert self.log(backend, handle).splitlines() == [f"read {sum_of(model)}", *lines(1)]
+        self.fetch(backend, handle)
+
+    def test_telemetry_arrives_in_the_database_here(
+        self, backend: Backend, spec: Callable[..., JobSpec], tmp_path: Path
+    ) -> None:
+        """Every step once, and the end of the run, whatever the machine can reach."""
+        url = f"sqlite:///{tmp_path}/telemetry.db"
+        handle = self.submitted_and_ended(backend, spec(db_url=url, steps=12, records=True))
+        self.fetch(backend, handle)
+        with Store(url) as store:
+            run = store.run("contract")
+            assert run is not None
+            assert run.status == "success"
+            recorded = [(row["step"], row["metrics"]["loss"]) for row in store.metrics("contract")]
+        assert recorded == [(step, 1 / step) for step in range(1, 13)]
 
     def test_a_job_that_runs_is_listed(self, backend: Backend, spec: Callable[..., JobSpec]) -> None:
         """By its run id."""

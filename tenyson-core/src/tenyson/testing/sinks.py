@@ -2,6 +2,9 @@
 
 class TestMine(SinkContract):
     sink = MySink
+
+    def recorded(self, config, run_dir, printed):
+        return (run_dir / "mine.txt").read_text()
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import pytest
 
 from tenyson.config.load import parse_config
 from tenyson.config.schema import Config
-from tenyson.telemetry.dispatch import Sink
+from tenyson.telemetry.dispatch import Sink, Telemetry
 from tenyson.telemetry.events import (
     AttemptBegan,
     EpochEnded,
@@ -29,14 +32,22 @@ from tenyson.telemetry.events import (
 )
 
 RUN = "contract"
+MARKS = {"metrics": "0.8125", "rollouts": "a recorded answer", "notices": "a recorded notice"}
+"""What is looked for of each kind."""
 ODD_TEXT = 'a \x00 b \x1b[31m \N{SNOWMAN} \U0001f600 "quoted" \n\r\t ' + "long " * 2000
 
 
 class SinkContract:
-    """Subclass it as `Test...` and set `sink`. `settings` is added to the configuration."""
+    """Subclass it as `Test...`, set `sink` and say what it has `recorded`. `settings` is added to the configuration."""
 
     sink: ClassVar[type[Any]]
     settings: ClassVar[dict[str, Any]] = {}
+    kept: ClassVar[tuple[str, ...]] = ("metrics", "rollouts", "notices")
+    """What the sink keeps. One that leaves a kind out on purpose names the others here."""
+
+    def recorded(self, config: Config, run_dir: Path, printed: str) -> str:
+        """Everything that the sink has recorded of the run, as text. `printed`: what went to standard output."""
+        raise NotImplementedError(f"say in `recorded` how to read what {self.sink.__name__} has recorded")
 
     @pytest.fixture
     def config(self, tmp_path: Path) -> Config:
@@ -55,6 +66,27 @@ class SinkContract:
         """By which warnings call it."""
         assert isinstance(made.name, str)
         assert made.name
+
+    def test_what_a_job_sends_is_recorded(
+        self, config: Config, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """A sink that takes everything and keeps nothing keeps no contract."""
+        assert self.kept, "a sink keeps something"
+        made = self.sink(config, tmp_path / RUN)
+        if joins := getattr(made, "joins", None):
+            joins("0" * 32, 0)
+        telemetry = Telemetry([made], run_id=RUN)
+        for event in events():
+            telemetry.emit(event)
+        telemetry.emit(MetricsLogged(run_id=RUN, phase="rl", step=2, values={"loss": 0.8125}))
+        telemetry.emit(rollout("a recorded answer"))
+        telemetry.emit(Notice(run_id=RUN, level="warning", message="a recorded notice"))
+        telemetry.close()
+        assert not telemetry.muted, f"muted: {telemetry.muted}"
+        assert not telemetry.lost, f"lost events: {telemetry.lost}"
+        found = self.recorded(config, tmp_path / RUN, capfd.readouterr().out)
+        for kind in self.kept:
+            assert MARKS[kind] in found, f"{kind}: {MARKS[kind]!r} was sent and not recorded"
 
     def test_it_takes_every_kind_of_event(self, made: Sink) -> None:
         """Of a job from its beginning to its end."""

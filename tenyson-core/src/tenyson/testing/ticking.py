@@ -3,18 +3,21 @@
 It counts steps, writes real checkpoints, goes on from the latest, and saves and ends on SIGTERM or when the machine is taken
 away. What step N gives depends on every step before it, so a log tells whether any was lost or done twice.
 
-Of `task.args`: steps, seconds (of a step), save_every, pad (bytes in each checkpoint), fail_at (the step at which it fails).
+Of `task.args`: steps, seconds (of a step), save_every, pad (bytes in each checkpoint), fail_at (the step at which it fails),
+reads (whether it logs the sum of its input model), records (whether it sends each step to the configured telemetry).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import signal
 import sys
 import time
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,9 @@ from tenyson.jobs.publication import check, make_draft, newest_first, publish
 from tenyson.jobs.result import JobResult
 from tenyson.telemetry.control.file import has_notice
 
-DEFAULTS = {"steps": 20, "seconds": 0.1, "save_every": 5, "pad": 0, "fail_at": 0}
+DEFAULTS = {
+    "steps": 20, "seconds": 0.1, "save_every": 5, "pad": 0, "fail_at": 0, "reads": False, "records": False,
+}  # fmt: skip
 
 
 def lines(steps: int) -> list[str]:
@@ -32,6 +37,14 @@ def lines(steps: int) -> list[str]:
         value = _next(value, step)
         found.append(_line(step, value))
     return found
+
+
+def sum_of(folder: Path) -> str:
+    """SHA-256 of the names and contents of all files in a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def last_of_each_step(log: Iterable[str]) -> list[str]:
@@ -44,6 +57,7 @@ class Ticking:
     """The job."""
 
     def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
         self.run_id = config["run"]["id"]
         self.folder = Path(config["run"]["output_dir"]) / self.run_id
         self.wanted = DEFAULTS | config["task"]["args"]
@@ -55,6 +69,12 @@ class Ticking:
 
     def run(self) -> int:
         """Count to the end; returns the exit status."""
+        if self.wanted["reads"]:
+            _print(f"read {sum_of(Path(self.config['model']['name']))}")
+        with self._recording() as record:
+            return self._count(record)
+
+    def _count(self, record: Callable[[int], None]) -> int:
         while self.step < self.wanted["steps"]:
             if has_notice(self.folder):
                 self.stop = "spot notice"
@@ -64,6 +84,7 @@ class Ticking:
             self.step += 1
             self.value = _next(self.value, self.step)
             _print(_line(self.step, self.value))
+            record(self.step)
             if self.step == self.wanted["fail_at"]:
                 raise RuntimeError("told to fail here")
             if self.step % self.wanted["save_every"] == 0:
@@ -72,6 +93,36 @@ class Ticking:
         (self.folder / "results.json").write_text(text, encoding="utf-8")
         self._result("success")
         return 0
+
+    @contextlib.contextmanager
+    def _recording(self) -> Iterator[Callable[[int], None]]:
+        """Takes the number of each step, for the sinks that the configuration names."""
+        if not self.wanted["records"]:
+            yield lambda _step: None
+            return
+        from tenyson.config.load import parse_config
+        from tenyson.telemetry.build import open_telemetry
+        from tenyson.telemetry.events import AttemptBegan, MetricsLogged, RunFinished, RunStarted
+
+        uid = uuid.uuid4().hex
+        telemetry = open_telemetry(
+            parse_config(self.config), self.folder, run_id=self.run_id, attempt_uid=uid
+        )
+        telemetry.emit(
+            RunStarted(
+                run_id=self.run_id, job_type="sft", task="ticking", config=self.config,
+                output_dir=str(self.folder), total_steps=self.wanted["steps"], attempt_uid=uid,
+            )
+        )  # fmt: skip
+        telemetry.emit(AttemptBegan(run_id=self.run_id, step=self.step))
+        try:
+            yield lambda step: telemetry.emit(
+                MetricsLogged(run_id=self.run_id, phase="sft", step=step, values={"loss": 1 / step})
+            )
+            result = {"run_id": self.run_id, "status": "success"}
+            telemetry.emit(RunFinished(run_id=self.run_id, status="success", result=result))
+        finally:
+            telemetry.close()
 
     def _stopped(self) -> int:
         about = {"reason": self.stop, "step": self.step, "time": time.time()}
