@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenyson.errors import ConfigError, TenysonError
+from tenyson.stdio import is_terminal, say, standard_streams
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -49,6 +50,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one job; returns the exit status."""
+    # UTF-8 where nobody looks on: the log is read as that, on whichever machine and in whichever locale it was written.
+    with standard_streams(encoding=None if is_terminal(sys.stdout) else "utf-8"):
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     begun = time.monotonic()
     job: Job | None = None
@@ -57,11 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = job.run(_stop_on_signals())
     except TenysonError as error:
         reason = _without_secrets(job, str(error))
-        print(f"error: {reason}", file=sys.stderr)  # noqa: T201
+        say(f"error: {reason}")
         _write_failure(job, reason, begun)
         return error.exit_status
     except Exception as error:
-        print(_without_secrets(job, traceback.format_exc()), file=sys.stderr, end="")  # noqa: T201
+        say(_without_secrets(job, traceback.format_exc()), end="")
         _write_failure(job, _without_secrets(job, f"{type(error).__name__}: {error}"), begun)
         return 1
     return STOPPED if result.status == "stopped" else 0
@@ -113,10 +120,10 @@ def _stop_on_signals() -> StopSignal:
     def handle(number: int, _: object) -> None:
         name = signal.Signals(number).name
         if stop.requested:
-            print(f"{name} again: ending now, without saving", file=sys.stderr, flush=True)  # noqa: T201
+            say(f"{name} again: ending now, without saving")
             os._exit(128 + number)
         stop.set(name)
-        print(f"{name}: saving at the next step boundary, then ending", file=sys.stderr, flush=True)  # noqa: T201
+        say(f"{name}: saving at the next step boundary, then ending")
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)

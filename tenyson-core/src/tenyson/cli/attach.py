@@ -13,6 +13,7 @@ import click
 from tenyson.cli.options import database_url, db_url
 from tenyson.errors import BackendError, PipelineError
 from tenyson.pipeline.policy import OnFailure
+from tenyson.stdio import is_terminal
 
 if TYPE_CHECKING:
     from tenyson.cloud.remote.rented import Rented
@@ -174,7 +175,7 @@ def _may_use_code(record: PipelineRecord, definitions: list, choice: str | None)
         + f"the code of {names} was edited since {record.id} was begun: steps still to run would mix two versions",
         err=True,
     )
-    if choice is None and sys.stdin.isatty():
+    if choice is None and is_terminal(sys.stdin):
         use = click.confirm("Go on with the code as it is now?", default=False, err=True)
         choice = "use" if use else "stop"
     if choice == "use":

@@ -23,6 +23,8 @@ class LazyCommand:
     """ "module:attribute" of a click command."""
     help: str
     """One line for `tenyson --help`."""
+    only_prints: bool = False
+    """Whether all that it does is print, so that it may end, with status 0, once its reader leaves."""
 
 
 class LazyGroup(click.Group):

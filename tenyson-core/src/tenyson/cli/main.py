@@ -11,6 +11,7 @@ import click
 from tenyson import __version__
 from tenyson.cli.lazy import LazyCommand, LazyGroup
 from tenyson.errors import TenysonError
+from tenyson.stdio import OutputError, say, standard_streams
 
 COMMANDS = {
     "run": LazyCommand(
@@ -20,21 +21,31 @@ COMMANDS = {
     "decide": LazyCommand(
         "tenyson.cli.decide:decide", "Decide on a failed step: resume, restart, continue, abort."
     ),
-    "pipelines": LazyCommand("tenyson.cli.pipelines:pipelines", "Show how pipelines stand."),
+    "pipelines": LazyCommand(
+        "tenyson.cli.pipelines:pipelines", "Show how pipelines stand.", only_prints=True
+    ),
     "report": LazyCommand("tenyson.cli.report:report", "Write a pipeline's report."),
-    "why": LazyCommand("tenyson.cli.why:why", "Say why a step was run again."),
+    "why": LazyCommand("tenyson.cli.why:why", "Say why a step was run again.", only_prints=True),
     "lineage": LazyCommand(
-        "tenyson.cli.lineage:lineage", "Show where a run's weights and numbers came from."
+        "tenyson.cli.lineage:lineage", "Show where a run's weights and numbers came from.", only_prints=True
     ),
-    "runs": LazyCommand("tenyson.cli.runs:runs", "List the runs of the telemetry database."),
-    "show": LazyCommand("tenyson.cli.show:show", "Show one run: attempts, metrics, where its files are."),
-    "logs": LazyCommand("tenyson.cli.logs:logs", "Show the log of a run, as it comes."),
-    "metrics": LazyCommand("tenyson.cli.metrics:metrics", "Show the curves of a run, or draw them."),
+    "runs": LazyCommand(
+        "tenyson.cli.runs:runs", "List the runs of the telemetry database.", only_prints=True
+    ),
+    "show": LazyCommand(
+        "tenyson.cli.show:show", "Show one run: attempts, metrics, where its files are.", only_prints=True
+    ),
+    "logs": LazyCommand("tenyson.cli.logs:logs", "Show the log of a run, as it comes.", only_prints=True),
+    "metrics": LazyCommand(
+        "tenyson.cli.metrics:metrics", "Show the curves of a run, or draw them.", only_prints=True
+    ),
     "rollouts": LazyCommand(
-        "tenyson.cli.rollouts:rollouts", "Show what a model said, and what that was worth."
+        "tenyson.cli.rollouts:rollouts", "Show what a model said, and what that was worth.", only_prints=True
     ),
-    "compare": LazyCommand("tenyson.cli.compare:compare", "Compare two runs, sample by sample."),
-    "sql": LazyCommand("tenyson.cli.sql:sql", "Ask the telemetry database, in SQL."),
+    "compare": LazyCommand(
+        "tenyson.cli.compare:compare", "Compare two runs, sample by sample.", only_prints=True
+    ),
+    "sql": LazyCommand("tenyson.cli.sql:sql", "Ask the telemetry database, in SQL.", only_prints=True),
     "export": LazyCommand("tenyson.cli.export:export", "Write rollouts or metrics to a file."),
     "stop": LazyCommand("tenyson.cli.control:stop", "Ask a run to stop, save and finish."),
     "pause": LazyCommand("tenyson.cli.control:pause", "Hold a run between two steps."),
@@ -49,11 +60,15 @@ COMMANDS = {
         "tenyson.cli.telemetry:telemetry", "Recover what a killed run left; migrate a database."
     ),
     "presets": LazyCommand(
-        "tenyson.cli.presets:presets", "List the preset pipelines of the installed tasks."
+        "tenyson.cli.presets:presets", "List the preset pipelines of the installed tasks.", only_prints=True
     ),
     "config": LazyCommand("tenyson.cli.config:config", "Check, show or describe configurations."),
-    "plugins": LazyCommand("tenyson.cli.plugins:plugins", "List what the installed plugins provide."),
-    "completion": LazyCommand("tenyson.cli.completion:completion", "Print the completion script of a shell."),
+    "plugins": LazyCommand(
+        "tenyson.cli.plugins:plugins", "List what the installed plugins provide.", only_prints=True
+    ),
+    "completion": LazyCommand(
+        "tenyson.cli.completion:completion", "Print the completion script of a shell.", only_prints=True
+    ),
 }
 
 EPILOG = """\
@@ -90,6 +105,25 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status (see EPILOG)."""
     try:
+        with standard_streams(
+            stop_without_reader=_only_prints(sys.argv[1:] if arguments is None else arguments)
+        ):
+            return _main(arguments)
+    except OutputError as error:
+        if error.reader_left:
+            return 0
+        say(f"error: standard output cannot be written: {error.reason}")
+        return 2
+
+
+def _only_prints(arguments: Sequence[str]) -> bool:
+    """Whether the command does nothing but print, so that it may end once nobody reads."""
+    name = next((one for one in arguments if not one.startswith("-")), None)
+    return name is None or (name in COMMANDS and COMMANDS[name].only_prints)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    try:
         status = cli.main(args=arguments, prog_name="tenyson", standalone_mode=False)
     except TenysonError as error:
         if os.environ.get("TENYSON_DEBUG") == "1":
@@ -108,10 +142,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         click.echo("interrupted", err=True)
         return 130
-    except BrokenPipeError:
-        # The reader of our output (`| head`) has left; Python would complain again on closing stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return status if isinstance(status, int) else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,7 @@ from rich.text import Text
 from tenyson.cloud.follow import Follower, PlainFollower, seconds_in_words, values_in_words, worth_showing
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
+from tenyson.stdio import is_terminal, lossy_stderr
 from tenyson.telemetry.progress import decode
 
 _STYLES = {"info": "dim", "warning": "yellow", "error": "red"}
@@ -29,15 +31,16 @@ _OUTCOMES = {"success": "green", "stopped": "yellow", "failed": "bold red"}
 
 
 def choose_follower() -> Follower:
-    """Bars where stderr is a terminal, plain lines elsewhere. stdout is left to results."""
-    return BarFollower() if sys.stderr.isatty() else PlainFollower()
+    """Bars on a terminal that can draw them, plain lines elsewhere. stdout is left to results."""
+    drawn = is_terminal(sys.stderr) and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    return BarFollower() if drawn else PlainFollower()
 
 
 class BarFollower:
     """A live bar for each job; notices, warnings and errors scroll by above, everything else is in the log file."""
 
     def __init__(self, console: Console | None = None, bars: Bars | None = None) -> None:
-        self._bars = bars or Bars(console or Console(stderr=True, highlight=False))
+        self._bars = bars or Bars(console or Console(file=lossy_stderr(), highlight=False))
         self.console = self._bars.console
         self._bar: TaskID | None = None
         self._values: dict[str, Any] = {}

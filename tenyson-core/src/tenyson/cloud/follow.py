@@ -7,13 +7,13 @@ follower gets every line; the log file keeps every line as well, so a follower s
 from __future__ import annotations
 
 import re
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TextIO
 
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
+from tenyson.stdio import say
 from tenyson.telemetry.progress import decode
 
 _WORTH_SHOWING = re.compile(
@@ -39,7 +39,49 @@ class Follower(Protocol):
         """The job ended; nothing more comes of it."""
 
 
-def speak_through(backend: Any, follower: Follower) -> None:
+class SafeFollower:
+    """Any follower, so that one that cannot print, or has a bug, costs the job nothing. Its first error is told."""
+
+    def __init__(self, follower: Follower) -> None:
+        self.inner = follower
+        self._told = False
+
+    def another(self) -> SafeFollower:
+        """A follower for one more job at the same time; the same one where its class has no `another`."""
+        make: Callable[[], Follower] | None = getattr(self.inner, "another", None)
+        return self if make is None else SafeFollower(make())
+
+    def started(self, spec: JobSpec, log: str) -> None:
+        """As the follower inside; so are the others."""
+        self._try(lambda: self.inner.started(spec, log))
+
+    def line(self, text: str) -> None:
+        """See `started`."""
+        self._try(lambda: self.inner.line(text))
+
+    def say(self, text: str) -> None:
+        """See `started`."""
+        self._try(lambda: self.inner.say(text))
+
+    def ended(self, result: JobResult) -> None:
+        """See `started`."""
+        self._try(lambda: self.inner.ended(result))
+
+    def _try(self, show: Callable[[], None]) -> None:
+        try:
+            show()
+        except Exception as error:
+            if not self._told:
+                self._told = True
+                say(f"warning: progress cannot be shown: {type(error).__name__}: {error}")
+
+
+def safe_follower(follower: Follower) -> SafeFollower:
+    """The follower itself, where it is safe already."""
+    return follower if isinstance(follower, SafeFollower) else SafeFollower(follower)
+
+
+def speak_through(backend: Any, follower: SafeFollower) -> None:
     """Let what a backend tells of itself come through a follower, which may be drawing."""
     if hasattr(backend, "say"):
         backend.say = follower.say
@@ -76,7 +118,7 @@ class PlainFollower:
     def say(self, text: str) -> None:
         """Write one line on the stream (stderr by default)."""
         prefix = f"[{self._run_id}] " if self._run_id else ""
-        print(f"{prefix}{text}", file=self.stream or sys.stderr, flush=True)
+        say(f"{prefix}{text}", stream=self.stream)
 
     def ended(self, result: JobResult) -> None:
         """Show the last numbers and the outcome."""

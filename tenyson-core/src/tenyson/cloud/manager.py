@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tenyson.cloud.backend import Backend, Handle, Observation
 from tenyson.cloud.cost import budget_of, cost_in_words
-from tenyson.cloud.follow import Follower, PlainFollower, speak_through
+from tenyson.cloud.follow import Follower, PlainFollower, safe_follower, speak_through
 from tenyson.cloud.interrupts import Interrupts
 from tenyson.cloud.verdict import conclude, print_failure
 from tenyson.cloud.watch import JobWatch, out_of_reach, output_folder
@@ -47,7 +47,7 @@ class CloudManager:
         max_preemptions: int = 0,
     ) -> None:
         self.backend = backend
-        self.follower: Follower = follower or PlainFollower()
+        self.follower = safe_follower(follower or PlainFollower())
         self.grace_seconds = grace_seconds
         self.max_preemptions = max_preemptions
         speak_through(backend, self.follower)

@@ -12,6 +12,7 @@ from tenyson.cloud.diagnosis import EXIT_INTERRUPTED
 from tenyson.errors import TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
+from tenyson.stdio import lossy_stderr
 from tenyson.telemetry.events import Notice
 from tenyson.telemetry.redact import Redactor
 
@@ -58,7 +59,9 @@ def print_failure(result: JobResult) -> None:
     where = f" on {result.instance_id}" if result.instance_id else ""
     spot = " (the spot instance was taken back)" if result.spot_interruption else ""
     message = f"{result.run_id} failed{where}{spot}: {result.failure_reason}"
-    Console(stderr=True, soft_wrap=True, highlight=False).print(Text(message, style="bold red"))
+    # rich ends the process where the reader of a pipe has left: not over a stream that drops what cannot be printed.
+    console = Console(file=lossy_stderr(), soft_wrap=True, highlight=False)
+    console.print(Text(message, style="bold red"))
 
 
 def _read_result(path: Path, run_id: str) -> tuple[JobResult | None, str]:

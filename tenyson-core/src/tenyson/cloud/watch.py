@@ -7,7 +7,7 @@ from collections import deque
 from pathlib import Path
 
 from tenyson.cloud.backend import Backend, Handle, Observation, Reason
-from tenyson.cloud.follow import Follower
+from tenyson.cloud.follow import Follower, safe_follower
 from tenyson.cloud.log import LineReader
 from tenyson.cloud.verdict import conclude
 from tenyson.errors import TenysonError
@@ -38,14 +38,14 @@ class JobWatch:
     ) -> None:
         self.spec = spec
         self.handle = handle
-        self.follower = follower
+        self.follower = safe_follower(follower)
         self._backend = backend
         self._begun = time.time() if begun is None else begun
         self._folder = output_folder(spec)
         self._cursor = 0
         self._reader = LineReader()
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        follower.started(spec, str(self._folder / "log.txt"))
+        self.follower.started(spec, str(self._folder / "log.txt"))
         if adopted:
             self._catch_up()
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from tenyson.errors import TenysonError
+from tenyson.stdio import say
 from tenyson.telemetry.control.requests import ControlRequest, ask
 from tenyson.telemetry.control.state import VERBS
 
@@ -29,9 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--verb extend needs --steps N, at least 1")
     try:
         request = ask(options.db_url, options.run_id, options.verb, argument=options.steps, key=options.key)
-        print(describe(request))  # noqa: T201
+        say(describe(request), stream=sys.stdout)
     except TenysonError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        say(f"error: {error}")
         return error.exit_status
     return 0
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 
 from tenyson.errors import JournalAwayError
 from tenyson.pipeline.decision import Ask, Decision, Question
+from tenyson.stdio import say
 
 STORE_SECONDS = 2.0
 """Between two tries to store an answer while the journal is away."""
@@ -61,7 +61,7 @@ class Asker:
             try:
                 answer = self._ask(question)
             except Exception as error:
-                _say(f"warning: nobody could be asked: {type(error).__name__}: {error}")
+                say(f"warning: nobody could be asked: {type(error).__name__}: {error}")
                 answer = None
             if answer is not None:
                 self._store(number, question, answer)
@@ -80,12 +80,8 @@ class Asker:
                     break
                 if not told:
                     told = True
-                    _say(f"{question.label}: {answer} is stored once the journal is back")
+                    say(f"{question.label}: {answer} is stored once the journal is back")
                 self._over.wait(STORE_SECONDS)
         self._known.discard(number)
-        _say(f"warning: {question.label}: {answer} was not stored, for the journal is away")
+        say(f"warning: {question.label}: {answer} was not stored, for the journal is away")
         self._unanswered(question)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201

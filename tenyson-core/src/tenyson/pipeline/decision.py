@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TextIO
 
 from tenyson.jobs.result import JobResult
+from tenyson.stdio import is_terminal, say
 
 Decision = Literal["resume", "restart", "continue", "abort"]
 
@@ -44,14 +45,14 @@ def ask_terminal(
 ) -> Decision | None:
     """Ask at the terminal until there is an answer, here or elsewhere. None without a terminal, and at its end (Ctrl-D)."""
     stdin, stderr = stdin or sys.stdin, stderr or sys.stderr
-    if stdin is None or stdin.closed or not stdin.isatty():
+    if stdin is None or not is_terminal(stdin):
         return None
     keys = {key: decision for key, decision in _KEYS.items() if decision in question.choices}
-    print(f"What shall become of step {question.label} ({question.result.run_id})?", file=stderr)
+    say(f"What shall become of step {question.label} ({question.result.run_id})?", stream=stderr)
     for key, decision in keys.items():
-        print(f"  {key}  {decision:<9} {MEANINGS[decision]}", file=stderr)
+        say(f"  {key}  {decision:<9} {MEANINGS[decision]}", stream=stderr)
     prompt = f"[{'/'.join(keys)}] "
-    print(prompt, end="", file=stderr, flush=True)
+    say(prompt, end="", stream=stderr)
     while not question.closed():
         # Not a blocking read: the answer may come from elsewhere, and then this line is somebody else's.
         if not select.select([stdin], [], [], _LOOK_SECONDS)[0]:
@@ -63,6 +64,6 @@ def ask_terminal(
         for key, decision in keys.items():
             if answer in (key, decision):
                 return decision
-        print(prompt, end="", file=stderr, flush=True)
-    print(file=stderr)
+        say(prompt, end="", stream=stderr)
+    say("", stream=stderr)
     return None

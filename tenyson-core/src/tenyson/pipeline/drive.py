@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from tenyson.pipeline.launcher import Launcher
 from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.policy import FailurePolicy
 from tenyson.pipeline.result import PipelineResult
+from tenyson.stdio import say
 
 if TYPE_CHECKING:
     from tenyson.pipeline.inputs import Reuse
@@ -91,8 +91,7 @@ def acquire(journal: Journal, pipeline_id: str) -> Lease:
             if not told:
                 told = True
                 left = record.lease_until - journal.now()
-                print(  # noqa: T201
-                    f"another controller holds {pipeline_id}; it may be gone: waiting up to {left:.0f} s to see",
-                    file=sys.stderr,
+                say(
+                    f"another controller holds {pipeline_id}; it may be gone: waiting up to {left:.0f} s to see"
                 )
             time.sleep(0.2)

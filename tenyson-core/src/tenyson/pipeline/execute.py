@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from tenyson.pipeline.policy import FailurePolicy
 from tenyson.pipeline.records import IN_FLIGHT
 from tenyson.pipeline.result import PipelineResult
 from tenyson.pipeline.run import fingerprint, here
+from tenyson.stdio import say
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.preset import JobType
 
@@ -207,5 +207,5 @@ class Reporter:
             return write_pipeline_report(self._journal, self._pipeline)
         except (TenysonError, OSError) as error:
             if not quiet:
-                print(f"warning: the report could not be written: {error}", file=sys.stderr)  # noqa: T201
+                say(f"warning: the report could not be written: {error}")
             return None

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tenyson.cloud.backend import Backend, Handle, Observation
 from tenyson.cloud.cost import budget_of, cost_in_words
-from tenyson.cloud.follow import Follower, speak_through
+from tenyson.cloud.follow import Follower, SafeFollower, safe_follower, speak_through
 from tenyson.cloud.watch import JobWatch
 from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline.policy import FailurePolicy
+from tenyson.stdio import say
 
 if TYPE_CHECKING:
     from tenyson.cloud.manager import SpecifiedJob
@@ -72,9 +73,9 @@ class BackendLauncher:
         self.rented = bool(getattr(backend, "rented", False))
         self._attempts = attempts_on(backend, policy) if policy else 1
         self._backend = backend
-        self._follower = follower
-        self._idle: list[Follower] = [follower]
-        speak_through(backend, follower)
+        self._follower = safe_follower(follower)
+        self._idle: list[SafeFollower] = [self._follower]
+        speak_through(backend, self._follower)
 
     def submit(self, label: str, spec: JobSpec) -> Handle:  # noqa: ARG002  the protocol's signature
         """Check, say what it costs, and start."""
@@ -91,7 +92,7 @@ class BackendLauncher:
 
     def watch(self, spec: JobSpec, handle: Handle, *, begun: float, adopted: bool) -> Watch:
         """Each job that runs has a follower of its own."""
-        follower = self._idle.pop() if self._idle else another(self._follower)
+        follower = self._idle.pop() if self._idle else self._follower.another()
         return _Returning(
             JobWatch(self._backend, spec, handle, follower, begun=begun, adopted=adopted),
             lambda: self._idle.append(follower),
@@ -148,9 +149,7 @@ class CloudLauncher:
 
     def say(self, text: str) -> None:
         """On stderr."""
-        import sys
-
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        say(text)
 
 
 class _Thread(threading.Thread):
@@ -206,9 +205,3 @@ class _Returning:
 def attempts_on(backend: Backend, policy: FailurePolicy) -> int:
     """How often a step is launched there at most, as long as nobody decides."""
     return replace(policy, rented=policy.rented or bool(getattr(backend, "rented", False))).attempts
-
-
-def another(follower: Follower) -> Follower:
-    """A follower for one more job at the same time; the same one where its class has no `another`."""
-    make: Callable[[], Follower] | None = getattr(follower, "another", None)
-    return follower if make is None else make()

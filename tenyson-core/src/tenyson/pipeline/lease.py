@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tenyson.cloud.process import is_alive, start_mark
 from tenyson.errors import ConfigError, JournalAwayError, LeaseLostError, PipelineBusyError, PipelineError
+from tenyson.stdio import say
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal import Journal
@@ -137,7 +137,7 @@ class Lease:
             except JournalAwayError as error:
                 # The database is away: nobody can take the pipeline over either.
                 if not told:
-                    print(f"warning: the lease could not be renewed: {error}", file=sys.stderr)  # noqa: T201
+                    say(f"warning: the lease could not be renewed: {error}")
                 told = True
 
 

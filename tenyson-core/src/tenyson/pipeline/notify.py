@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenyson.jobs.result import JobResult
 from tenyson.pipeline.webhook import Webhook
+from tenyson.stdio import say
 from tenyson.telemetry.events import Notice
 
 if TYPE_CHECKING:
@@ -74,13 +74,10 @@ class Notifier:
             try:
                 path = Path(self.log_file)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("a", encoding="utf-8") as log:
+                with path.open("a", encoding="utf-8", errors="replace") as log:
                     log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {message}\n")
             except OSError as error:
-                print(  # noqa: T201
-                    f"warning: the failure could not be written to {self.log_file}: {error.strerror}",
-                    file=sys.stderr,
-                )
+                say(f"warning: the failure could not be written to {self.log_file}: {error.strerror}")
         if self.telemetry is not None:
             self.telemetry.emit(Notice(run_id=result.run_id, level="error", message=message))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from tenyson.errors import JournalAwayError
 from tenyson.pipeline.webhook import DeliveryError, Webhook
+from tenyson.stdio import say
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal import Journal
@@ -99,7 +99,4 @@ class Postman:
     def _tell(self, webhook: Webhook, why: str) -> None:
         if webhook.host not in self._told:
             self._told.add(webhook.host)
-            print(  # noqa: T201
-                f"warning: the webhook on {webhook.host} was not reached, and is tried again: {why}",
-                file=sys.stderr,
-            )
+            say(f"warning: the webhook on {webhook.host} was not reached, and is tried again: {why}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +22,7 @@ from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.policy import FailurePolicy, OnFailure
 from tenyson.pipeline.result import PipelineResult
 from tenyson.pipeline.step import Step, as_steps, with_values
+from tenyson.stdio import say
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal import Journal
@@ -128,7 +128,7 @@ def _check_goes_on(
     if changed := changes(before, {one.label: one for one in definitions}):
         raise refusal(record.id, changed, before, "pipeline_id")
     if record.status in ("success", "failed"):
-        _say(
+        say(
             f"the pipeline {record.id} is over ({record.status}), and its results of then are returned: another pipeline_id "
             f"begins anew; `tenyson attach {record.id} --again` tries steps that failed again"
         )
@@ -141,11 +141,7 @@ def _check_goes_on(
             "begin anew.",
         )
     if edited:
-        _say(f"the code of {edited} was edited since {record.id} was begun: going on with it as it is now")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201
+        say(f"the code of {edited} was edited since {record.id} was begun: going on with it as it is now")
 
 
 def define(steps: Iterable[Step], pipeline_id: str) -> list[Definition]:

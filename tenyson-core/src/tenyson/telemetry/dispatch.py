@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from tenyson.stdio import say
 from tenyson.telemetry.background import Background
 from tenyson.telemetry.batch import Encoder
 from tenyson.telemetry.events import Event, EventsLost, MetricsLogged
@@ -149,7 +149,7 @@ class Telemetry:
         self._lost[UNRECORDED] = self._lost.get(UNRECORDED, 0) + 1
         if not self._unrecorded:
             self._unrecorded = f"{type(error).__name__}: {error}"
-            print(f"warning: an event was not recorded: {self._unrecorded}", file=sys.stderr)  # noqa: T201
+            say(f"warning: an event was not recorded: {self._unrecorded}")
 
     def _tell_losses(self) -> None:
         troubles = {sink.name: getattr(sink, "trouble", None) for sink, _ in self._sinks}
@@ -181,4 +181,4 @@ class Telemetry:
     def _warn(self, name: str, reason: str, effect: str) -> None:
         if name not in self.muted:
             self.muted[name] = reason
-            print(f"warning: {effect}: {reason}", file=sys.stderr)  # noqa: T201
+            say(f"warning: {effect}: {reason}")

@@ -7,7 +7,6 @@ import errno
 import fcntl
 import json
 import os
-import sys
 import threading
 import time
 import uuid
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 from zlib import crc32
 
+from tenyson.stdio import say
 from tenyson.telemetry.spool import FOLDER, MAGIC, RECORD, Header, record, segment_path
 
 SEGMENT_BYTES = 64 << 20
@@ -244,7 +244,7 @@ class SpoolWriter:
     def _say(self, why: str) -> None:
         if self.trouble is None:
             self.trouble = why
-            print(f"warning: telemetry cannot be spooled to {self.folder}: {why}", file=sys.stderr)  # noqa: T201
+            say(f"warning: telemetry cannot be spooled to {self.folder}: {why}")
 
 
 def _count(lines: bytes) -> int:

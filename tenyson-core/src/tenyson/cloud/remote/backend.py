@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import shutil
-import sys
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -24,6 +22,7 @@ from tenyson.cloud.remote.session import Session
 from tenyson.cloud.watch import output_folder
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
+from tenyson.stdio import say
 
 LOCK = ".machine.lock"
 R = TypeVar("R", bound=Record)
@@ -66,7 +65,7 @@ class RemoteBackend(ABC, Generic[R]):
         self._given = dict(given)
         self._sessions: dict[str, Session[R]] = {}
         self._locks: dict[str, int] = {}
-        self.say: Callable[[str], None] = _print
+        self.say: Callable[[str], None] = say
         """Where a line for whoever watches goes."""
 
     @property
@@ -342,8 +341,3 @@ def _goes_on(before: Record, spec: JobSpec) -> bool:
     over = before.fetched or before.lost is not None or before.released
     same = _asked(before.spec.get("config") or {}) == _asked(spec.config)
     return same and before.spec.get("job_type") == spec.job_type and not over and before.begun
-
-
-def _print(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)  # noqa: T201

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tenyson.stdio import say
 from tenyson.telemetry import progress
 from tenyson.telemetry.events import (
     EpochEnded,
@@ -50,9 +51,7 @@ class ConsoleSink:
     def write(self, event: Event) -> None:
         """Rollouts are not shown."""
         if isinstance(event, progress.SENT):
-            # One call, so that lines of several threads do not mix.
-            sys.stdout.write(self._encode(event) + "\n")
-            sys.stdout.flush()
+            say(self._encode(event), stream=sys.stdout)
 
     def close(self) -> None:
         """Nothing to let go of."""

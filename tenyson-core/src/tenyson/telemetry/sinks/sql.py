@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 import uuid
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenyson.errors import TelemetryError
+from tenyson.stdio import say
 from tenyson.telemetry.events import Event
 from tenyson.telemetry.jsontext import event_line
 from tenyson.telemetry.relayed import is_relayed
@@ -124,14 +124,13 @@ class SqlSink:
             self._thread.join(self._settings.close_seconds + 5)
         self._writer.close()
         if self.lost:
-            print(f"warning: {self.lost} events are not in the database: {self.trouble}", file=sys.stderr)  # noqa: T201
+            say(f"warning: {self.lost} events are not in the database: {self.trouble}")
         if self._stored_all:
             self._writer.delete()
         elif not self._relayed:
-            print(  # noqa: T201
+            say(
                 f"warning: the database has not taken all events; the rest is safe in {self._writer.folder}\n"
-                f"  Store it with `tenyson telemetry recover {self._run_dir}` once the database is back.",
-                file=sys.stderr,
+                f"  Store it with `tenyson telemetry recover {self._run_dir}` once the database is back."
             )
 
     def _start(self) -> None:
@@ -218,4 +217,4 @@ class SqlSink:
     def _say(self, message: str) -> None:
         if self._said is None:
             self._said = message
-            print(f"warning: {message}", file=sys.stderr)  # noqa: T201
+            say(f"warning: {message}")
