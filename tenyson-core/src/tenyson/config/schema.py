@@ -194,6 +194,10 @@ class GenerationConfig(Section):
     """Nucleus sampling; 1 is off."""
     top_k: int = Field(default=0, ge=0)
     """Sample among the k likeliest tokens; 0 is off."""
+    min_p: float = Field(default=0.0, ge=0, le=1)
+    """Leave out tokens less likely than this share of the likeliest one; 0 is off."""
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    """Divide the logits of tokens that occur in the prompt or the reply by this; 1 is off."""
     max_turns: int = Field(default=32, gt=0)
     """Multi-turn tasks: replies after which a rollout is cut off."""
 

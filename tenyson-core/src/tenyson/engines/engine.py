@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import GenerationConfig
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn."""
+    """How tokens are drawn: by this alone. An engine takes nothing from the checkpoint's own generation config."""
 
     max_new_tokens: int
     temperature: float = 1.0
@@ -18,8 +21,25 @@ class Sampling:
     top_k: int = 0
     """0 means off."""
     stop_token_ids: tuple[int, ...] = ()
-    """Tokens that end a reply. The stop token itself is part of the output."""
+    """The only tokens that end a reply. The stop token itself is part of the output."""
     seed: int = 0
+    min_p: float = 0.0
+    """0 means off."""
+    repetition_penalty: float = 1.0
+    """1 means off."""
+
+    @classmethod
+    def from_config(cls, generation: GenerationConfig, stop_token_ids: tuple[int, ...]) -> Sampling:
+        """What the configuration's `generation` says."""
+        return cls(
+            max_new_tokens=generation.max_new_tokens,
+            temperature=generation.temperature,
+            top_p=generation.top_p,
+            top_k=generation.top_k,
+            stop_token_ids=stop_token_ids,
+            min_p=generation.min_p,
+            repetition_penalty=generation.repetition_penalty,
+        )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tenyson.engines.engine import EngineSpec, Reply, Sampling
@@ -13,7 +14,10 @@ def generate_replies(
 ) -> list[Reply]:
     """Sample one reply for each of B prompts with a loaded model; draws from torch's global generator.
 
-    `arguments` go to transformers' GenerationConfig verbatim.
+    What `sampling` and `arguments` leave open is off: transformers would take it from the checkpoint's generation config.
+
+    Args:
+        arguments: go to transformers' GenerationConfig verbatim.
     """
     import torch
     from transformers import GenerationConfig
@@ -27,18 +31,46 @@ def generate_replies(
     settings: dict[str, Any] = {
         "max_new_tokens": sampling.max_new_tokens,
         "do_sample": sampling.temperature > 0,
-        "eos_token_id": list(sampling.stop_token_ids),
+        "eos_token_id": list(sampling.stop_token_ids) or None,
         "pad_token_id": pad_token_id,
+        "repetition_penalty": sampling.repetition_penalty,
+        # Compiling pays off for shapes that stay the same; here they differ from turn to turn.
+        "disable_compile": True,
     }
     if sampling.temperature > 0:
         settings |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
-    with torch.no_grad():
+        settings["min_p"] = sampling.min_p or None
+    with torch.no_grad(), own_settings_hidden(model):
         output = model.generate(
             input_ids=input_ids.to(model.device),
             attention_mask=attention_mask.to(model.device),
             generation_config=GenerationConfig(**(settings | arguments)),
         )
     return [_cut(ids, sampling.stop_token_ids) for ids in output[:, width:].tolist()]
+
+
+@contextmanager
+def own_settings_hidden(model: Any) -> Iterator[None]:
+    """Hide a model's own generation config: `generate` takes from it whatever its arguments leave open.
+
+    It is put back afterwards, since it is saved with the trained model.
+    """
+    from transformers import GenerationConfig
+
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    # PEFT hands its own attribute on to the model underneath.
+    holders = [base] if model is base else [base, model]
+    kept = [(holder, vars(holder).get("generation_config")) for holder in holders]
+    for holder in holders:
+        holder.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        for holder, theirs in kept:
+            if theirs is None:
+                del holder.generation_config
+            else:
+                holder.generation_config = theirs
 
 
 def _cut(ids: list[int], stop_token_ids: tuple[int, ...]) -> Reply:

@@ -55,6 +55,8 @@ class VllmEngine:
             "trust_remote_code": spec.trust_remote_code,
             "max_num_seqs": spec.batch_size,
             "disable_log_stats": True,
+            # Not the checkpoint's own defaults for sampling: they would hold wherever a parameter is left open.
+            "generation_config": "vllm",
         }
         if not on_gpu:
             arguments |= {"enforce_eager": True}
@@ -79,14 +81,7 @@ class VllmEngine:
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Reply]:
         """One reply for each prompt, in order."""
-        parameters = self._vllm.SamplingParams(
-            max_tokens=sampling.max_new_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            stop_token_ids=list(sampling.stop_token_ids),
-            detokenize=False,
-        )
+        parameters = self._vllm.SamplingParams(**sampling_parameters(sampling))
         requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
         outputs = self._llm.generate(requests, parameters, use_tqdm=False, lora_request=self._lora)
         return [_reply(output.outputs[0], sampling.stop_token_ids) for output in outputs]
@@ -125,6 +120,24 @@ class VllmEngine:
     def _remove_scratch(self) -> None:
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def sampling_parameters(sampling: Sampling) -> dict[str, Any]:
+    """Arguments of vllm.SamplingParams, each that draws or ends among them."""
+    return {
+        "max_tokens": sampling.max_new_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repetition_penalty": sampling.repetition_penalty,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "stop_token_ids": list(sampling.stop_token_ids),
+        # vLLM would end on every EOS token of the checkpoint's generation config too.
+        "ignore_eos": True,
+        "detokenize": False,
+    }
 
 
 def _reply(output: Any, stop_token_ids: tuple[int, ...]) -> Reply:

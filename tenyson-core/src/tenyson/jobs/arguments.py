@@ -97,6 +97,8 @@ def grpo_arguments(config: Config, checkpoints: Path, *, vllm: bool) -> dict[str
         "temperature": generation.temperature,
         "top_p": generation.top_p,
         "top_k": generation.top_k,
+        "min_p": generation.min_p,
+        "repetition_penalty": generation.repetition_penalty,
         "use_vllm": vllm,
         "remove_unused_columns": False,
     }

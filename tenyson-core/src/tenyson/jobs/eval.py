@@ -40,6 +40,7 @@ class EvalJob(Job):
         from tenyson.engines.engine import EngineSpec, Sampling
         from tenyson.engines.play import play
         from tenyson.engines.renderer import Renderer
+        from tenyson.jobs.generation_defaults import say_defaults, taken_by
         from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
         from tenyson.jobs.parity import require_parity
         from tenyson.jobs.preflight.by_job import check_played
@@ -76,14 +77,8 @@ class EvalJob(Job):
                 args=config.engine_args,
             ),
         )
-        generation = config.generation
-        sampling = Sampling(
-            max_new_tokens=generation.max_new_tokens,
-            temperature=generation.temperature,
-            top_p=generation.top_p,
-            top_k=generation.top_k,
-            stop_token_ids=renderer.stop_token_ids,
-        )
+        sampling = Sampling.from_config(config.generation, renderer.stop_token_ids)
+        unheeded = say_defaults(context, source, choice.name, taken_by(sampling, config.engine_args))
         rewards = list(context.task.rewards())
         rollouts: list[Rollout] = []
         begun = time.monotonic()
@@ -107,7 +102,9 @@ class EvalJob(Job):
                 def generate(prompts: list[list[int]], turn: int, seed: int = seed) -> Any:
                     return engine.generate(prompts, replace(sampling, seed=(seed + turn * 7919) % 2**32))
 
-                trajectories = play(context.task, batch, renderer, generate, max_turns=generation.max_turns)
+                trajectories = play(
+                    context.task, batch, renderer, generate, max_turns=config.generation.max_turns
+                )
                 finished: list[Event] = []
                 for trajectory in trajectories:
                     rollout = trajectory.rollout
@@ -167,6 +164,7 @@ class EvalJob(Job):
                 "generation_seconds": seconds,
                 "fingerprint": renderer.fingerprint(),
                 "preflight": warnings,
+                "checkpoint_defaults_not_taken": unheeded,
             },
         )
 

@@ -43,6 +43,7 @@ class RLJob(Job):
             GRPOEpochTelemetryCallback,
             ManualStopTelemetryCallback,
         )
+        from tenyson.jobs.generation_defaults import say_defaults, taken_by
         from tenyson.jobs.model import (
             generation_eos,
             load_model,
@@ -85,7 +86,11 @@ class RLJob(Job):
         stops = list(renderer.stop_token_ids)
         model.generation_config.eos_token_id = stops
         if arguments.use_vllm:  # which does not see this model's generation config
-            arguments.generation_kwargs = {"stop_token_ids": stops} | (arguments.generation_kwargs or {})
+            arguments.generation_kwargs = {
+                **(arguments.generation_kwargs or {}),
+                "stop_token_ids": stops,
+                "ignore_eos": True,
+            }
         control = ManualStopTelemetryCallback(
             context.controls,
             say=context.say,
@@ -106,6 +111,9 @@ class RLJob(Job):
                 control,
             ],
         )
+        unheeded = say_defaults(
+            context, source, engine, taken_by(trainer.sampling(), trainer.sampling_arguments())
+        )
         trainer.keep_checkpoints(context, renderer.fingerprint())
         control.extend = trainer.extend
         trainer.remove_callback(PrinterCallback)
@@ -120,6 +128,7 @@ class RLJob(Job):
         outcome.metadata |= {"engine": engine, "engine_reason": reason, "rollouts": trainer.rollouts_recorded}
         outcome.metadata |= {
             "preflight": warnings,
+            "checkpoint_defaults_not_taken": unheeded,
             "diagnosis": [asdict(one) for one in trainer.diagnosis.findings],
         }
         return outcome

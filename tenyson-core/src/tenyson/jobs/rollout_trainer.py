@@ -39,8 +39,9 @@ _NO_ADVANTAGE = 1e-6
 class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
     """GRPOTrainer whose prompts, rewards and rollouts are a task's.
 
-    A single-turn task goes through TRL's own generation, so that it does what TRL does to the bit. A multi-turn task
-    is played turn by turn, and tokens that the environment wrote are masked out of the loss.
+    Every rollout is played turn by turn, of one turn or of many, so that one renderer and one set of sampling options hold
+    for all of them. With one turn it does what TRL's own generation does, to the bit. Tokens that the environment wrote
+    are masked out of the loss.
     """
 
     def __init__(
@@ -61,12 +62,11 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         self._recent: list[dict[str, float | None]] = []
         self.rollouts_recorded = 0
         self.diagnosis = Diagnosis()
-        multi_turn = context.task.environment(samples["train"][0]) is not None
         super().__init__(
             train_dataset=_dataset(samples["train"]),
             eval_dataset=_dataset(samples["eval"]) if samples["eval"] else None,
             reward_funcs=[_reward_function(reward) for reward in self._rewards],
-            rollout_func=(lambda _, trainer: trainer.play_games()) if multi_turn else None,
+            rollout_func=lambda _, trainer: trainer.play_games(),
             **arguments,
         )
         # TRL takes the weights of rewards from its arguments; the task's own hold unless the user set some.
@@ -154,23 +154,38 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         weights: list[float] = self.reward_weights.tolist()
         return sum(weight * (value or 0.0) for weight, value in zip(weights, values, strict=True))
 
-    def _generate_transformers(self, prompts: list[list[int]], turn: int) -> list[Reply]:  # noqa: ARG002
-        generation = self._context.config.generation
-        sampling = Sampling(
+    def sampling(self) -> Sampling:
+        """How every rollout is drawn. TRL's arguments decide, not `generation`: what `trl` says takes precedence."""
+        return Sampling(
             max_new_tokens=self.args.max_completion_length,
             temperature=self.args.temperature,
             top_p=self.args.top_p,
-            top_k=generation.top_k,
+            top_k=self.args.top_k,
             stop_token_ids=self._renderer.stop_token_ids,
+            min_p=self.args.min_p or 0.0,
+            repetition_penalty=self.args.repetition_penalty,
         )
-        with unwrap_model_for_generation(
-            self.model_wrapped,
-            self.accelerator,
-            gather_deepspeed3_params=self.args.ds3_gather_for_generation,
-            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
-        ) as model:
+
+    def sampling_arguments(self) -> dict[str, Any]:
+        """What the engine gets beyond that."""
+        engine_args = {} if self.use_vllm else self._context.config.engine_args
+        found = engine_args | (self.args.generation_kwargs or {})
+        if self.args.cache_implementation:
+            found["cache_implementation"] = self.args.cache_implementation
+        return found
+
+    def _generate_transformers(self, prompts: list[list[int]], turn: int) -> list[Reply]:  # noqa: ARG002
+        with (
+            unwrap_model_for_generation(
+                self.model_wrapped,
+                self.accelerator,
+                gather_deepspeed3_params=self.args.ds3_gather_for_generation,
+                gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+            ) as model,
+            self._dist.summon_full_params(self.model_wrapped, recurse=False),
+        ):
             return generate_replies(
-                model, prompts, sampling, self._renderer.pad_token_id, **(self._context.config.engine_args)
+                model, prompts, self.sampling(), self._renderer.pad_token_id, **self.sampling_arguments()
             )
 
     def _generate_vllm(self, prompts: list[list[int]], turn: int) -> list[Reply]:  # noqa: ARG002
@@ -199,11 +214,6 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         completions: list[Any],
         completion_ids: list[list[int]],
     ) -> Any:
-        if not self._trajectories:
-            self._trajectories = [
-                self._single_turn(sample, ids)
-                for sample, ids in zip(self._playing, completion_ids, strict=True)
-            ]
         for row, trajectory in zip(inputs, self._trajectories, strict=True):
             row["rollout"] = trajectory.rollout
         gathered = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
@@ -211,17 +221,6 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         local = gathered[first : first + len(inputs)].tolist()
         self._local_rewards = [[None if value != value else value for value in row] for row in local]
         return gathered
-
-    def _single_turn(self, sample: Sample, ids: Sequence[int]) -> Trajectory:
-        ids = list(ids)
-        ended = bool(ids) and ids[-1] in self._renderer.stop_token_ids
-        rollout = Rollout(
-            sample=sample,
-            messages=({"role": "assistant", "content": self._renderer.text(ids)},),
-            finish_reason="stop" if ended else "length",
-            tokens=len(ids),
-        )
-        return Trajectory(rollout, self._renderer.prompt(sample.prompt), ids, [1] * len(ids), None)
 
     def _record(self, advantages: list[float], training: bool) -> None:
         recent, events = [], []
