@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tenyson.telemetry.provenance import config_hash, gather
+from tenyson.cli.main import main
+from tenyson.config.load import parse_config
+from tenyson.telemetry.build import open_telemetry
+from tenyson.telemetry.events import RolloutFinished, RunStarted
+from tenyson.telemetry.provenance import config_hash, gather, git_state
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -45,6 +51,130 @@ def test_the_commit_and_what_differs_from_it_are_recorded(repository):
     (repository / "file").write_text("three\n")
     assert gather({}, folder=repository)["git_diff_hash"] != changed["git_diff_hash"]
     assert gather({}, folder=Path("/"))["git_commit"] is None
+
+
+def state(repository: Path, *files: Path) -> str | None:
+    """The changes, the tree being at its commit."""
+    found = git_state(repository, files)
+    assert found["git_commit"] == git(repository, "rev-parse", "HEAD")
+    return found["git_diff_hash"]
+
+
+@pytest.fixture
+def slow_git(tmp_path, monkeypatch):
+    """A git whose `diff` takes longer than anybody waits."""
+    real = shutil.which("git")
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "git"
+    script.write_text(f'#!/bin/sh\ncase "$*" in *" diff "*) exec sleep 20;; esac\nexec {real} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr("tenyson.telemetry.git._SECONDS", 1)
+    return lambda: monkeypatch.setenv("PATH", f"{script.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_a_tree_that_git_could_not_look_at_is_unknown_with_the_reason(repository, slow_git, monkeypatch):
+    """Never "clean": too slow, a damaged index, changes that git was told to overlook, no commit, no git."""
+    git(repository, "update-index", "--assume-unchanged", "file")
+    (repository / "file").write_text("two\n")
+    assert state(repository) == "unknown: git ignores changes of file and 0 more"
+    git(repository, "update-index", "--no-assume-unchanged", "file")
+    (repository / "nested").mkdir()
+    git(repository / "nested", "init", "-q")
+    git(repository / "nested", "commit", "-q", "--allow-empty", "-m", "nested")
+    assert state(repository) == "unknown: nested/ is a repository of its own"
+    shutil.rmtree(repository / "nested")
+    index = repository / ".git" / "index"
+    whole = index.read_bytes()
+    index.write_bytes(b"DIRC" + b"\xff" * 40)
+    assert state(repository).startswith("unknown: git ls-files: ")
+    index.write_bytes(whole)
+    fresh = repository.with_name("fresh")
+    fresh.mkdir()
+    git(fresh, "init", "-q")
+    assert git_state(fresh) == {
+        "git_commit": None, "git_diff_hash": "unknown: the repository has no commit yet",
+    }  # fmt: skip
+    assert git_state(Path("/"))["git_diff_hash"] == "unknown: no git repository"
+    slow_git()
+    assert state(repository) == "unknown: git diff took longer than 1 s"
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert git_state(repository)["git_diff_hash"].startswith("unknown: git cannot be started")
+
+
+def test_a_converter_of_diffs_that_is_missing_hides_no_change(repository):
+    """What decides is what the files hold, not how somebody likes to see it."""
+    (repository / "file").write_text("two\n")
+    plain = state(repository)
+    (repository / ".git" / "info" / "attributes").write_text("file diff=nb\n")
+    git(repository, "config", "diff.nb.textconv", "/no/such/tool")
+    git(repository, "config", "diff.external", "/no/such/tool")
+    assert state(repository) == plain
+
+
+def test_code_that_git_does_not_track_is_a_change(repository):
+    """The task's own file counts wherever it is, also where .gitignore names it; outputs and data do not."""
+    (repository / ".gitignore").write_text("mine.py\n")
+    git(repository, "add", ".gitignore")
+    git(repository, "commit", "-q", "-m", "two")
+    (repository / "outputs").mkdir()
+    (repository / "outputs" / "events.jsonl").write_text("{}\n")
+    assert state(repository, repository / "file") is None
+    helper = repository / "outputs" / "helper.py"
+    helper.write_text("1\n")
+    first = state(repository)
+    assert re.fullmatch("[0-9a-f]{64}", first)
+    helper.write_text("2\n")
+    assert state(repository) not in (None, first)
+    helper.unlink()
+    for task in (repository / "mine.py", repository.parent / "elsewhere.py"):
+        task.write_text("class Task: ...\n")
+        assert state(repository, task) is not None
+        assert state(repository, Path(f"{task}:Task")) == state(repository, task)
+    assert state(repository) is None
+
+
+def test_what_was_sent_along_and_cannot_be_read_is_unknown(monkeypatch):
+    """On a rented machine."""
+    monkeypatch.setenv("TENYSON_GIT", '{"git_commit": ')
+    assert gather({})["git_diff_hash"] == "unknown: TENYSON_GIT cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (None, "commit 5f0c3a9d5f0c"),
+        ("e" * 64, "commit 5f0c3a9d5f0c + uncommitted changes"),
+        ("unknown: git diff failed", "commit 5f0c3a9d5f0c, changes unknown (git diff failed)"),
+    ],
+)
+def test_commands_tell_unknown_from_clean(tmp_path, monkeypatch, capsys, changes, told):
+    """show, lineage and compare; compare speaks of code where it is not known to be the same."""
+    url = f"sqlite:///{tmp_path}/t.db"
+    monkeypatch.setenv("COLUMNS", "200")
+    for name, found in (("one", None), ("two", changes)):
+        config = parse_config(
+            {"model": {"name": "unused"}, "run": {"id": name}, "telemetry": {"db_url": url, "sinks": ["sql"]}}
+        )
+        telemetry = open_telemetry(config, tmp_path / name, run_id=name, attempt_uid=f"{name:a<32}")
+        about = {"git_commit": "5f0c3a9d" * 5, "git_diff_hash": found}
+        telemetry.emit(
+            RunStarted(run_id=name, job_type="eval", task="echo", config={}, output_dir="x", provenance=about),
+            RolloutFinished(
+                run_id=name, phase="eval", training=False, step=0, sample_id="s", group="s", prompt="p", completion="c",
+                reward=1.0, components={}, finish_reason="stop", tokens=1, info={},
+            ),
+        )  # fmt: skip
+        telemetry.close()
+
+    def call(*arguments):
+        assert main([*arguments, "--db-url", url]) == 0
+        return capsys.readouterr().out
+
+    assert re.search(f"{re.escape(told)}$", call("show", "two"), re.MULTILINE)
+    assert f"{told}, config" in call("lineage", "two")
+    compared = call("compare", "one", "two")
+    assert ("code: " in compared) == (changes is not None)
+    assert changes is None or f"{told} of two" in compared
 
 
 def test_two_runs_that_were_asked_for_the_same_have_the_same_hash():

@@ -102,7 +102,7 @@ def _start_request(record: MachineRecord, settings: AWSSettings) -> dict[str, An
         "secrets": variables_of(
             record.spec["config"], settings.forward_env, direct_database=settings.direct_database
         ),
-        "environment": {GIT_VARIABLE: json.dumps(git_state(Path(record.cwd)))},
+        "environment": {GIT_VARIABLE: json.dumps(git_state(Path(record.cwd), [record.spec["task"]]))},
         "relay": not settings.direct_database,
         "runner": settings.runner,
         "guard": {

@@ -153,7 +153,7 @@ class Launcher:
             environment=settings.environment_name,
             baggage=luggage,
             import_roots=import_roots(spec),
-            variables={GIT_VARIABLE: json.dumps(git_state(Path(record.cwd)))},
+            variables={GIT_VARIABLE: json.dumps(git_state(Path(record.cwd), [record.spec["task"]]))},
             relay=not settings.direct_database,
             runner=settings.runner,
             max_seconds=settings.max_hours * 3600,

@@ -15,6 +15,7 @@ from tenyson.cli.format import as_float, number, print_json
 from tenyson.cli.safetext import safe
 from tenyson.cli.table import print_table
 from tenyson.errors import TelemetryError
+from tenyson.telemetry.git import UNKNOWN, code_in_words
 
 if TYPE_CHECKING:
     from tenyson.reporting.statistics import Difference
@@ -36,6 +37,7 @@ def compare(before: str, after: str, db_url: str | None, metric: tuple[str, ...]
         names = [options.known_run(store, name) for name in (before, after)]
         first, second = (_played(store, name) for name in names)
         changed = _config_changes(store, *names)
+        code = _code_changes(store, *names)
     shared_names = [name for name in first.values if name in second.values]
     if metric:
         unknown = [name for name in metric if name not in shared_names]
@@ -49,13 +51,15 @@ def compare(before: str, after: str, db_url: str | None, metric: tuple[str, ...]
     results = {name: _compared(name, first, second) for name in shared_names}
     samples = _overlap(first, second)
     if as_json:
-        about = {"before": names[0], "after": names[1], "config": changed, "samples": samples}
+        about = {"before": names[0], "after": names[1], "config": changed, "samples": samples, "code": code}
         print_json({**about, "metrics": results})
         return
     click.echo(safe(f"{names[1]} less {names[0]}"))
     _print(results)
     for note in _left_out(names, samples, results):
         click.secho(safe(note), fg="yellow")
+    if code:
+        click.echo(safe(f"\ncode: {code[0]} of {names[0]}; {code[1]} of {names[1]}"))
     if changed:
         click.echo("\nwhat was asked differently:")
         print_table(("key", names[0], names[1]), [(key, *map(str, pair)) for key, pair in changed.items()])
@@ -180,6 +184,24 @@ def _config_changes(store: Store, before: str, after: str) -> dict[str, tuple[An
         key: (flat[0].get(key), flat[1].get(key)) for key in keys if key not in ("run.id", "run.output_dir")
     }
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _code_changes(store: Store, before: str, after: str) -> tuple[str, str] | None:
+    """The code of both runs, where it differs or one of them is unknown; None where it is known to be the same."""
+    pairs = []
+    for name in (before, after):
+        attempts = store.attempts(name)
+        latest = attempts[-1] if attempts else {}
+        pairs.append((latest.get("git_commit"), latest.get("git_diff_hash")))
+    known = all(commit and not (changes or "").startswith(UNKNOWN) for commit, changes in pairs)
+    if known and pairs[0] == pairs[1]:
+        return None
+    first, second = (code_in_words(*pair) for pair in pairs)
+    if known and first == second:
+        first, second = (
+            f"{words} ({str(pair[1])[:8]})" for words, pair in zip((first, second), pairs, strict=True)
+        )
+    return first, second
 
 
 def _flat(value: Any, prefix: str) -> dict[str, Any]:

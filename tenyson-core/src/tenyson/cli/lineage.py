@@ -12,6 +12,7 @@ from rich.tree import Tree
 
 from tenyson.cli.format import print_json
 from tenyson.cli.options import as_json, database_url, db_url, known_run, open_store
+from tenyson.telemetry.git import code_in_words
 
 
 @click.command()
@@ -77,10 +78,9 @@ def _tree(data: dict[str, Any], tree: Tree | None = None) -> Tree:
 
 
 def _attempt_in_words(attempt: dict[str, Any]) -> str:
-    commit = str(attempt["git_commit"])[:12] if attempt["git_commit"] else "no git commit"
-    dirty = " with changes" if attempt["git_diff_hash"] else ""
+    code = code_in_words(attempt["git_commit"], attempt["git_diff_hash"])
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(attempt["started_at"]))
     return (
-        f"attempt {attempt['attempt']}: {attempt['status']}, {when}, seed {attempt['seed']}, {commit}{dirty}, "
+        f"attempt {attempt['attempt']}: {attempt['status']}, {when}, seed {attempt['seed']}, {code}, "
         f"config {str(attempt['config_hash'])[:12]}, {attempt['accelerator'] or 'cpu'}"
     )

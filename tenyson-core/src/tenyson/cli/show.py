@@ -14,6 +14,7 @@ from tenyson.cli import options
 from tenyson.cli.format import duration, moment, print_json
 from tenyson.cli.safetext import safe
 from tenyson.cli.table import print_table
+from tenyson.telemetry.git import code_in_words
 
 if TYPE_CHECKING:
     from tenyson.cli.history import History
@@ -76,8 +77,7 @@ def _show_history(history: History) -> None:
         source = f" (run {made_from['source_run_id']})" if made_from["source_run_id"] else ""
         _say(f"{'from ' + made_from['kind']:<24} {made_from['reference']}{source}")
     for attempt in history.attempts:
-        dirty = " + uncommitted changes" if attempt["git_diff_hash"] else ""
-        code = f", commit {attempt['git_commit'][:12]}{dirty}" if attempt["git_commit"] else ""
+        code = f", {code_in_words(attempt['git_commit'], attempt['git_diff_hash'])}"
         where = ", ".join(part for part in (attempt["host"], attempt["accelerator"]) if part)
         began = f", from step {attempt['began_at_step']}" if attempt["began_at_step"] else ""
         end = attempt["exit_reason"] or attempt["status"]

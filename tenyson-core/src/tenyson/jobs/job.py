@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import sys
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -22,6 +23,7 @@ from tenyson.tasks.preset import JobType
 from tenyson.telemetry.control import INTERRUPTIONS, SPOT_NOTICE, Controls, StopSignal
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import AttemptBegan, Notice, RunFinished, RunStarted
+from tenyson.telemetry.git import UNKNOWN, code_in_words
 from tenyson.telemetry.location import absolute_url
 from tenyson.telemetry.relayed import is_relayed
 
@@ -93,6 +95,7 @@ class Job(ABC):
 
         parsed = config if not isinstance(config, Mapping) else parse_config(config)
         arguments = {**parsed.task.args, **task.arguments}
+        self._code: tuple[str | None, str | None] = (None, None)
         self.task = task if arguments == task.arguments else type(task)(**arguments)
         run_id = parsed.run.id or new_run_id(self.job_type, task.name or type(task).__name__.lower())
         self.run_id = run_id
@@ -150,6 +153,8 @@ class Job(ABC):
                 )
                 stack.enter_context(poller)
                 config = self.config.model_dump(mode="json")
+                provenance = gather(config, processes=world.size, files=_files(self.task))
+                self._code = (provenance["git_commit"], provenance["git_diff_hash"])
                 telemetry.emit(
                     RunStarted(
                         run_id=run_id,
@@ -158,11 +163,13 @@ class Job(ABC):
                         config=config,
                         output_dir=str(folder.path),
                         attempt_uid=attempt_uid,
-                        provenance=gather(config, processes=world.size),
+                        provenance=provenance,
                         inputs=inputs(self.config, task),
                     )
                 )
             context = JobContext(run_id, self.config, self.task, folder, telemetry, controls, world)
+            if self._code[0] and str(self._code[1]).startswith(UNKNOWN):
+                context.say(f"provenance: {code_in_words(*self._code)}", "warning")
             try:
                 outcome = self.execute(context)
             except BaseException as error:
@@ -227,6 +234,7 @@ class Job(ABC):
                     "metadata": {
                         "seed": self.config.run.seed,
                         "provenance": dict(self.task.provenance()),
+                        "code": code_in_words(*self._code),
                         "versions": installed_versions(),
                         "muted_sinks": dict(context.telemetry.muted),
                         "lost_events": context.telemetry.lost,
@@ -237,6 +245,12 @@ class Job(ABC):
         )
         result.save(context.folder.job_result)
         return result
+
+
+def _files(task: TaskPlugin) -> list[str]:
+    """The file of the task's class, which the commit may not hold."""
+    file = getattr(sys.modules.get(type(task).__module__), "__file__", None)
+    return [file] if file else []
 
 
 def _with_interval(metric: Metric | float) -> dict[str, Any]:

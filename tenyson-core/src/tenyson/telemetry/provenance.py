@@ -6,23 +6,34 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tenyson.telemetry.git import UNKNOWN, code_in_words, git_state
+
+__all__ = ["GIT_VARIABLE", "code_in_words", "config_hash", "distributions", "gather", "git_state"]
+
 GIT_VARIABLE = "TENYSON_GIT"
 """Holds `git_state` as JSON where a job runs far from its repository."""
-_GIT_SECONDS = 10
 
 
-def gather(config: Mapping[str, Any], *, processes: int = 1, folder: Path | None = None) -> dict[str, Any]:
+def gather(
+    config: Mapping[str, Any],
+    *,
+    processes: int = 1,
+    folder: Path | None = None,
+    files: Iterable[str | Path] = (),
+) -> dict[str, Any]:
     """What `attempts` keeps beside the configuration: config_hash, git_commit, git_diff_hash, versions, host,
-    accelerator, processes. What cannot be found out is None.
+    accelerator, processes. What cannot be found out is None; of changes to the code, "unknown: REASON".
 
-    `folder`: where git is asked; the working directory by default. On a rented machine, what was sent along counts.
+    Args:
+        folder: where git is asked; the working directory by default. On a rented machine, what was sent along counts.
+        files: the task's own file, which git may not track.
     """
-    git = json.loads(os.environ.get(GIT_VARIABLE, "null")) or git_state(folder or Path.cwd())
+    sent = os.environ.get(GIT_VARIABLE)
+    git = _sent_along(sent) if sent else git_state(folder or Path.cwd(), files)
     return {
         "config_hash": config_hash(config),
         **git,
@@ -31,11 +42,6 @@ def gather(config: Mapping[str, Any], *, processes: int = 1, folder: Path | None
         "accelerator": _accelerator(),
         "processes": processes,
     }
-
-
-def git_state(folder: Path) -> dict[str, str | None]:
-    """git_commit, and git_diff_hash of what is changed since; each None where there is none."""
-    return {"git_commit": _git_commit(folder), "git_diff_hash": _git_diff_hash(folder)}
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
@@ -58,25 +64,13 @@ def distributions() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _git_commit(folder: Path) -> str | None:
-    said = _git(folder, "rev-parse", "--verify", "HEAD")
-    return said.decode().strip() if said else None
-
-
-def _git_diff_hash(folder: Path) -> str | None:
-    """SHA-256 of all changes to tracked files since the commit; None for a clean tree."""
-    said = _git(folder, "diff", "HEAD", "--no-ext-diff", "--no-color", "--binary")
-    return hashlib.sha256(said).hexdigest() if said else None
-
-
-def _git(folder: Path, *arguments: str) -> bytes | None:
+def _sent_along(text: str) -> dict[str, str | None]:
+    """What the machine that asked for the job found out; unknown where it cannot be read."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, timeout=_GIT_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
+        found = json.loads(text)
+        return {name: found[name] for name in ("git_commit", "git_diff_hash")}
+    except (ValueError, TypeError, KeyError):
+        return {"git_commit": None, "git_diff_hash": f"{UNKNOWN}{GIT_VARIABLE} cannot be read"}
 
 
 def _accelerator() -> str | None:

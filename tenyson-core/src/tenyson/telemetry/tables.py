@@ -90,7 +90,11 @@ attempts = Table(
     Column("config", JSON, nullable=False, comment="resolved configuration, secrets struck out"),
     Column("config_hash", String(64), comment="SHA-256 of the configuration in canonical JSON"),
     Column("git_commit", String(64), comment="of the folder that the job was started in"),
-    Column("git_diff_hash", String(64), comment="SHA-256 of `git diff HEAD`; null for a clean tree"),
+    Column(
+        "git_diff_hash",
+        String(64),
+        comment="SHA-256 of what differs from the commit; null for a clean tree; unknown: REASON",
+    ),
     Column("versions", JSON, nullable=False, comment="every installed distribution"),
     Column("host", Text),
     Column("accelerator", Text, comment="such as `2 x NVIDIA H100`; `cpu` where there is none"),

@@ -45,6 +45,8 @@ def configuration(context: ReportContext) -> str:
             if engine
             else ""
         )
+        if code := stage.metadata.get("code"):
+            about += f" Code: {code}."
         text = stage.config
         body = (
             fence(_URL_PASSWORD.sub(r"\1:***@", text), "yaml")
