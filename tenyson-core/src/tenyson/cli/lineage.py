@@ -39,7 +39,7 @@ def _add_steps(data: dict[str, Any], url: str) -> None:
     from tenyson.pipeline.journal import Journal
 
     try:
-        journal = Journal(url, create=False)
+        journal = Journal(url, read_only=True)
     except PipelineError:
         return  # runs without a pipeline have no journal
     with journal:

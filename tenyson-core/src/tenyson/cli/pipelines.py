@@ -29,7 +29,7 @@ def pipelines(pipeline: str | None, limit: int, as_json: bool, db_url: str | Non
     """List pipelines, or show the steps of PIPELINE and what was decided about them."""
     from tenyson.pipeline.journal import Journal
 
-    with Journal(database_url(db_url), create=False) as journal:
+    with Journal(database_url(db_url), read_only=True) as journal:
         data = _one(journal, find_pipeline(journal, pipeline)) if pipeline else _all(journal, limit)
     if as_json:
         print_json(data)

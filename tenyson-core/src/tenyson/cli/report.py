@@ -30,7 +30,7 @@ def report(pipeline: str, template: Path | None, to: Path | None, db_url: str | 
     from tenyson.pipeline.report import write_pipeline_report
 
     template, to = (path.absolute() if path else None for path in (template, to))
-    with Journal(database_url(db_url), create=False) as journal:
+    with Journal(database_url(db_url), read_only=True) as journal:
         record = find_pipeline(journal, pipeline)
         go_to(record)
         path = write_pipeline_report(journal, record.id, template=template, directory=to)

@@ -20,7 +20,7 @@ def why(step: str, pipeline: str, db_url: str | None) -> int:
     from tenyson.pipeline.inputs import differences, in_words, nearest
     from tenyson.pipeline.journal import Journal
 
-    with Journal(database_url(db_url), create=False) as journal:
+    with Journal(database_url(db_url), read_only=True) as journal:
         record = find_pipeline(journal, pipeline)
         journal.step(record.id, step)
         own = [one for one in journal.attempts(record.id) if one.label == step]

@@ -29,15 +29,22 @@ def database_clock(connection: Connection) -> float:
     return float(connection.execute(text(_NOW[connection.dialect.name])).scalar_one())
 
 
-def open_journal(db_url: str, *, create: bool) -> Engine:
-    """The engine. Raises: TelemetryError: there is no such database; PipelineError: it has no journal, or another version's."""
-    engine = connect(db_url, create=True) if create else connect(db_url, create=True, must_exist=True)
-    if engine.dialect.name == "sqlite":
+def open_journal(db_url: str, *, create: bool, read_only: bool = False) -> Engine:
+    """The engine; with `read_only` one that changes nothing and leaves no file behind.
+
+    Raises:
+        TelemetryError: there is no such database.
+        PipelineError: it has no journal, or another version's.
+    """
+    engine = connect(db_url, create=not read_only, must_exist=not create)
+    if read_only:
+        pass
+    elif engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _sync_fully)
     else:
         event.listen(engine, "connect", _hold_rows_briefly)
     try:
-        _make_tables(engine, create=create)
+        _make_tables(engine, create=create and not read_only)
     except SQLAlchemyError as error:
         place = engine.url.render_as_string(hide_password=True)
         raise PipelineError(f"the journal cannot be used: {first_line(error)}", place=place) from error

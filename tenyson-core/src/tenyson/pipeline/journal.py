@@ -40,10 +40,14 @@ class Journal:
         PipelineError: it holds a journal of another version.
     """
 
-    def __init__(self, db_url: str, *, create: bool = True, clock: Clock | None = None) -> None:
-        """`create`: make the file and the tables where they are missing; else they must be there."""
+    def __init__(
+        self, db_url: str, *, create: bool = True, read_only: bool = False, clock: Clock | None = None
+    ) -> None:
+        """`create`: make the file and the tables where they are missing; else they must be there.
+        `read_only`: they must be there, and nothing is written, not even a lock.
+        """
         self.db_url = db_url
-        self.engine = open_journal(db_url, create=create)
+        self.engine = open_journal(db_url, create=create and not read_only, read_only=read_only)
         self._clock = clock or database_clock
 
     def __enter__(self) -> Self:

@@ -21,11 +21,23 @@ from tenyson.errors import MissingDependencyError, TelemetryError
 from tenyson.telemetry import jsontext
 from tenyson.telemetry.filesystem import is_on_network
 from tenyson.telemetry.packing import unpacker
-from tenyson.telemetry.schema import check_version, prepare, read_version
+from tenyson.telemetry.readonly import (
+    BUSY_SECONDS,
+    Reading,
+    asks_read_only,
+    connect_readonly,
+    database_path,
+    may_be_written_to,
+)
+from tenyson.telemetry.schema import (
+    NoRunsYetError,
+    check_version,
+    holds_pipelines,
+    prepare,
+    read_version,
+)
 from tenyson.telemetry.views import unpacking_views
 
-BUSY_SECONDS = 30
-"""How long a writer waits for another process's transaction on one SQLite file."""
 PAGE_BYTES = 8192
 """SQLite's pages; at its own 4096, two rollouts of 1,400 bytes leave a third of each page empty."""
 CACHE_KIB = 32768
@@ -34,13 +46,15 @@ WAL_BYTES = 32 << 20
 _CONNECT_SECONDS = 10
 
 
-def open_database(db_url: str, *, create: bool) -> Engine:
+def open_database(db_url: str, *, create: bool, may_have_no_runs: bool = False) -> Engine:
     """Connect, and make sure that the tables are there.
 
     With `create`, missing folders, files and tables are made, and transactions take SQLite's write lock at
     their start (BEGIN IMMEDIATE), so that none fails half-way. Without, the engine reads and cannot write.
+    `may_have_no_runs`: also read one that so far holds pipelines only.
 
     Raises:
+        NoRunsYetError: it holds pipelines, and no run has been recorded in it.
         SchemaOutdatedError: it holds runs in an older schema.
         TelemetryError: the URL cannot be used, there is no such database, or it cannot be reached.
         MissingDependencyError: the database's driver is not installed.
@@ -53,7 +67,12 @@ def open_database(db_url: str, *, create: bool) -> Engine:
             prepare(engine)
         else:
             with engine.connect() as connection:
-                check_version(read_version(connection))
+                version = read_version(connection)
+                if version is None and holds_pipelines(connection):
+                    if not may_have_no_runs:
+                        raise NoRunsYetError("no run has been recorded in this database yet")
+                else:
+                    check_version(version)
     except TelemetryError as error:
         error.place = error.place or place
         raise
@@ -69,11 +88,25 @@ def connect(db_url: str, *, create: bool, must_exist: bool = False) -> Engine:
         TelemetryError, MissingDependencyError: as `open_database`.
     """
     url = _parse(db_url)
-    if must_exist and url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
-        raise TelemetryError("there is no such database", place=str(url.database))
-    return (
-        _sqlite(url, create=create) if url.get_backend_name() == "sqlite" else _postgres(url, create=create)
-    )
+    if url.get_backend_name() != "sqlite":
+        return _postgres(url, create=create)
+    if url.database in (None, "", ":memory:"):
+        raise TelemetryError(
+            "a database in memory cannot be read by other processes",
+            next_step="use sqlite:///./tenyson_telemetry.db",
+        )
+    path = database_path(str(url.database))
+    if (must_exist or not create) and not is_file(path):
+        raise TelemetryError("there is no such database", place=str(path))
+    if not create:
+        return _sqlite_reading(path)
+    if asks_read_only(db_url):
+        raise TelemetryError(
+            "this URL opens the database for reading (mode=ro), and here it must be written",
+            place=db_url,
+            next_step="Give the URL without mode=ro.",
+        )
+    return _sqlite(url.set(database=str(path), query=_without_uri(url)), path)
 
 
 def first_line(error: BaseException) -> str:
@@ -100,13 +133,20 @@ def _parse(db_url: str) -> URL:
     return url
 
 
-def _sqlite(url: URL, *, create: bool) -> Engine:
-    if url.database in (None, "", ":memory:"):
-        raise TelemetryError(
-            "a database in memory cannot be read by other processes",
-            next_step="use sqlite:///./tenyson_telemetry.db",
-        )
-    path = Path(str(url.database))
+def is_file(path: Path) -> bool:
+    """Whether there is such a file. Raises: TelemetryError: the folder may not be looked into."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise TelemetryError(f"the database cannot be read: {error.strerror}", place=str(path)) from error
+
+
+def _without_uri(url: URL) -> dict[str, Any]:
+    """The driver's own arguments in the URL; the path is given to it as a path."""
+    return {name: value for name, value in url.query.items() if name not in ("uri", "mode", "cache")}
+
+
+def _refuse_network(path: Path) -> None:
     if kind := is_on_network(path):
         raise TelemetryError(
             f"SQLite cannot be used on a network file system ({kind}): its locks do not hold there, and two writers "
@@ -114,35 +154,57 @@ def _sqlite(url: URL, *, create: bool) -> Engine:
             place=str(path),
             next_step="Put it on a local disk, or use PostgreSQL: postgresql://user@host/database",
         )
-    if create:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not os.access(path, os.W_OK):
-            raise TelemetryError("the database's file cannot be written", place=str(path))
-    elif not path.is_file():
-        raise TelemetryError("there is no such database", place=str(path))
+
+
+def _sqlite(url: URL, path: Path) -> Engine:
+    _refuse_network(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not os.access(path, os.W_OK):
+        raise TelemetryError("the database's file cannot be written", place=str(path))
     engine = _engine(url, connect_args={"timeout": BUSY_SECONDS})
-    begin = "BEGIN IMMEDIATE" if create else "BEGIN"
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
         # Python's driver must not begin transactions of its own: `_begin` does.
         connection.isolation_level = None
-        if create:
-            # Before WAL is on; a file that has tables keeps its page size.
-            connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
-            _retry_busy(connection, "PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-            connection.execute(f"PRAGMA wal_autocheckpoint={WAL_BYTES // PAGE_BYTES}")
-        else:
-            _read_only(connection)
+        # Before WAL is on; a file that has tables keeps its page size.
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        _retry_busy(connection, "PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={WAL_BYTES // PAGE_BYTES}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: sqlalchemy.Connection) -> None:
         reads = connection.get_execution_options().get("reads", False)
-        connection.exec_driver_sql("BEGIN" if reads else begin)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _sqlite_reading(path: Path) -> Engine:
+    if may_be_written_to(path):
+        _refuse_network(path)
+
+    def connect() -> Any:
+        connection = connect_readonly(path)
+        _read_only(connection)
+        return connection
+
+    # No pool: how the file may be opened changes when writers come and go.
+    engine = _engine(URL.create("sqlite", database=str(path)), creator=connect, poolclass=sqlalchemy.NullPool)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sqlalchemy.Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def is_stale(connection: sqlalchemy.Connection) -> bool:
+    """Whether an SQLite file that nobody wrote to has been written to since this connection was opened for reading."""
+    raw = connection.connection.driver_connection
+    return isinstance(raw, Reading) and raw.is_stale()
 
 
 def _read_only(connection: Any) -> None:

@@ -8,9 +8,10 @@ import json
 import sqlite3
 from contextlib import closing
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
+from tenyson.telemetry.filesystem import is_on_network
+from tenyson.telemetry.readonly import connect_readonly, may_be_written_to, sqlite_file
 from tenyson.telemetry.store import RunRecord, Store
 
 HEAD = "0002"
@@ -50,26 +51,19 @@ def list_names(db_url: str) -> list[str]:
         return store.run_ids()
 
 
-def _file(db_url: str) -> Path | None:
-    """The file behind a plain SQLite URL."""
-    if not db_url.startswith("sqlite:///") or "?" in db_url:
-        return None
-    path = Path(db_url.removeprefix("sqlite:///"))
-    return path if path.is_file() else None
-
-
 def _read(db_url: str, query: str, *arguments: int) -> list[Any] | None:
     """The rows; None where that is left to `Store`, which meets the same trouble and explains it."""
-    path = _file(db_url)
-    if path is None:
-        return None
+    path = sqlite_file(db_url)
     try:
-        with closing(sqlite3.connect(path, timeout=30)) as connection:
+        if path is None or not path.is_file() or (may_be_written_to(path) and is_on_network(path)):
+            return None
+        with closing(connect_readonly(path)) as connection:
             connection.execute("PRAGMA query_only = ON")
             if connection.execute("SELECT version_num FROM tenyson_schema").fetchone() != (HEAD,):
                 return None
-            return connection.execute(query, arguments).fetchall()
-    except sqlite3.Error:
+            rows = connection.execute(query, arguments).fetchall()
+            return None if connection.is_stale() else rows
+    except (OSError, sqlite3.Error):
         return None
 
 

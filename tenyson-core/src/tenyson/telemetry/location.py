@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_RELATIVE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/)([^?]+)(.*)", re.DOTALL)
+_RELATIVE = re.compile(r"(sqlite(?:\+\w+)?:///(?:file:)?)(?!/|file:)([^?]+)(.*)", re.DOTALL)
 
 
 def absolute_url(db_url: str) -> str:

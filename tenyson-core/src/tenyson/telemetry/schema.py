@@ -23,6 +23,14 @@ VERSION_TABLE = "tenyson_schema"
 _LOCK = 0x7E4750
 
 
+_JOURNAL = "pipeline_journal"
+"""The table by which a journal of pipelines is known; it may share the database."""
+
+
+class NoRunsYetError(TelemetryError):
+    """The database holds a journal of pipelines, and no run has been recorded in it yet."""
+
+
 class SchemaOutdatedError(TelemetryError):
     """The database holds runs in an older schema."""
 
@@ -44,6 +52,11 @@ def read_version(connection: Connection) -> str | None:
             next_step="Give telemetry a database of its own.",
         )
     return None
+
+
+def holds_pipelines(connection: Connection) -> bool:
+    """Whether the database has a journal of pipelines."""
+    return sqlalchemy.inspect(connection).has_table(_JOURNAL)
 
 
 def check_version(version: str | None) -> None:

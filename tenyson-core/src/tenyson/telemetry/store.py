@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,14 @@ DEFAULT_DB_URL = "sqlite:///./tenyson_telemetry.db"
 """The command line's database, unless TENYSON_DB_URL or an option names another."""
 DB_URL_VARIABLE = "TENYSON_DB_URL"
 
+READINGS = 3
+"""How often a query is tried again where a writer came while it was read."""
+
 Row = dict[str, Any]
+
+
+class ChangedWhileReadError(TelemetryError):
+    """What was read may be mixed from before and after a change."""
 
 
 @dataclass(frozen=True)
@@ -270,25 +278,32 @@ class Store:
         return [RunRecord(**row) for row in self._rows(query)]
 
     def _rows(self, query: Select[Any]) -> list[Row]:
+        for _ in range(READINGS - 1):
+            with suppress(ChangedWhileReadError):
+                return [row for rows in self._streamed(query, None) for row in rows]
         return [row for rows in self._streamed(query, None) for row in rows]
 
     def _streamed(self, query: Select[Any], size: int | None) -> Iterator[list[Row]]:
         """Rows, so many at a time; all at once without a size."""
         from sqlalchemy.exc import SQLAlchemyError
 
-        from tenyson.telemetry.database import first_line
+        from tenyson.telemetry.database import first_line, is_stale
 
+        place = self._engine.url.render_as_string(hide_password=True)
         try:
             with self._engine.connect() as connection:
                 options = {} if size is None else {"stream_results": True}
                 result = connection.execute(query, execution_options=options).mappings()
                 while rows := result.fetchmany(size) if size else result.fetchall():
+                    if is_stale(connection):
+                        raise ChangedWhileReadError(
+                            "a run began to write to the database while it was read",
+                            place=place,
+                            next_step="Call it again.",
+                        )
                     yield [dict(row) for row in rows]
         except SQLAlchemyError as error:
-            raise TelemetryError(
-                f"the database cannot be read: {first_line(error)}",
-                place=self._engine.url.render_as_string(hide_password=True),
-            ) from error
+            raise TelemetryError(f"the database cannot be read: {first_line(error)}", place=place) from error
 
 
 def _of_run(table: Any, run_id: str) -> Select[Any]:
