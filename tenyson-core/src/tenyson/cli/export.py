@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
 from tenyson.cli import options
+from tenyson.destination import is_stdout, open_destination
 from tenyson.errors import MissingDependencyError, TelemetryError
 from tenyson.telemetry.jsontext import dumps
 
@@ -36,38 +38,39 @@ Rows = Iterator[list[dict[str, Any]]]
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File  [default: RUN-WHAT.FORM, here]",
+    metavar="FILE|-",
+    help="File, or - for standard output  [default: RUN-WHAT.FORM, here]",
 )
-def export(run: str, db_url: str | None, form: str, what: str, output: Path | None) -> None:
+def export(run: str, db_url: str | None, form: str, what: str, output: str | None) -> None:
     """Write the rollouts or the metrics of a run to a file: texts whole, JSON columns as JSON text."""
     with options.open_store(db_url) as store:
         name = options.known_run(store, run)
         rows = store.rollout_chunks(name, CHUNK) if what == "rollouts" else store.metric_chunks(name, CHUNK)
-        path = output or Path(f"{name}-{what}.{form}")
-        draft = path.with_name(path.name + ".part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            number = {"parquet": _parquet, "jsonl": _jsonl, "csv": _csv}[form](rows, draft)
-            if number:
-                draft.replace(path)
-        except OSError as error:
-            raise TelemetryError(f"cannot write the file: {error.strerror}", place=str(path)) from error
-        finally:
-            draft.unlink(missing_ok=True)
-    if not number:
-        raise TelemetryError(f"run {name} has no {what} to export")
-    click.echo(f"{path}: {number} {what}")
+        first = next(rows, None)
+        if not first:
+            raise TelemetryError(f"run {name} has no {what} to export")
+        path = f"{name}-{what}.{form}" if output is None else output
+        write = {"parquet": _parquet, "jsonl": _jsonl, "csv": _csv}[form]
+        with open_destination(path) as file:
+            number = write(itertools.chain([first], rows), file)
+    click.echo(f"{path}: {number} {what}", err=is_stdout(path))
 
 
-def _jsonl(chunks: Rows, path: Path) -> int:
+def _jsonl(chunks: Rows, file: IO[bytes]) -> int:
     number = 0
-    with path.open("w", encoding="utf-8") as file:
-        for rows in chunks:
-            for row in rows:
-                file.write(_json(row) + "\n")
-            number += len(rows)
+    for rows in chunks:
+        for row in rows:
+            file.write(_line(row))
+        number += len(rows)
     return number
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    try:
+        return (_json(row) + "\n").encode()
+    except UnicodeEncodeError:
+        # Half of a pair, as a model may write it: JSON can escape what UTF-8 cannot hold.
+        return (dumps(row) + "\n").encode("ascii", "backslashreplace")
 
 
 def _json(value: Any) -> str:
@@ -77,19 +80,20 @@ def _json(value: Any) -> str:
         return dumps(value)
 
 
-def _csv(chunks: Rows, path: Path) -> int:
+def _csv(chunks: Rows, file: IO[bytes]) -> int:
     number = 0
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        for rows in chunks:
-            if not number:
-                writer.writerow(rows[0])
-            writer.writerows(_flat(row).values() for row in rows)
-            number += len(rows)
+    text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
+    writer = csv.writer(text)
+    for rows in chunks:
+        if not number:
+            writer.writerow(rows[0])
+        writer.writerows(_flat(row).values() for row in rows)
+        number += len(rows)
+    text.detach()
     return number
 
 
-def _parquet(chunks: Rows, path: Path) -> int:
+def _parquet(chunks: Rows, file: IO[bytes]) -> int:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -102,7 +106,7 @@ def _parquet(chunks: Rows, path: Path) -> int:
         for rows in chunks:
             if writer is None:
                 schema = pyarrow.schema([(name, _arrow_type(pyarrow, name)) for name in rows[0]])
-                writer = pyarrow.parquet.ParquetWriter(path, schema, compression="zstd")
+                writer = pyarrow.parquet.ParquetWriter(file, schema, compression="zstd")
             writer.write_table(pyarrow.Table.from_pylist([_flat(row) for row in rows], schema=schema))
             number += len(rows)
     finally:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import click
 
 from tenyson.cli.options import database_url, db_url
+from tenyson.errors import ReportError
 
 
 @click.command()
@@ -18,22 +20,45 @@ from tenyson.cli.options import database_url, db_url
 )
 @click.option(
     "--to",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for it, in place of the pipeline's own.",
+    metavar="FOLDER|-",
+    help="Folder for it, in place of the pipeline's own; - prints report.md.",
 )
 @db_url
-def report(pipeline: str, template: Path | None, to: Path | None, db_url: str | None) -> int:
+def report(pipeline: str, template: Path | None, to: str | None, db_url: str | None) -> int:
     """Write report.md and report.html of PIPELINE (the latest if not given) from its stored results."""
     from tenyson.cli.attach import go_to
     from tenyson.cli.pipelines import find_pipeline
+    from tenyson.destination import is_special, is_stdout, open_destination
     from tenyson.pipeline.journal import Journal
     from tenyson.pipeline.report import write_pipeline_report
 
-    template, to = (path.absolute() if path else None for path in (template, to))
-    with Journal(database_url(db_url), read_only=True) as journal:
+    template = template.absolute() if template else None
+    printed = to is not None and (is_stdout(to) or is_special(to))
+    folder = None if to is None or printed else _folder(to)
+    device = None if to is None or is_stdout(to) else str(Path(to).absolute())
+    with Journal(database_url(db_url), read_only=True) as journal, tempfile.TemporaryDirectory() as scratch:
         record = find_pipeline(journal, pipeline)
         go_to(record)
-        path = write_pipeline_report(journal, record.id, template=template, directory=to)
+        where = Path(scratch) if printed else folder
+        try:
+            path = write_pipeline_report(journal, record.id, template=template, directory=where)
+        except OSError as error:
+            raise ReportError(f"cannot write the report: {error.strerror}", place=error.filename) from error
+        if printed:
+            with open_destination(device or "-") as file:
+                file.write(path.read_bytes())
+            return 0
     click.echo(path)
     click.echo(path.with_suffix(".html"))
     return 0
+
+
+def _folder(to: str) -> Path:
+    """Raises: UsageError: it cannot be one."""
+    if not to:
+        raise click.UsageError("--to: the name of the folder is empty; - prints the report")
+    if Path(to).exists() and not Path(to).is_dir():
+        raise click.UsageError(
+            f"--to: {to} is a file, and the report is a folder of files; - prints report.md"
+        )
+    return Path(to).absolute()

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 @click.option("--kills", type=click.IntRange(1), metavar="N", help="Kill after N random steps instead.")
 @click.option("--seed", default=0, show_default=True, help="Of these.")
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="Under torchrun.")
-@click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="Keep the runs here.")
+@click.option(
+    "--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep the runs here."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def verify_resume(
     config: str,
@@ -81,8 +83,12 @@ def verify_resume(
 @contextlib.contextmanager
 def _place(keep: Path | None) -> Iterator[Path]:
     """Where the runs lie. What is not to be kept goes afterwards, but for the logs of what failed, which the error names."""
+    if keep is not None:
+        try:
+            keep.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.UsageError(f"--keep: the folder {keep} cannot be made: {error.strerror}") from error
     folder = keep or Path(tempfile.mkdtemp(prefix="tenyson-verify-"))
-    folder.mkdir(parents=True, exist_ok=True)
     failed = False
     try:
         yield folder

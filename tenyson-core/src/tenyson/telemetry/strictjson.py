@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tenyson.destination import is_special, open_destination
+
 NOT_FINITE = "not_finite"
 """The key that lists them: {"metrics.loss": "NaN"}; the names are the paths to the nulls."""
 
@@ -63,7 +65,12 @@ def restore(value: Any, names: Any = None) -> Any:
 
 
 def write(path: Path, value: Any, *, indent: int | None = 2, sort_keys: bool = True) -> None:
-    """Write a file of JSON, replacing it in one move."""
+    """Write a file of JSON, replacing it in one move; the target, where `path` is a link, and never a device or a fifo."""
+    if is_special(path):
+        with open_destination(path) as file:
+            file.write((dumps(value, indent=indent, sort_keys=sort_keys, default=plain) + "\n").encode())
+        return
+    path = path.resolve()
     draft = path.with_name(path.name + ".tmp")
     text = dumps(value, indent=indent, sort_keys=sort_keys, default=plain)
     draft.write_text(text + "\n", encoding="utf-8")
