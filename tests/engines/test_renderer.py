@@ -196,3 +196,116 @@ def test_templates_that_strip_history_still_render_the_bridge():
     )
     renderer = Renderer(make_tokenizer(stripping))
     assert renderer.raw(renderer.between("go")) == "\n<|im_start|>user\ngo<|im_end|>\n<|im_start|>assistant\n"
+
+
+BLANK_LINE = (
+    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+def with_added(template: str, *added: str, special: bool = False):
+    from tokenizers import AddedToken
+
+    tokenizer = make_tokenizer(template)
+    tokenizer.add_tokens([AddedToken(text, special=special, normalized=False) for text in added])
+    return tokenizer
+
+
+def test_a_blank_line_in_the_vocabulary_ends_no_reply():
+    """A turn ends on a special token; an added one that is none occurs in what people write."""
+    from tenyson.engines.renderer import Renderer
+
+    with pytest.raises(ModelError, match=r"'\\n\\n', an added token that is not a special one"):
+        Renderer(with_added(BLANK_LINE, "\n\n"))
+    # Where the template closes its replies, such a token changes nothing.
+    plain, added = Renderer(make_tokenizer(CHATML)), Renderer(with_added(CHATML, "\n\n", "<|im_end|>\n"))
+    assert added.turn_end == plain.turn_end == "<|im_end|>"
+    assert added.stop_token_ids == plain.stop_token_ids
+
+
+def test_a_word_that_was_added_to_the_vocabulary_ends_no_reply():
+    """Domain words are added to tokenizers every day; one may well come first after a reply."""
+    from tenyson.engines.renderer import Renderer
+
+    template = CHATML.replace("<|im_end|>\n{% endfor %}", " OVER{% endfor %}")
+    with pytest.raises(ModelError, match="' OVER', an added token"):
+        Renderer(with_added(template, " OVER"))
+
+
+def test_an_added_token_that_is_special_or_ends_generation_ends_a_turn():
+    """Some fine-tunes add their end of turn without the flag, and name it in generation_config.json."""
+    from tenyson.engines.renderer import Renderer
+
+    template = CHATML.replace("<|im_end|>", "<|turn_end|>")
+    flagged = with_added(template, "<|turn_end|>", special=True)
+    assert Renderer(flagged).turn_end == "<|turn_end|>"
+    unflagged = with_added(template, "<|turn_end|>")
+    with pytest.raises(ModelError, match="not a special one"):
+        Renderer(unflagged)
+    renderer = Renderer(unflagged, [unflagged.convert_tokens_to_ids("<|turn_end|>")])
+    assert renderer.turn_end == "<|turn_end|>"
+
+
+def test_ordinary_text_that_generation_config_ends_on_ends_no_reply():
+    """A list of EOS tokens may hold a newline; a reply that has one continues."""
+    from tenyson.engines.renderer import Renderer
+
+    tokenizer = with_added(CHATML, "\n\n")
+    newline, blank = tokenizer.encode("\n")[0], tokenizer.convert_tokens_to_ids("\n\n")
+    end, pad = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<pad>"])
+    renderer = Renderer(tokenizer, [newline, blank, end, pad])
+    assert set(renderer.stop_token_ids) == {end, pad}
+    assert set(renderer.unused_eos) == {newline, blank}
+
+
+def test_variables_of_the_template_act_on_every_rendering_and_on_the_fingerprint():
+    """What is trained and what is played read the same prompt; another value is another way to read it."""
+    from tenyson.engines.renderer import Renderer
+
+    template = CHATML + "{% if add_generation_prompt and not think %}<nothink>{% endif %}"
+    tokenizer = make_tokenizer(template.replace("not think", "think is defined and not think"))
+    with_it = Renderer(tokenizer, (), {"think": False})
+    without = Renderer(tokenizer)
+    question = [{"role": "user", "content": "wrong"}]
+    assert with_it.raw(with_it.prompt(question)).endswith("<nothink>")
+    assert not without.raw(without.prompt(question)).endswith("<nothink>")
+    assert with_it.raw(with_it.between("wrong")).endswith("<nothink>")
+    assert with_it.fingerprint() != without.fingerprint() == Renderer(tokenizer, (), {}).fingerprint()
+    with pytest.raises(ModelError, match="the chat template has no variable thinking"):
+        Renderer(tokenizer, (), {"thinking": False})
+
+
+HARMONY = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}"
+    "{% if message['role'] == 'assistant' %}<|channel|>final{% endif %}<|message|>{{ message['content'] }}"
+    "{% if message['role'] == 'assistant' and loop.last %}<|return|>{% else %}<|im_end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant{% endif %}"
+)
+
+
+def test_a_template_with_channels_is_refused():
+    """GPT-OSS: a reply has a header, ends on <|return|>, and on <|end|> once it is history. Nobody here renders that yet."""
+    from tenyson.engines.renderer import Renderer
+
+    tokenizer = with_added(HARMONY, "<|channel|>", "<|message|>", "<|return|>", special=True)
+    with pytest.raises(ModelError, match=r"'<\|channel\|>final<\|message\|>' between the opening of a reply"):
+        Renderer(tokenizer)
+
+
+def test_a_template_whose_replies_end_otherwise_in_a_conversation_is_refused_for_several_turns():
+    """One turn is rendered right; a reply that ended on one token cannot be followed as if it had ended on another."""
+    from tenyson.engines.renderer import Renderer
+
+    template = HARMONY.replace("<|channel|>final", "").replace(
+        "{% if message['role'] == 'assistant' %}{% endif %}<|message|>", "\n"
+    )
+    template = template.replace("assistant{% endif %}", "assistant\n{% endif %}")
+    renderer = Renderer(with_added(template, "<|return|>", special=True))
+    assert renderer.turn_end == "<|return|>"
+    single = Sample(id="one", prompt=GAME.prompt, completion=GAME.completion[:1])
+    assert renderer.raw(renderer.conversation(single)[0]).endswith("first<|return|>")
+    with pytest.raises(
+        ModelError, match=r"'<\|im_end\|>' within a conversation and with '<\|return\|>' at its end"
+    ):
+        renderer.conversation(GAME)

@@ -9,7 +9,7 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -60,6 +60,26 @@ class RunConfig(Section):
     """Preflight checks whose errors are let pass as warnings, such as [memory]."""
 
 
+_RENDERED = {
+    "conversation",
+    "messages",
+    "tools",
+    "documents",
+    "chat_template",
+    "add_generation_prompt",
+    "continue_final_message",
+    "tokenize",
+    "padding",
+    "truncation",
+    "max_length",
+    "return_tensors",
+    "return_dict",
+    "return_assistant_tokens_mask",
+    "tokenizer_kwargs",
+}
+"""Arguments of `apply_chat_template` that are no variables of a template, or are made here."""
+
+
 class ModelConfig(Section):
     """What is trained or measured."""
 
@@ -79,8 +99,19 @@ class ModelConfig(Section):
     """Attention kernel of transformers, such as "sdpa" or "flash_attention_2"."""
     trust_remote_code: bool = False
     """Whether code that comes with the model may run."""
+    chat_template_kwargs: dict[str, Any] = {}
+    """Variables of the chat template, such as {enable_thinking: false}: the same in SFT, RL and evaluation."""
     allow_other_template: bool = False
     """Whether weights may be used with another chat template, tokenizer or set of stop tokens than they were trained with."""
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _template_variables(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(value.keys() & _RENDERED):
+            raise ValueError(
+                f"{taken[0]} is decided by how Tenyson renders a conversation; give variables of the template"
+            )
+        return value
 
     @model_validator(mode="after")
     def _has_a_source(self) -> ModelConfig:

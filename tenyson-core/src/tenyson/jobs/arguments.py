@@ -101,6 +101,7 @@ def grpo_arguments(config: Config, checkpoints: Path, *, vllm: bool) -> dict[str
         "repetition_penalty": generation.repetition_penalty,
         "use_vllm": vllm,
         "remove_unused_columns": False,
+        "chat_template_kwargs": config.model.chat_template_kwargs or None,
     }
     if vllm:
         arguments["vllm_mode"] = "colocate"

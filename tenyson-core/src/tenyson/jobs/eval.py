@@ -59,7 +59,7 @@ class EvalJob(Job):
         choice = choose_engine(config.generation.engine, source.path)
         context.say(f"engine {choice.name}: {choice.reason}")
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
-        renderer = Renderer(tokenizer, generation_eos(source))
+        renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
         require_parity(context, source, renderer)
         pin_inputs(context, source)
         warnings = settle(context, check_played("eval", samples, context.task, renderer, config, source))

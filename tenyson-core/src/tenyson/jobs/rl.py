@@ -73,7 +73,7 @@ class RLJob(Job):
         set_seed(config.run.seed)
         source = context.world.in_turn(lambda: resolve_model(config))
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
-        renderer = Renderer(tokenizer, generation_eos(source))
+        renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
         train = self._samples(context, "train", training.samples)
         evaluation = self._samples(context, "eval", training.eval_samples) if training.eval_steps else None
         resume = find_checkpoint(context)

@@ -53,7 +53,7 @@ class SFTJob(Job):
         set_seed(config.run.seed)
         source = context.world.in_turn(lambda: resolve_model(config))
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
-        renderer = Renderer(tokenizer, generation_eos(source))
+        renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
         train = self._read(context, renderer, "train", training.samples)
         evaluation = (
             self._read(context, renderer, "eval", training.eval_samples) if training.eval_steps else None

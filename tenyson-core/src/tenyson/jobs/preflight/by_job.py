@@ -10,7 +10,13 @@ from tenyson.jobs.preflight.conversations import check_conversations
 from tenyson.jobs.preflight.engine import resolve_engine
 from tenyson.jobs.preflight.finding import Finding
 from tenyson.jobs.preflight.machine import check_disk, check_memory, check_versions
-from tenyson.jobs.preflight.prompts import check_loss, check_prompts, check_rewards, prompt_lengths
+from tenyson.jobs.preflight.prompts import (
+    check_loss,
+    check_prompts,
+    check_rewards,
+    check_unused_eos,
+    prompt_lengths,
+)
 from tenyson.jobs.shape import find_shape
 
 if TYPE_CHECKING:
@@ -56,6 +62,9 @@ def check_played(
     context, elsewhere = context_length(source), memory is not None
     lengths = prompt_lengths(samples, renderer)
     turns = config.generation.max_turns if task.environment(samples[0]) is not None else 1
+    if turns > 1:
+        renderer.between("?")  # refused now, not after the first turn
+    yield from check_unused_eos(renderer)
     yield from check_prompts(lengths, len(samples), turns, config, context)
     if job == "rl":
         yield from check_rewards(task, renderer, config)

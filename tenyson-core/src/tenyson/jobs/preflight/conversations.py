@@ -24,7 +24,7 @@ def check_conversations(
     yield from _readable(rows, context_length)
     yield from _ends(rows, renderer)
     yield from _beginnings(rows, tokenizer)
-    yield from _template(rows, renderer, tokenizer)
+    yield from _template(rows, renderer)
     if config.training.packing and config.trl.get("packing_strategy", "bfd") != "bfd":
         yield Finding(
             "packing",
@@ -104,10 +104,10 @@ def _beginnings(rows: Conversations, tokenizer: Any) -> Iterator[Finding]:
         )
 
 
-def _template(rows: Conversations, renderer: Renderer, tokenizer: Any) -> Iterator[Finding]:
+def _template(rows: Conversations, renderer: Renderer) -> Iterator[Finding]:
     for sample, ids in rows.examples:
         turn_by_turn = renderer.raw(ids)
-        whole = tokenizer.apply_chat_template([*sample.prompt, *sample.completion], tokenize=False)
+        whole = renderer.whole([*sample.prompt, *sample.completion])
         if not whole.startswith(turn_by_turn):
             yield Finding(
                 "template",

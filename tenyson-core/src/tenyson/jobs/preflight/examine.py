@@ -118,7 +118,11 @@ class Examination:
                 except (ValueError, TypeError) as error:
                     raise ConfigError(f"peft.LoraConfig refuses its arguments: {error}") from error
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
-        return source, tokenizer, Renderer(tokenizer, generation_eos(source))
+        return (
+            source,
+            tokenizer,
+            Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs),
+        )
 
     def _checkpoint(self, source: ModelSource, renderer: Renderer) -> None:
         from tenyson.jobs.parity import require_parity

@@ -80,6 +80,18 @@ def check_prompts(
         )
 
 
+def check_unused_eos(renderer: Renderer) -> Iterator[Finding]:
+    """What the checkpoint would end replies on, and Tenyson does not."""
+    if renderer.unused_eos:
+        yield Finding(
+            "eos",
+            "warning",
+            f"the checkpoint's generation config ends replies on {renderer.raw(renderer.unused_eos)!r} "
+            f"(ids {', '.join(map(str, renderer.unused_eos))}), which is ordinary text, so replies do not end there",
+            "Mark the token as special in the tokenizer if it should end them.",
+        )
+
+
 def check_groups(config: Config, processes: int) -> Iterator[Finding]:
     """Whether completions come in whole groups, in training and where it evaluates on the way."""
     training, trl = config.training, config.trl
