@@ -12,11 +12,24 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("script", ["generate_schema.py", "generate_answers.py", "generate_backends.py"])
+SCRIPTS = ["generate_schema.py", "generate_answers.py", "generate_backends.py", "generate_types.py"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_a_generated_page_is_up_to_date(script: str) -> None:
     """The schema is that of the code; the answers are what `tenyson sql` says of the example database."""
     done = subprocess.run([sys.executable, DOCS / script, "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_field_that_a_plugin_takes_or_gives_has_a_meaning() -> None:
+    """A docstring in the source is a row of the page."""
+    pages = sorted((DOCS / "reference" / "plugins").glob("*.md"))
+    rows = [
+        line for page in pages for line in page.read_text(encoding="utf-8").splitlines() if line[:3] == "| `"
+    ]
+    assert len(rows) > 150
+    assert [row for row in rows if row.endswith("|  |")] == []
 
 
 def test_ten_questions_have_answers() -> None:

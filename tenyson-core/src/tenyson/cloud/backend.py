@@ -30,10 +30,13 @@ class Handle:
     """How to find a job again, from any process. JSON-safe, versioned, free of secrets."""
 
     backend: str
+    """Name of the backend."""
     run_id: str
+    """The run."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """What the backend itself needs, such as a process id and its start time."""
     version: int = 1
+    """Of this format."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Observation:
     """What is known about a job now."""
 
     phase: Phase
+    """pending, running, ended, or unknown."""
     observed: bool
     """False: the provider could not be reached, so `phase` is what was known before. Unreachable is not dead."""
     exit_code: int | None = None
@@ -60,7 +64,9 @@ class Observation:
     reason: Reason | None = None
     """Why it failed, once ended."""
     preempted: bool = False
+    """Whether the provider took the machine away."""
     detail: str = ""
+    """The reason in words, for a person."""
 
 
 class Backend(Protocol):
@@ -73,6 +79,7 @@ class Backend(Protocol):
     """
 
     name: str
+    """What users type after `--backend`."""
 
     def validate(self, spec: JobSpec) -> None:
         """Find what would fail, without spending. Raises: BackendError, MissingDependencyError."""

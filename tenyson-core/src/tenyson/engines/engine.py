@@ -15,14 +15,17 @@ class Sampling:
     """How tokens are drawn: by this alone. An engine takes nothing from the checkpoint's own generation config."""
 
     max_new_tokens: int
+    """Most tokens of one reply."""
     temperature: float = 1.0
     """0 means greedy."""
     top_p: float = 1.0
+    """Smallest probability mass to draw from; 1 means off."""
     top_k: int = 0
     """0 means off."""
     stop_token_ids: tuple[int, ...] = ()
     """The only tokens that end a reply. The stop token itself is part of the output."""
     seed: int = 0
+    """The same seed and prompts draw the same tokens."""
     min_p: float = 0.0
     """0 means off."""
     repetition_penalty: float = 1.0
@@ -49,6 +52,7 @@ class Reply:
     ids: list[int]
     """Token ids, the stop token included."""
     finish_reason: Literal["stop", "length"]
+    """`stop`: a stop token ended it; `length`: the limit did."""
     logprobs: list[float] | None = None
     """Log-probability (nats) of each id under the sampling policy, where the engine reports it."""
 
@@ -60,11 +64,15 @@ class EngineSpec:
     model: str
     """Directory or Hub name of the model; its tokenizer lies with it."""
     revision: str | None = None
+    """Branch, tag or commit on the Hub."""
     adapter: str | None = None
     """Directory of a PEFT adapter."""
     dtype: str = "auto"
+    """auto, float32, bfloat16 or float16."""
     trust_remote_code: bool = False
+    """Whether code that comes with the model may run."""
     seed: int = 0
+    """Of the whole run; a call of `generate` has its own."""
     batch_size: int = 256
     """Most prompts in one call of `generate`."""
     args: dict[str, Any] = field(default_factory=dict)
@@ -75,6 +83,7 @@ class Engine(Protocol):
     """Generates text. A class registered by `tenyson_engines` is built as `Engine(spec)`."""
 
     name: str
+    """What users write in `generation.engine`."""
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Reply]:
         """One reply for each prompt, in order. `prompts`: token ids, B x (any length)."""

@@ -20,20 +20,31 @@ class JobResult:
     """The outcome of one job."""
 
     run_id: str
+    """The run."""
     status: Status
     """`stopped`: interrupted by a signal after saving; it can be resumed. A manual stop is a `success`."""
     total_time_seconds: float
+    """Wall time in seconds."""
     metrics: dict[str, float] = field(default_factory=dict)
+    """Values by name; results.json has them with counts and intervals."""
     hf_repo_id: str | None = None
+    """Repository on the Hub, where results were pushed."""
     hf_revision: str | None = None
+    """Commit there."""
     wandb_url: str | None = None
+    """The run on W&B."""
     local_output_dir: str | None = None
+    """The job's folder on this machine."""
     failure_reason: str | None = None
+    """Why it failed, in words."""
     instance_id: str | None = None
+    """The rented machine."""
     spot_interruption: bool | None = None
+    """Whether the provider took the machine away; None where it had none."""
     stop_reason: str | None = None
     """What ended it before its time: manual stop, SIGTERM, SIGINT, spot notice, or a criterion such as early stopping."""
     schema_version: int = SCHEMA_VERSION
+    """Of this format."""
 
     def save(self, path: str | Path) -> Path:
         """Write as strict JSON, replacing the file in one move: a metric that is not finite is null, and listed under

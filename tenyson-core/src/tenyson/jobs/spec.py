@@ -14,7 +14,9 @@ class JobSpec:
     """One job, ready to be shipped."""
 
     run_id: str
+    """The run; also the name of its folder."""
     job_type: JobType
+    """sft, rl or eval."""
     task: str
     """The task's "module:Class", or a path to its file."""
     config: Mapping[str, Any]

@@ -16,11 +16,13 @@ class ReportContext:
     """Everything a report is made of."""
 
     title: str
+    """The title of the report."""
     stages: Sequence[Stage]
     """In the order in which they ran."""
     directory: Path
     """Where the report is written; a helper may write files here and refer to them by their bare names."""
     task: TaskPlugin | None = None
+    """The task of the pipeline; None where its stages have no common one."""
     history: Sequence[StepHistory] = ()
     """Every step of the pipeline as its journal has it, those that never ran included."""
 

@@ -11,6 +11,7 @@ class AttemptHistory:
     """One start of a step."""
 
     number: int
+    """1 for the first."""
     state: str
     """INTENT, LAUNCHED, RUNNING, DONE, FAILED or STOPPED."""
     seconds: float
@@ -26,8 +27,11 @@ class DecisionHistory:
     """What a person decided."""
 
     answer: str
+    """resume, restart, continue or abort."""
     by: str
+    """Who decided, as far as that is known."""
     waited_seconds: float
+    """How long the step waited for the answer."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,19 @@ class StepHistory:
     """One step of a pipeline."""
 
     label: str
+    """The step's name in the pipeline."""
     job: str
+    """sft, rl or eval."""
     state: str
     """PENDING, INTENT, LAUNCHED, RUNNING, DONE, FAILED or WAITING_HUMAN."""
     run_id: str
+    """The run of its latest attempt."""
     needs: Sequence[str] = ()
+    """Labels of the steps that it follows."""
     attempts: Sequence[AttemptHistory] = ()
+    """In order."""
     decisions: Sequence[DecisionHistory] = ()
+    """In order."""
     reused_from: str | None = None
     """The run whose result stands for this step."""
 

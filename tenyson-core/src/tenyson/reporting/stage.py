@@ -20,8 +20,11 @@ class Stage:
     """One job: its label in the pipeline, its result, and readers of its files."""
 
     label: str
+    """The step's name in the pipeline."""
     job: JobType
+    """sft, rl or eval."""
     result: JobResult
+    """How it ended."""
     running: bool = False
     """Whether it is still at work: what it has written so far is shown, and nothing of it must be there."""
 

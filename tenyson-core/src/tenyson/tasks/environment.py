@@ -15,6 +15,7 @@ class Observation:
     content: str = ""
     """The next user message; not shown once `done`."""
     done: bool = False
+    """Whether the episode is over."""
 
 
 class Environment(ABC):

@@ -15,9 +15,13 @@ class Metric:
     """A value over `n` samples with its 95% interval."""
 
     value: float
+    """The value; NaN where nothing was measured."""
     n: int
+    """Number of samples."""
     low: float
+    """Lower end of the 95% interval."""
     high: float
+    """Upper end."""
 
     @classmethod
     def proportion(cls, successes: int, n: int) -> Metric:

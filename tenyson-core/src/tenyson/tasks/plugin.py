@@ -25,6 +25,7 @@ class TaskPlugin(ABC):
     name: ClassVar[str] = ""
     """What users type; for an installed task the name of its entry."""
     summary: ClassVar[str] = ""
+    """One line for listings."""
     headline: ClassVar[tuple[str, ...]] = ()
     """Names of the metrics that summaries show, most telling first; empty: the first few there are."""
     settings: ClassVar[type[Any] | None] = None

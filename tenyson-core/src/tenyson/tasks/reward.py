@@ -13,6 +13,7 @@ class Reward:
     """A named component of the reward. The reward of a rollout is the weighted sum of its components."""
 
     name: str
+    """Its own within the task; rollouts are recorded under it."""
     function: Callable[[Rollout], float | None]
     """None where the component says nothing about a rollout."""
     weight: float = 1.0

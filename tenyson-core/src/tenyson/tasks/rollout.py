@@ -16,6 +16,7 @@ class Rollout:
     """One finished conversation on `sample`."""
 
     sample: Sample
+    """The sample it was played on."""
     messages: Sequence[Message]
     """Everything after the prompt: the model's replies and the environment's answers between them."""
     finish_reason: FinishReason = "stop"

@@ -28,6 +28,7 @@ class Sink(Protocol):
     """
 
     name: str
+    """What users write in `telemetry.sinks`."""
 
     def write(self, event: Event) -> None:
         """Take one event. May raise: the sink is then muted, and the job goes on."""

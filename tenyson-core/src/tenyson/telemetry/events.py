@@ -17,6 +17,7 @@ class Event:
     """The common part of all events."""
 
     run_id: str
+    """The run."""
     time: float = field(default_factory=now)
     """Seconds since the epoch."""
 
@@ -32,10 +33,13 @@ class RunStarted(Event):
     """A job begins."""
 
     job_type: Phase
+    """sft, rl or eval."""
     task: str
+    """The task's name."""
     config: Mapping[str, Any]
     """The resolved configuration; it holds names of secret variables, never values."""
     output_dir: str
+    """The run's folder."""
     total_steps: int | None = None
     """Optimizer steps of training, rollouts of evaluation; None while not known."""
     attempt_uid: str = ""
@@ -61,9 +65,13 @@ class MetricsLogged(Event):
     """Numbers of one step."""
 
     phase: Phase
+    """sft, rl or eval."""
     step: int
+    """Optimizer steps done; in an evaluation rollouts."""
     total_steps: int | None = None
+    """Of the whole run; None while not known."""
     epoch: float | None = None
+    """Passes over the data so far."""
     values: Mapping[str, float]
     """Such as loss, eval_loss, learning_rate, reward, kl, tokens_per_second."""
 
@@ -97,10 +105,15 @@ class EpochEnded(Event):
     """Means over one epoch of GRPO."""
 
     phase: Phase
+    """rl."""
     epoch: int
+    """1 for the first."""
     step: int
+    """Optimizer steps done."""
     loss: float | None
+    """Mean loss; None where none was logged."""
     kl: float | None
+    """Mean KL divergence (nats) from the reference; None without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +121,13 @@ class RolloutFinished(Event):
     """One conversation, in RL or in evaluation."""
 
     phase: Phase
+    """rl or eval."""
     training: bool
     """Whether it was trained on; False for evaluation, also for evaluation inside RL."""
     step: int
     """Optimizer step of the policy that wrote it; 0 in an EvalJob."""
     sample_id: str
+    """`Sample.id`."""
     group: str
     """Rollouts of one prompt at one step share a group."""
     prompt: str
@@ -120,15 +135,21 @@ class RolloutFinished(Event):
     completion: str
     """All that follows, as the model saw it."""
     reward: float | None
+    """Weighted sum of the components; None where no component says anything."""
     components: Mapping[str, float | None]
+    """Each reward's unweighted value."""
     advantage: float | None = None
+    """As GRPO used it; None outside training."""
     finish_reason: str = "stop"
+    """stop, length or turns."""
     trained: bool = False
     """Whether it carried a gradient."""
     dropped: str | None = None
     """Why it carried none, although it was made for training."""
     tokens: int = 0
+    """Written by the model, all turns together."""
     info: Mapping[str, Any] = field(default_factory=dict)
+    """The environment's info."""
 
     def __init__(
         self,
@@ -180,7 +201,9 @@ class Notice(Event):
     """One line for a person."""
 
     level: Literal["info", "warning", "error"]
+    """How serious it is."""
     message: str
+    """One line for a person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,9 +211,13 @@ class EventsLost(Event):
     """A sink failed, or was full: how much it has not recorded so far."""
 
     sink: str
+    """Name of the sink."""
     reason: str
+    """Why, in words."""
     events: int
+    """How many."""
     rank: int = 0
+    """Of the process that lost them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +225,7 @@ class RunFinished(Event):
     """A job ended."""
 
     status: str
+    """success, stopped or failed."""
     reason: str = "completed"
     """completed, what stopped it, or why it failed."""
     result: Mapping[str, Any]

@@ -32,22 +32,29 @@ class RunRecord:
     """One run, as the database has it."""
 
     run_id: str
+    """The run."""
     job_type: str
+    """sft, rl or eval."""
     task: str
+    """The task's name."""
     status: str
     """"running", "success", "stopped" or "failed"; a run that was killed stays "running"."""
     attempt: int
     """The latest; a resumed run has more than one."""
     output_dir: str
+    """The run's folder, on the machine that ran it."""
     total_steps: int | None
+    """Optimizer steps or rollouts; None while not known."""
     created_at: float
     """Seconds since the epoch; start of the first attempt."""
     started_at: float
     """Start of the latest attempt."""
     finished_at: float | None
+    """End of the latest attempt; None while it runs."""
     heartbeat_at: float | None = None
     """When its writer was last alive; a run that is "running" and has been silent for a minute was killed."""
     config: Row = field(default_factory=dict)
+    """The resolved configuration."""
     result: Row | None = None
     """The JobResult's fields; None while there is none of the latest attempt."""
 

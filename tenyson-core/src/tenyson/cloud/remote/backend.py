@@ -55,8 +55,10 @@ class RemoteBackend(ABC, Generic[R]):
     """
 
     name: str
+    """What users type after `--backend`."""
     rented = True
     record_class: type[R]
+    """What is written down of an attempt."""
     _settings: Limits
     """Its settings once they are checked."""
 
