@@ -46,6 +46,7 @@ FROZEN = {
         "BackendError",
         "BrokenPluginError",
         "ConfigError",
+        "DisplacedError",
         "DuplicatePluginError",
         "EngineError",
         "JournalAwayError",

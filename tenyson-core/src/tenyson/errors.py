@@ -10,6 +10,7 @@ TenysonError
 ├── ModelError(ValueError)           a model, adapter, tokenizer or checkpoint cannot be used
 ├── EngineError(RuntimeError)        text generation cannot start or broke off
 ├── BackendError(RuntimeError)       a machine cannot be had, reached or controlled
+│   └── DisplacedError               another run has taken the job's folder
 ├── TelemetryError(RuntimeError)     the telemetry store cannot be used
 ├── PipelineError(RuntimeError)      a pipeline or its journal cannot be used
 │   ├── JournalAwayError             the journal's database does not answer
@@ -119,6 +120,12 @@ class BackendError(TenysonError, RuntimeError):
     """A machine cannot be had, reached or controlled."""
 
     exit_status = 1
+
+
+class DisplacedError(BackendError):
+    """Another run has taken a job's folder: what lies there now is not the job's."""
+
+    reason = "user_error"
 
 
 class TelemetryError(TenysonError, RuntimeError):

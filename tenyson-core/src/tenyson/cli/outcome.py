@@ -29,6 +29,7 @@ def outcome_data(journal: Journal, pipeline_id: str, execution: Execution, attac
     """The outcome as JSON-safe data."""
     record, result = journal.pipeline(pipeline_id), execution.result
     reused = {one.label: one.reused_from for one in journal.attempts(pipeline_id)}
+    measured = _measured(journal, pipeline_id)
     return {
         "pipeline": pipeline_id,
         "title": record.title if record else pipeline_id,
@@ -40,7 +41,7 @@ def outcome_data(journal: Journal, pipeline_id: str, execution: Execution, attac
             {
                 "label": label,
                 "reused_from": reused.get(label),
-                "intervals": read_metrics(one.local_output_dir),
+                "intervals": measured.get(label, {}),
                 "result": vars(one),
             }
             for label, one in result.results.items()
@@ -55,10 +56,11 @@ def print_outcome(
     result, record = execution.result, journal.pipeline(pipeline_id)
     reused = {one.label for one in journal.attempts(pipeline_id) if one.reused_from}
     steps = journal.steps(pipeline_id)
+    all_measured = _measured(journal, pipeline_id)
     measured = {
-        step.label: read_metrics(one.local_output_dir)
+        step.label: all_measured.get(step.label, {})
         for step in steps
-        if step.definition["spec"]["job_type"] == "eval" and (one := result.results.get(step.label))
+        if step.definition["spec"]["job_type"] == "eval" and step.label in result.results
     }
     columns = headline([step.definition["spec"]["task"] for step in steps], measured.values())
     table = Table(
@@ -86,6 +88,14 @@ def print_outcome(
         following = shlex.join(["tenyson", "show", list(result.results.values())[-1].run_id])
     if following:
         console.print(Text(f"next:   {following}", style="bold"), soft_wrap=True)
+
+
+def _measured(journal: Journal, pipeline_id: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Each step's metrics from its latest attempt's own folder."""
+    from tenyson.pipeline.identity import own_result
+
+    latest = {one.label: own_result(one) for one in journal.attempts(pipeline_id)}
+    return {label: read_metrics(one.local_output_dir if one else None) for label, one in latest.items()}
 
 
 def print_json(data: Mapping[str, Any]) -> None:

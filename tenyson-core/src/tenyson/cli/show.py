@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +32,18 @@ LOG_LINES = 10
 def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
     """Show one run: configuration, attempts, metrics, where its files are, and what to do next."""
     from tenyson.cli.history import read_history
+    from tenyson.cli.ownership import taken_by_another
     from tenyson.cli.records import read_record
 
     record = read_record(run, db_url, output_dir)
     history = read_history(record, db_url)
+    taken = taken_by_another(record, db_url)
+    if taken is not None:
+        # What lies there now is somebody else's: neither its numbers nor its files are this run's.
+        taken = f"{record.folder} holds another run of this name now: {taken}"
+        record = replace(record, results={}, folder="")
     if as_json:
-        about = {"files": _files(record), "next": _next_command(record)}
+        about = {"files": _files(record), "next": _next_command(record), "folder_taken": taken}
         print_json({**asdict(record), **asdict(history), **about})
         return
     lines = [
@@ -53,7 +59,7 @@ def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
     if rows := _metric_rows(record):
         click.echo()
         print_table(("metric", "value", "95% interval", "n"), rows)
-    for line in _trouble(record, history):
+    for line in [*([taken] if taken else []), *_trouble(record, history)]:
         click.secho(safe(line), fg="yellow")
     if files := _files(record):
         click.echo()
@@ -157,12 +163,16 @@ def _metric_rows(record: Record) -> list[Sequence[str]]:
 def _files(record: Record) -> list[str]:
     from tenyson.cli.records import is_there
 
+    if not record.folder:
+        return []
     names = ("config.yaml", "results.json", "job_result.json", "log.txt", "events.jsonl", "checkpoints", "adapter",
              "model")  # fmt: skip
     return [str(path) for name in names if is_there(path := Path(record.folder) / name)]
 
 
 def _log_tail(record: Record) -> list[str]:
+    if not record.folder:
+        return []
     try:
         with (Path(record.folder) / "log.txt").open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - 64_000))
@@ -174,6 +184,8 @@ def _log_tail(record: Record) -> list[str]:
 def _next_command(record: Record) -> str | None:
     from tenyson.cli.records import is_there
 
+    if not record.folder:
+        return None
     if record.status == "running":
         return f"tenyson stop {record.run_id}"
     if record.status == "success":

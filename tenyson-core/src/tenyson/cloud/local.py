@@ -29,7 +29,7 @@ from tenyson.cloud.manager import CloudManager
 from tenyson.cloud.process import is_alive
 from tenyson.cloud.supervisor import CANCEL_FILE, EXIT_FILE, LOG_FILE, PROCESS_FILE
 from tenyson.cloud.watch import output_folder
-from tenyson.errors import BackendError, MissingDependencyError
+from tenyson.errors import BackendError, DisplacedError, MissingDependencyError
 from tenyson.jobs.spec import JobSpec
 
 CONFIG_FILE = "config.yaml"
@@ -128,11 +128,25 @@ class LocalBackend:
 
     def stream_logs(self, handle: Handle, cursor: int = 0) -> Iterator[tuple[int, bytes]]:
         """This attempt's log from byte `cursor` on, in chunks; ends when nothing more is there now."""
+        if _is_displaced(handle):
+            return iter(())
         return chunks(_folder(handle) / LOG_FILE, int(handle.data["log_start"]), cursor)
 
     def fetch_outputs(self, handle: Handle, to: Path) -> None:
-        """Nothing to do where `to` is the job's folder; else a copy."""
+        """Nothing to do where `to` is the job's folder; else a copy.
+
+        Raises: DisplacedError: another job was started there since, and what lies there is not this one's.
+        """
         folder = _folder(handle)
+        if _is_displaced(handle):
+            aside = _set_aside(handle)
+            raise DisplacedError(
+                f"another job called {handle.run_id} was started in the folder before the end of this one was seen",
+                place=str(folder),
+                next_step=f"What this one left is in {aside}."
+                if aside
+                else "Give each run an id of its own.",
+            )
         if to.resolve() != folder.resolve():
             shutil.copytree(folder, to, dirs_exist_ok=True)
 
@@ -142,7 +156,8 @@ class LocalBackend:
     def cancel(self, handle: Handle, grace_seconds: float) -> None:
         """Ask the job to save and end. The supervisor ends it after the grace, even if we are gone by then."""
         supervisor, job = handle.data["supervisor"], handle.data["job"]
-        (_folder(handle) / CANCEL_FILE).write_text(str(grace_seconds), encoding="ascii")
+        if not _is_displaced(handle):
+            (_folder(handle) / CANCEL_FILE).write_text(str(grace_seconds), encoding="ascii")
         if _signal(supervisor, signal.SIGTERM):
             return
         # No supervisor is left to keep the time.
@@ -214,11 +229,8 @@ class LocalBackend:
         return Handle(backend=self.name, run_id=run_id, data=data | {"folder": str(folder.resolve())})
 
     def _read_exit(self, handle: Handle) -> dict[str, Any] | None:
-        try:
-            status: dict[str, Any] = json.loads((_folder(handle) / EXIT_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return status
+        folder = _set_aside(handle) if _is_displaced(handle) else _folder(handle)
+        return None if folder is None else _read(folder / EXIT_FILE)
 
     def _alive(self, handle: Handle) -> bool:
         return any(
@@ -227,6 +239,8 @@ class LocalBackend:
 
     def _log_tail(self, handle: Handle) -> str:
         path = _folder(handle) / LOG_FILE
+        if _is_displaced(handle):
+            return ""
         try:
             with path.open("rb") as log:
                 log.seek(max(int(handle.data["log_start"]), path.stat().st_size - TAIL_BYTES))
@@ -259,11 +273,31 @@ class LocalManager(CloudManager):
 
 def _is_attempt(folder: Path, spec: JobSpec) -> bool:
     """Whether what was started in `folder` is this very attempt."""
+    process = _read(folder / PROCESS_FILE)
+    return process is not None and bool(spec.token) and process.get("token") == spec.token
+
+
+def _is_displaced(handle: Handle) -> bool:
+    """Whether another job was started in the handle's folder since: a process and its start time name a job for ever."""
+    process = _read(_folder(handle) / PROCESS_FILE)
+    return process is not None and process.get("job") != handle.data["job"]
+
+
+def _set_aside(handle: Handle) -> Path | None:
+    """Where the files of an attempt went when a later one took its folder; None where they are not found."""
+    for process in _folder(handle).glob(f"{EARLIER}/*/{PROCESS_FILE}"):
+        if (_read(process) or {}).get("job") == handle.data["job"]:
+            return process.parent
+    return None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A JSON object; None where there is none."""
     try:
-        process = json.loads((folder / PROCESS_FILE).read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return bool(spec.token) and process.get("token") == spec.token
+        return None
+    return data if isinstance(data, dict) else None
 
 
 def _check_same(folder: Path, spec: JobSpec) -> None:

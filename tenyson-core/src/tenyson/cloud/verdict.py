@@ -26,13 +26,18 @@ def conclude(
     seconds: float,
     *,
     interrupted: bool = False,
+    own: bool = True,
 ) -> JobResult:
-    """The JobResult of a job that ended, or that was lost.
+    """The JobResult of a job that ended, or that was lost; `own`: whether `folder` is still the job's.
 
     Exit status 0 with a valid result of this run is a success, 130 with a "stopped" one is a stop; all else is a
     failure, whose `failure_reason` begins with the reason class, where there is one, and ends with the last lines.
     """
-    left, complaint = _read_result(folder / "job_result.json", spec.run_id)
+    if own:
+        left, complaint = _read_result(folder / "job_result.json", spec.run_id)
+    else:
+        left, complaint = None, "another run has taken its folder"
+    place = str(folder) if own else None
     if left is not None:
         left = replace(left, local_output_dir=str(folder))
         if seen.exit_code == 0 and left.status == "success":
@@ -41,9 +46,9 @@ def conclude(
             return left
     if interrupted and left is None and seen.exit_code in (-signal.SIGTERM, EXIT_INTERRUPTED):
         why = "interrupted before there was anything to save"
-        return JobResult(spec.run_id, "stopped", seconds, local_output_dir=str(folder), failure_reason=why)
+        return JobResult(spec.run_id, "stopped", seconds, local_output_dir=place, failure_reason=why)
     return replace(
-        left or JobResult(spec.run_id, "failed", seconds, local_output_dir=str(folder)),
+        left or JobResult(spec.run_id, "failed", seconds, local_output_dir=place),
         status="failed",
         failure_reason=_redact(_reason(seen, left, complaint, folder, tail), spec.run_id),
         instance_id=None if handle is None else handle.data.get("instance_id"),

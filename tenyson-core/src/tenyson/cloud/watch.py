@@ -10,7 +10,7 @@ from tenyson.cloud.backend import Backend, Handle, Observation, Reason
 from tenyson.cloud.follow import Follower, safe_follower
 from tenyson.cloud.log import LineReader
 from tenyson.cloud.verdict import conclude
-from tenyson.errors import TenysonError
+from tenyson.errors import DisplacedError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.progress import decode
@@ -67,11 +67,13 @@ class JobWatch:
 
     def conclude(self, seen: Observation, *, interrupted: bool = False) -> JobResult:
         """Bring the outputs here, give the machine back, and say how the job ended."""
+        own = True
         try:
             if seen.phase == "ended":
                 self._backend.fetch_outputs(self.handle, self._folder)
                 self._backend.release(self.handle)
         except (TenysonError, OSError) as error:
+            own = not isinstance(error, DisplacedError)
             seen = out_of_reach(self._backend, error)
         result = conclude(
             self.spec,
@@ -81,6 +83,7 @@ class JobWatch:
             list(self._tail),
             self.seconds,
             interrupted=interrupted,
+            own=own,
         )
         self.follower.ended(result)
         return result

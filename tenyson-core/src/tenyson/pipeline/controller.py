@@ -22,6 +22,7 @@ from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline.decision import Ask, Decision
 from tenyson.pipeline.definition import Definition, has_checkpoint
+from tenyson.pipeline.identity import contents_of
 from tenyson.pipeline.inquiry import Inquiry
 from tenyson.pipeline.launcher import Launcher, Watch
 from tenyson.pipeline.notify import Notifier, failure_in_words
@@ -189,6 +190,7 @@ class Controller:
         trouble: TenysonError | None = None
         spec = definition.spec
         try:
+            self._progress.require_own(definition)
             spec = definition.launchable(self._progress.finished(), resume=step.resume)
         except TenysonError as error:
             # A failed step as well: what ran before it must not be lost.
@@ -216,7 +218,9 @@ class Controller:
 
         if trouble is not None:
             # In one transaction: what cannot be launched must not be found as an intent.
-            self._ended(label, _failed(spec, str(trouble)), "user_error", first=intend)
+            self._ended(
+                label, _failed(spec, str(trouble), self._progress.left(label)), "user_error", first=intend
+            )
             return
         with self._progress.entry(label) as entry:
             intend(entry)
@@ -229,7 +233,8 @@ class Controller:
             handle = self._launcher.submit(label, spec)
         except (TenysonError, OSError) as error:
             reason = reason_of(error)
-            self._ended(label, _failed(spec, f"{reason}: {self._launcher.name}: {error}"), reason)
+            cause = f"{reason}: {self._launcher.name}: {error}"
+            self._ended(label, _failed(spec, cause, self._progress.left(label, attempt.attempt)), reason)
             return
         with self._progress.entry(label) as entry:
             entry.launched(label, attempt.attempt, handle)
@@ -263,14 +268,15 @@ class Controller:
         """Record how an attempt ended and what follows; `first` writes in the same transaction, before."""
         step = self._progress.steps[label]
         attempt = step.attempt if step.state in IN_FLIGHT else step.attempt + 1
+        contents = contents_of(result.local_output_dir)
         if self._interrupted(result):
             with self._progress.entry(label) as entry:
-                entry.stopped(label, attempt, result, resume=has_checkpoint(result))
+                entry.stopped(label, attempt, result, resume=has_checkpoint(result), contents=contents)
             self._watches.pop(label, None)
             return
         if result.status == "success":
             with self._progress.entry(label) as entry:
-                entry.done(label, attempt, result)
+                entry.done(label, attempt, result, contents)
             self._watches.pop(label, None)
             return
         if result.status == "stopped" or result.spot_interruption:
@@ -288,7 +294,7 @@ class Controller:
             first(entry)
             if ending:
                 next_step = "The pipeline is ending."
-                entry.failed(label, attempt, result, reason)
+                entry.failed(label, attempt, result, reason, contents)
                 entry.status("failed")
             elif pause is not None:
                 how = "resumed from its latest checkpoint" if resume else "restarted"
@@ -301,15 +307,16 @@ class Controller:
                     resume=resume,
                     pause=pause,
                     preempted=reason in PREEMPTIONS,
+                    contents=contents,
                 )
             elif self._policy.on_failure in ("wait", "retry"):
                 next_step = f"It waits: {self._inquiry.how_to_decide(label, choices)}"
-                entry.wait(label, attempt, result, reason, choices)
+                entry.wait(label, attempt, result, reason, choices, contents=contents)
             else:
                 next_step = (
                     "The pipeline ends." if self._policy.on_failure == "abort" else "The pipeline goes on."
                 )
-                entry.failed(label, attempt, result, reason)
+                entry.failed(label, attempt, result, reason, contents)
                 if self._policy.on_failure == "abort":
                     entry.status("failed")
             self._notifier.failed(entry, self._id, label, attempt, result, next_step)
@@ -413,10 +420,7 @@ def attempt_token(pipeline_id: str, label: str, attempt: int, nonce: str = "") -
     return sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _failed(spec: JobSpec, why: str) -> JobResult:
-    folder = output_folder(spec)
-    # An earlier attempt may have left checkpoints there.
-    left = str(folder) if folder.is_dir() else None
+def _failed(spec: JobSpec, why: str, left: str | None) -> JobResult:
     return JobResult(spec.run_id, "failed", 0.0, failure_reason=why, local_output_dir=left)
 
 

@@ -59,6 +59,23 @@ class Definition:
             config = with_values(config, "training", resume_from_checkpoint="latest")
         return replace(self.spec, config=config)
 
+    def sources(self, results: Mapping[str, JobResult | None]) -> list[str]:
+        """Labels of the earlier steps whose folders it reads: a model, a checkpoint, or a path in its configuration."""
+        import json
+
+        asked = json.dumps([self.spec.config, dict(self.late)], default=str)
+
+        def reads(label: str) -> bool:
+            result = results[label]
+            folder = result.local_output_dir if result is not None else None
+            return label in (self.model_from, self.checkpoint_from) or (
+                label in self.needs
+                and folder is not None
+                and (json.dumps(folder)[1:-1] in asked or f"steps.{label}.folder" in asked)
+            )
+
+        return [label for label in results if reads(label)]
+
     def to_json(self) -> dict[str, Any]:
         """JSON-safe data."""
         return asdict(self)

@@ -13,8 +13,18 @@ from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline import tables
 from tenyson.pipeline.decision import Decision
-from tenyson.pipeline.records import IN_FLIGHT, AttemptRecord, AttemptState, PipelineStatus, StepState, plain
+from tenyson.pipeline.records import (
+    CONTENTS,
+    IN_FLIGHT,
+    AttemptRecord,
+    AttemptState,
+    PipelineStatus,
+    StepState,
+    plain,
+)
 from tenyson.telemetry.attempts import insert_or_ignore
+
+Contents = Mapping[str, str] | None
 
 
 class Entry:
@@ -53,7 +63,7 @@ class Entry:
         self._step(label, {"PENDING"}, state="DONE", attempt=attempt)
         self._insert_attempt(
             label, attempt, token, spec, state="DONE", run_id=source.run_id, ended_at=self.now,
-            inputs=source.inputs, inputs_hash=source.inputs_hash, result=plain(source.result),
+            inputs=source.inputs, inputs_hash=source.inputs_hash, result=_stored(source.result, source.contents),
             reused_from=source.reused_from or source.run_id,
         )  # fmt: skip
 
@@ -67,15 +77,17 @@ class Entry:
         self._step(label, {"LAUNCHED"}, state="RUNNING")
         self._attempt(label, attempt, state="RUNNING")
 
-    def done(self, label: str, attempt: int, result: JobResult) -> None:
-        """It ended well."""
+    def done(self, label: str, attempt: int, result: JobResult, contents: Contents = None) -> None:
+        """It ended well; `contents` tell what it left from what others leave in its folder."""
         self._step(label, IN_FLIGHT, state="DONE")
-        self._end(label, attempt, "DONE", result, None)
+        self._end(label, attempt, "DONE", result, None, contents)
 
-    def failed(self, label: str, attempt: int, result: JobResult, reason: str | None) -> None:
+    def failed(
+        self, label: str, attempt: int, result: JobResult, reason: str | None, contents: Contents = None
+    ) -> None:
         """It failed, and that is that: the pipeline ends, or goes on with what there is."""
         self._step(label, IN_FLIGHT, state="FAILED")
-        self._end(label, attempt, "FAILED", result, reason)
+        self._end(label, attempt, "FAILED", result, reason, contents)
 
     def retry(
         self,
@@ -87,6 +99,7 @@ class Entry:
         resume: bool,
         pause: float,
         preempted: bool,
+        contents: Contents = None,
     ) -> None:
         """It failed and will be launched again after `pause` seconds."""
         budget = "preemptions" if preempted else "failures"
@@ -94,12 +107,14 @@ class Entry:
             label, IN_FLIGHT, state="PENDING", resume=resume, not_before=self.now + pause,
             **{budget: tables.steps.c[budget] + 1},
         )  # fmt: skip
-        self._end(label, attempt, "FAILED", result, reason)
+        self._end(label, attempt, "FAILED", result, reason, contents)
 
-    def stopped(self, label: str, attempt: int, result: JobResult, *, resume: bool) -> None:
+    def stopped(
+        self, label: str, attempt: int, result: JobResult, *, resume: bool, contents: Contents = None
+    ) -> None:
         """It was asked to end with its controller, and will be launched again by the next one."""
         self._step(label, IN_FLIGHT, state="PENDING", resume=resume)
-        self._end(label, attempt, "STOPPED", result, None)
+        self._end(label, attempt, "STOPPED", result, None, contents)
 
     def wait(
         self,
@@ -109,10 +124,11 @@ class Entry:
         reason: str | None,
         choices: Sequence[Decision],
         note: str = "",
+        contents: Contents = None,
     ) -> None:
         """It failed, and a person has to decide."""
         self._step(label, IN_FLIGHT, state="WAITING_HUMAN")
-        self._end(label, attempt, "FAILED", result, reason)
+        self._end(label, attempt, "FAILED", result, reason, contents)
         self.ask(label, attempt, choices, note)
 
     def ask(self, label: str, attempt: int, choices: Sequence[Decision], note: str = "") -> None:
@@ -208,9 +224,20 @@ class Entry:
         )
 
     def _end(
-        self, label: str, attempt: int, state: AttemptState, result: JobResult, reason: str | None
+        self,
+        label: str,
+        attempt: int,
+        state: AttemptState,
+        result: JobResult,
+        reason: str | None,
+        contents: Contents,
     ) -> None:
-        self._attempt(label, attempt, state=state, result=plain(result), reason=reason, ended_at=self.now)
+        stored = _stored(result, contents)
+        self._attempt(label, attempt, state=state, result=stored, reason=reason, ended_at=self.now)
+
+
+def _stored(result: JobResult, contents: Contents) -> dict[str, Any]:
+    return plain(result) | ({CONTENTS: dict(contents)} if contents else {})
 
 
 def check_fence(connection: Connection, pipeline_id: str, fence: int) -> None:

@@ -15,6 +15,7 @@ from tenyson.pipeline.definition import Definition, check_order
 from tenyson.pipeline.drive import acquire, drive
 from tenyson.pipeline.inputs import Reuse
 from tenyson.pipeline.launcher import BackendLauncher
+from tenyson.pipeline.names import require_free
 from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.plan import Plan, PlannedStep
 from tenyson.pipeline.policy import FailurePolicy
@@ -108,10 +109,12 @@ def register(
 
     Raises:
         ConfigError: the journal has a pipeline of that name that asks for something else.
+        PipelineError: a name is another pipeline's, or that of a run of another pipeline.
         PipelineBusyError: it is to be changed, and a controller drives it.
     """
     record = journal.pipeline(plan.id)
     if record is None:
+        require_free(journal, plan.id, definitions, "--run-id")
         whole = {**here(), "title": plan.title, "output_dir": str(plan.output_dir), **about}
         whole |= {"max_parallel": plan.max_parallel, "sources": sources_of(definitions)}
         journal.create(

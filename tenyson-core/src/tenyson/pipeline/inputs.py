@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import PipelineError, TenysonError
 from tenyson.jobs.spec import JobSpec
+from tenyson.pipeline.identity import displaced
 from tenyson.pipeline.source import core_source, digest, factory_source, task_source
 from tenyson.telemetry.control import MANUAL_STOP
 
@@ -168,4 +169,4 @@ def _is_there(attempt: AttemptRecord) -> bool:
     trained = attempt.spec.job_type == "eval" or any(
         (folder / name).is_dir() for name in ("adapter", "model")
     )
-    return trained and (folder / "job_result.json").is_file()
+    return trained and (folder / "job_result.json").is_file() and displaced(attempt, folder) is None

@@ -6,7 +6,7 @@ this module only where the journal is used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from secrets import token_hex
@@ -26,6 +26,7 @@ from tenyson.pipeline.records import (
     DecisionRecord,
     PipelineRecord,
     StepRecord,
+    StepState,
     attempt_record,
     decision_record,
 )
@@ -110,6 +111,25 @@ class Journal:
         """The attempts that ran under a run id, the earliest first."""
         query = select(tables.attempts).where(tables.attempts.c.run_id == run_id)
         return self._attempts(query.order_by(tables.attempts.c.started_at))
+
+    def users_of(self, names: Collection[str]) -> list[tuple[str, str, str | None, StepState | None]]:
+        """Who uses these names in this journal: (name, pipeline, step, its state); no step where it is a pipeline's own name."""
+        ids, steps, attempts = tables.pipelines.c.id, tables.steps.c, tables.attempts.c
+        # A pipeline's runs are called PIPELINE-LABEL, unless a script names them.
+        above = {name[:place] for name in names for place, letter in enumerate(name) if letter == "-"}
+        begun = select(attempts.pipeline_id).where(attempts.run_id.in_(names), attempts.reused_from.is_(None))
+        query = select(steps.pipeline_id, steps.label, steps.state, steps.definition).where(
+            steps.pipeline_id.in_(above) | steps.pipeline_id.in_(begun)
+        )
+        with self.reading() as connection:
+            found = [
+                (name, name, None, None) for (name,) in connection.execute(select(ids).where(ids.in_(names)))
+            ]
+            rows = connection.execute(query).all()
+        runs = [(row.definition["spec"]["run_id"], row.pipeline_id, row.label, row.state) for row in rows]
+        # A single job and its pipeline have one name.
+        own = {(name, pipeline) for name, pipeline, _, _ in runs if name in names}
+        return [one for one in runs if one[0] in names] + [one for one in found if one[:2] not in own]
 
     def attempts_with_inputs(self, inputs_hash: str | None = None) -> list[AttemptRecord]:
         """Attempts that ended well and whose inputs are known (and hash to `inputs_hash`), the newest first."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenyson.pipeline.definition import Finished
+from tenyson.pipeline.definition import Definition, Finished
+from tenyson.pipeline.identity import displaced, require_own
 from tenyson.pipeline.records import IN_FLIGHT, OVER, AttemptRecord, StepRecord
 
 if TYPE_CHECKING:
@@ -55,3 +57,20 @@ class Progress:
             and label in self.attempts
             and (result := self.attempts[label].result) is not None
         }
+
+    def require_own(self, definition: Definition) -> None:
+        """What a step starts from is what its sources, or its own last attempt, left there. Raises: ModelError."""
+        for source in definition.sources({name: one.result for name, one in self.attempts.items()}):
+            require_own(self.attempts[source])
+        if self.steps[definition.label].resume and definition.label in self.attempts:
+            require_own(self.attempts[definition.label])
+
+    def left(self, label: str, attempt: int | None = None) -> str | None:
+        """The folder with the checkpoints of the latest attempt, or of that before `attempt`: not one that another run took."""
+        before = self.attempts.get(label)
+        if attempt is not None:
+            before = self._journal.attempt(self._id, label, attempt - 1) if attempt > 1 else None
+        if before is None or before.result is None or before.result.local_output_dir is None:
+            return None
+        folder = before.result.local_output_dir
+        return None if displaced(before, Path(folder)) else folder

@@ -22,6 +22,8 @@ OVER: frozenset[StepState] = frozenset({"DONE", "FAILED"})
 
 NONCE = "nonce"
 """In a pipeline's plan: what tells it from others of its name. Those that were begun before there was one have none."""
+CONTENTS = "contents"
+"""In a stored result, beside its own fields: what the folder held when the attempt ended."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class AttemptRecord:
     reused_from: str | None
     started_at: float
     ended_at: float | None
+    contents: Mapping[str, str] | None = None
+    """SHA-256 of what it left in its folder (`tenyson.pipeline.identity`); attempts of earlier versions have none."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class DecisionRecord:
 def attempt_record(row: Any) -> AttemptRecord:
     """From a row as the database gives it."""
     fields = dict(row)
+    fields["contents"] = (fields["result"] or {}).get(CONTENTS)
     fields["spec"] = JobSpec(**fields["spec"])
     fields["handle"] = None if fields["handle"] is None else Handle(**fields["handle"])
     fields["result"] = None if fields["result"] is None else result_from(fields["result"])

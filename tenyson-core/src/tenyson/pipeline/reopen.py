@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenyson.pipeline.definition import has_checkpoint
+from tenyson.pipeline.definition import Definition, has_checkpoint
 from tenyson.pipeline.drive import acquire
+from tenyson.pipeline.identity import displaced
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal import Journal
+    from tenyson.pipeline.records import AttemptRecord, StepRecord
 
 
 def reopen(journal: Journal, pipeline_id: str, *, all_steps: bool = False) -> list[str]:
     """Let failed steps, and those that ran after them, start again; returns their labels.
 
-    A failed step goes on from its latest checkpoint, where there is one. With `all_steps` those that ended well
+    A failed step goes on from its latest checkpoint, where there is one. A step whose files are needed and were taken by
+    another run starts again from scratch. With `all_steps` those that ended well
     start again too, and each of them from scratch.
 
     Raises: PipelineBusyError: a controller drives the pipeline.
@@ -26,6 +31,9 @@ def reopen(journal: Journal, pipeline_id: str, *, all_steps: bool = False) -> li
         for label, step in steps.items()
         if step.state == "FAILED" or (all_steps and step.state == "DONE")
     }
+    waiting = {label for label, step in steps.items() if step.state == "WAITING_HUMAN"}
+    while more := _missing(again | waiting, steps, attempts).difference(again):
+        again |= more
     # What stands on a failed step was made of what that left.
     while more := {
         label
@@ -42,8 +50,29 @@ def reopen(journal: Journal, pipeline_id: str, *, all_steps: bool = False) -> li
                 failed = steps[label].state == "FAILED" and not all_steps
                 attempt = attempts.get(label)
                 resume = failed and attempt is not None and attempt.spec.job_type != "eval"
-                entry.again(label, resume=resume and has_checkpoint(attempt.result if attempt else None))
+                resume = resume and attempt is not None and has_checkpoint(attempt.result)
+                entry.again(label, resume=resume and attempt is not None and not _is_displaced(attempt))
             entry.status("running")
     finally:
         lease.release()
     return [label for label in steps if label in again]
+
+
+def _missing(
+    again: Collection[str], steps: Mapping[str, StepRecord], attempts: Mapping[str, AttemptRecord]
+) -> set[str]:
+    """Steps that ended well, whose files another run has taken since, and which the steps that start again would read."""
+    results = {label: one.result for label, one in attempts.items()}
+    read = {
+        source for label in again for source in Definition.from_json(steps[label].definition).sources(results)
+    }
+    return {
+        label
+        for label in read.difference(again)
+        if steps[label].state == "DONE" and _is_displaced(attempts[label])
+    }
+
+
+def _is_displaced(attempt: AttemptRecord) -> bool:
+    folder = attempt.result.local_output_dir if attempt.result is not None else None
+    return folder is not None and displaced(attempt, Path(folder)) is not None

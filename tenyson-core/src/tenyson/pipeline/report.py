@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tenyson.cloud.watch import output_folder
 from tenyson.errors import PipelineError, TenysonError
 from tenyson.jobs.result import JobResult
+from tenyson.pipeline.identity import own_result
 from tenyson.pipeline.records import AttemptRecord
 from tenyson.reporting.history import AttemptHistory, DecisionHistory, StepHistory
 from tenyson.reporting.pipeline import write_report
@@ -61,8 +62,8 @@ def write_pipeline_report(
         )
         if last is None:
             continue
-        if last.result is not None:
-            stages.append((step.label, last.spec.job_type, last.result))
+        if (result := own_result(last)) is not None:
+            stages.append((step.label, last.spec.job_type, result))
         elif last.handle is not None:
             folder = str(output_folder(last.spec))
             # A result that the report shows as `running`: JobResult itself knows only ends.

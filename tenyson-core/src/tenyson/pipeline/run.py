@@ -18,6 +18,7 @@ from tenyson.pipeline.definition import Definition, check_order
 from tenyson.pipeline.drive import drive
 from tenyson.pipeline.handover import expected_kind, start_from
 from tenyson.pipeline.launcher import BackendLauncher, Cloud, CloudLauncher, Launcher
+from tenyson.pipeline.names import require_free
 from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.policy import FailurePolicy, OnFailure
 from tenyson.pipeline.result import PipelineResult
@@ -101,6 +102,7 @@ def run_pipeline(
         if record is not None:
             _check_goes_on(journal, record, definitions, edited_code)
         else:
+            require_free(journal, name, definitions, "pipeline_id")
             journal.create(
                 name,
                 name,

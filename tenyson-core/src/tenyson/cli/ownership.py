@@ -1,0 +1,52 @@
+"""Whether the folder of a run that is shown still holds that run: of two runs of one name, the later one has the folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tenyson.errors import TenysonError
+from tenyson.jobs.folder import JobFolder
+from tenyson.jobs.result import JobResult
+
+if TYPE_CHECKING:
+    from tenyson.cli.records import Record
+
+
+def taken_by_another(record: Record, db_url: str | None) -> str | None:
+    """Why the folder's files are not the run's, by its telemetry or by the journal; None where they are, or nobody can tell."""
+    folder = Path(record.folder)
+    if not folder.is_dir():
+        return None
+    return _by_telemetry(record, folder) or _by_journal(record, folder, db_url)
+
+
+def _by_telemetry(record: Record, folder: Path) -> str | None:
+    recorded = record.result or {}
+    try:
+        left: dict[str, Any] = vars(JobResult.load(JobFolder(folder).job_result))
+    except TenysonError:
+        return "its job_result.json is missing" if recorded.get("status") == "success" else None
+    if recorded.get("status") != "success" and left["status"] != "success":
+        return None
+    if record.status in ("running", "lost") and not recorded:
+        # It has ended a moment ago, or its end did not reach the database.
+        return None
+    same = ("status", "total_time_seconds")
+    return None if all(recorded.get(key) == left[key] for key in same) else "its job_result.json is another's"
+
+
+def _by_journal(record: Record, folder: Path, db_url: str | None) -> str | None:
+    from tenyson.cli.options import database_url
+    from tenyson.pipeline.identity import displaced
+    from tenyson.pipeline.journal import Journal
+
+    try:
+        with Journal(database_url(db_url), create=False) as journal:
+            attempts = [one for one in journal.attempts_of_run(record.run_id) if one.reused_from is None]
+    except TenysonError:
+        return None
+    if not attempts or attempts[-1].ended_at is None or attempts[-1].state == "INTENT":
+        return None
+    why = displaced(attempts[-1], folder, weights=False)
+    return None if why is None else f"{why} (by step {attempts[-1].label} of {attempts[-1].pipeline_id})"
