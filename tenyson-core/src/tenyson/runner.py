@@ -147,6 +147,7 @@ def _write_failure(job: Job | None, reason: str, begun: float) -> None:
         run_id=job.run_id,
         status="failed",
         total_time_seconds=time.monotonic() - begun,
+        metrics=job.partial_metrics,
         failure_reason=reason,
         local_output_dir=str(Path(folder.path)),
     ).save(folder.job_result)

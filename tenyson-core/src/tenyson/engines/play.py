@@ -5,11 +5,13 @@ Shape legend: B conversations; P prompt tokens; C tokens after the prompt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tenyson.engines.engine import Reply
 from tenyson.engines.renderer import Renderer
+from tenyson.errors import TaskError
+from tenyson.tasks.checks import final_info, make_environment, take_step
 from tenyson.tasks.environment import Environment
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.rollout import FinishReason, Rollout
@@ -34,7 +36,15 @@ class Trajectory:
     """C log-probabilities in nats, 0 where the environment wrote; None where the engine reports none."""
 
 
-@dataclass
+@dataclass(frozen=True)
+class Failure:
+    """A conversation that the task's environment broke off."""
+
+    sample: Sample
+    cause: str
+
+
+@dataclass(eq=False)
 class _Game:
     sample: Sample
     environment: Environment | None
@@ -44,6 +54,7 @@ class _Game:
     logprobs: list[float] | None = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     finish: FinishReason | None = None
+    turns: int = 0
 
     def take(self, reply: Reply, renderer: Renderer, last_turn: bool) -> None:
         self.ids += reply.ids
@@ -54,7 +65,8 @@ class _Game:
         if self.environment is None:
             self.finish = reply.finish_reason
             return
-        answer = self.environment.step(text)
+        self.turns += 1
+        answer = take_step(self.environment, text, self.sample, self.turns)
         if answer.done:
             self.finish = reply.finish_reason
             return
@@ -78,22 +90,62 @@ class _Game:
             sample=self.sample,
             messages=tuple(self.messages),
             finish_reason=self.finish or "turns",
-            info=self.environment.info() if self.environment else {},
+            info=final_info(self.environment, self.sample) if self.environment else {},
             tokens=sum(self.mask),
         )
         return Trajectory(rollout, self.prompt_ids, self.ids, self.mask, self.logprobs)
 
 
 def play(
-    task: TaskPlugin, samples: Sequence[Sample], renderer: Renderer, generate: Generate, *, max_turns: int
+    task: TaskPlugin,
+    samples: Sequence[Sample],
+    renderer: Renderer,
+    generate: Generate,
+    *,
+    max_turns: int,
+    failures: list[Failure] | None = None,
 ) -> list[Trajectory]:
-    """Play one conversation on each sample (B of them), all of them together, turn by turn."""
-    games = [_Game(sample, task.environment(sample), renderer.prompt(sample.prompt)) for sample in samples]
+    """Play one conversation on each sample (B of them), all of them together, turn by turn.
+
+    Args:
+        failures: takes the conversations that an environment broke off; the others are played to their ends.
+
+    Raises:
+        TaskError: an environment broke a conversation off, and there is no list for it.
+    """
+    broken: list[Failure] = []
+    games = list(_begin(task, samples, renderer, broken))
     for turn in range(max_turns):
         active = [game for game in games if game.finish is None]
         if not active:
             break
         replies = generate([game.prompt_ids + game.ids for game in active], turn)
         for game, reply in zip(active, replies, strict=True):
-            game.take(reply, renderer, last_turn=turn == max_turns - 1)
-    return [game.trajectory() for game in games]
+            try:
+                game.take(reply, renderer, last_turn=turn == max_turns - 1)
+            except TaskError as error:
+                broken.append(Failure(game.sample, error.cause))
+                games.remove(game)
+    trajectories = []
+    for game in games:
+        try:
+            trajectories.append(game.trajectory())
+        except TaskError as error:
+            broken.append(Failure(game.sample, error.cause))
+    if failures is None and broken:
+        raise TaskError(broken[0].cause)
+    if failures is not None:
+        failures += broken
+    return trajectories
+
+
+def _begin(
+    task: TaskPlugin, samples: Sequence[Sample], renderer: Renderer, broken: list[Failure]
+) -> Iterator[_Game]:
+    for sample in samples:
+        try:
+            environment = make_environment(task, sample)
+        except TaskError as error:
+            broken.append(Failure(sample, error.cause))
+            continue
+        yield _Game(sample, environment, renderer.prompt(sample.prompt))

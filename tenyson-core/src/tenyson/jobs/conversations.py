@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TaskError
+from tenyson.jobs.samples import read_samples
 from tenyson.tasks.sample import Sample
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def read_conversations(
         TaskError: nothing is left.
     """
     rows = Conversations(split)
-    for sample in islice(task.sft_samples(split, seed), limit):
+    for sample in read_samples(task, "sft", split, seed, limit=limit):
         rows.read += 1
         ids, mask = renderer.conversation(sample)
         rows.longest = max(rows.longest, len(ids))

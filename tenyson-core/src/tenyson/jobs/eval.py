@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import ConfigError, TaskError
 from tenyson.jobs.job import Job, JobContext, Outcome
-from tenyson.tasks.metric import Metric
-from tenyson.tasks.rollout import Rollout
+from tenyson.jobs.samples import read_samples
 from tenyson.tasks.sample import Sample
+from tenyson.tasks.scoring import rewards_of
 from tenyson.telemetry.control import Controls
-from tenyson.telemetry.events import Event, MetricsLogged, RolloutFinished
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
+    from tenyson.engines.engine import Engine, Sampling
+    from tenyson.jobs.measurement import Measurement
+    from tenyson.jobs.model import ModelSource
 
 PAUSE_SECONDS = 0.2
 
@@ -29,18 +33,19 @@ class EvalJob(Job):
         """Generate batch by batch, looking for a stop between batches; metrics cover what was processed.
 
         Raises:
-            TaskError: the task has no samples in this split.
+            TaskError: the task has no samples in this split, or some of its rollouts or metrics failed; what the others
+                measured is kept.
             ModelError, EngineError: the model or the engine cannot be used.
         """
         from tenyson.jobs.quiet import quiet_libraries
 
         quiet_libraries()
         from tenyson.config.passthrough import check_passthrough
-        from tenyson.engines.choose import choose_engine, open_engine
-        from tenyson.engines.engine import EngineSpec, Sampling
-        from tenyson.engines.play import play
+        from tenyson.engines.choose import choose_engine
+        from tenyson.engines.engine import Sampling
         from tenyson.engines.renderer import Renderer
         from tenyson.jobs.generation_defaults import say_defaults, taken_by
+        from tenyson.jobs.measurement import Measurement
         from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
         from tenyson.jobs.parity import require_parity
         from tenyson.jobs.preflight.by_job import check_played
@@ -54,6 +59,7 @@ class EvalJob(Job):
                 next_step="Start it without torchrun; the engine uses what the machine has.",
             )
         check_passthrough(config, "eval")
+        rewards = rewards_of(context.task)
         samples = self._samples(context)
         source = resolve_model(config)
         choice = choose_engine(config.generation.engine, source.path)
@@ -63,9 +69,33 @@ class EvalJob(Job):
         require_parity(context, source, renderer)
         pin_inputs(context, source)
         warnings = settle(context, check_played("eval", samples, context.task, renderer, config, source))
-        size = config.evaluation.batch_size
-        engine = open_engine(
-            choice.name,
+        sampling = Sampling.from_config(config.generation, renderer.stop_token_ids)
+        unheeded = say_defaults(context, source, choice.name, taken_by(sampling, config.engine_args))
+        about = {
+            "engine": choice.name,
+            "engine_reason": choice.reason,
+            "split": config.evaluation.split,
+            "fingerprint": renderer.fingerprint(),
+            "preflight": warnings,
+            "checkpoint_defaults_not_taken": unheeded,
+        }
+        engine = self._open(choice.name, source, config)
+        measurement = Measurement(context, renderer, rewards, total=len(samples))
+        self.leftover = lambda: measurement.outcome(about)
+        try:
+            self._measure(measurement, samples, engine, sampling)
+        finally:
+            engine.close()
+        outcome = measurement.outcome(about)
+        measurement.require_all()
+        return outcome
+
+    def _open(self, name: str, source: ModelSource, config: Config) -> Engine:
+        from tenyson.engines.choose import open_engine
+        from tenyson.engines.engine import EngineSpec
+
+        return open_engine(
+            name,
             EngineSpec(
                 model=source.path,
                 revision=source.revision,
@@ -73,105 +103,53 @@ class EvalJob(Job):
                 dtype=config.model.dtype,
                 trust_remote_code=config.model.trust_remote_code,
                 seed=config.run.seed,
-                batch_size=size,
+                batch_size=config.evaluation.batch_size,
                 args=config.engine_args,
             ),
         )
-        sampling = Sampling.from_config(config.generation, renderer.stop_token_ids)
-        unheeded = say_defaults(context, source, choice.name, taken_by(sampling, config.engine_args))
-        rewards = list(context.task.rewards())
-        rollouts: list[Rollout] = []
-        begun = time.monotonic()
-        seconds = 0.0
-        tokens = 0
-        try:
-            context.began(0)
-            for start in range(0, len(samples), size):
-                begun += hold_while_paused(context.controls, len(rollouts), context.say)
-                if context.stop.requested:
-                    context.stopping(len(rollouts))
-                    context.controls.applied("stop", len(rollouts))
-                    context.say(
-                        f"stopped after {len(rollouts)} of {len(samples)} rollouts: {context.stop.reason}",
-                        "warning",
-                    )
-                    break
-                batch = samples[start : start + size]
-                seed = config.run.seed * 1_000_003 + start
 
-                def generate(prompts: list[list[int]], turn: int, seed: int = seed) -> Any:
-                    return engine.generate(prompts, replace(sampling, seed=(seed + turn * 7919) % 2**32))
+    def _measure(
+        self, measurement: Measurement, samples: Sequence[Sample], engine: Engine, sampling: Sampling
+    ) -> None:
+        """Play batch after batch, until they are done or somebody stops it."""
+        from tenyson.engines.play import Failure, play
 
-                trajectories = play(
-                    context.task, batch, renderer, generate, max_turns=config.generation.max_turns
+        context = measurement.context
+        config = context.config
+        size = config.evaluation.batch_size
+        context.began(0)
+        for start in range(0, len(samples), size):
+            measurement.paused += hold_while_paused(context.controls, measurement.done, context.say)
+            if context.stop.requested:
+                context.stopping(measurement.done)
+                context.controls.applied("stop", measurement.done)
+                context.say(
+                    f"stopped after {measurement.done} of {len(samples)} rollouts: {context.stop.reason}",
+                    "warning",
                 )
-                finished: list[Event] = []
-                for trajectory in trajectories:
-                    rollout = trajectory.rollout
-                    tokens += rollout.tokens
-                    components = {reward.name: reward(rollout) for reward in rewards}
-                    finished.append(
-                        RolloutFinished(
-                            run_id=context.run_id,
-                            phase="eval",
-                            training=False,
-                            step=0,
-                            sample_id=rollout.sample.id,
-                            group=rollout.sample.id,
-                            prompt=renderer.raw(trajectory.prompt_ids),
-                            completion=renderer.raw(trajectory.completion_ids),
-                            reward=sum(
-                                reward.weight * (components[reward.name] or 0.0) for reward in rewards
-                            ),
-                            components=components,
-                            finish_reason=rollout.finish_reason,
-                            tokens=rollout.tokens,
-                            info=rollout.info,
-                        )
-                    )
-                    rollouts.append(rollout)
-                seconds = time.monotonic() - begun
-                context.telemetry.emit(
-                    *finished,
-                    MetricsLogged(
-                        run_id=context.run_id,
-                        phase="eval",
-                        step=len(rollouts),
-                        total_steps=len(samples),
-                        values={
-                            "tokens_per_second": tokens / seconds,
-                            "rollouts_per_second": len(rollouts) / seconds,
-                        },
-                    ),
-                )
-        finally:
-            engine.close()
-        metrics: dict[str, Metric | float] = dict(context.task.metrics(rollouts))
-        early = len(rollouts) < len(samples)
-        truncated = Metric.proportion(sum(rollout.truncated for rollout in rollouts), len(rollouts))
-        return Outcome(
-            metrics={"truncated": truncated, **metrics},
-            metadata={
-                "engine": choice.name,
-                "engine_reason": choice.reason,
-                "split": config.evaluation.split,
-                "samples": len({rollout.sample.id for rollout in rollouts}),
-                "rollouts": len(rollouts),
-                # A stop that came with the last batch stopped nothing.
-                "stopped_early": early,
-                "stop_reason": context.stop.reason if early else None,
-                "tokens": tokens,
-                "generation_seconds": seconds,
-                "fingerprint": renderer.fingerprint(),
-                "preflight": warnings,
-                "checkpoint_defaults_not_taken": unheeded,
-            },
-        )
+                return
+            seed = config.run.seed * 1_000_003 + start
+
+            def generate(prompts: list[list[int]], turn: int, seed: int = seed) -> Any:
+                return engine.generate(prompts, replace(sampling, seed=(seed + turn * 7919) % 2**32))
+
+            broken: list[Failure] = []
+            trajectories = play(
+                context.task,
+                samples[start : start + size],
+                measurement.renderer,
+                generate,
+                max_turns=config.generation.max_turns,
+                failures=broken,
+            )
+            measurement.take(trajectories, broken)
 
     def _samples(self, context: JobContext) -> list[Sample]:
         evaluation = context.config.evaluation
         found = list(
-            islice(context.task.eval_samples(evaluation.split, context.config.run.seed), evaluation.samples)
+            read_samples(
+                context.task, "eval", evaluation.split, context.config.run.seed, limit=evaluation.samples
+            )
         )
         if not found:
             raise TaskError(f"the task has no evaluation samples in the split {evaluation.split!r}")

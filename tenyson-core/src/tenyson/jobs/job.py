@@ -8,11 +8,12 @@ import sys
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tenyson.errors import TenysonError
 from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.result import SCHEMA_VERSION, JobResult, Status
 from tenyson.jobs.spec import JobSpec
@@ -20,6 +21,7 @@ from tenyson.jobs.world import World
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.preset import JobType
+from tenyson.tasks.usercode import task_name, user_code
 from tenyson.telemetry.control import INTERRUPTIONS, SPOT_NOTICE, Controls, StopSignal
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import AttemptBegan, Notice, RunFinished, RunStarted
@@ -99,6 +101,8 @@ class Job(ABC):
         self.task = task if arguments == task.arguments else type(task)(**arguments)
         run_id = parsed.run.id or new_run_id(self.job_type, task.name or type(task).__name__.lower())
         self.run_id = run_id
+        self.partial_metrics: dict[str, float] = {}
+        """Of a job that failed: what could be measured all the same."""
         self.config: Config = parsed.model_copy(
             update={
                 "run": parsed.run.model_copy(update={"id": run_id}),
@@ -173,18 +177,15 @@ class Job(ABC):
             try:
                 outcome = self.execute(context)
             except BaseException as error:
-                failed = JobResult(
-                    run_id,
-                    "failed",
-                    time.monotonic() - begun,
-                    failure_reason=f"{type(error).__name__}: {error}",
-                    local_output_dir=str(folder.path),
-                )
+                failed = self._fail(context, error, time.monotonic() - begun)
                 self._finish(context, failed, str(failed.failure_reason))
                 raise
             result = self._conclude(context, outcome, time.monotonic() - begun)
             self._finish(context, result, str(outcome.metadata["stop_reason"] or "completed"))
         return result
+
+    leftover: Callable[[], Outcome] | None = None
+    """What a job that fails has found so far, set by `execute` once there may be something; kept as partial results."""
 
     @abstractmethod
     def execute(self, context: JobContext) -> Outcome:
@@ -202,6 +203,28 @@ class Job(ABC):
                 RunFinished(run_id=self.run_id, status=result.status, result=asdict(result), reason=reason)
             )
 
+    def _fail(self, context: JobContext, error: BaseException, seconds: float) -> JobResult:
+        """The result of a job that failed, with the numbers that it has left."""
+        reason = f"{type(error).__name__}: {error}"
+        metrics: dict[str, Any] = {}
+        try:
+            if self.leftover is not None and context.world.leads:
+                partial = self.leftover()
+                metrics = {name: _with_interval(metric) for name, metric in partial.metrics.items()}
+                partial.metadata |= {"partial": True, "failure_reason": reason}
+                self.partial_metrics = _values(metrics)
+                self._write_results(context, partial, metrics)
+        except Exception as trouble:  # it must not hide what ended the job
+            context.say(f"what was measured so far was not kept: {trouble}", "warning")
+        return JobResult(
+            self.run_id,
+            "failed",
+            seconds,
+            metrics=self.partial_metrics,
+            failure_reason=reason,
+            local_output_dir=str(context.folder.path),
+        )
+
     def _conclude(self, context: JobContext, outcome: Outcome, seconds: float) -> JobResult:
         outcome.metadata.setdefault("stopped_early", context.stop.requested)
         outcome.metadata.setdefault("stop_reason", context.stop.reason)
@@ -211,7 +234,7 @@ class Job(ABC):
             run_id=self.run_id,
             status=status,
             total_time_seconds=seconds,
-            metrics={name: entry["value"] for name, entry in metrics.items() if entry["value"] is not None},
+            metrics=_values(metrics),
             hf_repo_id=outcome.hf_repo_id,
             hf_revision=outcome.hf_revision,
             wandb_url=context.telemetry.url("wandb"),
@@ -221,6 +244,11 @@ class Job(ABC):
         )
         if not context.world.leads:
             return result
+        self._write_results(context, outcome, metrics)
+        result.save(context.folder.job_result)
+        return result
+
+    def _write_results(self, context: JobContext, outcome: Outcome, metrics: Mapping[str, Any]) -> None:
         context.folder.write_json(
             context.folder.results,
             context.telemetry.clean(
@@ -233,7 +261,7 @@ class Job(ABC):
                     "metrics": metrics,
                     "metadata": {
                         "seed": self.config.run.seed,
-                        "provenance": dict(self.task.provenance()),
+                        "provenance": self._provenance(context),
                         "code": code_in_words(*self._code),
                         "versions": installed_versions(),
                         "muted_sinks": dict(context.telemetry.muted),
@@ -243,8 +271,19 @@ class Job(ABC):
                 }
             ),
         )
-        result.save(context.folder.job_result)
-        return result
+
+    def _provenance(self, context: JobContext) -> dict[str, str]:
+        """What the task says of its data; a fault in that costs no result."""
+        try:
+            with user_code(f"provenance() of the task {task_name(self.task)}"):
+                return dict(self.task.provenance())
+        except TenysonError as error:
+            context.say(f"the data behind the results is unknown: {error}", "warning")
+            return {"unknown": error.cause}
+
+
+def _values(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    return {name: entry["value"] for name, entry in metrics.items() if entry["value"] is not None}
 
 
 def _files(task: TaskPlugin) -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import asdict
-from itertools import islice
 
 from tenyson.errors import TaskError
 from tenyson.jobs.job import Job, JobContext, Outcome
+from tenyson.jobs.samples import read_samples
 from tenyson.tasks.sample import Sample
+from tenyson.tasks.scoring import rewards_of
 
 
 class RLJob(Job):
@@ -68,7 +69,7 @@ class RLJob(Job):
             config,
             "rl",
         )
-        if not context.task.rewards():
+        if not rewards_of(context.task):
             raise TaskError("the task has no rewards", next_step="Implement rewards().")
         set_seed(config.run.seed)
         source = context.world.in_turn(lambda: resolve_model(config))
@@ -134,7 +135,7 @@ class RLJob(Job):
         return outcome
 
     def _samples(self, context: JobContext, split: str, limit: int | None) -> list[Sample]:
-        found = list(islice(context.task.rl_samples(split, context.config.run.seed), limit))
+        found = list(read_samples(context.task, "rl", split, context.config.run.seed, limit=limit))
         if not found:
             raise TaskError(f"the task has no RL samples in the split {split!r}")
         return found

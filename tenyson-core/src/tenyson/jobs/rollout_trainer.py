@@ -5,38 +5,40 @@ Shape legend: B completions on this process; F reward functions.
 
 from __future__ import annotations
 
-import contextlib
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy
 import torch
 from datasets import Dataset
 from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from tenyson.engines.engine import Reply, Sampling
-from tenyson.engines.play import Trajectory, play
+from tenyson.engines.play import Failure, Trajectory, play
 from tenyson.engines.renderer import Renderer
 from tenyson.engines.transformers import generate_replies
+from tenyson.errors import TaskError
 from tenyson.jobs.buffer import pack_batches, unpack_batches
-from tenyson.jobs.checkpoint import CheckpointMixin
 from tenyson.jobs.diagnosis import Batch, Diagnosis
+from tenyson.jobs.emergency import EmergencyMixin
 from tenyson.jobs.job import JobContext
+from tenyson.jobs.randomness import random_states_kept
 from tenyson.jobs.sampler import EpochSampler
+from tenyson.jobs.world import largest
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample
+from tenyson.tasks.scoring import rewards_of, score
 from tenyson.telemetry.control import Asked
 from tenyson.telemetry.events import RolloutFinished
 
 # Equal rewards differ from their mean by rounding alone.
 _NO_ADVANTAGE = 1e-6
+_ODD = "Correct the task; a rollout may hold any text. A run that has a checkpoint goes on from it with a resume."
 
 
-class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
+class RolloutTrainer(EmergencyMixin, GRPOTrainer):  # type: ignore[misc]
     """GRPOTrainer whose prompts, rewards and rollouts are a task's.
 
     Every rollout is played turn by turn, of one turn or of many, so that one renderer and one set of sampling options hold
@@ -55,7 +57,7 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         self._context = context
         self._renderer = renderer
         self._samples = samples
-        self._rewards = list(context.task.rewards())
+        self._rewards = rewards_of(context.task)
         self._playing: list[Sample] = []
         self._trajectories: list[Trajectory] = []
         self._local_rewards: list[list[float | None]] = []
@@ -77,7 +79,9 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
 
     def play_games(self) -> dict[str, Any]:
         """Play the samples of this batch; TRL's `rollout_func` contract."""
-        self._trajectories = self._play(self._playing)
+        failures: list[Failure] = []
+        self._trajectories = self._play(self._playing, failures)
+        self._require_all(failures)
         return {
             "prompt_ids": [trajectory.prompt_ids for trajectory in self._trajectories],
             "completion_ids": [trajectory.completion_ids for trajectory in self._trajectories],
@@ -94,9 +98,12 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
             # second time: each merge moves the base a little.
             self.vllm_generation.sync_weights()
             self._last_loaded_step = self.state.global_step
-        with _random_state_kept():
+        with random_states_kept():
             trajectories = self._play(samples)
-        totals = [self._total([reward(one.rollout) for reward in self._rewards]) for one in trajectories]
+            scored = [score(self._rewards, one.rollout) for one in trajectories]
+        if failed := [one.failure for one in scored if one.failure]:
+            raise TaskError(failed[0], next_step=_ODD)
+        totals = [self._total(list(one.components.values())) for one in scored]
         return [totals[start : start + group] for start in range(0, len(totals), group)]
 
     def last_rewards(self) -> dict[str, Metric]:
@@ -111,6 +118,8 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
     def own_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Also where GRPO stands between two generations, and the batch that it has not used up."""
         state, tensors = super().own_state()
+        if self._batch_failed:
+            return state, tensors  # those of the last boundary, whole
         state |= {"micro_step": self._step, "recent": self._recent, "diagnosis": self.diagnosis.state()}
         if self._step % (self.args.steps_per_generation * self.num_iterations):
             state["buffer"], tensors = pack_batches(self._buffered_inputs)
@@ -140,13 +149,18 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         self._sampler.epoch = arguments["epoch"]
         super()._run_epoch(**arguments)
 
-    def _play(self, samples: Sequence[Sample]) -> list[Trajectory]:
+    def _play(
+        self,
+        samples: Sequence[Sample],
+        failures: list[Failure] | None = None,
+    ) -> list[Trajectory]:
         return play(
             self._context.task,
             samples,
             self._renderer,
             self._generate_vllm if self.use_vllm else self._generate_transformers,
             max_turns=self._context.config.generation.max_turns,
+            failures=failures,
         )
 
     def _total(self, values: Sequence[float | None]) -> float:
@@ -203,9 +217,20 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         pool = self._samples["train" if training else "eval"]
         self._playing = [pool[row["sample_index"]] for row in inputs]
         self._trajectories = []
-        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        with self.making_a_batch():
+            output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         self._record(output["advantages"].tolist(), training)
         return output
+
+    def _require_all(self, failures: Sequence[Failure]) -> None:
+        """Raise, on all processes alike, where one of the rollouts of this batch failed; the others are recorded."""
+        if not any(largest([bool(failures)])):
+            return
+        self.all_failed = True
+        cause = failures[0].cause if failures else "a rollout of another process failed"
+        more = f" (and {len(failures) - 1} more of this batch)" if len(failures) > 1 else ""
+        self._record_untrained(cause, {failure.sample.id for failure in failures})
+        raise TaskError(f"{cause}{more}", next_step=_ODD)
 
     def _calculate_rewards(
         self,
@@ -214,8 +239,13 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         completions: list[Any],
         completion_ids: list[list[int]],
     ) -> Any:
+        failures = []
         for row, trajectory in zip(inputs, self._trajectories, strict=True):
-            row["rollout"] = trajectory.rollout
+            scored = score(self._rewards, trajectory.rollout)
+            row["rollout"] = trajectory.rollout = scored.rollout
+            if scored.failure:
+                failures.append(Failure(scored.rollout.sample, scored.failure))
+        self._require_all(failures)
         gathered = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
         first = self.accelerator.process_index * len(inputs)
         local = gathered[first : first + len(inputs)].tolist()
@@ -227,36 +257,56 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         for trajectory, values, advantage in zip(
             self._trajectories, self._local_rewards, advantages, strict=True
         ):
-            rollout = trajectory.rollout
             components = {reward.name: value for reward, value in zip(self._rewards, values, strict=True)}
             total = self._total(values)
-            dropped = self._why_dropped(rollout, advantage) if training else None
-            recent.append({"reward": total, **components})
-            events.append(
-                RolloutFinished(
-                    run_id=self._context.run_id,
-                    phase="rl",
-                    training=training,
-                    step=self.state.global_step,
-                    sample_id=rollout.sample.id,
-                    group=f"{self.state.global_step}/{rollout.sample.id}",
-                    prompt=self._renderer.raw(trajectory.prompt_ids),
-                    completion=self._renderer.raw(trajectory.completion_ids),
-                    reward=total,
-                    components=components,
-                    advantage=advantage,
-                    finish_reason=rollout.finish_reason,
-                    trained=training and dropped is None,
-                    dropped=dropped,
-                    tokens=rollout.tokens,
-                    info=rollout.info,
-                )
-            )
+            dropped = self._why_dropped(trajectory.rollout, advantage) if training else None
+            recent.append({**components, "reward": total})
+            events.append(self._event(trajectory, components, total, advantage, training, dropped))
         self._context.telemetry.emit(*events)
         self.rollouts_recorded += len(recent)
         if training:
             self._recent = recent
             self._look_at(events)
+
+    def _record_untrained(self, cause: str, failed: set[str]) -> None:
+        """The rollouts of a batch that cannot be trained on, with what their rewards said."""
+        training = self.model.training
+        events = []
+        for trajectory in self._trajectories:
+            sample = trajectory.rollout.sample.id
+            why = cause if sample in failed else f"another rollout of its batch failed: {cause}"
+            components = trajectory.rollout.rewards
+            events.append(self._event(trajectory, components, None, None, training, why))
+        self._context.telemetry.emit(*events)
+
+    def _event(
+        self,
+        trajectory: Trajectory,
+        components: Mapping[str, float | None],
+        total: float | None,
+        advantage: float | None,
+        training: bool,
+        dropped: str | None,
+    ) -> RolloutFinished:
+        rollout = trajectory.rollout
+        return RolloutFinished(
+            run_id=self._context.run_id,
+            phase="rl",
+            training=training,
+            step=self.state.global_step,
+            sample_id=rollout.sample.id,
+            group=f"{self.state.global_step}/{rollout.sample.id}",
+            prompt=self._renderer.raw(trajectory.prompt_ids),
+            completion=self._renderer.raw(trajectory.completion_ids),
+            reward=total,
+            components=components,
+            advantage=advantage,
+            finish_reason=rollout.finish_reason,
+            trained=training and dropped is None,
+            dropped=dropped,
+            tokens=rollout.tokens,
+            info=rollout.info,
+        )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL's own; training's numbers are looked at too."""
@@ -309,19 +359,9 @@ class RolloutTrainer(CheckpointMixin, GRPOTrainer):  # type: ignore[misc]
         return None
 
 
-@contextlib.contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """Everything that draws random numbers goes on afterwards as if nothing had been drawn."""
-    python, numbers = random.getstate(), numpy.random.get_state()
-    with torch.random.fork_rng():
-        yield
-    random.setstate(python)
-    numpy.random.set_state(numbers)
-
-
 def _reward_function(reward: Reward) -> Callable[..., list[float | None]]:
     def function(rollout: list[Rollout], **_: Any) -> list[float | None]:
-        return [reward(one) for one in rollout]
+        return [one.rewards[reward.name] for one in rollout]
 
     # TRL names its metrics after the function.
     function.__name__ = reward.name

@@ -36,9 +36,12 @@ class Metric:
     @classmethod
     def mean(cls, values: Sequence[float]) -> Metric:
         """A mean, with the normal interval value ± 1.96 · s/√n; without spread where n < 2."""
+        values = [float(value) for value in values]  # scalars of numpy and truth values too
         n = len(values)
         if n == 0:
             return cls(math.nan, 0, math.nan, math.nan)
+        if not all(map(math.isfinite, values)):
+            return cls(sum(values), n, math.nan, math.nan)
         value = fmean(values)
         half = Z95 * stdev(values) / math.sqrt(n) if n > 1 else 0.0
         return cls(value, n, value - half, value + half)

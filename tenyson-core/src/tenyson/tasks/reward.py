@@ -20,5 +20,7 @@ class Reward:
     """0 means: recorded, but not trained on."""
 
     def __call__(self, rollout: Rollout) -> float | None:
-        """The unweighted value for one rollout."""
+        """The unweighted value for one rollout: as it was recorded, where this reward has been asked before."""
+        if self.name in rollout.rewards:
+            return rollout.rewards[self.name]
         return self.function(rollout)

@@ -25,6 +25,8 @@ class Rollout:
     """What the environment knows at the end (JSON-safe); empty for single-turn tasks."""
     tokens: int = 0
     """Number of tokens the model wrote, all turns together."""
+    rewards: Mapping[str, float | None] = field(default_factory=dict, compare=False)
+    """What each reward said, by name, once they were asked. A reward that is called on this rollout again returns it."""
 
     @property
     def replies(self) -> list[str]:

@@ -5,10 +5,9 @@ A job stops at the first thing that it refuses; here each becomes a finding, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from tenyson.errors import ConfigError, TaskError, TenysonError
@@ -20,8 +19,10 @@ from tenyson.jobs.preflight.finding import Finding, let_pass
 from tenyson.jobs.preflight.prompts import check_groups
 from tenyson.jobs.preflight.report import Segments, segments
 from tenyson.jobs.quiet import missing_libraries, quiet_libraries
+from tenyson.jobs.samples import read_samples
 from tenyson.jobs.world import World
 from tenyson.tasks.sample import Sample
+from tenyson.tasks.scoring import rewards_of
 from tenyson.telemetry.control import Controls
 
 if TYPE_CHECKING:
@@ -153,15 +154,19 @@ class Examination:
             return
         if job_type == "rl":
             prompts, *_ = [
-                _some(task.rl_samples(split, seed), limit, f"RL samples in the split {split!r}")
+                _some(
+                    read_samples(task, "rl", split, seed, limit=limit), f"RL samples in the split {split!r}"
+                )
                 for split, limit in limits.items()
             ]
-            if not task.rewards():
+            if not rewards_of(task):
                 raise TaskError("the task has no rewards", next_step="Implement rewards().")
         else:
             split, limit = config.evaluation.split, config.evaluation.samples
+            rewards_of(task)
             prompts = _some(
-                task.eval_samples(split, seed), limit, f"evaluation samples in the split {split!r}"
+                read_samples(task, "eval", split, seed, limit=limit),
+                f"evaluation samples in the split {split!r}",
             )
         self.samples = [[(renderer.raw(renderer.prompt(one.prompt)), False)] for one in prompts[: self.shown]]
         self.findings += check_played(job_type, prompts, task, renderer, config, source, self.memory)
@@ -203,8 +208,8 @@ class Examination:
         )
 
 
-def _some(samples: Any, limit: int | None, what: str) -> list[Sample]:
-    found = list(islice(samples, limit))
+def _some(samples: Iterable[Sample], what: str) -> list[Sample]:
+    found = list(samples)
     if not found:
         raise TaskError(f"the task has no {what}")
     return found

@@ -14,6 +14,7 @@ from tenyson.jobs.memory import engine_limit
 from tenyson.jobs.preflight.finding import Finding
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample
+from tenyson.tasks.scoring import rewards_of, score
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -167,33 +168,24 @@ def check_rewards(task: TaskPlugin, renderer: Renderer, config: Config) -> Itera
         )
         return
     worth: dict[str, list[float]] = {"good": [], "bad": []}
+    rewards = rewards_of(task)
     for sample in known:
         replies = [message["content"] for message in sample.completion if message["role"] == "assistant"]
         for kind, scripted in (("good", replies), ("bad", [NONSENSE])):
-            rollout = _act(task, sample, renderer, scripted, config)
-            total = 0.0
-            for reward in task.rewards():
-                try:
-                    value = reward(rollout)
-                    number = 0.0 if value is None else float(value)
-                except Exception as error:
-                    yield Finding(
-                        "rewards",
-                        "error",
-                        f"the reward {reward.name} raises on a {kind} answer to {sample.id}: {type(error).__name__}: {error}",
-                        "A rollout may hold anything; a reward must not raise.",
-                    )
-                    return
-                if not math.isfinite(number):
-                    yield Finding(
-                        "rewards",
-                        "error",
-                        f"the reward {reward.name} of a {kind} answer to {sample.id} is {number}",
-                        "Rewards are finite numbers, or None.",
-                    )
-                    return
-                total += reward.weight * number
-            worth[kind].append(total)
+            try:
+                scored = score(rewards, _act(task, sample, renderer, scripted, config))
+                failure = scored.failure
+            except TaskError as error:
+                failure = error.cause
+            if failure:
+                yield Finding(
+                    "rewards",
+                    "error",
+                    f"a {kind} answer: {failure}",
+                    "A rollout may hold anything. Neither reward nor environment may raise; rewards are finite numbers, or None.",
+                )
+                return
+            worth[kind].append(scored.reward)
     good, bad = (sum(values) / len(values) for values in worth.values())
     if good <= bad:
         yield Finding(

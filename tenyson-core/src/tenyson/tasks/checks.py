@@ -1,0 +1,79 @@
+"""Checks of what a task's hooks hand over besides numbers: samples, environments, observations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tenyson.errors import TaskError
+from tenyson.tasks.environment import Environment, Observation
+from tenyson.tasks.sample import Sample
+from tenyson.tasks.usercode import refuse_coroutine, shown, task_name, text_fault, user_code
+
+if TYPE_CHECKING:
+    from tenyson.tasks.plugin import TaskPlugin
+
+
+def check_sample(sample: Any, hook: str, number: int) -> Sample:
+    """The sample that `hook` yields as its `number`-th, from 0. Raises: TaskError, which names sample and message."""
+    if not isinstance(sample, Sample):
+        raise TaskError(f"{hook}: item {number} is {shown(sample)}, which is no Sample")
+    if (fault := text_fault(sample.id)) or not sample.id:
+        raise TaskError(f"{hook}: the id of sample {number} {fault or 'is empty'}")
+    if not isinstance(sample.data, Mapping):
+        raise TaskError(f"{hook}: the data of sample {sample.id} is {shown(sample.data)}, not a mapping")
+    _check_messages(sample.prompt, f"{hook}: the prompt of sample {sample.id}")
+    _check_messages(sample.completion, f"{hook}: the completion of sample {sample.id}")
+    if not sample.prompt:
+        raise TaskError(f"{hook}: the prompt of sample {sample.id} has no message")
+    return sample
+
+
+def make_environment(task: TaskPlugin, sample: Sample) -> Environment | None:
+    """A fresh environment for one rollout; None for a single turn. Raises: TaskError."""
+    hook, where = f"environment() of the task {task_name(task)}", f" on sample {sample.id}"
+    with user_code(hook, where):
+        environment = task.environment(sample)
+    refuse_coroutine(environment, f"{hook}{where}")
+    if environment is not None and not callable(getattr(environment, "step", None)):
+        raise TaskError(f"{hook}{where} returned {shown(environment)}, which is no Environment")
+    return environment
+
+
+def take_step(environment: Environment, reply: str, sample: Sample, turn: int) -> Observation:
+    """The environment's answer to the reply of a turn, from 1. Raises: TaskError, which names the sample."""
+    what = f"the environment {type(environment).__name__}"
+    where = f" on sample {sample.id}, turn {turn}"
+    with user_code(what, where):
+        answer = environment.step(reply)
+    refuse_coroutine(answer, f"{what}{where}")
+    if not isinstance(answer, Observation):
+        raise TaskError(f"{what}{where} returned {shown(answer)}, which is no Observation")
+    if not answer.done and (fault := text_fault(answer.content)):
+        raise TaskError(f"{what}{where}: the content of its observation {fault}")
+    return answer
+
+
+def final_info(environment: Environment, sample: Sample) -> Mapping[str, Any]:
+    """What the environment knows at the end. Raises: TaskError."""
+    what = f"info() of the environment {type(environment).__name__} on sample {sample.id}"
+    with user_code(what):
+        info = environment.info()
+    refuse_coroutine(info, what)
+    if not isinstance(info, Mapping):
+        raise TaskError(f"{what} returned {shown(info)}, not a mapping")
+    return info
+
+
+def _check_messages(messages: Any, what: str) -> None:
+    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+        raise TaskError(
+            f"{what} is {shown(messages)}, not a list of messages",
+            next_step='Write [{"role": "user", "content": "..."}].',
+        )
+    for number, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            raise TaskError(f"{what}: message {number} is {shown(message)}, not a role and a content")
+        for key in ("role", "content"):
+            if fault := text_fault(message.get(key)):
+                raise TaskError(f"{what}: the {key} of message {number} {fault}")
