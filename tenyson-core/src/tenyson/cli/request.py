@@ -73,9 +73,10 @@ def _expanded(request: Request) -> Request:
     """The request with `~` and variables of the environment filled in: no shell does it in `--config=~/sft.yaml`."""
     from tenyson.config.paths import expand
 
-    paths = {name: getattr(request, name) for name in ("file", "config", "task", "output_dir", "resume")}
+    names = ("file", "config", "task", "output_dir", "resume")
+    given: dict[str, Any] = {name: getattr(request, name) for name in names}
     try:
-        return replace(request, **{name: expand(path) for name, path in paths.items() if path is not None})
+        return replace(request, **{name: expand(path) for name, path in given.items() if path is not None})
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
