@@ -74,11 +74,14 @@ def _expanded(request: Request) -> Request:
     from tenyson.config.paths import expand
 
     names = ("file", "config", "task", "output_dir", "resume")
-    given: dict[str, Any] = {name: getattr(request, name) for name in names}
+    filled: dict[str, Any] = {}
     try:
-        return replace(request, **{name: expand(path) for name, path in given.items() if path is not None})
+        for name in names:
+            path = getattr(request, name)
+            filled[name] = path if path is None else expand(path)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    return replace(request, **filled)
 
 
 def _plan_pipeline(request: Request) -> tuple[Plan, Tasks, str]:
