@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tenyson.config.document import Document
 from tenyson.config.engine_arguments import engine_arguments
 from tenyson.config.explain import did_you_mean
+from tenyson.config.impossible import impossible_values
 from tenyson.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def check_passthrough(config: Config, job_type: str, document: Document | None =
 
 
 def passthrough_problems(config: Config, job_type: str, document: Document | None = None) -> list[Problem]:
-    """Wrong names under `trl`, `peft` and `engine_args`; a warning for each package that cannot be asked."""
+    """Wrong names under `trl`, `peft` and `engine_args`, and values that cannot work; a warning for each package that cannot be asked."""
     document = document or Document("", {})
     found: list[Problem] = []
     if config.trl and job_type != "eval":
@@ -70,6 +71,8 @@ def passthrough_problems(config: Config, job_type: str, document: Document | Non
         found += _unknown("peft", config.peft, _fields("peft", "LoraConfig"), "peft", document)
     if job_type != "sft":
         found += engine_args_problems(config, document)
+    named = {problem.key for problem in found}
+    found += [one for one in impossible_values(config, job_type, document) if one.key not in named]
     return found
 
 
