@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,10 +80,13 @@ def _ask(
     key: str | None,
     attempt: int | None,
 ) -> None:
-    from tenyson.cli.records import job_folders
+    from tenyson.cli.records import job_folders, newest_if_latest
     from tenyson.telemetry.control.requests import ask
 
     url, folders = options.database_url(db_url), job_folders(output_dir)
+    if run == options.LATEST:
+        with contextlib.suppress(TelemetryError):  # told below
+            run = newest_if_latest(run, db_url, output_dir)
     known: list[str] = []
     away: TelemetryError | None = None
     try:

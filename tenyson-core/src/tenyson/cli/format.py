@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 
-def moment(seconds: float | None) -> str:
-    """A time of day, here."""
+def moment(seconds: float | None, *, exact: bool = True) -> str:
+    """A local time with its zone, such as "2026-11-26 15:38:31 CET"; to the minute where it is not `exact`."""
     if seconds is None:
         return ""
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    when = datetime.fromtimestamp(seconds).astimezone()
+    return when.strftime(f"%Y-%m-%d %H:%M{':%S' if exact else ''} %Z")
 
 
 def duration(seconds: float | None) -> str:

@@ -23,6 +23,8 @@ class LazyCommand:
     """ "module:attribute" of a click command."""
     help: str
     """One line for `tenyson --help`."""
+    group: str = "Commands"
+    """The heading under which `tenyson --help` lists it."""
     only_prints: bool = False
     """Whether all that it does is print, so that it may end, with status 0, once its reader leaves."""
 
@@ -30,9 +32,13 @@ class LazyCommand:
 class LazyGroup(click.Group):
     """A click group over a table of LazyCommand; names outside the table are looked up among the plugins'."""
 
-    def __init__(self, *args: Any, table: Mapping[str, LazyCommand], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, table: Mapping[str, LazyCommand], elsewhere: Mapping[str, str], **kwargs: Any
+    ) -> None:
+        """`elsewhere`: by a name that is no command, where to look."""
         super().__init__(*args, **kwargs)
         self.table = table
+        self.elsewhere = elsewhere
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Core's own names, in the order of the table; plugins' would cost a scan of all metadata."""
@@ -53,15 +59,20 @@ class LazyGroup(click.Group):
         name = args[0]
         command = self.get_command(ctx, name)
         if command is None and not ctx.resilient_parsing and not name.startswith("-"):
-            near = difflib.get_close_matches(name, self.table, n=1)
+            near = difflib.get_close_matches(name, [*self.table, *self.elsewhere], n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
+            if near and near[0] in self.elsewhere:
+                hint = f"\n  {self.elsewhere[near[0]]}"
             ctx.fail(f"No such command {name!r}.{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the table without importing anything."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, command.help) for name, command in self.table.items()])
+        for group in dict.fromkeys(command.group for command in self.table.values()):
+            with formatter.section(group):
+                formatter.write_dl(
+                    [(name, command.help) for name, command in self.table.items() if command.group == group]
+                )
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Names of the table, and the group's own options."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import click
@@ -10,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from tenyson.cli.format import print_json
+from tenyson.cli.format import moment, print_json
 from tenyson.cli.options import as_json, database_url, db_url, known_run, open_store
 from tenyson.telemetry.git import code_in_words
 
@@ -79,7 +78,7 @@ def _tree(data: dict[str, Any], tree: Tree | None = None) -> Tree:
 
 def _attempt_in_words(attempt: dict[str, Any]) -> str:
     code = code_in_words(attempt["git_commit"], attempt["git_diff_hash"])
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(attempt["started_at"]))
+    when = moment(attempt["started_at"], exact=False)
     return (
         f"attempt {attempt['attempt']}: {attempt['status']}, {when}, seed {attempt['seed']}, {code}, "
         f"config {str(attempt['config_hash'])[:12]}, {attempt['accelerator'] or 'cpu'}"

@@ -1,4 +1,4 @@
-"""The console entry point `tenyson`: the table of sub-commands, and how errors look."""
+"""The console entry point `tenyson`, and how errors look."""
 
 from __future__ import annotations
 
@@ -9,67 +9,10 @@ from collections.abc import Sequence
 import click
 
 from tenyson import __version__
-from tenyson.cli.lazy import LazyCommand, LazyGroup
+from tenyson.cli.commands import COMMANDS, ELSEWHERE
+from tenyson.cli.lazy import LazyGroup
 from tenyson.errors import TenysonError
 from tenyson.stdio import OutputError, say, standard_streams
-
-COMMANDS = {
-    "run": LazyCommand(
-        "tenyson.cli.run:run", "Run an experiment file, a task's preset pipeline, or one job."
-    ),
-    "attach": LazyCommand("tenyson.cli.attach:attach", "Go on with a pipeline whose controller is gone."),
-    "decide": LazyCommand(
-        "tenyson.cli.decide:decide", "Decide on a failed step: resume, restart, continue, abort."
-    ),
-    "pipelines": LazyCommand(
-        "tenyson.cli.pipelines:pipelines", "Show how pipelines stand.", only_prints=True
-    ),
-    "report": LazyCommand("tenyson.cli.report:report", "Write a pipeline's report."),
-    "why": LazyCommand("tenyson.cli.why:why", "Say why a step was run again.", only_prints=True),
-    "lineage": LazyCommand(
-        "tenyson.cli.lineage:lineage", "Show where a run's weights and numbers came from.", only_prints=True
-    ),
-    "runs": LazyCommand(
-        "tenyson.cli.runs:runs", "List the runs of the telemetry database.", only_prints=True
-    ),
-    "show": LazyCommand(
-        "tenyson.cli.show:show", "Show one run: attempts, metrics, where its files are.", only_prints=True
-    ),
-    "logs": LazyCommand("tenyson.cli.logs:logs", "Show the log of a run, as it comes.", only_prints=True),
-    "metrics": LazyCommand(
-        "tenyson.cli.metrics:metrics", "Show the curves of a run, or draw them.", only_prints=True
-    ),
-    "rollouts": LazyCommand(
-        "tenyson.cli.rollouts:rollouts", "Show what a model said, and what that was worth.", only_prints=True
-    ),
-    "compare": LazyCommand(
-        "tenyson.cli.compare:compare", "Compare two runs, sample by sample.", only_prints=True
-    ),
-    "sql": LazyCommand("tenyson.cli.sql:sql", "Ask the telemetry database, in SQL.", only_prints=True),
-    "export": LazyCommand("tenyson.cli.export:export", "Write rollouts or metrics to a file."),
-    "stop": LazyCommand("tenyson.cli.control:stop", "Ask a run to stop, save and finish."),
-    "pause": LazyCommand("tenyson.cli.control:pause", "Hold a run between two steps."),
-    "resume": LazyCommand("tenyson.cli.control:resume", "Let a paused run go on."),
-    "checkpoint": LazyCommand("tenyson.cli.control:checkpoint", "Have a run write a checkpoint now."),
-    "extend": LazyCommand("tenyson.cli.control:extend", "Have a run train more steps."),
-    "doctor": LazyCommand("tenyson.cli.doctor:doctor", "Check a job before it runs, or this machine."),
-    "verify-resume": LazyCommand(
-        "tenyson.cli.verify_resume:verify_resume", "Prove that a killed and resumed training is the same one."
-    ),
-    "telemetry": LazyCommand(
-        "tenyson.cli.telemetry:telemetry", "Recover what a killed run left; migrate a database."
-    ),
-    "presets": LazyCommand(
-        "tenyson.cli.presets:presets", "List the preset pipelines of the installed tasks.", only_prints=True
-    ),
-    "config": LazyCommand("tenyson.cli.config:config", "Check, show or describe configurations."),
-    "plugins": LazyCommand(
-        "tenyson.cli.plugins:plugins", "List what the installed plugins provide.", only_prints=True
-    ),
-    "completion": LazyCommand(
-        "tenyson.cli.completion:completion", "Print the completion script of a shell.", only_prints=True
-    ),
-}
 
 EPILOG = """\
 Plugins may add commands of their own; `tenyson plugins` lists them.
@@ -93,6 +36,7 @@ Environment:
 @click.group(
     cls=LazyGroup,
     table=COMMANDS,
+    elsewhere=ELSEWHERE,
     epilog=EPILOG,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -26,6 +26,10 @@ output_dir = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+LATEST = "latest"
+"""In place of a run's or a pipeline's name: the one that started last."""
+
+
 def open_store(url: str | None) -> Store:
     """The database that was named, or the default one. Raises: TelemetryError: it is not there, or cannot be used."""
     from tenyson.telemetry.store import Store
@@ -41,7 +45,7 @@ def database_url(url: str | None) -> str:
 
 
 def known_run(store: Store, name: str) -> str:
-    """The run's full name: its own, or the only one that begins like this.
+    """The run's full name: its own, or the only one that begins like this; "latest" is the one that started last.
 
     Raises: TelemetryError: no run, or several, are named so.
     """
@@ -51,7 +55,7 @@ def known_run(store: Store, name: str) -> str:
 
 
 def one_run(name: str, names: Collection[str], unknown: str) -> str:
-    """The name that is meant: the same, or the only one that begins like this.
+    """The name that is meant: the same, or the only one that begins like this; "latest" is the first of `names`.
 
     Raises: TelemetryError: none is (which is said as `unknown`), or several are.
     """
@@ -62,6 +66,8 @@ def one_run(name: str, names: Collection[str], unknown: str) -> str:
 
     if name in names:
         return name
+    if name == LATEST and names:
+        return next(iter(names))
     # An empty name is a variable that the shell does not know, and not the beginning of all names.
     begin = [found for found in names if name and found.startswith(name)]
     if len(begin) == 1:

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from tenyson.cli.table import print_table, reading_width
 from tenyson.cloud.follow import seconds_in_words
 from tenyson.errors import TenysonError
 from tenyson.pipeline.execute import Execution
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from tenyson.pipeline.journal import Journal
 
 MOST_METRICS = 3
-_COLOURS = {"success": "green", "reused": "green", "stopped": "yellow", "failed": "bold red"}
+_COLOURS = {"success": "green", "reused": "green", "stopped": "yellow", "failed": "red"}
 
 
 def outcome_data(journal: Journal, pipeline_id: str, execution: Execution, attach: str) -> dict[str, Any]:
@@ -63,18 +64,17 @@ def print_outcome(
         if step.definition["spec"]["job_type"] == "eval" and step.label in result.results
     }
     columns = headline([step.definition["spec"]["task"] for step in steps], measured.values())
-    table = Table(
-        "stage", "status", "time", *(name.replace("_", " ") for name in columns), box=None, pad_edge=False
-    )
+    rows = []
     for step in steps:
         one = result.results.get(step.label)
         status = "reused" if step.label in reused else one.status if one else "not run"
         told = f"{status} ({MANUAL_STOP})" if one and one.stop_reason == MANUAL_STOP else status
         cells = [in_words(measured.get(step.label, {}).get(name)) for name in columns]
         took = seconds_in_words(one.total_time_seconds) if one else ""
-        table.add_row(step.label, Text(told, style=_COLOURS.get(status, "dim")), took, *cells)
-    console.print()
-    console.print(table)
+        rows.append((step.label, told, took, *cells))
+    click.echo()
+    header = ("stage", "status", "time", *(name.replace("_", " ") for name in columns))
+    print_table(header, rows, paint=_paint, lines=True, width=reading_width())
     if columns:
         console.print(Text("values with their 95% intervals", style="dim"))
     if execution.report:
@@ -103,6 +103,15 @@ def print_json(data: Mapping[str, Any]) -> None:
     from tenyson.telemetry.jsontext import dumps
 
     sys.stdout.write(json.dumps(json.loads(dumps(data)), indent=2) + "\n")
+
+
+def _paint(column: int, text: str) -> str:
+    """Colour the status."""
+    return (
+        click.style(text, fg=_COLOURS.get(text.split(" ")[0], "bright_black"))
+        if column == 1 and text
+        else text
+    )
 
 
 def read_metrics(folder: str | None) -> dict[str, dict[str, Any]]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenyson.cli.format import print_json
-from tenyson.cli.options import as_json, database_url, db_url
+from tenyson.cli.format import moment, print_json
+from tenyson.cli.options import LATEST, as_json, database_url, db_url
 from tenyson.cli.table import print_table
 from tenyson.errors import PipelineError
-
-LATEST = "latest"
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal import Journal
@@ -89,7 +86,7 @@ def _all(journal: Journal, limit: int) -> list[dict[str, Any]]:
                 "title": record.title,
                 "state": _state(record, waiting),
                 "steps": done + (f", {waiting} waiting" if waiting else ""),
-                "begun": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created_at)),
+                "begun": moment(record.created_at),
                 "controller": _controller(journal, record),
             }
         )

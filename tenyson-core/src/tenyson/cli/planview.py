@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from tenyson.cli.table import print_table, reading_width
 from tenyson.cloud.cost import budget_of, cost_in_words
 from tenyson.jobs.memory import GIB, MemoryEstimate, estimate_memory
 from tenyson.jobs.shape import find_shape
@@ -67,17 +67,7 @@ def print_plan(
     chosen = selection.anew != ()
     attempts, budget = attempts_on(backend, policy), budget_of(backend)
     console.print(Text(f"{plan.title} on backend {backend.name}: nothing is started", style="bold"))
-    table = Table(
-        "step",
-        "job",
-        "model",
-        "work",
-        "memory",
-        "cost",
-        *(["selection"] if chosen else []),
-        box=None,
-        pad_edge=False,
-    )
+    rows = []
     for step in plan.steps:
         estimate = backend.estimate(specs[step.label])
         row = (
@@ -89,8 +79,9 @@ def print_plan(
             cost_in_words(estimate, attempts=attempts, budget=budget),
             *([selection.how(step.label)] if chosen else []),
         )
-        table.add_row(*(Text(cell, overflow="fold") for cell in row))
-    console.print(table)
+        rows.append(row)
+    header = ("step", "job", "model", "work", "memory", "cost", *(["selection"] if chosen else []))
+    print_table(header, rows, width=reading_width())
     if len(plan.steps) > 1:
         console.print(graph(plan))
         if plan.max_parallel > 1:
@@ -100,7 +91,7 @@ def print_plan(
     folders = [str(step.folder) for step in plan.steps]
     more = f", and {len(folders) - 6} more" if len(folders) > 6 else ""
     console.print(Text(f"folders: {', '.join(folders[:6])}{more}"), soft_wrap=True)
-    console.print(Text(f"report: {plan.directory / 'report.md'}"))
+    console.print(Text(f"report: {plan.directory / 'report.md'}"), soft_wrap=True)
     for step in plan.steps:
         if (memory := memory_of(step, plan)) is not None:
             parts = "; ".join(

@@ -12,20 +12,30 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
-from tenyson.cloud.follow import Follower, PlainFollower, seconds_in_words, values_in_words, worth_showing
+from tenyson.cloud.follow import (
+    Follower,
+    PlainFollower,
+    log_in_words,
+    seconds_in_words,
+    values_in_words,
+    worth_showing,
+)
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.stdio import is_terminal, lossy_stderr
 from tenyson.telemetry.progress import decode
 
+WIDE = 110
+"""Columns from which on the bar is a long one."""
+TIMES_WIDTH = len("59 min so far, about 1 h 10 min left")
 _STYLES = {"info": "dim", "warning": "yellow", "error": "red"}
 _OUTCOMES = {"success": "green", "stopped": "yellow", "failed": "bold red"}
 
@@ -52,7 +62,7 @@ class BarFollower:
     def started(self, spec: JobSpec, log: str) -> None:
         """Open the bar; it spins until the number of steps is known."""
         self._values = {}
-        self.console.print(Text(f"{spec.run_id}: log in {log}", style="dim"))
+        self.console.print(Text(f"{spec.run_id}: {log_in_words(log, spec.run_id)}", style="dim"))
         self._bar = self._bars.open(f"{spec.job_type}, starting")
 
     def line(self, text: str) -> None:
@@ -92,8 +102,30 @@ class BarFollower:
                 description=str(event.get("phase", "")),
                 completed=event.get("step", 0),
                 total=event.get("total_steps") or self._bars.total(self._bar),
-                values=values_in_words(self._values),
+                values=self._bars.fitting(values_in_words(self._values), event),
             )
+
+
+class TimesColumn(ProgressColumn):
+    """Such as "23 s so far, about 13 min left"."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """Nothing is left to say of a job whose number of steps is not known yet."""
+        passed = task.finished_time if task.finished else task.elapsed
+        told = f"{in_round_words(passed or 0.0)} so far"
+        if not task.finished and task.time_remaining is not None:
+            told += f", about {in_round_words(task.time_remaining)} left"
+        return Text(told, style="dim", no_wrap=True)
+
+
+def in_round_words(seconds: float) -> str:
+    """Such as "23 s", "13 min" or "2 h 10 min"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 class Bars:
@@ -120,16 +152,37 @@ class Bars:
         """Steps of a bar, where they are known."""
         return next(task.total for task in self.progress.tasks if task.id == bar)
 
+    def fitting(self, values: str, event: Mapping[str, Any]) -> str:
+        """As many of the values as there is room for, whole ones: the times beside them are not cut."""
+        steps = 2 * len(str(event.get("total_steps") or event.get("step") or 0)) + 1
+        room = (
+            self.console.width
+            - len(str(event.get("phase", "")))
+            - self._bar_width()
+            - steps
+            - TIMES_WIDTH
+            - 6
+        )
+        kept = ""
+        for value in values.split("  "):
+            longer = f"{kept}  {value}" if kept else value
+            if len(longer) > room:
+                break
+            kept = longer
+        return kept
+
+    def _bar_width(self) -> int:
+        return 24 if self.console.width >= WIDE else 10
+
     def _make(self) -> Progress:
         return Progress(
-            SpinnerColumn(),
+            # Braille only where it can be shown.
+            SpinnerColumn("dots" if self.console.encoding.startswith("utf") else "line"),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=self._bar_width()),
             MofNCompleteColumn(),
             TextColumn("{task.fields[values]}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("left", style="dim"),
-            TimeRemainingColumn(),
+            TimesColumn(),
             console=self.console,
             refresh_per_second=4,
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.cli.format import as_float
-from tenyson.cli.options import one_run
+from tenyson.cli.options import LATEST, one_run
 from tenyson.errors import TelemetryError, TenysonError
 from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.result import JobResult
@@ -75,11 +75,12 @@ def read_records(db_url: str | None, output_dir: Path, *, limit: int) -> list[Re
 
 
 def read_record(run_id: str, db_url: str | None, output_dir: Path) -> Record:
-    """One run, by its name or the beginning of it, with the details of its job folder where that is on this machine.
+    """One run, by its name, the beginning of it or "latest", with the details of its job folder where that is on this machine.
 
     Raises:
         TelemetryError: nobody knows the run, several begin like this, or the database was named and cannot be read.
     """
+    run_id = newest_if_latest(run_id, db_url, output_dir)
     url = _url_if_any(db_url)
     known = [] if url is None else list_names(url)
     folders = job_folders(output_dir, without=known)
@@ -92,6 +93,12 @@ def read_record(run_id: str, db_url: str | None, output_dir: Path) -> Record:
     if run is None:
         raise TelemetryError(unknown)
     return replace(_of_database(run), results=_read_json(JobFolder(Path(run.output_dir)).results))
+
+
+def newest_if_latest(name: str, db_url: str | None, output_dir: Path) -> str:
+    """For "latest" the name of the run that started last, of the database and the job folders; else the name itself."""
+    newest = read_records(db_url, output_dir, limit=1) if name == LATEST else []
+    return newest[0].run_id if newest else name
 
 
 def job_folders(output_dir: Path, *, without: Iterable[str] = ()) -> dict[str, JobFolder]:

@@ -51,7 +51,6 @@ def make_plan(request: Request) -> tuple[Plan, Tasks, str]:
         click.UsageError: the options do not fit together.
         TenysonError: configuration, preset, experiment file or task cannot be used.
     """
-    request = _expanded(request)
     if request.job is None:
         plan, tasks, following = _plan_pipeline(request)
     else:
@@ -67,21 +66,6 @@ def make_plan(request: Request) -> tuple[Plan, Tasks, str]:
         tasks,
         following,
     )
-
-
-def _expanded(request: Request) -> Request:
-    """The request with `~` and variables of the environment filled in: no shell does it in `--config=~/sft.yaml`."""
-    from tenyson.config.paths import expand
-
-    names = ("file", "config", "task", "output_dir", "resume")
-    filled: dict[str, Any] = {}
-    try:
-        for name in names:
-            path = getattr(request, name)
-            filled[name] = path if path is None else expand(path)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    return replace(request, **filled)
 
 
 def _plan_pipeline(request: Request) -> tuple[Plan, Tasks, str]:
@@ -118,7 +102,7 @@ def _plan_pipeline(request: Request) -> tuple[Plan, Tasks, str]:
     plan = plan_preset(
         preset,
         _task_section(request.task) if request.task else {},
-        pipeline_id=request.run_id or new_pipeline_id(title),
+        pipeline_id=request.run_id or new_pipeline_id(title, request.output_dir or "./outputs"),
         title=title,
         output_dir=Path(request.output_dir) if request.output_dir else None,
         overrides=request.overrides,
@@ -129,19 +113,12 @@ def _plan_pipeline(request: Request) -> tuple[Plan, Tasks, str]:
 
 
 def _plan_job(request: Request) -> tuple[Plan, Tasks]:
-    from tenyson.config.load import check_document
-    from tenyson.config.paths import relative_to_file
-    from tenyson.config.reading import read_document
+    from tenyson.config.load import load_config
     from tenyson.jobs.job import new_run_id
     from tenyson.pipeline.plan import Plan, PlannedStep
-    from tenyson.plugins.settings import PluginChecks
 
     assert request.config is not None
-    document = read_document(request.config)
-    document.data = relative_to_file(document.data, request.config)
-    loaded = check_document(document, request.overrides)
-    if problems := PluginChecks().problems(loaded, str(request.job), document):
-        raise ConfigError(problems)
+    loaded = load_config(request.config, request.overrides)
     config = loaded.model_dump(mode="json")
     spec = request.task or config["task"]["name"] or config["task"]["module"]
     if spec is None:
@@ -151,7 +128,11 @@ def _plan_job(request: Request) -> tuple[Plan, Tasks]:
     run_id = (
         request.run_id
         or config["run"]["id"]
-        or new_run_id(str(request.job), task.name or type(task).__name__)
+        or new_run_id(
+            str(request.job),
+            task.name or type(task).__name__,
+            request.output_dir or config["run"]["output_dir"],
+        )
     )
     config["run"]["id"] = run_id
     config["telemetry"] = {

@@ -118,7 +118,7 @@ _HEADER = ("run", "job", "task", "status", "started", "took")
 
 
 def _columns(r: Record) -> tuple[str, ...]:
-    return (r.run_id, r.job, r.task, r.status, moment(r.started), duration(r.seconds))
+    return (r.run_id, r.job, r.task, r.status, moment(r.started, exact=False), duration(r.seconds))
 
 
 def summary(record: Record) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 import click
 
+from tenyson.cli.format import moment
 from tenyson.cli.options import database_url, db_url
 from tenyson.errors import PipelineError
 
@@ -48,7 +47,7 @@ def why(step: str, pipeline: str, db_url: str | None) -> int:
         return 0
     assert other.inputs is not None
     found = list(differences(other.inputs, last.inputs))
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(other.started_at))
+    when = moment(other.started_at, exact=False)
     if not found:
         click.echo(
             f"{step} was run although nothing differs from {other.run_id} ({when}): --no-reuse, --from or --only asked for it, "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from tenyson.jobs.result import JobResult
@@ -105,7 +106,7 @@ class PlainFollower:
     def started(self, spec: JobSpec, log: str) -> None:
         """Say what runs and where its log is."""
         self._run_id, self._next_line, self._pending, self._values = spec.run_id, 0.0, None, {}
-        self.say(f"{spec.job_type} started; full log: {log}")
+        self.say(f"{spec.job_type} started; {log_in_words(log, spec.run_id)}")
 
     def line(self, text: str) -> None:
         """Show an event, a warning or an error; drop the rest."""
@@ -148,6 +149,14 @@ class PlainFollower:
         self._next_line = time.monotonic() + self.every_seconds
         total = f"/{event['total_steps']}" if event.get("total_steps") else ""
         self.say(f"step {event.get('step', '?')}{total}  {values_in_words(self._values)}".rstrip())
+
+
+def log_in_words(log: str, run_id: str) -> str:
+    """Where the log is; a long name of the run, which stands before it, is not said twice in a line."""
+    path = Path(log)
+    if path.parent.name == run_id and len(run_id) + len(log) > 60:
+        return f"full log: {path.name} in its folder in {path.parent.parent}"
+    return f"full log: {log}"
 
 
 def worth_showing(line: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 import sys
 import time
 import uuid
@@ -11,10 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tenyson.errors import ConfigError, Problem, TenysonError
+from tenyson.errors import TenysonError
 from tenyson.jobs.folder import JobFolder
+from tenyson.jobs.naming import dated_name
 from tenyson.jobs.result import SCHEMA_VERSION, JobResult, Status
 from tenyson.jobs.spec import JobSpec
 from tenyson.jobs.world import World
@@ -99,7 +100,9 @@ class Job(ABC):
         arguments = {**parsed.task.args, **task.arguments}
         self._code: tuple[str | None, str | None] = (None, None)
         self.task = task if arguments == task.arguments else type(task)(**arguments)
-        run_id = parsed.run.id or new_run_id(self.job_type, task.name or type(task).__name__.lower())
+        run_id = parsed.run.id or new_run_id(
+            self.job_type, task.name or type(task).__name__.lower(), parsed.run.output_dir
+        )
         self.run_id = run_id
         self.partial_metrics: dict[str, float] = {}
         """Of a job that failed: what could be measured all the same."""
@@ -134,11 +137,7 @@ class Job(ABC):
         run_id, attempt_uid = world.agree((self.run_id, uuid.uuid4().hex))
         self._rename(run_id)
         folder = JobFolder.of(self.config.run.output_dir, run_id)
-        try:
-            folder.path.mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError) as error:
-            cause = f"the job's folder {str(folder.path)!r:.200} cannot be made: {error}"
-            raise ConfigError([Problem(cause, key="run.output_dir")]) from error
+        folder.path.mkdir(parents=True, exist_ok=True)
         if world.leads:
             folder.stopped.unlink(missing_ok=True)
             folder.config.write_text(dump_config(_located(self.config)), encoding="utf-8")
@@ -322,10 +321,10 @@ def _located(config: Config) -> Config:
     return config.model_copy(update={"telemetry": telemetry})
 
 
-def new_run_id(job_type: str, task: str) -> str:
-    """A name such as sft-wordle-20261123-154500-1a2b: by job, task and UTC time, unique by its end."""
+def new_run_id(job_type: str, task: str, output_dir: str | Path = "./outputs") -> str:
+    """A name such as sft-wordle-261123-kd7w: by job, task and the local date, unique by its end."""
     safe = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in task)
-    return f"{job_type}-{safe}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    return dated_name(f"{job_type}-{safe}", output_dir)
 
 
 def installed_versions() -> dict[str, str]:

@@ -1,0 +1,154 @@
+"""The table of sub-commands, in the groups of `tenyson --help`, and where to look for what others call differently."""
+
+from __future__ import annotations
+
+from tenyson.cli.lazy import LazyCommand
+
+COMMANDS = {
+    "run": LazyCommand(
+        "tenyson.cli.run:run",
+        "Run an experiment file, a task's preset pipeline, or one job.",
+        group="Start and continue",
+    ),
+    "attach": LazyCommand(
+        "tenyson.cli.attach:attach",
+        "Continue a pipeline whose controller is gone.",
+        group="Start and continue",
+    ),
+    "decide": LazyCommand(
+        "tenyson.cli.decide:decide",
+        "Decide on a failed step: resume, restart, continue, abort.",
+        group="Start and continue",
+    ),
+    "doctor": LazyCommand(
+        "tenyson.cli.doctor:doctor",
+        "Check a job before it runs, or this machine.",
+        group="Start and continue",
+    ),
+    "verify-resume": LazyCommand(
+        "tenyson.cli.verify_resume:verify_resume",
+        "Prove that a killed and resumed training is the same one.",
+        group="Start and continue",
+    ),
+    "pipelines": LazyCommand(
+        "tenyson.cli.pipelines:pipelines",
+        "Show how pipelines stand.",
+        group="Look at pipelines",
+        only_prints=True,
+    ),
+    "report": LazyCommand(
+        "tenyson.cli.report:report", "Write a pipeline's report.", group="Look at pipelines"
+    ),
+    "why": LazyCommand(
+        "tenyson.cli.why:why", "Say why a step was run again.", group="Look at pipelines", only_prints=True
+    ),
+    "lineage": LazyCommand(
+        "tenyson.cli.lineage:lineage",
+        "Show where a run's weights and numbers came from.",
+        group="Look at runs",
+        only_prints=True,
+    ),
+    "runs": LazyCommand(
+        "tenyson.cli.runs:runs",
+        "List the runs of the telemetry database.",
+        group="Look at runs",
+        only_prints=True,
+    ),
+    "show": LazyCommand(
+        "tenyson.cli.show:show",
+        "Show one run: attempts, metrics, where its files are.",
+        group="Look at runs",
+        only_prints=True,
+    ),
+    "logs": LazyCommand(
+        "tenyson.cli.logs:logs", "Show the log of a run, as it comes.", group="Look at runs", only_prints=True
+    ),
+    "metrics": LazyCommand(
+        "tenyson.cli.metrics:metrics",
+        "Show the curves of a run, or draw them.",
+        group="Look at runs",
+        only_prints=True,
+    ),
+    "rollouts": LazyCommand(
+        "tenyson.cli.rollouts:rollouts",
+        "Show what a model said, and what that was worth.",
+        group="Look at runs",
+        only_prints=True,
+    ),
+    "compare": LazyCommand(
+        "tenyson.cli.compare:compare",
+        "Compare two runs, sample by sample.",
+        group="Look at runs",
+        only_prints=True,
+    ),
+    "stop": LazyCommand(
+        "tenyson.cli.control:stop", "Ask a run to stop, save and finish.", group="Steer a run"
+    ),
+    "pause": LazyCommand("tenyson.cli.control:pause", "Hold a run between two steps.", group="Steer a run"),
+    "resume": LazyCommand("tenyson.cli.control:resume", "Let a paused run continue.", group="Steer a run"),
+    "checkpoint": LazyCommand(
+        "tenyson.cli.control:checkpoint", "Have a run write a checkpoint now.", group="Steer a run"
+    ),
+    "extend": LazyCommand("tenyson.cli.control:extend", "Have a run train more steps.", group="Steer a run"),
+    "sql": LazyCommand(
+        "tenyson.cli.sql:sql", "Ask the telemetry database, in SQL.", group="Telemetry", only_prints=True
+    ),
+    "export": LazyCommand(
+        "tenyson.cli.export:export", "Write rollouts or metrics to a file.", group="Telemetry"
+    ),
+    "telemetry": LazyCommand(
+        "tenyson.cli.telemetry:telemetry",
+        "Recover what a killed run left; migrate a database.",
+        group="Telemetry",
+    ),
+    "presets": LazyCommand(
+        "tenyson.cli.presets:presets",
+        "List the preset pipelines of the installed tasks.",
+        group="Configuration and plugins",
+        only_prints=True,
+    ),
+    "config": LazyCommand(
+        "tenyson.cli.config:config",
+        "Check, show or describe configurations.",
+        group="Configuration and plugins",
+    ),
+    "plugins": LazyCommand(
+        "tenyson.cli.plugins:plugins",
+        "List what the installed plugins provide.",
+        group="Configuration and plugins",
+        only_prints=True,
+    ),
+    "completion": LazyCommand(
+        "tenyson.cli.completion:completion",
+        "Print the completion script of a shell.",
+        group="Configuration and plugins",
+        only_prints=True,
+    ),
+}
+
+ELSEWHERE = {
+    "list": "`tenyson runs` lists runs, `tenyson pipelines` pipelines",
+    "ls": "`tenyson runs` lists runs, `tenyson pipelines` pipelines",
+    "ps": "`tenyson runs --status running` lists what runs, `tenyson pipelines` pipelines",
+    "status": "`tenyson pipelines latest` shows how a pipeline stands, `tenyson show latest` a run",
+    "info": "`tenyson show RUN` shows a run, `tenyson pipelines NAME` a pipeline",
+    "history": "`tenyson runs` lists runs, `tenyson pipelines` pipelines",
+    "train": "`tenyson run --task TASK` runs a preset, `tenyson run --job sft --config FILE` one training",
+    "eval": "`tenyson run --job eval --config FILE` runs one evaluation",
+    "start": "`tenyson run FILE` starts an experiment; `tenyson resume RUN` lets a paused run continue",
+    "continue": "`tenyson attach` continues a pipeline, `tenyson resume RUN` a paused run",
+    "retry": "`tenyson attach PIPELINE --again` tries failed steps again",
+    "restart": "`tenyson attach PIPELINE --again` tries failed steps again",
+    "kill": "`tenyson stop RUN` asks a run to save and end",
+    "cancel": "`tenyson stop RUN` asks a run to save and end",
+    "log": "`tenyson logs RUN` shows a log",
+    "tail": "`tenyson logs RUN --follow` shows a log as it comes",
+    "diff": "`tenyson compare BEFORE AFTER` compares two runs",
+    "plot": "`tenyson metrics RUN --plot` draws curves",
+    "tasks": "`tenyson plugins` lists what is installed, `tenyson presets` the presets of tasks",
+    "init": "write an experiment file; `tenyson presets` lists those that are ready",
+    "validate": "`tenyson config check FILE` checks a file, `tenyson doctor --config FILE` a job",
+    "help": "`tenyson --help` lists the commands, `tenyson COMMAND --help` says what one does",
+    "version": "`tenyson --version`",
+}
+"""By a name that is no command of ours: the command that does it."""
