@@ -39,6 +39,10 @@ duplicate keys and Python tags are refused.
 null is a value, in a file, in a step of an experiment file and with `--set`: `save_total_limit: null` keeps all checkpoints.
 The value `${default}` takes a key away, so that its default holds.
 
+Paths in a file that `tenyson run` reads are relative to that file, those of the command line to the working directory; see
+[Chain jobs into a pipeline](../how-to/pipeline.md). `~` and variables such as `$HOME` are filled in, in `task.module`, `model.name`,
+`model.adapter`, `run.output_dir`, `training.resume_from_checkpoint` and the path of a SQLite URL.
+
 Secrets are never stored: keys that end in `_env` hold the name of an environment variable.
 
 A minimal file:

@@ -19,7 +19,7 @@ def tenyson(*words, **more):
 def test_list_and_cleanup_find_a_machine_by_its_tags_alone(aws, tmp_path):
     """No file of the run is needed; a dry run removes nothing."""
     record = launch(aws, f"orphan-{tmp_path}")
-    (aws.folder / "job" / "machine.json").unlink()
+    (aws.folder / "job" / ".controller" / "machine.json").unlink()
     listed = tenyson("list")
     assert listed.returncode == 0, listed.stderr
     assert record.instance_id in listed.stdout

@@ -78,7 +78,7 @@ def test_containers_that_are_taken_away_too_often_end_the_attempt_as_preempted(m
     result = modal.during(job, manager, lambda record: modal.cloud.preempt(record.call_id), at="step 9 ")
     assert result.status == "success", result.failure_reason
     assert last_of_each_step(modal.log()) == lines(60)
-    first = json.loads((modal.folder / "job" / "earlier" / "1" / "machine.json").read_text())
+    first = json.loads((modal.folder / "job" / "earlier" / "1" / ".controller" / "machine.json").read_text())
     assert first["lost"]["preempted"] is True
     assert first["lost"]["detail"] == "Modal took the container away 1 times"
 

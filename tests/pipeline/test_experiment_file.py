@@ -170,7 +170,7 @@ def test_only_and_from_choose_steps(dry_run, words, left):
         ("steps: [{label: a, job: sft}, {label: b, job: sft, config: {wandb: {tags: ['${steps.a.loss}']}}}]", "there is no 'loss'"),
         ("max_parallel: 0\nsteps: [{label: a, job: sft}]", "must be a whole number from 1 on"),
         ("step: []", "did you mean steps?"),
-        ("steps: [{label: a, job: sft, config: {training: {max_step: 3}}}]", "experiment.yaml, step a: training.max_step"),
+        ("steps: [{label: a, job: sft, config: {training: {max_step: 3}}}]", "experiment.yaml:6: training.max_step: unknown key (did you mean training.max_steps?)"),
         (f"matrix: {{x: [{', '.join(map(str, range(101)))}], y: [{', '.join(map(str, range(101)))}]}}\n"
          "steps: [{label: a, job: sft, config: {wandb: {tags: ['${matrix.x}${matrix.y}']}}}]", "more than 10000 steps"),
         ("matrix: {learning_rate: [0.1, 0.2]}\nsteps: [{label: a, job: sft}]",

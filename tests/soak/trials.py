@@ -117,7 +117,7 @@ def judge(one: Trial, folder: Path, steps: int, *, may_fail: Callable[[str], boo
 def recorded(folder: Path, one: Trial, key: str) -> str | None:
     """What the run's record says; None while there is none."""
     try:
-        value: str | None = json.loads((folder / one.run / "machine.json").read_text())[key]
+        value: str | None = json.loads((folder / one.run / ".controller" / "machine.json").read_text())[key]
     except (OSError, ValueError, KeyError):
         return None
     return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 from tenyson.cloud.backend import Estimate, Handle
 from tenyson.cloud.remote.backend import RemoteBackend, starts
 from tenyson.cloud.remote.baggage import baggage
+from tenyson.cloud.remote.outputs import parse
 from tenyson.cloud.remote.parcel import make_parcel
+from tenyson.cloud.remote.recall import recalled
 from tenyson.cloud.settings import check_settings
 from tenyson.jobs.spec import JobSpec
 from tenyson_aws import price
@@ -25,6 +26,8 @@ from tenyson_aws.record import MachineRecord
 from tenyson_aws.session import MachineSession, connect
 from tenyson_aws.settings import AWSSettings
 from tenyson_aws.ssh import CommandError
+
+MOST_RECORD_BYTES = 1 << 20
 
 
 class AWSBackend(RemoteBackend[MachineRecord]):
@@ -168,7 +171,11 @@ class AWSBackend(RemoteBackend[MachineRecord]):
         return Handle(self.name, run_id, data)
 
     def _recall(self, found: dict[str, Any], folder: Path) -> MachineRecord | None:
-        """The record of an attempt that another machine began, from its instance; None where the job has not begun there."""
+        """The record of an attempt that another machine began; None where the job has not begun there.
+
+        The instance is asked for the attempt's token, the kind of its job and where its files are there. What decides a path, a command
+        or a price here comes from AWS and from these settings.
+        """
         instance = Instance(
             self.clients,
             found["InstanceId"],
@@ -180,12 +187,31 @@ class AWSBackend(RemoteBackend[MachineRecord]):
             return None
         connection = connect(self._settings, instance.id, address, host_keys)
         try:
-            data = json.loads(connection.run(["cat", str(ATTEMPT)]))
+            data = parse(connection.run(["head", "-c", str(MOST_RECORD_BYTES), str(ATTEMPT)]))
         except CommandError:
             return None
         finally:
             connection.close()
+        launched = found["LaunchTime"].timestamp()
+        told = recalled(data, folder.name, self.output_dir)
+        if told is None:
+            return None
         folder.mkdir(parents=True, exist_ok=True)
-        record = MachineRecord(**{**data, **starts(folder), "settings": self.settings})
+        record = MachineRecord(
+            backend=self.name,
+            settings=self.settings,
+            created_at=launched,
+            launched_at=launched,
+            region=self.clients.region,
+            instance_id=found["InstanceId"],
+            instance_type=found.get("InstanceType"),
+            zone=(found.get("Placement") or {}).get("AvailabilityZone"),
+            host_keys=host_keys,
+            **told,
+            **starts(folder),
+        )
+        record.there = (record.job or {}).get("folder", "")
+        if not record.there:
+            return None
         record.save(folder)
         return record

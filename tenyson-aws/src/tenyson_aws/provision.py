@@ -14,6 +14,7 @@ from typing import Any
 from tenyson.cloud.remote.baggage import baggage, import_roots
 from tenyson.cloud.remote.environment import variables_of
 from tenyson.cloud.remote.mirror import Mirror
+from tenyson.cloud.remote.outputs import parse, process_of, text_of
 from tenyson.cloud.remote.parcel import Parcel, make_parcel
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
@@ -67,10 +68,13 @@ def provision(
         environment=[f"PYTHONPATH={':'.join(import_roots(spec))}"],
         seconds=START_SECONDS,
     )
-    answer = json.loads(said.splitlines()[-1])
-    if "error" in answer:
-        raise BackendError(f"the job could not be started: {answer['error']}")
-    job: dict[str, Any] = answer["job"]
+    answer = parse((said.splitlines() or [b""])[-1])
+    if not isinstance(answer, dict) or "job" not in answer:
+        error = text_of(answer.get("error")) if isinstance(answer, dict) else None
+        raise BackendError(f"the job could not be started: {error or 'the machine did not say how it went'}")
+    job = process_of(answer["job"])
+    if "supervisor" not in job:
+        raise BackendError("the job could not be started: the machine names no process")
     return job
 
 

@@ -27,6 +27,8 @@ class MachineRecord(Record):
     market: str | None = None
     host_keys: list[str] = field(default_factory=list)
     """As the machine's console showed them."""
+    there: str = ""
+    """The job's folder on the machine, of an attempt that was begun elsewhere; a path for commands there only."""
 
     @property
     def machine(self) -> str | None:

@@ -7,11 +7,12 @@ import posixpath
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tenyson.cloud.backend import Observation, Reason
 from tenyson.cloud.remote.ending import saved
-from tenyson.cloud.remote.look import read_json
 from tenyson.cloud.remote.mirror import Mirror, Seen
+from tenyson.cloud.remote.outputs import OddAnswerError, files_of, parse, text_of
 from tenyson.cloud.remote.session import LONGEST_PAUSE_SECONDS, Session
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
@@ -35,6 +36,10 @@ BUCKET_SECONDS = 900.0
 """So long an ended job's machine may take to bring everything to the bucket, before its checkpoints come here instead."""
 BUCKET_NOTICE_SECONDS = 60.0
 """The same where AWS is about to take the machine back: half of the time that is left."""
+
+
+MOST_MARK_BYTES = 1 << 16
+"""Of the guard's mark."""
 
 
 class GoneError(BackendError):
@@ -78,7 +83,7 @@ class MachineSession(Session[MachineRecord]):
             clients, record.instance_id, record.launched_at, private=settings.private_address
         )
         self._settings = settings
-        self._there = folder_there(record.cwd, self.spec)
+        self._there = record.there or folder_there(record.cwd, self.spec)
         self._connection: Connection | None = None
         self._address: str | None = None
         self._losses = 0
@@ -219,13 +224,13 @@ class MachineSession(Session[MachineRecord]):
         """With a bucket: once all is in it. What could not be brought there in time comes here instead."""
         if not self._settings.bucket or not self._mirror.without:
             return True
-        brought = (read_json(self.folder / BROUGHT) if BROUGHT in seen.files else None) or {}
+        brought = self._brought() if BROUGHT in seen.files else {}
         if brought.get("done"):
             return True
         now = time.monotonic()
         self._bringing_since = self._bringing_since or now
         longest = BUCKET_NOTICE_SECONDS if NOTICE in seen.files else BUCKET_SECONDS
-        trouble = brought.get("trouble")
+        trouble = text_of(brought.get("trouble"))
         if trouble is None and now - self._bringing_since > longest:
             trouble = f"it takes longer than {longest:.0f} s"
         if trouble is None:
@@ -237,9 +242,18 @@ class MachineSession(Session[MachineRecord]):
             self._mirror.without = ()
         return False
 
+    def _brought(self) -> dict[str, Any]:
+        """What the guard there says of the bucket."""
+        try:
+            with (self.folder / BROUGHT).open("rb") as file:
+                data = parse(file.read(MOST_MARK_BYTES))
+        except (OSError, OddAnswerError):
+            return {}
+        return data if isinstance(data, dict) else {}
+
     def _tell_to_end(self, connection: Connection, grace: float) -> None:
         assert self.record.job is not None
-        supervisor = str(self.record.job["supervisor"]["pid"])
+        supervisor = str(self.record.job.get("supervisor", {}).get("pid", ""))
         script = 'printf %s "$1" >"$2" && kill -TERM "$3"'
         words = [str(grace), f"{self._there}/cancel", supervisor]
         with contextlib.suppress(CommandError):  # it has ended by itself
@@ -278,13 +292,15 @@ class MachineSession(Session[MachineRecord]):
         )
         count = 0
         try:
-            for path, answer in bucket.outputs():
-                modified = int(answer["LastModified"].timestamp() * 1e9)
+            for path, (_, modified) in files_of(bucket.listed(), self._mirror.odd).items():
+                answer = bucket.read(path)
                 self._mirror.take(path, 0, answer["ContentLength"], modified, answer["Body"])
                 count += 1
         except Exception as error:
             words = f"; its files in {self._settings.bucket} could not be fetched: {type(error).__name__}: {error}"
             return words, 0
+        finally:
+            self._tell_odd()
         return (f"; {count} files came from {self._settings.bucket}" if count else ""), count
 
     def _kept(self) -> str:

@@ -8,8 +8,10 @@ import io
 import shlex
 import threading
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tenyson.cloud.log import clean
 from tenyson.errors import BackendError
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ KEEPALIVE_SECONDS = 5.0
 KEEPALIVES = 3
 """So many unanswered ones end a connection: a network that stalls is noticed after 15 to 20 s."""
 CHUNK = 1 << 20
+MOST_OUTPUT_BYTES = 16 << 20
+"""Of a command whose output is kept whole."""
 
 Value = TypeVar("Value")
 
@@ -126,15 +130,17 @@ class Connection:
             CommandError: it failed; with the end of what it said.
         """
 
-        async def work() -> Any:
-            return await self._connection.run(
-                self._line(command, environment), input=send, encoding=None, check=False
-            )
+        async def work() -> _Done:
+            process = await self._connection.create_process(self._line(command, environment), encoding=None)
+            with contextlib.suppress(BrokenPipeError, OSError):
+                process.stdin.write(send)
+                process.stdin.write_eof()
+            return await _outcome(process)
 
         with _network():
             done = _Loop.call(work(), seconds)
         _require_success(done, command)
-        return bytes(done.stdout or b"")
+        return done.stdout
 
     def stream(self, command: Sequence[str], *, send: bytes, seconds: float = 60.0) -> Stream:
         """Start a command whose standard output is read piece by piece; `seconds` may pass between two pieces."""
@@ -162,7 +168,7 @@ class Connection:
         async def end(process: Any) -> Any:
             with contextlib.suppress(BrokenPipeError, OSError):
                 process.stdin.write_eof()
-            return await process.wait(check=False)
+            return await _outcome(process)
 
         with _network():
             process = _Loop.call(begin(), seconds)
@@ -211,7 +217,7 @@ class Stream(io.RawIOBase):
     def finish(self) -> None:
         """Raises: CommandError, UnreachableError: the command did not end well."""
         with _network():
-            done = _Loop.call(self._process.wait(check=False), self._seconds)
+            done = _Loop.call(_outcome(self._process), self._seconds)
         _require_success(done, self._command)
 
 
@@ -248,12 +254,38 @@ def _network() -> Iterator[None]:
         raise UnreachableError(_words(error)) from error
 
 
-def _require_success(done: Any, command: Sequence[str]) -> None:
+@dataclass(frozen=True)
+class _Done:
+    """How a command ended; `returncode` is None where nobody knows."""
+
+    returncode: int | None
+    stdout: bytes
+    stderr: bytes
+
+
+async def _outcome(process: Any) -> _Done:
+    """Read what a command still says, up to a bound, and wait for its end. Raises: CommandError: it says more than that."""
+    stdout, stderr = await asyncio.gather(_read(process, process.stdout), _read(process, process.stderr))
+    await process.wait_closed()
+    return _Done(process.returncode, stdout, stderr)
+
+
+async def _read(process: Any, stream: Any) -> bytes:
+    found = bytearray()
+    while data := await stream.read(CHUNK):
+        found += data
+        if len(found) > MOST_OUTPUT_BYTES:
+            process.close()
+            raise CommandError(f"a command on the machine says more than {MOST_OUTPUT_BYTES >> 20} MiB")
+    return bytes(found)
+
+
+def _require_success(done: _Done, command: Sequence[str]) -> None:
     """Raises: CommandError: it failed. UnreachableError: nobody knows."""
     if done.returncode is None:
         raise UnreachableError("the connection ended in the middle of a command")
     if done.returncode != 0:
-        said = bytes(done.stderr or b"")[-2000:].decode(errors="replace").strip()
+        said = clean(done.stderr[-2000:].decode(errors="replace")).strip()
         raise CommandError(f"`{shlex.join(command)}` failed on the machine: {said or done.returncode}")
 
 

@@ -10,7 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from tenyson.cloud.remote.mirror import Mirror, Seen
-from tenyson.errors import BackendError
+from tenyson.cloud.remote.outputs import EXPECTED
+from tenyson_aws.answer import take
 from tenyson_aws.ssh import Connection
 
 HOME = "/opt/tenyson"
@@ -98,48 +99,22 @@ def look(
     final: bool = False,
     most: int = MOST_BYTES,
 ) -> Seen:
-    """Fetch what is new in the folder `there`. Raises: UnreachableError, CommandError; OSError: it cannot be written here."""
+    """Fetch what is new in the folder `there`.
+
+    Raises: UnreachableError, CommandError; OddAnswerError: what came is no answer; OSError: it cannot be written here.
+    """
     request = {
         "folder": there,
         "log_from": mirror.log_size(),
         "known": mirror.known,
         "control": list(control),
         "final": final,
-        "without": mirror.without,
+        "without": [*mirror.without, *EXPECTED],
         "most": most,
     }
     stream = connection.stream(
         ["python3", f"{TOOLS}/look.py"], send=json.dumps(request).encode(), seconds=TRANSFER_SECONDS
     )
-    seen: Seen | None = None
-    ended = False
-    try:
-        with (
-            mirror.remembering(),
-            tarfile.open(fileobj=io.BufferedReader(stream, 1 << 18), mode="r|", bufsize=1 << 18) as tar,
-        ):
-            for entry in tar:
-                data = tar.extractfile(entry)
-                assert data is not None
-                if entry.name == "state.json":
-                    state = json.loads(data.read())
-                    seen = Seen(state["state"], state["exit"], state["files"])
-                elif entry.name == "sums.json":
-                    assert seen is not None
-                    seen.sums = json.loads(data.read())
-                elif entry.name == "log":
-                    mirror.append_log(data)
-                elif entry.name == "file":
-                    facts = {
-                        name: entry.pax_headers[f"TENYSON.{name}"] for name in ("path", "begin", "mtime")
-                    }
-                    mirror.take(facts["path"], int(facts["begin"]), entry.size, int(facts["mtime"]), data)
-                elif entry.name == "end":
-                    ended = True
-        stream.finish()
-    except tarfile.TarError as error:
-        stream.finish()
-        raise BackendError(f"the machine's answer breaks off: {error}") from error
-    if seen is None or not ended:
-        raise BackendError("the machine's answer breaks off")
+    with mirror.remembering():
+        seen = take(io.BufferedReader(stream, 1 << 18), mirror, stream.finish)
     return mirror.settle(seen)

@@ -143,14 +143,18 @@ def _write_failure(job: Job | None, reason: str, begun: float) -> None:
     from tenyson.jobs.result import JobResult
 
     folder = JobFolder.of(job.config.run.output_dir, job.run_id)
-    JobResult(
+    result = JobResult(
         run_id=job.run_id,
         status="failed",
         total_time_seconds=time.monotonic() - begun,
         metrics=job.partial_metrics,
         failure_reason=reason,
         local_output_dir=str(Path(folder.path)),
-    ).save(folder.job_result)
+    )
+    try:
+        result.save(folder.job_result)
+    except (OSError, ValueError) as error:
+        print(f"error: the result cannot be written: {error}", file=sys.stderr)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 from tenyson.cloud.backend import Estimate, Handle
 from tenyson.cloud.remote.backend import RemoteBackend, starts
 from tenyson.cloud.remote.baggage import baggage
+from tenyson.cloud.remote.outputs import OddAnswerError, parse
 from tenyson.cloud.remote.parcel import make_parcel
+from tenyson.cloud.remote.recall import recalled
 from tenyson.cloud.settings import check_settings
 from tenyson.jobs.spec import JobSpec
 from tenyson_modal import price, requests
@@ -18,7 +20,7 @@ from tenyson_modal.apps import App, find_apps, stop
 from tenyson_modal.container import claim
 from tenyson_modal.failures import ModalError, explained, modal_errors
 from tenyson_modal.launch import RECORD, Launcher, control
-from tenyson_modal.naming import ATTEMPT, attempt_key, tag_value
+from tenyson_modal.naming import ATTEMPT, app_name, attempt_key, tag_value
 from tenyson_modal.record import CallRecord
 from tenyson_modal.session import CallSession
 from tenyson_modal.settings import ModalSettings
@@ -135,18 +137,57 @@ class ModalBackend(RemoteBackend[CallRecord]):
         return Handle(self.name, app.run_id, data)
 
     def _recall(self, run_id: str, folder: Path) -> CallRecord | None:
-        """The record that the launch left in the volume, of the latest attempt."""
+        """The record of the latest attempt, from what its launch left in the volume, where containers write too: what decides a path,
+        a command or a price here comes from Modal and from these settings.
+        """
         environment, volume = self._settings.environment_name, self._settings.volume
-        keys = [
-            app.tags[ATTEMPT] for app in find_apps(environment) if app.run_id == tag_value(run_id)
-        ] or attempts_in(volume, environment, run_id)
+        apps = {
+            app.tags[ATTEMPT]: app
+            for app in find_apps(environment)
+            if app.run_id == tag_value(run_id) and ATTEMPT in app.tags
+        }
         found = []
-        for key in keys:
+        for key in apps or attempts_in(volume, environment, run_id):
             text = Store(volume, environment, run_id, key).read(RECORD)
-            if text is not None:
-                data = json.loads(text)
-                found.append(CallRecord(**{**data, **starts(folder), "settings": self.settings}))
+            try:
+                data = parse((text or "null").encode("utf-8", "replace"))
+            except OddAnswerError as error:
+                self._say(f"{run_id}: the volume's record of an attempt is passed over: {error.cause}")
+                continue
+            told = recalled(data, run_id, self.output_dir)
+            if told is None or attempt_key(told["token"]) != key:
+                continue
+            app = apps.get(key)
+            created = app.created_at if app is not None else data.get("created_at")
+            call = data.get("call_id")
+            if not (_is_id("fc-", call) and _is_time(created)):
+                continue
+            found.append(
+                CallRecord(
+                    backend=self.name,
+                    settings=self.settings,
+                    created_at=float(created),
+                    launched_at=float(created),
+                    app_name=app_name(run_id, told["token"]),
+                    app_id=None
+                    if app is None
+                    else app.id,  # any other name could be that of another run's app
+                    call_id=call,
+                    volume=volume,
+                    environment=environment,
+                    **told,
+                    **starts(folder),
+                )
+            )
         return max(found, key=lambda record: record.created_at, default=None)
+
+
+def _is_id(prefix: str, value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(prefix + "[A-Za-z0-9]{1,64}", value) is not None
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e11
 
 
 def hello(settings: ModalSettings) -> None:

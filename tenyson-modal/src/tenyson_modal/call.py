@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from tenyson.cloud.backend import Reason
+from tenyson.cloud.remote.outputs import OddAnswerError, parse, text_of
 from tenyson_modal.failures import explained, modal_errors
+from tenyson_modal.plain import NotPlainError, answer_of
+
+_CALL_ID = re.compile(r"fc-[A-Za-z0-9]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -38,31 +41,34 @@ class Call:
         import modal.exception as raised
 
         try:
-            return _answered(self._call.get(timeout=0))
+            answer = answer_of(self._call)
         except raised.OutputExpiredError:
             return Standing(
                 "over",
                 "lost",
                 "Modal no longer keeps the call's result, and the volume holds no end of the job",
             )
-        except raised.FunctionTimeoutError as error:
-            return Standing(
-                "over", "timeout", f"Modal ended the container at its time limit: {_words(error)}"
-            )
+        except NotPlainError as error:
+            return Standing("over", "infrastructure", f"the container's answer is not one of ours: {error}")
         except (TimeoutError, raised.TimeoutError):
-            return Standing("running" if self._has_container() else "waiting")
-        except raised.InputCancellation:
-            return Standing("over", "killed", "the call was cancelled at Modal")
-        except raised.InternalFailure as error:
-            return Standing("over", "infrastructure", f"Modal failed: {_words(error)}")
-        except raised.RemoteError as error:
-            return _ended_there(_words(error))
+            return self._unfinished()
         except modal_errors() as error:
-            if isinstance(error, (raised.ExecutionError, raised.DeserializationError)):
-                return _ended_there(_words(error))
             raise explained(error, f"the call {self.id} cannot be looked at") from error
-        except Exception as error:  # what the function itself raised comes out here as it is
-            return _ended_there(f"{type(error).__name__}: {_words(error)}")
+        if answer is None:
+            return self._unfinished()
+        words = text_of(answer.text) or "no word of it"
+        match answer.status:
+            case "success":
+                return _answered(answer.text)
+            case "timeout":
+                return Standing("over", "timeout", f"Modal ended the container at its time limit: {words}")
+            case "internal":
+                return Standing("over", "infrastructure", f"Modal failed: {words}")
+            case _:
+                return _ended_there(words)
+
+    def _unfinished(self) -> Standing:
+        return Standing("running" if self._has_container() else "waiting")
 
     def _has_container(self) -> bool:
         """As far as Modal tells: its graph of calls lags behind."""
@@ -72,14 +78,22 @@ class Call:
             return True
 
 
-def _answered(text: Any) -> Standing:
-    answer = json.loads(text)
+def _answered(text: str) -> Standing:
+    try:
+        answer = parse(text.encode("utf-8", "replace"))
+    except OddAnswerError as error:
+        return Standing("over", "infrastructure", f"the container's answer is not one of ours: {error.cause}")
+    if not isinstance(answer, dict):
+        return Standing("over", "infrastructure", "the container's answer is not one of ours")
     if "refused" in answer:
         owner = answer["refused"] or None
+        if owner is not None and not (isinstance(owner, str) and _CALL_ID.fullmatch(owner)):
+            return Standing("over", "infrastructure", "the container names a call that is none")
         whose = f"the call {owner}" if owner else "a later container"
         return Standing("over", detail=f"the attempt belongs to {whose}", owner=owner)
     if "error" in answer:
-        return Standing("over", "user_error", f"the job could not be started: {answer['error']}")
+        words = text_of(answer["error"]) or "it did not say why"
+        return Standing("over", "user_error", f"the job could not be started: {words}")
     return Standing("over")
 
 
@@ -89,6 +103,8 @@ def _ended_there(words: str) -> Standing:
         return Standing(
             "over", "out_of_memory", f"the container ran out of memory (memory: more MiB): {words}"
         )
+    if words.startswith("InputCancellation"):
+        return Standing("over", "killed", "the call was cancelled at Modal")
     if "cancel" in lower or "terminated" in lower:
         return Standing("over", "killed", f"the call was ended at Modal: {words}")
     if "ContinueElsewhere" in words:
@@ -96,7 +112,3 @@ def _ended_there(words: str) -> Standing:
             "over", "timeout", "its containers' time is over, and Modal retries no more (timeout, max_hours)"
         )
     return Standing("over", "infrastructure", f"the container failed: {words}")
-
-
-def _words(error: BaseException) -> str:
-    return str(error).strip() or type(error).__name__

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tenyson_modal.plain import drop, get_text
+
 
 @dataclass
 class Requests:
@@ -22,14 +24,22 @@ class Requests:
 
     @classmethod
     def read(cls, entries: Any, key: str) -> Requests:
-        """From the Dict; nothing where nothing was asked."""
-        text = entries.get(_name(key))
-        return cls(**json.loads(text)) if text else cls()
+        """From the Dict; nothing where nothing was asked, or where a container wrote something else over it."""
+        try:
+            text = get_text(entries, _name(key))
+            found = json.loads(text) if text else {}
+        except (ValueError, RecursionError):
+            return cls()
+        lines, cancel = (found.get("lines"), found.get("cancel")) if isinstance(found, dict) else (None, None)
+        return cls(
+            [line for line in lines if isinstance(line, str)] if isinstance(lines, list) else [],
+            float(cancel) if isinstance(cancel, (int, float)) and 0 <= cancel < 1e9 else None,
+        )
 
 
 def forget(entries: Any, key: str) -> None:
     """The attempt is over."""
-    entries.pop(_name(key), None)
+    drop(entries, _name(key))
 
 
 def _name(key: str) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 
 from tenyson.cloud.backend import Observation
 from tenyson.cloud.remote.mirror import Mirror, Seen
-from tenyson.cloud.remote.session import LONGEST_PAUSE_SECONDS, Session
+from tenyson.cloud.remote.outputs import OddAnswerError
+from tenyson.cloud.remote.session import LONGEST_PAUSE_SECONDS, ODD_ANSWERS, Session
 from tenyson.errors import BackendError
 from tenyson_modal.apps import stop
 from tenyson_modal.call import Call, Standing
@@ -75,10 +76,11 @@ class CallSession(Session[CallRecord]):
         self._next_call_look = 0.0
         self._next_record = 0.0
         self._lives = 0
+        self._odd_answers = 0
 
     def _give_back(self) -> None:
-        assert self.record.app_id is not None
-        stop(self.record.app_id, self._say)
+        if self.record.app_id is not None:  # None: attached to from elsewhere, when it was over
+            stop(self.record.app_id, self._say)
 
     def _look_after_it(self) -> Observation | None:
         pause = 1.0
@@ -89,6 +91,13 @@ class CallSession(Session[CallRecord]):
                 return self._follow()
             except OverError as error:
                 return self._over(error.standing)
+            except OddAnswerError as error:
+                # While it begins; `_follow` counts those that come later.
+                self._odd_answers += 1
+                if self._odd_answers > ODD_ANSWERS:
+                    raise
+                self._say_once(f"{self.record.call_id}: {error.cause}; it is read again")
+                self._pause(pause)
             except ModalError as error:
                 if error.kind not in WAITED_FOR:
                     raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import tempfile
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -11,8 +10,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from tenyson.cloud.remote.mirror import Mirror, Seen
+from tenyson.cloud.remote.outputs import MOST_JSON_BYTES, exit_of, files_of, parse, sums_of
 from tenyson_modal.failures import explained, modal_errors
 from tenyson_modal.naming import INTERNAL
+from tenyson_modal.state import checked
 
 BLOCK_SECONDS = 60.0
 """For one block of a file, of at most 8 MiB."""
@@ -32,31 +33,36 @@ class Store:
         )
 
     def state(self) -> dict[str, Any] | None:
-        """What the container wrote last; None before it began."""
-        data = b"".join(self._read(f"{self._internal}/state.json"))
-        return json.loads(data) if data else None
+        """What the container wrote last, as far as it can be used; None before it began. Raises: OddAnswerError."""
+        data = self._read_small(f"{self._internal}/state.json")
+        return checked(parse(data)) if data else None
 
     def look(self, mirror: Mirror, state: dict[str, Any]) -> Seen:
-        """Fetch what is new of what a state lists. Raises: OSError: it cannot be written here."""
-        files: dict[str, list[int]] = {
+        """Fetch what is new of what a state lists. Raises: OddAnswerError; OSError: it cannot be written here."""
+        files = {
             path: known
-            for path, known in state["files"].items()
+            for path, known in files_of(state["files"], mirror.odd).items()
             if not path.startswith(tuple(f"{name}/" for name in mirror.without))
         }
         seen = Seen(
             "ended" if state["state"] == "ended" else "running",
-            state.get("exit"),
+            exit_of(state.get("exit"), mirror.odd),
             files,
-            {path: digest for path, digest in (state.get("sums") or {}).items() if path in files},
+            sums_of(state.get("sums") or {}, files),
         )
         with mirror.remembering():
             for path, begin in list(mirror.missing(files)):
                 size, modified = files[path]
                 start = state["starts"].get(path, 0)
+                mirror.require_room(size - begin)
                 with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as data:
                     if not self._fetch(f"{self.run_id}/{path}", start + begin, size - begin, data):
                         continue  # gone since, or not whole: the next state tells
-                    mirror.take(path, begin, size - begin, modified, data)
+                    try:
+                        mirror.take(path, begin, size - begin, modified, data)
+                    except (IsADirectoryError, NotADirectoryError, FileExistsError):
+                        mirror.odd.note("a file where a folder is, or a folder where a file is", path)
+                        del files[path]
             return mirror.settle(seen)
 
     def send(self, paths: Iterable[Path]) -> None:
@@ -80,8 +86,8 @@ class Store:
 
     def read(self, name: str) -> str | None:
         """A small file of the attempt; None where there is none."""
-        data = b"".join(self._read(f"{self._internal}/{name}"))
-        return data.decode() if data else None
+        data = self._read_small(f"{self._internal}/{name}")
+        return data.decode("utf-8", "replace") if data else None
 
     def drop_baggage(self) -> None:
         """The attempt is over: what it was sent is of no use any more."""
@@ -91,6 +97,15 @@ class Store:
             return
         except modal_errors() as error:
             raise explained(error, "the volume cannot be tidied") from error
+
+    def _read_small(self, path: str) -> bytes:
+        """Of a file that is read whole; one that is too large is cut, and no JSON then."""
+        data = b""
+        for chunk in self._read(path):
+            data += chunk
+            if len(data) > MOST_JSON_BYTES:
+                break
+        return data
 
     def _fetch(self, path: str, begin: int, size: int, into: IO[bytes]) -> bool:
         """Exactly these bytes, or False."""

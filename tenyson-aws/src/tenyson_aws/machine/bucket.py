@@ -50,13 +50,20 @@ class Bucket:
             paths = [path for path, _, _ in files_below(folder, NOT_SENT)]
             self._send(folder, (folder / path for path in sorted(paths, key=lambda path: path == STATUS)))
 
-    def outputs(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """What the attempt left but for checkpoints: path in the job's folder, and S3's answer, whose `Body` is read once."""
-        for path in list(self._found()):
-            if not path.startswith("checkpoints/") and path not in BEGUN.values():
-                if ".." in Path(path).parts:
-                    raise ValueError(f"a name in the bucket leads elsewhere: {path}")
-                yield path, self._s3.get_object(Bucket=self.name, Key=self._key(path))
+    def listed(self) -> dict[str, list[int]]:
+        """What the attempt left but for checkpoints, as the machine named it: size and modification time in ns by path."""
+        here = self._key("")
+        found = {entry["Key"].removeprefix(here): entry for entry in self._entries(here)}
+        return {
+            path: [int(entry["Size"]), int(entry["LastModified"].timestamp() * 1e9)]
+            for path, entry in found.items()
+            if not path.startswith("checkpoints/") and path not in BEGUN.values()
+        }
+
+    def read(self, path: str) -> Mapping[str, Any]:
+        """S3's answer for one of these, whose `Body` is read once."""
+        answer: Mapping[str, Any] = self._s3.get_object(Bucket=self.name, Key=self._key(path))
+        return answer
 
     def _fetch_checkpoint(self, folder: Path) -> None:
         """The newest whole one of the attempts that this one goes on from, if it is newer than what is here."""

@@ -40,10 +40,11 @@ def find_cases(file: str, job: JobType | None, task: str | None, overrides: tupl
         click.UsageError: a kind of job is given for an experiment file.
         TenysonError: file, task or overrides cannot be used.
     """
+    from tenyson.config.experiment import is_experiment
     from tenyson.config.reading import read_document
     from tenyson.pipeline.execute import make_job
 
-    if "steps" in read_document(file).data:
+    if is_experiment(read_document(file)):
         if job is not None:
             raise click.UsageError(f"{file} is an experiment with jobs of its own: leave out --job")
         plan, tasks, _ = make_plan(Request(file=file, task=task, overrides=overrides))

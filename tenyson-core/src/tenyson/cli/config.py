@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+import shlex
+from typing import TYPE_CHECKING
 
 import click
 
@@ -40,8 +41,16 @@ def schema() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of YAML.")
 def show(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Print FILE with all defaults filled in."""
+    from tenyson.config.experiment import is_experiment
     from tenyson.config.load import dump_config, load_config
+    from tenyson.config.reading import read_document
+    from tenyson.errors import ConfigError
 
+    if is_experiment(read_document(file)):
+        raise ConfigError(
+            f"{file} is an experiment file, which holds a configuration for each step",
+            next_step=f"tenyson run {shlex.quote(file)} --dry-run --json shows them resolved.",
+        )
     loaded = load_config(file, overrides)
     click.echo(
         json.dumps(loaded.model_dump(mode="json"), indent=2) if as_json else dump_config(loaded), nl=as_json
@@ -58,7 +67,10 @@ def show(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
 def check(file: str, overrides: tuple[str, ...], job: str | None, as_json: bool) -> int:
-    """Check FILE: every problem with its line and what was probably meant. Exits with 2 if there is an error."""
+    """Check FILE, a configuration or an experiment: every problem with its line and what was probably meant.
+
+    Exits with 2 if there is an error.
+    """
     problems = _check(file, overrides, job)
     errors = [problem for problem in problems if problem.severity == "error"]
     if as_json:
@@ -75,28 +87,58 @@ def check(file: str, overrides: tuple[str, ...], job: str | None, as_json: bool)
 
 
 def _check(file: str, overrides: tuple[str, ...], job: str | None) -> list[Problem]:
+    from tenyson.config.experiment import is_experiment
     from tenyson.config.load import check_document
+    from tenyson.config.passthrough import engine_args_problems
+    from tenyson.config.paths import relative_to_file
     from tenyson.config.reading import read_document
     from tenyson.errors import ConfigError
 
     try:
         document = read_document(file)
+        if is_experiment(document):
+            return _check_experiment(file, overrides, job)
+        document.data = relative_to_file(document.data, file)
         loaded = check_document(document, overrides)
     except ConfigError as error:
         return error.problems
-    return _check_plugins(loaded, document) + (_check_job(loaded, job, document) if job else [])
+    if job:
+        return _check_plugins(loaded, document) + _check_job(loaded, job, document)
+    return _check_plugins(loaded, document) + engine_args_problems(loaded, document)
+
+
+def _check_experiment(file: str, overrides: tuple[str, ...], job: str | None) -> list[Problem]:
+    """As `tenyson run FILE` does before it starts anything, and the arguments for TRL and PEFT of each step."""
+    from tenyson.cli.request import Request, make_plan
+    from tenyson.config.load import parse_config
+    from tenyson.config.passthrough import passthrough_problems
+    from tenyson.pipeline.execute import define_plan
+
+    if job is not None:
+        raise click.UsageError(f"{file} is an experiment with jobs of its own: leave out --job")
+    plan, tasks, _ = make_plan(Request(file=file, overrides=overrides))
+    define_plan(plan, tasks)
+    found = []
+    for step in plan.steps:
+        for one in passthrough_problems(parse_config(step.config), step.job):
+            found.append(dataclasses.replace(one, file=f"{file}, step {step.label}"))
+    return list(dict.fromkeys(found))
 
 
 def _check_plugins(loaded: Config, document: Document) -> list[Problem]:
     from tenyson.plugins.manager import PluginManager
-    from tenyson.plugins.settings import check_settings, settings_problems
+    from tenyson.plugins.settings import arguments_problems, check_settings, settings_problems
     from tenyson.tasks.load import load_task_class
 
     found = check_settings(loaded, PluginManager(), document)
     if loaded.task.module:
-        settings: Any = load_task_class(loaded.task.module).settings
-        if settings is not None:
-            found += settings_problems(settings, loaded.task.args, ("task", "args"), document)
+        task = load_task_class(loaded.task.module)
+        path = ("task", "args")
+        if task.settings is not None:
+            found += settings_problems(task.settings, loaded.task.args, path, document)
+        else:
+            owner = f"the task {task.__name__}"
+            found += arguments_problems(task, loaded.task.args, path, owner, document)
     return found
 
 

@@ -48,7 +48,11 @@ def settings_values(backend: str, given: tuple[str, ...]) -> dict[str, Any]:
         key, separator, value = text.partition("=")
         if not separator:
             raise click.UsageError(f"--set takes KEY=VALUE, not {shlex.quote(text)}")
-        values[key] = yaml.safe_load(value)
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+            raise click.UsageError(f"--set {key}: not valid YAML: {reason}") from None
     return values
 
 

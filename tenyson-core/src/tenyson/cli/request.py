@@ -51,6 +51,7 @@ def make_plan(request: Request) -> tuple[Plan, Tasks, str]:
         click.UsageError: the options do not fit together.
         TenysonError: configuration, preset, experiment file or task cannot be used.
     """
+    request = _expanded(request)
     if request.job is None:
         plan, tasks, following = _plan_pipeline(request)
     else:
@@ -66,6 +67,21 @@ def make_plan(request: Request) -> tuple[Plan, Tasks, str]:
         tasks,
         following,
     )
+
+
+def _expanded(request: Request) -> Request:
+    """The request with `~` and variables of the environment filled in: no shell does it in `--config=~/sft.yaml`."""
+    from tenyson.config.paths import expand
+
+    names = ("file", "config", "task", "output_dir", "resume")
+    filled: dict[str, Any] = {}
+    try:
+        for name in names:
+            path = getattr(request, name)
+            filled[name] = path if path is None else expand(path)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return replace(request, **filled)
 
 
 def _plan_pipeline(request: Request) -> tuple[Plan, Tasks, str]:
@@ -113,12 +129,19 @@ def _plan_pipeline(request: Request) -> tuple[Plan, Tasks, str]:
 
 
 def _plan_job(request: Request) -> tuple[Plan, Tasks]:
-    from tenyson.config.load import load_config
+    from tenyson.config.load import check_document
+    from tenyson.config.paths import relative_to_file
+    from tenyson.config.reading import read_document
     from tenyson.jobs.job import new_run_id
     from tenyson.pipeline.plan import Plan, PlannedStep
+    from tenyson.plugins.settings import PluginChecks
 
     assert request.config is not None
-    loaded = load_config(request.config, request.overrides)
+    document = read_document(request.config)
+    document.data = relative_to_file(document.data, request.config)
+    loaded = check_document(document, request.overrides)
+    if problems := PluginChecks().problems(loaded, str(request.job), document):
+        raise ConfigError(problems)
     config = loaded.model_dump(mode="json")
     spec = request.task or config["task"]["name"] or config["task"]["module"]
     if spec is None:

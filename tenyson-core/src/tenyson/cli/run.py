@@ -116,6 +116,7 @@ def run(
     from tenyson.cli.options import database_url
     from tenyson.cli.outcome import print_json
     from tenyson.cli.planview import plan_data, print_plan
+    from tenyson.jobs.writable import check_output_dir
     from tenyson.pipeline.execute import define_plan
     from tenyson.pipeline.journal import Journal
     from tenyson.pipeline.selection import select
@@ -131,6 +132,8 @@ def run(
     plan = selection.plan
     made, where = _backend(plan)
     definitions = define_plan(plan, tasks)
+    for folder in {str(step.folder.parent) for step in plan.steps}:
+        check_output_dir(folder)
     specs = {one.label: one.spec for one in definitions}
     if dry_run:
         if as_json:

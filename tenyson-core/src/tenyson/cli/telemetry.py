@@ -56,6 +56,7 @@ def _recover_folder(folder: Path, db_url: str | None, keep: bool) -> None:
         raise
     pack = packer_for(url, compress=compress)
     place = engine.url.render_as_string(hide_password=True)
+    rented = (folder / ".controller").is_dir()  # another machine wrote it
     try:
         for spool in find_spools(folder):
             if spool.is_alive():
@@ -63,7 +64,10 @@ def _recover_folder(folder: Path, db_url: str | None, keep: bool) -> None:
                     f"{spool.header.run_id}: its process still runs and stores its spool itself; left alone"
                 )
                 continue
-            done = recover_spool(engine, spool, pack=pack, keep=keep)
+            if rented and spool.header.run_id != folder.resolve().name:
+                click.echo(f"{spool.path(spool.segments[0])} is of another run; left alone", err=True)
+                continue
+            done = recover_spool(engine, spool, pack=pack, keep=keep, foreign=rented)
             click.echo(f"{spool.header.run_id}: {done.events} events stored in {place}")
             if done.torn_bytes:
                 click.echo(

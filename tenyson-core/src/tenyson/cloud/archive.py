@@ -6,11 +6,13 @@ from pathlib import Path
 
 EARLIER = "earlier"
 _VERDICT = (
-    "job_result.json", "results.json", "exit_status.json", "process.json", "cancel", "machine.json", "stopped.json",
-    "spot-notice", "control", "control.read", "sync.json", "relay.json",
+    "job_result.json", "results.json", "exit_status.json", "process.json", "cancel", "stopped.json",
+    "spot-notice", "control", "control.read", ".controller",
 )  # fmt: skip
 """What must never be taken for the new attempt's, even where it goes on from the old one's checkpoints."""
-_SIGNS_OF_A_JOB = ("process.json", "machine.json", "job_result.json", "checkpoints")
+_RECORDS = ".controller"
+"""`tenyson.cloud.remote.record`; the one hidden folder that belongs to an attempt."""
+_SIGNS_OF_A_JOB = ("process.json", _RECORDS, "job_result.json", "checkpoints")
 
 
 def archive_attempt(folder: Path, *, resumed: bool) -> Path | None:
@@ -21,11 +23,11 @@ def archive_attempt(folder: Path, *, resumed: bool) -> Path | None:
     if not any((folder / name).exists() for name in _SIGNS_OF_A_JOB):
         return None
     names = _VERDICT if resumed else tuple(sorted(path.name for path in folder.iterdir()))
-    # Hidden files are locks, which are held, and what a backend keeps of attempts itself.
+    # Other hidden files are locks, which are held, and what a backend keeps of attempts itself.
     moving = [
         folder / name
         for name in names
-        if name != EARLIER and not name.startswith(".") and (folder / name).exists()
+        if name != EARLIER and (name == _RECORDS or not name.startswith(".")) and (folder / name).exists()
     ]
     if not moving:
         return None

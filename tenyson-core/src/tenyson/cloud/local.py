@@ -29,8 +29,9 @@ from tenyson.cloud.manager import CloudManager
 from tenyson.cloud.process import is_alive
 from tenyson.cloud.supervisor import CANCEL_FILE, EXIT_FILE, LOG_FILE, PROCESS_FILE
 from tenyson.cloud.watch import output_folder
-from tenyson.errors import BackendError, DisplacedError, MissingDependencyError
+from tenyson.errors import BackendError, ConfigError, DisplacedError, MissingDependencyError
 from tenyson.jobs.spec import JobSpec
+from tenyson.jobs.writable import check_output_dir
 
 CONFIG_FILE = "config.yaml"
 TAIL_BYTES = 8192
@@ -71,13 +72,14 @@ class LocalBackend:
                 "torch", needed_for="running a job on this machine", install="tenyson-core[train]"
             )
         folder = output_folder(spec)
-        existing = next(path for path in [folder, *folder.parents] if path.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        try:
+            check_output_dir(folder)
+        except ConfigError as error:
             raise BackendError(
                 "the job's folder cannot be written here",
                 place=str(folder),
                 next_step="Set run.output_dir to another folder.",
-            )
+            ) from error
 
     def estimate(self, spec: JobSpec) -> Estimate:  # noqa: ARG002  the protocol's signature
         """Nothing: the machine is there already."""

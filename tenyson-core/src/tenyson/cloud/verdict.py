@@ -39,7 +39,9 @@ def conclude(
         left, complaint = None, "another run has taken its folder"
     place = str(folder) if own else None
     if left is not None:
-        left = replace(left, local_output_dir=str(folder))
+        # Where its files are, and on which machine it ran, is known here: the result's own word may be anybody's.
+        ran_on = None if handle is None else handle.data.get("instance_id")
+        left = replace(left, local_output_dir=str(folder), instance_id=ran_on)
         if seen.exit_code == 0 and left.status == "success":
             return left
         if seen.exit_code in (0, EXIT_INTERRUPTED) and left.status == "stopped" and not seen.preempted:

@@ -13,7 +13,7 @@ from tenyson.cloud.verdict import conclude
 from tenyson.errors import DisplacedError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
-from tenyson.telemetry.progress import decode
+from tenyson.telemetry.progress import decode, is_marked
 
 TAIL_LINES = 20
 
@@ -45,6 +45,8 @@ class JobWatch:
         self._cursor = 0
         self._reader = LineReader()
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._odd = 0
+        """Lines that claim to be events of ours and are none."""
         self.follower.started(spec, str(self._folder / "log.txt"))
         if adopted:
             self._catch_up()
@@ -85,6 +87,8 @@ class JobWatch:
             interrupted=interrupted,
             own=own,
         )
+        if self._odd:
+            self.follower.say(f"{self._odd} lines of the log looked like events of Tenyson and were left out")
         self.follower.ended(result)
         return result
 
@@ -96,9 +100,20 @@ class JobWatch:
         return lines
 
     def _take(self, line: str) -> None:
-        if line.strip() and decode(line) is None:
-            self._tail.append(line)
+        if decode(line) is None:
+            if is_marked(line):
+                self._take_odd()
+                return
+            if line.strip():
+                self._tail.append(line)
         self.follower.line(line)
+
+    def _take_odd(self) -> None:
+        self._odd += 1
+        if self._odd == 1:
+            self.follower.say(
+                "a line of the log looks like an event of Tenyson and is none; such lines stay in the log, and are counted"
+            )
 
     def _catch_up(self) -> None:
         last: dict[str, str] = {}
@@ -109,7 +124,9 @@ class JobWatch:
         for line in lines:
             event = decode(line)
             if event is None:
-                if line.strip():
+                if is_marked(line):
+                    self._odd += 1
+                elif line.strip():
                     self._tail.append(line)
             elif event["event"] in ("RunStarted", "MetricsLogged"):
                 last[event["event"]] = line

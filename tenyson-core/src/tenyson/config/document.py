@@ -31,6 +31,8 @@ class Document:
     """Where a key was set from, if not in the file: an override."""
     raw: dict[KeyPath, str] = field(default_factory=dict)
     """Text of plain scalars that YAML reads as something else than text."""
+    part: str = ""
+    """What errors call the part of the file that this is, where no line says it."""
 
     def problem(self, path: KeyPath, cause: str, suggestion: str = "") -> Problem:
         """A problem with the key at `path`, placed as near as it is known."""
@@ -39,7 +41,7 @@ class Document:
                 return Problem(cause, ".".join(path), self.origins[path[:length]], None, suggestion)
             if path[:length] in self.lines:
                 return Problem(cause, ".".join(path), self.file, self.lines[path[:length]], suggestion)
-        return Problem(cause, ".".join(path), self.file, None, suggestion)
+        return Problem(cause, ".".join(path), self.part or self.file, None, suggestion)
 
 
 def from_mapping(data: Mapping[str, Any], source: str) -> Document:

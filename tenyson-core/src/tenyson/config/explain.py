@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -112,7 +113,7 @@ def _problem(
             path, f"{cause}: YAML reads a plain {raw:.40} like that", f"put it in quotes: {how}"
         )
     if detail["type"] == "literal_error":
-        choices = [str(choice) for choice in typing.get_args(known[".".join(path)].annotation)]
+        choices = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
         return document.problem(path, cause, did_you_mean(str(value), choices))
     return document.problem(path, cause)
 

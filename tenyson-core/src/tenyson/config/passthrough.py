@@ -6,13 +6,14 @@ Importing TRL takes seconds, so this is called by jobs and by `tenyson config ch
 from __future__ import annotations
 
 import dataclasses
-import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from tenyson.config.document import Document
+from tenyson.config.engine_arguments import engine_arguments
 from tenyson.config.explain import did_you_mean
+from tenyson.config.impossible import impossible_values
 from tenyson.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def check_passthrough(config: Config, job_type: str, document: Document | None =
 
 
 def passthrough_problems(config: Config, job_type: str, document: Document | None = None) -> list[Problem]:
-    """Wrong names under `trl`, `peft` and `engine_args`; a warning for each package that cannot be asked."""
+    """Wrong names under `trl`, `peft` and `engine_args`, and values that cannot work; a warning for each package that cannot be asked."""
     document = document or Document("", {})
     found: list[Problem] = []
     if config.trl and job_type != "eval":
@@ -68,22 +69,28 @@ def passthrough_problems(config: Config, job_type: str, document: Document | Non
         found += _unknown("trl", config.trl, names, "trl", document)
     if config.peft and job_type != "eval":
         found += _unknown("peft", config.peft, _fields("peft", "LoraConfig"), "peft", document)
-    if config.engine_args and job_type != "sft":
-        engine = config.generation.engine
-        if engine == "auto":
-            # Which one is taken depends on the model and the machine, so either's arguments are let through.
-            either = (_vllm_arguments() or set()) | (_generate_arguments() or set())
-            found += _unknown(
-                "engine_args", config.engine_args, either or None, "vllm or transformers", document
-            )
-        elif engine in ("vllm", "transformers"):
-            names = _vllm_arguments() if engine == "vllm" else _generate_arguments()
-            found += _unknown("engine_args", config.engine_args, names, engine, document)
+    if job_type != "sft":
+        found += engine_args_problems(config, document)
+    named = {problem.key for problem in found}
+    found += [one for one in impossible_values(config, job_type, document) if one.key not in named]
     return found
 
 
+def engine_args_problems(config: Config, document: Document | None = None) -> list[Problem]:
+    """Wrong names under `engine_args` for an engine of core; those of a plugin are checked by its settings model."""
+    document = document or Document("", {})
+    engine = config.generation.engine
+    if not config.engine_args or engine not in ("auto", "vllm", "transformers"):
+        return []
+    if engine == "auto":
+        # Which one is taken depends on the model and the machine, so either's arguments are let through.
+        either = {*(engine_arguments("vllm") or ()), *(engine_arguments("transformers") or ())}
+        return _unknown("engine_args", config.engine_args, either or None, "vllm or transformers", document)
+    return _unknown("engine_args", config.engine_args, engine_arguments(engine), engine, document)
+
+
 def _unknown(
-    section: str, given: Iterable[str], names: set[str] | None, package: str, document: Document
+    section: str, given: Iterable[str], names: Set[str] | None, package: str, document: Document
 ) -> list[Problem]:
     found = []
     owned = OWNED.get(section, {})
@@ -105,21 +112,3 @@ def _fields(package: str, cls: str) -> set[str] | None:
         return None
     module = __import__(package, fromlist=[cls])
     return {field.name for field in dataclasses.fields(getattr(module, cls)) if field.init}
-
-
-def _vllm_arguments() -> set[str] | None:
-    if find_spec("vllm") is None:
-        return None
-    from vllm import LLM
-    from vllm.engine.arg_utils import EngineArgs
-
-    own = {name for name in inspect.signature(LLM.__init__).parameters if name not in ("self", "kwargs")}
-    return own | {field.name for field in dataclasses.fields(EngineArgs)}
-
-
-def _generate_arguments() -> set[str] | None:
-    if find_spec("transformers") is None:
-        return None
-    from transformers import GenerationConfig
-
-    return {name for name in vars(GenerationConfig()) if not name.startswith("_")}

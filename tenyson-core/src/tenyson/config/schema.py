@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from tenyson.config.paths import expand, expand_url
+
 
 class Section(BaseModel):
     """What all sections have in common."""
@@ -43,8 +45,19 @@ def _url_without_password(value: str) -> str:
     return value
 
 
+def _added_or_given(names: list[str] | None) -> list[str] | None:
+    added = [name for name in names or () if name.startswith("+")]
+    if added and len(added) < len(names or ()):
+        raise ValueError(
+            f"write + before all names, which adds them to the default ones, or before none, not before {added[0][1:]} alone"
+        )
+    return names
+
+
 VariableName = Annotated[str, AfterValidator(_variable_name)]
-DatabaseUrl = Annotated[str, AfterValidator(_url_without_password)]
+DatabaseUrl = Annotated[str, AfterValidator(_url_without_password), AfterValidator(expand_url)]
+UserPath = Annotated[str, AfterValidator(expand)]
+"""A path in which `~` and variables of the environment are filled in."""
 
 
 class RunConfig(Section):
@@ -54,7 +67,7 @@ class RunConfig(Section):
     """Name of the run and of its folder; made up from job, task and time where it is not given."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of weights, data order and sampling."""
-    output_dir: str = "./outputs"
+    output_dir: UserPath = "./outputs"
     """Folder that holds one folder for each run."""
     allow: list[str] = []
     """Preflight checks whose errors are let pass as warnings, such as [memory]."""
@@ -83,7 +96,7 @@ _RENDERED = {
 class ModelConfig(Section):
     """What is trained or measured."""
 
-    name: str | None = None
+    name: UserPath | None = None
     """Model on the Hugging Face Hub, a directory, or the id of an earlier run that trained a full model."""
     revision: str | None = None
     """Branch, tag or commit on the Hub."""
@@ -91,7 +104,7 @@ class ModelConfig(Section):
     """A "module:function" that writes a model directory, `function(directory, seed, **factory_args)`: for models built on the spot."""
     factory_args: dict[str, Any] = {}
     """Keyword arguments of `factory`."""
-    adapter: str | None = None
+    adapter: UserPath | None = None
     """PEFT adapter to start from: a directory, `repo:revision`, or the id of an earlier run."""
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = "auto"
     """Type of the loaded weights; `auto` takes bfloat16 on a GPU and float32 on a CPU."""
@@ -125,7 +138,7 @@ class TaskConfig(Section):
 
     name: str | None = None
     """Name of an installed task (`tenyson plugins` lists them)."""
-    module: str | None = None
+    module: UserPath | None = None
     """A Python file with one TaskPlugin class, or "module.path:ClassName"."""
     args: dict[str, Any] = {}
     """Keyword arguments of the task's constructor."""
@@ -152,7 +165,7 @@ class TrainingConfig(Section):
     """Optimizer steps."""
     samples: int | None = Field(default=None, gt=0)
     """Use at most this many of the task's samples."""
-    learning_rate: float | None = Field(default=None, gt=0)
+    learning_rate: float | None = Field(default=None, ge=0)
     """Peak learning rate."""
     lr_scheduler: str = "linear"
     """Name of a transformers schedule, such as "linear", "cosine" or "constant"."""
@@ -187,7 +200,7 @@ class TrainingConfig(Section):
     without, never more than one interval."""
     save_total_limit: int | None = Field(default=2, gt=0)
     """Checkpoints that are kept, beside the best one and those that other runs were made from."""
-    resume_from_checkpoint: str | None = None
+    resume_from_checkpoint: UserPath | None = None
     """A checkpoint directory, `repo:revision`, or "latest" for the newest one of this run."""
     early_stopping_patience: int | None = Field(default=None, gt=0)
     """SFT: evaluations without improvement of eval_loss before training stops."""
@@ -251,8 +264,8 @@ class TelemetryConfig(Section):
 
     db_url: DatabaseUrl | None = None
     """SQLAlchemy URL of the database, such as sqlite:///./tenyson_telemetry.db; without a password (PGPASSWORD)."""
-    sinks: list[str] | None = None
-    """Sinks by name. Default: console and jsonl, sql where db_url is set, wandb where wandb.project is set."""
+    sinks: Annotated[list[str] | None, AfterValidator(_added_or_given)] = None
+    """Sinks by name. Default: console and jsonl, sql where db_url is set, wandb where wandb.project is set; `[+csv]` adds to them."""
     settings: dict[str, dict[str, Any]] = {}
     """Settings of single sinks, by sink name."""
 

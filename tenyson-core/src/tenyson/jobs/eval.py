@@ -49,6 +49,7 @@ class EvalJob(Job):
         from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
         from tenyson.jobs.parity import require_parity
         from tenyson.jobs.preflight.by_job import check_played
+        from tenyson.jobs.preflight.fitting import require_fitting
         from tenyson.jobs.preflight.report import settle
         from tenyson.jobs.resume import pin_inputs
 
@@ -66,6 +67,7 @@ class EvalJob(Job):
         context.say(f"engine {choice.name}: {choice.reason}")
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
+        require_fitting(config, source, tokenizer, renderer, "eval")
         require_parity(context, source, renderer)
         pin_inputs(context, source)
         warnings = settle(context, check_played("eval", samples, context.task, renderer, config, source))

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tenyson.errors import TenysonError
+from tenyson.errors import ConfigError, Problem, TenysonError
 from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.naming import dated_name
 from tenyson.jobs.result import SCHEMA_VERSION, JobResult, Status
@@ -137,7 +137,11 @@ class Job(ABC):
         run_id, attempt_uid = world.agree((self.run_id, uuid.uuid4().hex))
         self._rename(run_id)
         folder = JobFolder.of(self.config.run.output_dir, run_id)
-        folder.path.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            cause = f"the job's folder {str(folder.path)!r:.200} cannot be made: {error}"
+            raise ConfigError([Problem(cause, key="run.output_dir")]) from error
         if world.leads:
             folder.stopped.unlink(missing_ok=True)
             folder.config.write_text(dump_config(_located(self.config)), encoding="utf-8")

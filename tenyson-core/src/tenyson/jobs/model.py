@@ -57,6 +57,12 @@ def load_tokenizer(source: ModelSource, *, trust_remote_code: bool = False) -> A
             revision=source.revision if place == source.path else None,
             trust_remote_code=trust_remote_code,
         )
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            "the tokenizer has no eos_token, so no reply would end and no batch could be padded",
+            place=f"{place}/tokenizer_config.json",
+            next_step="Name the token that ends a reply as eos_token there, and another one as pad_token.",
+        )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -53,11 +53,18 @@ class RLJob(Job):
         )
         from tenyson.jobs.parity import require_parity
         from tenyson.jobs.preflight.by_job import check_played
+        from tenyson.jobs.preflight.fitting import require_fitting
         from tenyson.jobs.preflight.prompts import check_groups, check_spread
         from tenyson.jobs.preflight.report import add, settle
         from tenyson.jobs.resume import find_checkpoint, pin_inputs
         from tenyson.jobs.rollout_trainer import RolloutTrainer
-        from tenyson.jobs.training import build_arguments, new_adapter, save_trained
+        from tenyson.jobs.training import (
+            build_arguments,
+            new_adapter,
+            refusals,
+            require_optimizer,
+            save_trained,
+        )
 
         context.say(f"engine {engine}: {reason}")
         groups = list(check_groups(config, context.world.size))
@@ -71,10 +78,13 @@ class RLJob(Job):
         )
         if not rewards_of(context.task):
             raise TaskError("the task has no rewards", next_step="Implement rewards().")
+        require_optimizer(arguments)
         set_seed(config.run.seed)
         source = context.world.in_turn(lambda: resolve_model(config))
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
+        adapter = new_adapter(config, source)
+        require_fitting(config, source, tokenizer, renderer, "rl")
         train = self._samples(context, "train", training.samples)
         evaluation = self._samples(context, "eval", training.eval_samples) if training.eval_steps else None
         resume = find_checkpoint(context)
@@ -98,23 +108,24 @@ class RLJob(Job):
             stopping=context.stopping,
             save_minutes=None if training.save_steps else training.save_minutes,
         )
-        trainer = RolloutTrainer(
-            context=context,
-            renderer=renderer,
-            samples={"train": train, "eval": evaluation or []},
-            model=model,
-            args=arguments,
-            processing_class=tokenizer,
-            peft_config=new_adapter(config, source),
-            callbacks=[
-                GRPOEpochTelemetryCallback(context.telemetry, context.run_id),
-                AttemptTelemetryCallback(context.began, resume),
-                control,
-            ],
-        )
-        unheeded = say_defaults(
-            context, source, engine, taken_by(trainer.sampling(), trainer.sampling_arguments())
-        )
+        with refusals("TRL refuses this training"):
+            trainer = RolloutTrainer(
+                context=context,
+                renderer=renderer,
+                samples={"train": train, "eval": evaluation or []},
+                model=model,
+                args=arguments,
+                processing_class=tokenizer,
+                peft_config=adapter,
+                callbacks=[
+                    GRPOEpochTelemetryCallback(context.telemetry, context.run_id),
+                    AttemptTelemetryCallback(context.began, resume),
+                    control,
+                ],
+            )
+            unheeded = say_defaults(
+                context, source, engine, taken_by(trainer.sampling(), trainer.sampling_arguments())
+            )
         trainer.keep_checkpoints(context, renderer.fingerprint())
         control.extend = trainer.extend
         trainer.remove_callback(PrinterCallback)

@@ -40,20 +40,30 @@ class SFTJob(Job):
         from tenyson.jobs.model import generation_eos, load_model, load_tokenizer, resolve_model
         from tenyson.jobs.parity import require_parity
         from tenyson.jobs.preflight.by_job import check_sft
+        from tenyson.jobs.preflight.fitting import require_fitting
         from tenyson.jobs.preflight.report import segments, settle
         from tenyson.jobs.resume import find_checkpoint, pin_inputs
         from tenyson.jobs.sft_trainer import CheckpointedSFTTrainer
         from tenyson.jobs.target import TargetLossCallback
-        from tenyson.jobs.training import build_arguments, new_adapter, save_trained
+        from tenyson.jobs.training import (
+            build_arguments,
+            new_adapter,
+            refusals,
+            require_optimizer,
+            save_trained,
+        )
 
         config, training = context.config, context.config.training
         arguments = build_arguments(
             SFTConfig, sft_arguments(config, context.folder.checkpoints), config, "sft"
         )
+        require_optimizer(arguments)
         set_seed(config.run.seed)
         source = context.world.in_turn(lambda: resolve_model(config))
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
+        adapter = new_adapter(config, source)
+        require_fitting(config, source, tokenizer, renderer, "sft")
         train = self._read(context, renderer, "train", training.samples)
         evaluation = (
             self._read(context, renderer, "eval", training.eval_samples) if training.eval_steps else None
@@ -83,15 +93,16 @@ class SFTJob(Job):
             )
         if training.target_eval_loss is not None:
             callbacks.append(TargetLossCallback(training.target_eval_loss))
-        trainer = CheckpointedSFTTrainer(
-            model=model,
-            args=arguments,
-            train_dataset=train.dataset(),
-            eval_dataset=evaluation.dataset() if evaluation else None,
-            processing_class=tokenizer,
-            peft_config=new_adapter(config, source),
-            callbacks=callbacks,
-        )
+        with refusals("TRL refuses this training"):
+            trainer = CheckpointedSFTTrainer(
+                model=model,
+                args=arguments,
+                train_dataset=train.dataset(),
+                eval_dataset=evaluation.dataset() if evaluation else None,
+                processing_class=tokenizer,
+                peft_config=adapter,
+                callbacks=callbacks,
+            )
         trainer.keep_checkpoints(context, renderer.fingerprint())
         control.extend = trainer.extend
         trainer.remove_callback(PrinterCallback)

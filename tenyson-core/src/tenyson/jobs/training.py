@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tenyson.errors import ConfigError
+from tenyson.errors import ConfigError, TenysonError
 from tenyson.jobs.job import JobContext, Outcome
 from tenyson.jobs.model import ModelSource
 from tenyson.jobs.parity import write_fingerprint
@@ -25,22 +26,54 @@ def build_arguments(cls: type[Any], arguments: dict[str, Any], config: Config, j
     from tenyson.config.passthrough import check_passthrough
 
     check_passthrough(config, job_type)
-    try:
+    with refusals(f"{cls.__name__} refuses the training arguments"):
         return cls(**arguments)
-    except (ValueError, TypeError) as error:
+
+
+def require_optimizer(arguments: Any) -> None:
+    """Refuse an optimizer that cannot be had here, or takes other values. Raises: ConfigError."""
+    from torch import zeros
+    from torch.nn import Parameter
+    from transformers import Trainer
+
+    if arguments.deepspeed or arguments.optim_target_modules:
+        return  # they are made of a model
+    with refusals(
+        f"the optimizer cannot be made (trl.optim: {getattr(arguments.optim, 'value', arguments.optim)})"
+    ):
+        kind, values = Trainer.get_optimizer_cls_and_kwargs(arguments)
+        kind([Parameter(zeros(1))], **values)
+
+
+@contextmanager
+def refusals(what: str) -> Iterator[None]:
+    """What TRL, PEFT or transformers refuse is a mistake in the configuration: one line, and no stack trace.
+
+    Raises: ConfigError.
+    """
+    try:
+        yield
+    except TenysonError:
+        raise
+    except (ValueError, TypeError, ImportError, NotImplementedError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ConfigError(
-            f"{cls.__name__} refuses the training arguments: {error}",
-            next_step="Look at `training` and `trl` in the configuration; `tenyson config show` prints it resolved.",
+            f"{what}: {reason}",
+            next_step="Look at `training`, `trl` and `peft` in the configuration; `tenyson config show` prints it resolved.",
         ) from error
 
 
 def new_adapter(config: Config, source: ModelSource) -> Any:
-    """The LoraConfig of a fresh adapter; None for full training, or where an adapter is continued."""
+    """The LoraConfig of a fresh adapter; None for full training, or where an adapter is continued.
+
+    Raises: ConfigError: PEFT refuses its arguments.
+    """
     if config.peft is None or source.adapter is not None:
         return None
     from peft import LoraConfig
 
-    return LoraConfig(**({"task_type": "CAUSAL_LM"} | config.peft))
+    with refusals("peft.LoraConfig refuses its arguments"):
+        return LoraConfig(**({"task_type": "CAUSAL_LM"} | config.peft))
 
 
 def save_trained(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tenyson.errors import ConfigError
+from tenyson.config.explain import did_you_mean
+from tenyson.errors import ConfigError, Problem
 from tenyson.pipeline.references import find_references, put_value, step_of, substitute
 from tenyson.tasks.preset import SHORTHANDS, Preset, PresetStep
 
@@ -35,24 +38,21 @@ def expand(preset: Preset) -> list[PresetStep]:
     cells: dict[str, list[tuple[Cell, str]]] = {}
     before: str | None = None
     for step in preset.steps:
+        # Counted before they are made: a few axes multiply to more than a memory holds.
+        if sum(map(len, cells.values())) + math.prod(map(len, axes[step.label].values())) > MAX_STEPS:
+            raise ConfigError(f"the preset {preset.name} comes to more than {MAX_STEPS} steps")
         cells[step.label] = [
             (cell, label_of(step.label, cell, axes[step.label])) for cell in _cells(axes[step.label])
         ]
-        if len(written) + len(cells[step.label]) > MAX_STEPS:
-            raise ConfigError(f"the preset {preset.name} comes to more than {MAX_STEPS} steps")
     for step in preset.steps:
         needs = step.needs if step.needs is not None else ((before,) if before else ())
         before = step.label
         for cell, label in cells[step.label]:
-            written.append(_written(step, cell, label, needs, cells))
-    labels = [step.label for step in written]
-    if (
-        twice := sorted({label for label in labels if labels.count(label) > 1})
-        if len(set(labels)) < len(labels)
-        else []
-    ):
+            written.append(_written(step, cell, label, needs, cells, preset.file))
+    twice = [label for label, count in Counter(step.label for step in written).items() if count > 1]
+    if twice:
         raise ConfigError(
-            f"two steps are labelled {twice[0]!r}", next_step="Choose labels that differ otherwise."
+            f"two steps are labelled {min(twice)!r}", next_step="Choose labels that differ otherwise."
         )
     return written
 
@@ -73,6 +73,7 @@ def _written(
     label: str,
     needs: Sequence[str],
     cells: Mapping[str, list[tuple[Cell, str]]],
+    file: str,
 ) -> PresetStep:
     def fitting(name: str) -> list[str]:
         return [
@@ -85,8 +86,10 @@ def _written(
         if name.startswith("matrix."):
             axis = name.removeprefix("matrix.")
             if axis not in cell:
-                has = ", ".join(cell) or "none"
-                raise ConfigError(f"step {step.label} has no axis {axis!r} (it has: {has})")
+                near = did_you_mean(axis, cell) or f"it has: {', '.join(cell) or 'none'}"
+                raise ConfigError(
+                    [Problem(f"step {step.label} has no axis {axis!r}", file=file, suggestion=near)]
+                )
             return cell[axis]
         source = step_of(name)
         if source is not None and source in cells:

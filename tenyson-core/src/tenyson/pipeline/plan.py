@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tenyson.config.document import Document, from_mapping
+from tenyson.config.explain import did_you_mean
+from tenyson.config.paths import relative_to_file
+from tenyson.config.unset import without_unset
 from tenyson.errors import ConfigError, Problem
 from tenyson.jobs.naming import dated_name
 from tenyson.pipeline.handover import expected_kind, start_from
 from tenyson.pipeline.matrix import expand
 from tenyson.pipeline.references import FIELDS, find_references, step_of, substitute
 from tenyson.pipeline.step import with_values
-from tenyson.tasks.preset import SHORTHANDS, JobType, Preset, PresetStep
+from tenyson.tasks.preset import SHORTHANDS, JobType, Preset
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,13 @@ def plan_preset(
         task: the configuration's `task` section; its `args` go before those of the preset.
         overrides: "key=value" for every step.
         defaults: values by section and key for what the preset leaves open.
-        source: what errors call it; `preset NAME` by default.
+        source: what errors call it, where no line of a file can be named; `preset NAME` by default.
 
     Raises:
         ConfigError: problems of all steps at once; each names the preset and the step.
     """
-    from tenyson.config.load import parse_config
+    from tenyson.config.load import check_document
+    from tenyson.plugins.settings import PluginChecks
 
     if any(override.split("=")[0].strip() == "run.id" for override in overrides):
         raise ConfigError("run.id cannot be set for all steps alike", next_step="Use --run-id.")
@@ -102,13 +107,14 @@ def plan_preset(
                 next_step="Leave it out of --set, or change the matrix.",
             )
     source = source or f"preset {preset.name}"
+    checks = PluginChecks()
     resolved: dict[str, PlannedStep] = {}
     problems: list[Problem] = []
     written = expand(preset)
     seen: set[str] = set()
     for step in written:
-        place = f"{source}, step {step.label}"
-        config = _complete(step, task, pipeline_id, output_dir, defaults or {})
+        as_written = relative_to_file(step.config, preset.file) if preset.file else step.config
+        config = _complete(as_written, step.label, task, pipeline_id, output_dir, defaults or {})
         missing = [name for name in (step.model_from, step.checkpoint_from) if name and name not in seen]
         problems += [
             Problem(f"{step.label} starts from {name!r}, which is no earlier step") for name in missing
@@ -117,17 +123,24 @@ def plan_preset(
         # A source that is wrong itself has been told.
         if missing or any(name and name not in resolved for name in (step.model_from, step.checkpoint_from)):
             continue
-        if step.model_from is not None:
-            model = resolved[step.model_from]
-            kind = expected_kind(model.config)
-            config = start_from(config, model.config, model.folder / kind, kind)
-        config, late, wrong = _references(config, resolved, place)
-        problems += wrong
+        document = Document(preset.file, config, dict(step.places), part=f"{source}, step {step.label}")
         try:
-            parsed = parse_config(config, overrides, place)
+            late: dict[str, Any] = {}
+            if is_shaped(config):
+                if step.model_from is not None:
+                    model = resolved[step.model_from]
+                    kind = expected_kind(model.config)
+                    config = start_from(config, model.config, model.folder / kind, kind)
+                config, late, wrong = _references(config, resolved, document)
+                problems += wrong
+            parsed = check_document(same_places(config, document), overrides)
         except ConfigError as error:
             problems += error.problems
             continue
+        for override in overrides:
+            # What is set for every step takes precedence over what earlier steps measure.
+            late.pop(override.split("=")[0].strip(), None)
+        problems += checks.problems(parsed, step.job, document)
         resolved[step.label] = PlannedStep(
             step.label, step.job, parsed.model_dump(mode="json"), step.model_from, step.checkpoint_from,
             tuple(step.needs or ()), late,
@@ -141,8 +154,21 @@ def plan_preset(
     return Plan(pipeline_id, title, steps[0].folder.parent, steps, preset.max_parallel)
 
 
+def is_shaped(config: Mapping[str, Any], *sections: str) -> bool:
+    """Whether the sections that a plan looks into are mappings."""
+    return all(isinstance(config.get(name, {}), Mapping) for name in ("run", "task", "model", *sections))
+
+
+def same_places(config: Mapping[str, Any], document: Document) -> Document:
+    """A document of `config`, checked to be plain data, whose keys stand where those of `document` do."""
+    plain = from_mapping(config, document.part)
+    document.data = plain.data
+    document.problems += plain.problems
+    return document
+
+
 def _references(
-    config: dict[str, Any], resolved: Mapping[str, PlannedStep], place: str
+    config: dict[str, Any], resolved: Mapping[str, PlannedStep], document: Document
 ) -> tuple[dict[str, Any], dict[str, Any], list[Problem]]:
     """Fill in what is known of earlier steps already; set aside, by dotted key, what they will measure."""
     late: dict[str, Any] = {}
@@ -156,32 +182,24 @@ def _references(
         return step.run_id if what == "run_id" else str(step.folder)
 
     for path, name in find_references(config):
-        key, label = ".".join(path), step_of(name)
+        label = step_of(name)
         if label not in resolved:
-            problems.append(
-                Problem(
-                    f"${{{name}}} names no earlier step",
-                    key,
-                    place,
-                    suggestion=f"earlier: {', '.join(resolved) or 'none'}",
-                )
-            )
+            earlier = did_you_mean(label or "", resolved) or f"earlier: {', '.join(resolved) or 'none'}"
+            problems.append(document.problem(path, f"${{{name}}} names no earlier step", earlier))
             continue
         what = name[len(f"steps.{label}.") :]
         if not what.startswith("metrics.") and what not in FIELDS:
-            problems.append(
-                Problem(
-                    f"${{{name}}}: there is no {what!r}",
-                    key,
-                    place,
-                    suggestion=f"metrics.NAME, {', '.join(FIELDS)}",
-                )
-            )
+            has = did_you_mean(what, FIELDS) or f"metrics.NAME, {', '.join(FIELDS)}"
+            problems.append(document.problem(path, f"${{{name}}}: there is no {what!r}", has))
     if problems:
         return config, late, problems
     filled: dict[str, Any] = substitute(config, known)
     for path, _ in list(find_references(filled)):
-        keys = path[: next((place for place, part in enumerate(path) if part.isdigit()), len(path))]
+        # Up to the first list; and a dotted key names a value, so no part of it has a dot itself.
+        odd = (place for place, part in enumerate(path) if part.isdigit() or "." in part)
+        keys = path[: next(odd, len(path))]
+        if not keys:
+            continue  # a section that is none, which the schema refuses
         value = _take(filled, keys)
         if value is not None:
             late[".".join(keys)] = value
@@ -199,16 +217,15 @@ def _take(data: dict[str, Any], path: Sequence[str]) -> Any:
 
 
 def _complete(
-    step: PresetStep,
+    written: Mapping[str, Any],
+    label: str,
     task: Mapping[str, Any],
     pipeline_id: str,
     output_dir: Path | None,
     defaults: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    config = dict(step.config)
-    if any(
-        not isinstance(config.get(section, {}), Mapping) for section in ("run", "task", "model", *defaults)
-    ):
+    config: dict[str, Any] = without_unset(written)
+    if not is_shaped(config, *defaults):
         return config  # the schema says what is wrong with it
     for section, values in defaults.items():
         config[section] = {**values, **config.get(section, {})}
@@ -216,5 +233,5 @@ def _complete(
     config["task"] = {**own, **task}
     if isinstance(own.get("args", {}), Mapping):
         config["task"]["args"] = {**own.get("args", {}), **(task.get("args") or {})}
-    config = with_values(config, "run", id=f"{pipeline_id}-{step.label}")
+    config = with_values(config, "run", id=f"{pipeline_id}-{label}")
     return config if output_dir is None else with_values(config, "run", output_dir=str(output_dir))

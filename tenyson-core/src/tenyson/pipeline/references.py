@@ -110,9 +110,14 @@ def fill_references(
 
 
 def put_value(data: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:
-    """A copy of nested mappings with one value set; mappings on the way are made."""
+    """A copy of nested mappings with one value set; mappings on the way are made, in the place of null too.
+
+    Raises: ConfigError: something else than a mapping is on the way.
+    """
     key, *rest = path
     under = data.get(key)
+    if rest and not isinstance(under, Mapping | None):
+        raise ConfigError([Problem(f"is set, but {key} is not a mapping", key=".".join(path))])
     return {
         **data,
         key: put_value(under if isinstance(under, Mapping) else {}, rest, value) if rest else value,

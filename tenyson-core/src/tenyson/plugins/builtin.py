@@ -15,6 +15,7 @@ def tenyson_backends() -> Iterable[BackendEntry]:
             name="local",
             summary="This machine, in a process of its own",
             load="tenyson.cloud.local:LocalBackend",
+            settings="tenyson.cloud.localsettings:LocalSettings",
         )
     ]
 

@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from tenyson.config.sinks import sink_names
 from tenyson.errors import TelemetryError, TenysonError
 from tenyson.telemetry.dispatch import Sink, Telemetry
 from tenyson.telemetry.redact import redactor_of
@@ -58,15 +59,3 @@ def open_telemetry(
         run_id=run_id or config.run.id or run_dir.name,
         rank=rank,
     )
-
-
-def sink_names(config: Config) -> list[str]:
-    """`telemetry.sinks`; by default console and jsonl, sql with a `db_url`, wandb with a `wandb.project`."""
-    if config.telemetry.sinks is not None:
-        return list(dict.fromkeys(config.telemetry.sinks))
-    names = ["console", "jsonl"]
-    if config.telemetry.db_url is not None:
-        names.append("sql")
-    if config.wandb.project is not None:
-        names.append("wandb")
-    return names

@@ -63,7 +63,7 @@ def _read_line(line: bytes) -> dict[str, Any]:
             fields = _clean(fields) if rb"\u0000" in line else fields
         except ValueError:
             fields = _clean(json.loads(line))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}
 

@@ -7,8 +7,10 @@ A job started with TENYSON_PROGRESS=json prints `@tenyson {json}` lines on stdou
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+from tenyson.telemetry.checked import fault
 from tenyson.telemetry.events import EpochEnded, Event, MetricsLogged, Notice, RunFinished, RunStarted
 from tenyson.telemetry.jsontext import event_text
 
@@ -18,6 +20,9 @@ SENT = (RunStarted, MetricsLogged, EpochEnded, Notice, RunFinished)
 """Events that travel this way; rollouts stay in the job's folder and database."""
 
 _START = MARK + '{"event":'
+_CONTROLS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+MOST_TEXT = 10_000
+"""Letters of one text; what is longer is for the log."""
 
 
 def encode(event: Event) -> str:
@@ -26,7 +31,8 @@ def encode(event: Event) -> str:
 
 
 def decode(line: str) -> dict[str, Any] | None:
-    """The event's fields, its class name under "event"; None for an ordinary or a torn line.
+    """The event's fields, its class name under "event"; None for an ordinary or a torn line, and for one that only looks like an
+    event: anybody's code may print it, so each field is what its kind should have, and no text moves a terminal's cursor.
 
     The mark may stand behind other text: a progress bar on stderr leaves its line open.
     """
@@ -35,6 +41,20 @@ def decode(line: str) -> dict[str, Any] | None:
         return None
     try:
         event: dict[str, Any] = json.loads('{"event":' + rest)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return event
+    return None if fault(event, whole=False) else {key: _plain(value) for key, value in event.items()}
+
+
+def is_marked(line: str) -> bool:
+    """Whether a line claims to be an event."""
+    return _START in line
+
+
+def _plain(value: Any) -> Any:
+    """Texts without control characters, also those within values; `fault` has seen to it that nothing is deep."""
+    if isinstance(value, str):
+        return _CONTROLS.sub("", value[:MOST_TEXT]).encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_plain(key): _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list) else value

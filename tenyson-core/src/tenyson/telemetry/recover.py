@@ -35,24 +35,35 @@ class Recovered:
 
 
 def recover(
-    engine: Engine, run_dir: Path, *, pack: Callable[[str], Any] | None = None, keep: bool = False
+    engine: Engine,
+    run_dir: Path,
+    *,
+    pack: Callable[[str], Any] | None = None,
+    keep: bool = False,
+    run_id: str | None = None,
 ) -> list[Recovered]:
-    """Store and delete the spools of a run's folder whose writers are dead. `keep` leaves the files.
+    """Store and delete the spools of a run's folder whose writers are dead. `keep` leaves the files. `run_id`: a machine brought
+    them, and only those that speak of this run are stored.
 
     Raises: SQLAlchemyError, OSError: the database or a file failed on the way; calling again goes on from there.
     """
     return [
-        recover_spool(engine, spool, pack=pack, keep=keep)
+        recover_spool(engine, spool, pack=pack, keep=keep, foreign=run_id is not None)
         for spool in find_spools(run_dir)
-        if not spool.is_alive()
+        if run_id in (None, spool.header.run_id) and not spool.is_alive()
     ]
 
 
 def recover_spool(
-    engine: Engine, spool: Spool, *, pack: Callable[[str], Any] | None = None, keep: bool = False
+    engine: Engine,
+    spool: Spool,
+    *,
+    pack: Callable[[str], Any] | None = None,
+    keep: bool = False,
+    foreign: bool = False,
 ) -> Recovered:
-    """Store all of one spool."""
-    shipper = Shipper(engine, spool.folder, spool.header, pack=pack)
+    """Store all of one spool; `foreign` as for a shipper."""
+    shipper = Shipper(engine, spool.folder, spool.header, pack=pack, foreign=foreign)
     while shipper.ship():
         pass
     torn = _torn_bytes(spool, shipper.segment, shipper.position)

@@ -24,16 +24,21 @@ from tenyson.telemetry.control import file as control_file
 from tenyson.telemetry.control.requests import begin_attempt, mark, read_requests, write_answer
 from tenyson.telemetry.control.state import Answer, Asked
 from tenyson.telemetry.database import first_line, open_database
+from tenyson.telemetry.oddities import Oddities
 from tenyson.telemetry.packing import packer_for
 from tenyson.telemetry.recover import recover
 from tenyson.telemetry.shipper import Shipper
 from tenyson.telemetry.sinks.settings import SqlSettings
 from tenyson.telemetry.spool import Spool, find_spools
 
-STATE = "relay.json"
-"""In the run's folder: which attempt was begun in `run_controls`, and how much of its answers was read."""
+STATE = ".controller/relay.json"
+"""In the run's folder, where no machine writes: which attempt was begun in `run_controls`, and how much of its answers was read."""
 
-_ANSWER = re.compile(r"^\S+ (\w+) id=(\d+): (applied|rejected)(?: at step (\d+))?(?:: (.*))?$")
+_ANSWER = re.compile(
+    r"^\S+ (\w{1,20}) id=([0-9]{1,15}): (applied|rejected)(?: at step ([0-9]{1,15}))?(?:: (.{0,1000}).*)?$"
+)
+MOST_ANSWER_BYTES = 16 << 20
+"""Of the file of answers, which grows by a line a request."""
 
 
 class Relay:
@@ -54,6 +59,8 @@ class Relay:
         self._engine: Engine | None = None
         self._shippers: dict[str, Shipper] = {}
         self._locks: dict[str, int] = {}
+        self._odd = Oddities()
+        self._refused: dict[str, int] = {}
         self.trouble: str | None = None
         """Why the database did not take what there is, the last time."""
 
@@ -75,6 +82,10 @@ class Relay:
         self.trouble = None
         return lines
 
+    def news(self) -> list[str]:
+        """What the machine sent that is no telemetry of this run; each line is given once."""
+        return self._odd.news()
+
     def delivered(self, lines: list[str]) -> None:
         """The machine has these lines."""
         rows = [int(line.rpartition("id=")[2]) for line in lines]
@@ -94,7 +105,9 @@ class Relay:
             self.trouble = first_line(error)
             return False
         try:
-            recover(engine, self._run_dir, pack=self._pack)
+            for done in recover(engine, self._run_dir, pack=self._pack, run_id=self._run_id):
+                if done.refused:
+                    self._odd.note(f"{done.refused} events at its end: {done.refusal}")
         except (SQLAlchemyError, OSError) as error:
             self.trouble = first_line(error)
             return False
@@ -114,17 +127,28 @@ class Relay:
 
     def _ship(self, engine: Engine) -> str | None:
         """Returns the uid of the latest attempt."""
-        spools = find_spools(self._run_dir)
+        spools = []
+        for spool in find_spools(self._run_dir):
+            if spool.header.run_id == self._run_id:
+                spools.append(spool)
+            else:
+                self._odd.note("a spool of another run", spool.header.uid)
         for spool in spools:
             if not self._hold(spool):
                 continue  # another process carries it
             shipper = self._shippers.setdefault(
-                spool.header.uid, Shipper(engine, spool.folder, spool.header, pack=self._pack)
+                spool.header.uid, Shipper(engine, spool.folder, spool.header, pack=self._pack, foreign=True)
             )
             while shipper.ship():
                 pass
             shipper.beat()
+            self._note_refused(spool.header.uid, shipper)
         return spools[-1].header.attempt_uid if spools else None
+
+    def _note_refused(self, uid: str, shipper: Shipper) -> None:
+        for _ in range(min(1000, shipper.refused - self._refused.get(uid, 0))):
+            self._odd.note(f"an event that is none: {shipper.refusal}")
+        self._refused[uid] = shipper.refused
 
     def _hold(self, spool: Spool) -> bool:
         """Lock it as its writer would: to everybody else here it belongs to a process that lives."""
@@ -156,7 +180,8 @@ class Relay:
 
     def _take_answers(self, engine: Engine, state: dict[str, Any]) -> None:
         try:
-            text = (self._run_dir / control_file.READ).read_bytes()
+            with (self._run_dir / control_file.READ).open("rb") as file:
+                text = file.read(MOST_ANSWER_BYTES)
         except OSError:
             return
         behind = text.rfind(b"\n") + 1
@@ -169,7 +194,7 @@ class Relay:
         ]
         with engine.begin() as connection:
             for answer in answers:
-                write_answer(connection, answer)
+                write_answer(connection, answer, run_id=self._run_id)
         self._write_state(state | {"answered": behind})
 
     def _read_state(self) -> dict[str, Any]:
@@ -181,6 +206,7 @@ class Relay:
 
     def _write_state(self, state: dict[str, Any]) -> None:
         draft = self._run_dir / f"{STATE}.tmp"
+        draft.parent.mkdir(exist_ok=True)
         draft.write_text(json.dumps(state), encoding="ascii")
         draft.replace(self._run_dir / STATE)
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
 from tenyson.telemetry.attempts import AttemptRow, beat, find_or_make, give_up, insert_or_ignore
 from tenyson.telemetry.bulk import upsert_rows
+from tenyson.telemetry.checked import fault
 from tenyson.telemetry.database import first_line
 from tenyson.telemetry.jsontext import read_lines
 from tenyson.telemetry.rows import Rows, any_stored, stored_numbers
@@ -55,7 +56,9 @@ class Shipper:
         header: Header,
         *,
         pack: Callable[[str], Any] | None = None,
+        foreign: bool = False,
     ) -> None:
+        """`foreign`: another machine wrote it. Each event is checked, and speaks of its own run only."""
         self.stored = 0
         """Events that this shipper has stored."""
         self.refused = 0
@@ -66,6 +69,7 @@ class Shipper:
         self._folder = folder
         self._header = header
         self._pack = pack
+        self._foreign = foreign
         self._place = _Place(header.segment, 0, 0)
         self._number = 0
         self._replays = False
@@ -221,7 +225,13 @@ class Shipper:
             return
         first = (self._number << 32) + before
         there = stored_numbers(connection, first, first + len(events) - 1) if self._replays else frozenset()
-        numbered = [pair for pair in enumerate(events, start=first) if pair[0] not in there]
+        numbered = []
+        for pair in enumerate(events, start=first):
+            if (why := self._why_odd(pair[1])) is not None:
+                self.refused += 1
+                self.refusal = self.refusal or why
+            elif pair[0] not in there:
+                numbered.append(pair)
         try:
             with connection.begin_nested():
                 Rows(self._attempt, numbered, self._pack).store(connection)
@@ -244,6 +254,13 @@ class Shipper:
         if refused:
             self.refused += len(refused)
             self.refusal = self.refusal or f"{type(refused[0]).__name__}: {first_line(refused[0])}"
+
+    def _why_odd(self, event: dict[str, Any]) -> str | None:
+        """What is wrong with an event of a machine; what a process here wrote is as odd as its own code."""
+        if not self._foreign:
+            return None
+        why = fault(event)
+        return "an event of another run" if why is None and event["run_id"] != self._header.run_id else why
 
 
 def _is_about_data(error: Exception) -> bool:

@@ -24,6 +24,11 @@ MAGIC = b"tenyson spool 1\n"
 
 RECORD = struct.Struct("<II")
 """Length and CRC-32."""
+MOST_RECORD_BYTES = 256 << 20
+"""A writer's batch is far below: what says that it is longer is no record."""
+MOST_NAME = 1000
+MOST_NUMBER = 1 << 31
+MOST_TIME = 1e11
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,8 @@ def find_spools(run_dir: Path) -> list[Spool]:
     for (folder, uid), found in segments.items():
         found.sort()
         header = read_header(segment_path(folder, uid, found[0]))
-        if header is not None:
+        # By its uid its files are found: one that names others would have them read, and deleted.
+        if header is not None and header.uid == uid:
             spools.append(Spool(folder, header, tuple(found)))
     return sorted(spools, key=lambda spool: (spool.header.began, spool.header.rank))
 
@@ -98,9 +104,23 @@ def read_header(path: Path) -> Header | None:
     """The header of a segment; None where it is torn, of another kind, or not to be read (or its writer deleted it just now)."""
     try:
         payload, _ = next(read_records(path, 0))
-        return Header(**json.loads(payload))
-    except (OSError, StopIteration, ValueError, TypeError):
+        header = Header(**json.loads(payload))
+    except (OSError, StopIteration, ValueError, TypeError, RecursionError):
         return None
+    return header if _is_sound(header) else None
+
+
+def _is_sound(header: Header) -> bool:
+    """Whether its fields are what they should be: a spool that was brought here may have been written by anybody."""
+    texts = (header.uid, header.run_id, header.attempt_uid)
+    numbers = (header.rank, header.segment)
+    return (
+        all(isinstance(text, str) and 0 < len(text) <= MOST_NAME for text in texts)
+        and header.uid.isalnum()
+        and all(type(number) is int and 0 <= number < MOST_NUMBER for number in numbers)
+        and type(header.began) in (int, float)
+        and 0 <= header.began < MOST_TIME
+    )
 
 
 def read_records(path: Path, position: int) -> Iterator[tuple[bytes, int]]:
@@ -118,6 +138,8 @@ def read_records(path: Path, position: int) -> Iterator[tuple[bytes, int]]:
         file.seek(position)
         while len(head := file.read(RECORD.size)) == RECORD.size:
             length, checksum = RECORD.unpack(head)
+            if length > MOST_RECORD_BYTES:
+                return
             payload = file.read(length)
             if len(payload) != length or zlib.crc32(payload) != checksum:
                 return

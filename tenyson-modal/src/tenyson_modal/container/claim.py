@@ -9,6 +9,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from tenyson_modal.plain import drop, get_text
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -26,7 +28,7 @@ class Claim:
         """Our claim; or the id of the call that has it."""
         if entries.put(_name(key), _text(call, 1), skip_if_exists=True):
             return cls(key, call, 1, entries)
-        owner, life = _parts(entries.get(_name(key)))
+        owner, life = _parts(get_text(entries, _name(key)))
         if owner != call:
             return owner
         entries.put(_name(key), _text(call, life + 1))
@@ -34,18 +36,21 @@ class Claim:
 
     def holds(self) -> bool:
         """Whether no later container has taken over: Modal may believe that this one is dead."""
-        return _parts(self.entries.get(_name(self.key))) == (self.call, self.life)
+        return _parts(get_text(self.entries, _name(self.key))) == (self.call, self.life)
 
 
 def claimed_by(entries: Any, key: str) -> str | None:
     """The id of the call that works, or worked, on an attempt."""
-    text = entries.get(_name(key))
-    return None if text is None else _parts(text)[0]
+    try:
+        text = get_text(entries, _name(key))
+        return None if text is None else _parts(text)[0]
+    except ValueError:  # somebody else wrote it
+        return None
 
 
 def forget(entries: Any, key: str) -> None:
     """Whoever worked on the attempt is gone for sure."""
-    entries.pop(_name(key), None)
+    drop(entries, _name(key))
 
 
 def _name(key: str) -> str:
@@ -57,5 +62,10 @@ def _text(call: str, life: int) -> str:
 
 
 def _parts(text: str | None) -> tuple[str, int]:
-    found = json.loads(text) if text else {}
+    try:
+        found = json.loads(text) if text else {}
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    if not isinstance(found, dict):
+        raise ValueError("it is no claim")
     return str(found.get("call", "")), int(found.get("life", 0))

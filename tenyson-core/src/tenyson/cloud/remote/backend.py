@@ -261,6 +261,7 @@ class RemoteBackend(ABC, Generic[R]):
         )
         record.spec["token"] = record.token
         self._prepare(record, before)
+        _write_config(folder, record)
         record.save(folder)
         return record
 
@@ -327,6 +328,19 @@ def starts(folder: Path) -> dict[str, Any]:
         "log_start": log.stat().st_size if log.exists() else 0,
         "bases": {path.name: path.stat().st_size for path in folder.glob("*.jsonl")},
     }
+
+
+def _write_config(folder: Path, record: Record) -> None:
+    """As a job on this machine would: what the run was asked for is known here, and is not taken from the machine."""
+    import yaml
+
+    from tenyson.telemetry.location import absolute_url
+
+    config = dict(record.spec["config"])
+    if url := (config.get("telemetry") or {}).get("db_url"):
+        config["telemetry"] = {**config["telemetry"], "db_url": absolute_url(url)}
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
 
 
 def _asked(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from tenyson.cloud.backend import Observation
 from tenyson.cloud.diagnosis import diagnose
+from tenyson.cloud.remote.outputs import MOST_NUMBER, is_integer
 from tenyson.cloud.remote.record import Record
 from tenyson.telemetry.control.file import NOTICE
 
@@ -31,7 +31,7 @@ def loss(record: Record, folder: Path) -> Observation:
     """Of a job whose machine ended before: what the machine brought to the bucket may still tell how the job ended."""
     assert record.lost is not None
     lost = record.lost
-    code = _read(folder / "exit_status.json", "exit_code") if lost.get("from_bucket") else None
+    code = _number(folder / "exit_status.json", "exit_code") if lost.get("from_bucket") else None
     if code == 0:
         return Observation("ended", observed=True, exit_code=0)
     return Observation(
@@ -46,15 +46,18 @@ def loss(record: Record, folder: Path) -> Observation:
 
 def saved(folder: Path) -> str:
     """Up to where a job that was stopped has saved, as the end of a sentence; empty where it did not say so."""
-    step = _read(folder / "stopped.json", "step")
+    step = _number(folder / "stopped.json", "step")
     return "" if step is None else f"; the job has saved at step {step}"
 
 
-def _read(path: Path, key: str) -> Any:
+def _number(path: Path, key: str) -> int | None:
+    """Of a small file that a machine sent."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))[key]
-    except (OSError, ValueError, KeyError, TypeError):
+        with path.open("rb") as file:
+            value = json.loads(file.read(LOG_TAIL_BYTES))[key]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return value if is_integer(value, -256, MOST_NUMBER) else None
 
 
 def _log_tail(record: Record, folder: Path) -> str:

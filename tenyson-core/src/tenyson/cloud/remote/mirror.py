@@ -12,11 +12,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from tenyson.cloud.remote.look import digest, growing
+from tenyson.cloud.remote.outputs import UNLISTED, OddAnswerError, exit_of, fault, files_of, listed
+from tenyson.cloud.remote.record import FOLDER, own_folder
 from tenyson.errors import BackendError
 from tenyson.jobs.publication import is_pinned, remove
+from tenyson.telemetry.oddities import Oddities
 
 STATE = "sync.json"
-"""In the run's folder: what is here of the machine's files."""
+"""Among our records: what is here of the machine's files."""
+RESERVE_BYTES = 256 << 20
+"""Of the disk here, which no machine fills."""
 
 
 @dataclass
@@ -31,6 +36,19 @@ class Seen:
     sums: dict[str, str] = field(default_factory=dict)
     whole: bool = True
     """Whether everything that is there is here now."""
+    left_out: frozenset[str] = frozenset()
+    """Files that it lists and that are not taken."""
+
+    @classmethod
+    def of(cls, data: Any, odd: Oddities) -> Seen:
+        """What a machine sent as its state, as far as it can be used. Raises: OddAnswerError."""
+        state = data if isinstance(data, dict) else {}
+        name = state.get("state")
+        if name not in ("none", "running", "ended"):
+            raise OddAnswerError("the machine's state is none that there is")
+        files = files_of(state.get("files"), odd)
+        left_out = frozenset(state["files"]) - frozenset(files)
+        return cls(name, exit_of(state.get("exit"), odd), files, left_out=left_out)
 
 
 class Mirror:
@@ -53,13 +71,17 @@ class Mirror:
         follows_removals: bool = False,
     ) -> None:
         self.folder = folder
+        self.odd = Oddities()
+        """What the machine sent and should not have."""
+        self.moved = 0
+        """Bytes that came so far."""
         self.without = tuple(without)
         self._follows_removals = follows_removals
         self.known: dict[str, list[int | None]] = {}
         """Size and modification time of each file as it is here; no time for one that was sent from here."""
         self._bases = {**(bases or {}), "log.txt": log_start}
         with contextlib.suppress(OSError, ValueError):
-            self.known = json.loads((folder / STATE).read_text(encoding="utf-8"))
+            self.known = json.loads((folder / FOLDER / STATE).read_text(encoding="utf-8"))
 
     def missing(self, files: Mapping[str, list[int]]) -> Iterator[tuple[str, int]]:
         """Of the machine's files those that changed, and the byte from which on: a file that only grows goes on where ours ends."""
@@ -83,6 +105,7 @@ class Mirror:
     def take(self, path: str, begin: int, size: int, modified: int, data: IO[bytes]) -> None:
         """A file's `size` bytes from `begin` on. Raises: OSError: it cannot be written here."""
         here = self._place(path)
+        self.require_room(size)
         here.parent.mkdir(parents=True, exist_ok=True)
         if path in self._bases or begin:
             with here.open("r+b" if here.exists() else "w+b") as file:
@@ -93,12 +116,16 @@ class Mirror:
             draft = here.with_name(f".{here.name}.part")
             with draft.open("wb") as file:
                 shutil.copyfileobj(data, file, 1 << 20)
-            os.utime(draft, ns=(modified, modified))
+            with contextlib.suppress(OSError, OverflowError):  # a time that this disk does not know
+                os.utime(draft, ns=(modified, modified))
             draft.replace(here)
         self.known[path] = [begin + size, modified]
+        self.moved += size
 
-    def append_log(self, data: IO[bytes]) -> None:
-        """More of this attempt's log. Raises: OSError."""
+    def append_log(self, data: IO[bytes], size: int) -> None:
+        """More of this attempt's log. Raises: OSError; BackendError: the disk here has no room for it."""
+        self.require_room(size)
+        self.moved += size
         with (self.folder / "log.txt").open("ab") as file:
             shutil.copyfileobj(data, file, 1 << 20)
 
@@ -137,21 +164,34 @@ class Mirror:
         self._remember()
 
     def _sum(self, path: str) -> str | None:
-        here = self.folder / path
+        here = self._here(path)
         return digest(here, self._bases.get(path, 0)) if here.is_file() else None
 
     def _place(self, path: str) -> Path:
         """Where a file goes: one of a checkpoint into a draft, until the checkpoint is whole."""
+        if (why := fault(path)) is not None:  # whoever calls has looked already; this is where files are made
+            raise BackendError(f"the machine sends a file that is not taken: {why}: {path!r}")
         parts = Path(path).parts
-        if ".." in parts or Path(path).is_absolute():
-            raise BackendError(f"the machine names a file outside of its folder: {path!r}")
         if (
             parts[0] == "checkpoints"
             and len(parts) > 2
             and not (self.folder / "checkpoints" / parts[1]).is_dir()
         ):
             return self.folder / "checkpoints" / f".arriving-{parts[1]}" / Path(*parts[2:])
-        return self.folder / path
+        return self._here(path)
+
+    def _here(self, path: str) -> Path:
+        return self.folder / path if listed(path) else self.folder / UNLISTED / path
+
+    def require_room(self, size: int) -> None:
+        """Raises: BackendError: the disk here has no room for so many bytes."""
+        free = shutil.disk_usage(self.folder).free
+        if size > max(0, free - RESERVE_BYTES):
+            raise BackendError(
+                f"the machine sends {size / 1e9:.1f} GB, and the disk here has {free / 1e9:.1f} GB left",
+                place=str(self.folder),
+                next_step="Make room, then come back with: tenyson attach RUN",
+            )
 
     def _tidy(self, seen: Seen) -> None:
         checkpoints = self.folder / "checkpoints"
@@ -182,10 +222,11 @@ class Mirror:
     def _drop(self, paths: Iterable[str]) -> None:
         for path in paths:
             if not path.startswith("checkpoints/"):
-                (self.folder / path).unlink(missing_ok=True)
+                self._here(path).unlink(missing_ok=True)
                 del self.known[path]
 
     def _remember(self) -> None:
-        draft = self.folder / f"{STATE}.tmp"
+        final = own_folder(self.folder) / STATE
+        draft = final.with_suffix(".tmp")
         draft.write_text(json.dumps(self.known), encoding="utf-8")
-        draft.replace(self.folder / STATE)
+        draft.replace(final)

@@ -1,4 +1,8 @@
-"""The record of an attempt: `machine.json` in the run's folder. What was asked for is in it before anything is asked."""
+"""The record of an attempt: `machine.json` in the run's folder `.controller`. What was asked for is in it before anything is asked.
+
+It says which command reaches the machine, where its files go and what it may cost, so nothing that a machine sends can take its place: no
+hidden name is taken from one (`tenyson.cloud.remote.outputs`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+FOLDER = ".controller"
+"""In the run's folder: what whoever rented the machine writes down."""
 NAME = "machine.json"
 
 
@@ -56,6 +62,7 @@ class Record:
 
     def save(self, folder: Path) -> None:
         """Raises: OSError."""
+        folder = own_folder(folder)
         draft = folder / f"{NAME}.tmp"
         with draft.open("w", encoding="utf-8") as file:
             json.dump(asdict(self), file, indent=1)
@@ -67,8 +74,15 @@ class Record:
     def load(cls, folder: Path) -> Self | None:
         """None where there is none that can be read, or one of another backend."""
         try:
-            data: Mapping[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
+            data: Mapping[str, Any] = json.loads((folder / FOLDER / NAME).read_text(encoding="utf-8"))
             known = {one.name for one in fields(cls)}
             return cls(**{key: value for key, value in data.items() if key in known})
         except (OSError, ValueError, TypeError, AttributeError):
             return None
+
+
+def own_folder(run_dir: Path) -> Path:
+    """Of a run: for records of ours. Raises: OSError."""
+    folder = run_dir / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,4 +1,4 @@
-"""A run on a rented machine, found again by its folder: `machine.json` there says which backend looks after it, and how."""
+"""A run on a rented machine, found again by its folder: its record there says which backend looks after it, and how."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenyson.cloud.remote.record import NAME
+from tenyson.cloud.remote.record import FOLDER, NAME
 from tenyson.jobs.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def find_rented(run: str, outputs: Path = Path("outputs")) -> Rented | None:
     """The run of that id, or in that folder; None where none of a rented machine is there."""
     for folder in (Path(run), outputs / run):
         try:
-            data = json.loads((folder / NAME).read_text(encoding="utf-8"))
+            data = json.loads((folder / FOLDER / NAME).read_text(encoding="utf-8"))
             return Rented(
                 folder, JobSpec(**data["spec"]), Path(data["cwd"]), str(data["backend"]), data["settings"]
             )

@@ -16,6 +16,7 @@ from tenyson.cloud.backend import Observation
 from tenyson.cloud.diagnosis import EXIT_INTERRUPTED
 from tenyson.cloud.remote.ending import loss, verdict
 from tenyson.cloud.remote.mirror import Mirror, Seen
+from tenyson.cloud.remote.outputs import OddAnswerError
 from tenyson.cloud.remote.record import Record
 from tenyson.cloud.watch import reason_of
 from tenyson.errors import BackendError, TenysonError
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 FINAL_LOOKS = 5
 """How often the outputs are fetched again before sums that do not fit are a failure."""
 LONGEST_PAUSE_SECONDS = 20.0
+STUCK_LOOKS = 20
+"""So many in a row may bring nothing of what an ended job's machine lists."""
+ODD_ANSWERS = 5
+"""So many answers in a row that cannot be used are a failure."""
 
 R = TypeVar("R", bound=Record)
 
@@ -152,32 +157,54 @@ class Session(ABC, Generic[R]):
     def _follow(self) -> Observation | None:
         """Look until the job has ended and all of it is here; None when nobody waits for it any more."""
         relay = self._make_relay()
-        tries = 0
+        tries = unusable = stuck = moved = 0
         control: list[str] = []
         while not self._closing:
             self._attend()
-            seen = self._look(control, final=False)
+            try:
+                seen = self._look(control, final=False)
+                over = seen.state == "ended" and seen.whole and self._settled(seen)
+                last = self._look([], final=True) if over else None
+            except OddAnswerError as error:
+                unusable += 1
+                if unusable >= ODD_ANSWERS:
+                    raise
+                self._say_once(f"{self.record.machine}: {error.cause}; it is asked again")
+                self._pause(self._poll_seconds)
+                continue
+            finally:
+                self._tell_odd()
+            unusable = 0
             self._trouble = ""
             if relay is not None:
                 relay.delivered(control)
                 control = relay.carry()
+                self._tell_relayed()
                 if relay.trouble:
                     self._say_once(
                         f"the database takes no events, they wait in {self.folder / 'spool'}: {relay.trouble}"
                     )
-            if seen.state == "ended" and seen.whole and self._settled(seen):
-                seen = self._look([], final=True)
-                faults = self._mirror.faults(seen)
+            if last is not None:
+                faults = self._mirror.faults(last)
                 if not faults:
-                    return self._fetched(seen)
+                    return self._fetched(last)
                 tries += 1
                 if tries >= FINAL_LOOKS:
                     raise BackendError(
                         f"outputs have other content here than on the machine after {tries} tries: {', '.join(faults[:5])}"
                     )
                 self._mirror.forget(faults)
-            elif seen.whole:
+                continue
+            # A machine that lists what it does not send is waited for like one that has nothing new, but not for ever.
+            stuck = (
+                stuck + 1 if seen.state == "ended" and not seen.whole and moved == self._mirror.moved else 0
+            )
+            if stuck >= STUCK_LOOKS:
+                wanting = [path for path, _ in self._mirror.missing(seen.files)]
+                raise BackendError(f"the machine lists files that it does not send: {', '.join(wanting[:5])}")
+            if seen.whole or moved == self._mirror.moved:
                 self._pause(self._poll_seconds)
+            moved = self._mirror.moved
         return None
 
     def _make_relay(self) -> Relay | None:
@@ -188,6 +215,14 @@ class Session(ABC, Generic[R]):
 
             self._relay = Relay(self.spec.config, self.folder, self.spec.run_id)
         return self._relay
+
+    def _tell_relayed(self) -> None:
+        for line in self._relay.news() if self._relay is not None else ():
+            self._say(f"{self.record.machine}: telemetry that is left out: {line}")
+
+    def _tell_odd(self) -> None:
+        for line in self._mirror.odd.news():
+            self._say(f"{self.record.machine}: its machine sends what outputs are not: {line}")
 
     # How it ended
 
@@ -204,6 +239,7 @@ class Session(ABC, Generic[R]):
             self._say(
                 f"telemetry waits in {self.folder / 'spool'}: {self._relay.trouble} (tenyson telemetry recover)"
             )
+        self._tell_relayed()
         self.record.fetched = True
         self._mark("fetched")
         return verdict(self.record, self.folder, self.taken_back)
@@ -215,6 +251,7 @@ class Session(ABC, Generic[R]):
         relay = self._make_relay()
         if relay is not None:
             relay.finish()
+            self._tell_relayed()
         return loss(self.record, self.folder)
 
     def _failed(self, error: Exception) -> Observation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tenyson.jobs.memory import NOTHING, Facts
@@ -65,7 +66,8 @@ def check_played(
     if turns > 1:
         renderer.between("?")  # refused now, not after the first turn
     yield from check_unused_eos(renderer)
-    yield from check_prompts(lengths, len(samples), turns, config, context)
+    for finding in check_prompts(lengths, len(samples), turns, config, context):
+        yield _beyond_positions(finding, max(lengths), config, source)
     if job == "rl":
         yield from check_rewards(task, renderer, config)
         yield from check_loss(config)
@@ -76,6 +78,19 @@ def check_played(
         engine=resolve_engine(job, config.generation.engine, source.path, elsewhere=elsewhere),
     )
     yield from check_machine(config, job, source.path, memory, facts)
+
+
+def _beyond_positions(finding: Finding, longest: int, config: Config, source: ModelSource) -> Finding:
+    """A warning of lengths is an error for a model that fails beyond its positions."""
+    if finding.check != "prompt_length" or finding.severity != "warning":
+        return finding
+    from tenyson.jobs.preflight.fitting import positions
+
+    last = positions(config, source)
+    if last is None or longest + config.generation.max_new_tokens <= last:
+        return finding
+    cause = f"{finding.cause}; its positions are learnt, so that it fails at the next token"
+    return replace(finding, severity="error", cause=cause)
 
 
 def check_machine(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from tenyson.errors import ConfigError, TaskError, TenysonError
+from tenyson.errors import TaskError, TenysonError
 from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.job import Job, JobContext
 from tenyson.jobs.preflight.by_job import check_machine, check_played, check_sft
@@ -80,20 +80,26 @@ class Examination:
 
     def _arguments(self, *, whole: bool) -> None:
         from tenyson.jobs.arguments import grpo_arguments, sft_arguments
-        from tenyson.jobs.training import build_arguments
+        from tenyson.jobs.training import build_arguments, require_optimizer
 
         job_type, config = self.job.job_type, self.job.config
         checkpoints = JobFolder.of(config.run.output_dir, self.job.run_id).checkpoints
         if job_type == "sft":
             from trl import SFTConfig
 
-            build_arguments(SFTConfig, self._as_there(sft_arguments(config, checkpoints)), config, "sft")
+            built = build_arguments(
+                SFTConfig, self._as_there(sft_arguments(config, checkpoints)), config, "sft"
+            )
         elif job_type == "rl" and whole:
             from trl import GRPOConfig
 
             # With vLLM or without, TRL's arguments must go together alike; whether it can be had is told apart.
             arguments = grpo_arguments(config, checkpoints, vllm=config.generation.engine == "vllm")
-            build_arguments(GRPOConfig, self._as_there(arguments), config, "rl")
+            built = build_arguments(GRPOConfig, self._as_there(arguments), config, "rl")
+        else:
+            return
+        if self.memory is None:
+            require_optimizer(built)
 
     def _as_there(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Arguments as they shall be judged here, where one process stands for all, and may have no GPU."""
@@ -108,22 +114,19 @@ class Examination:
     def _model(self) -> tuple[ModelSource, Any, Renderer]:
         from tenyson.engines.renderer import Renderer
         from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
+        from tenyson.jobs.preflight.fitting import require_fitting
         from tenyson.jobs.training import new_adapter
 
         config = self.job.config
         source = resolve_model(config)
         if self.job.job_type != "eval":
             with self._refusals("arguments"):
-                try:
-                    new_adapter(config, source)
-                except (ValueError, TypeError) as error:
-                    raise ConfigError(f"peft.LoraConfig refuses its arguments: {error}") from error
+                new_adapter(config, source)
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
-        return (
-            source,
-            tokenizer,
-            Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs),
-        )
+        renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
+        with self._refusals("model"):
+            require_fitting(config, source, tokenizer, renderer, self.job.job_type)
+        return source, tokenizer, renderer
 
     def _checkpoint(self, source: ModelSource, renderer: Renderer) -> None:
         from tenyson.jobs.parity import require_parity

@@ -138,15 +138,15 @@ def mark(connection: Connection, rows: list[int], status: str) -> None:
     connection.execute(update(table).where(table.c.id.in_(rows)).values(**values))
 
 
-def write_answer(connection: Connection, answer: Answer) -> None:
-    """Store what became of a request."""
+def write_answer(connection: Connection, answer: Answer, *, run_id: str | None = None) -> None:
+    """Store what became of a request; where `run_id` is given, only of one of that run."""
     from sqlalchemy import update
 
     from tenyson.telemetry.tables import run_controls as table
 
     connection.execute(
         update(table)
-        .where(table.c.id == answer.asked.row)
+        .where(table.c.id == answer.asked.row, *([] if run_id is None else [table.c.run_id == run_id]))
         .values(
             status=answer.status,
             reason=answer.reason,

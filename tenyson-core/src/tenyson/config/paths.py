@@ -1,0 +1,91 @@
+"""Paths in a configuration: `~` and `$HOME` are filled in, and a path in a file is relative to that file."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
+_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?=[~$])")
+_ALWAYS = (("run", "output_dir"),)
+_MAYBE = (
+    ("model", "name"),
+    ("model", "adapter"),
+    ("training", "resume_from_checkpoint"),
+)
+"""Keys that hold a path, a name of the Hub, or the id of a run."""
+
+
+def expand(path: str) -> str:
+    """`path` with `~`, `$NAME` and `${NAME}` filled in. Raises: ValueError: there is no such user or variable."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in os.environ:
+            raise ValueError(f"the environment variable {name} is not set, so this path cannot be filled in")
+        return os.environ[name]
+
+    filled = _VARIABLE.sub(value, path)
+    if filled.startswith("~"):
+        try:
+            return str(Path(filled).expanduser())
+        except RuntimeError:
+            user = filled.partition("/")[0]
+            raise ValueError(f"{user} is the home of nobody on this machine") from None
+    return filled
+
+
+def expand_url(url: str) -> str:
+    """The URL of a SQLite file with `~` and variables at its beginning filled in. Raises: ValueError: as `expand`."""
+    match = _SQLITE.match(url)
+    return match[0] + expand(url[match.end() :]) if match else url
+
+
+def relative_to_file(config: Mapping[str, Any], file: str | Path) -> dict[str, Any]:
+    """`config`, read from `file`, with its relative paths written so that they hold in the working directory.
+
+    Those are `run.output_dir`; `task.module` where it is a file; and `model.name`, `model.adapter` and
+    `training.resume_from_checkpoint` where they begin with `./` or `../`, or are a folder beside the file.
+    """
+    folder = Path(file).expanduser().parent
+    if folder.resolve() == Path.cwd().resolve() or _is_record(config, Path(file)):
+        return dict(config)
+    changed = dict(config)
+    for section, key in (*_ALWAYS, *_MAYBE, ("task", "module")):
+        values = changed.get(section)
+        value = values.get(key) if isinstance(values, Mapping) else None
+        if not isinstance(value, str) or not value or value[0] in "~$/":
+            continue
+        beside = (section, key) in _ALWAYS or (
+            _is_own_file(value, folder)
+            if key == "module"
+            else value.startswith(("./", "../")) or (folder / value).is_dir()
+        )
+        if beside:
+            changed[section] = {**changed[section], key: _from_here(folder / value)}
+    return changed
+
+
+def _is_record(config: Mapping[str, Any], file: Path) -> bool:
+    """Whether it is the config.yaml that a run left in its folder: its paths hold where the run was started."""
+    run = config.get("run")
+    name = run.get("id") if isinstance(run, Mapping) else None
+    return file.name == "config.yaml" and bool(name) and name == file.absolute().parent.name
+
+
+def _is_own_file(module: str, folder: Path) -> bool:
+    """Whether a task's module is a file of the user's, and not one that `sys.path` has."""
+    path = re.sub(r":\w+$", "", module)
+    if not (path.endswith(".py") or "/" in path or "\\" in path):
+        return False
+    explicit = path.startswith(("./", "../")) or (folder / path).is_file()
+    return explicit or not any((Path(root) / path).is_file() for root in sys.path if root)
+
+
+def _from_here(path: Path) -> str:
+    text = os.path.relpath(path)
+    return text if text.startswith("..") else f"./{text}"

@@ -1,0 +1,109 @@
+"""What must fit the model before its weights are loaded: tokenizer, embeddings, attention, the modules of an adapter."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from tenyson.errors import ConfigError, ModelError, Problem
+from tenyson.jobs.outline import embedded_tokens, learnt_positions, outline, try_outline
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
+    from tenyson.engines.renderer import Renderer
+    from tenyson.jobs.model import ModelSource
+
+_SHOWN = 3
+
+
+def require_fitting(
+    config: Config, source: ModelSource, tokenizer: Any, renderer: Renderer, job: str
+) -> None:
+    """Refuse what a model cannot work with.
+
+    Raises:
+        ModelError: the tokenizer has tokens that the model has no embeddings for.
+        ConfigError: the attention cannot be had here, or PEFT cannot put such an adapter on this model.
+    """
+    if job != "eval":
+        _require_attention(config, source)
+    model = try_outline(source, trust_remote_code=config.model.trust_remote_code)
+    if model is None:
+        return
+    _require_embeddings(tokenizer, renderer, model, source)
+    if job != "eval" and config.peft is not None and source.adapter is None:
+        _require_modules(config, source, model)
+
+
+def positions(config: Config, source: ModelSource) -> int | None:
+    """Tokens beyond which this model fails; None where it only gets worse."""
+    model = try_outline(source, trust_remote_code=config.model.trust_remote_code)
+    return None if model is None else learnt_positions(model)
+
+
+def _require_attention(config: Config, source: ModelSource) -> None:
+    name, trust = config.model.attn_implementation, config.model.trust_remote_code
+    if name is None or try_outline(source, trust_remote_code=trust) is None:
+        return
+    try:
+        outline(source, trust_remote_code=trust, attention=name)
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise _refused(
+            "model.attn_implementation",
+            f"{name} cannot be used here: {reason}",
+            "install what it needs, or use sdpa",
+        ) from error
+
+
+def _require_embeddings(tokenizer: Any, renderer: Renderer, model: Any, source: ModelSource) -> None:
+    size = embedded_tokens(model)
+    if size is None:
+        return
+    beyond = {token: index for token, index in tokenizer.get_vocab().items() if index >= size}
+    special = set(tokenizer.all_special_tokens) | set(tokenizer.get_added_vocab())
+    needed = {
+        tokenizer.eos_token_id,
+        tokenizer.pad_token_id,
+        tokenizer.bos_token_id,
+        *renderer.stop_token_ids,
+    }
+    # Some models ship a placeholder, such as Gemma 3's <image_soft_token>, that a text never holds.
+    placeholders = {token for token in beyond if token in special and beyond[token] not in needed}
+    decoder = getattr(tokenizer, "added_tokens_decoder", {})
+    wrong = [
+        token
+        for token, index in sorted(beyond.items(), key=lambda item: item[1])
+        if token not in placeholders or not getattr(decoder.get(index), "special", True)
+    ]
+    if wrong:
+        shown = ", ".join(map(repr, wrong[:_SHOWN])) + (" ..." if len(wrong) > _SHOWN else "")
+        raise ModelError(
+            f"the tokenizer has {len(wrong)} tokens beyond the {size} that the model has embeddings for: {shown}",
+            place=source.path,
+            next_step="Use the tokenizer that came with the model, or resize its embeddings (resize_token_embeddings) and "
+            "save both.",
+        )
+
+
+def _require_modules(config: Config, source: ModelSource, model: Any) -> None:
+    from peft import get_peft_model
+
+    from tenyson.jobs.training import new_adapter
+
+    try:
+        adapter = new_adapter(config, source)
+    except ConfigError:
+        return  # told as a mistake in the arguments
+    # How it begins needs weights; where it goes does not.
+    adapter.init_lora_weights = True
+    try:
+        get_peft_model(copy.deepcopy(model), adapter)
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        hint = "all-linear takes every linear layer but lm_head" if "odule" in reason else ""
+        raise _refused("peft", f"PEFT cannot put this adapter on {source.path}: {reason}", hint) from error
+
+
+def _refused(key: str, cause: str, suggestion: str) -> ConfigError:
+    return ConfigError([Problem(cause, key, suggestion=suggestion)])
