@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.fakes.waiting import wait_for
+
 HERE = Path(__file__).parent
 TENYSON = [sys.executable, "-c", "import sys; from tenyson.cli.main import main; sys.exit(main())"]
 STEPS = ("{label: sft, job: sft}", "{label: after, job: eval, model_from: sft}")
@@ -34,31 +36,30 @@ class Project:
         )
         return name
 
-    def start(self, *words: str, prefix: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[str]:
-        """A command at work; its output is one stream."""
+    def start(self, *words: str, first: str = "", **environment: str) -> subprocess.Popen[str]:
+        """A command at work; its output is one stream. `first`: Python that its process runs before anything else."""
         kept = {name: value for name, value in os.environ.items() if name != "TENYSON_DB_URL"}
         return subprocess.Popen(
-            [*prefix, *TENYSON, *words], cwd=self.folder, env={**kept, "COLUMNS": "200", **environment}, text=True,
+            [*TENYSON[:2], f"{first}\n{TENYSON[2]}", *words], cwd=self.folder, env={**kept, "COLUMNS": "200", **environment}, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
-    def run(self, *words: str, prefix: tuple[str, ...] = (), **environment: str) -> tuple[int, str]:
+    def run(self, *words: str, first: str = "", **environment: str) -> tuple[int, str]:
         """A command to its end: exit status, and all that it said."""
-        process = self.start(*words, prefix=prefix, **environment)
+        process = self.start(*words, first=first, **environment)
         said, _ = process.communicate(timeout=120)
         return process.returncode, said
 
     def killed(self, *words: str, at: str) -> None:
         """A controller that is killed once a run was started; its job waits for the file `hold-...`, which is there still."""
         process = self.start(*words)
-        deadline = time.monotonic() + 60
-        while at not in self.starts:
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.02)
-        wait_until_launched(self.folder / "outputs" / at, deadline)
+        wait_for_start(self, at)
         process.kill()
         process.wait()
+
+    def wait_until_ended(self, run_id: str) -> None:
+        """Until the supervisor has written down how the job ended."""
+        wait_for((self.folder / "outputs" / run_id / "exit_status.json").exists, 60)
 
     @property
     def starts(self) -> list[str]:
@@ -77,11 +78,10 @@ class Project:
         return float(result["metrics"]["read"])
 
 
-def wait_until_launched(folder: Path, deadline: float) -> None:
+def wait_for_start(project: Project, run_id: str) -> None:
     """Until the job's process is written down, and its controller has had a moment to note that."""
-    while not (folder / "process.json").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: run_id in project.starts)
+    wait_for((project.folder / "outputs" / run_id / "process.json").exists)
     time.sleep(0.4)
 
 
@@ -90,7 +90,4 @@ def release(folder: Path, *labels: str) -> None:
     for label in labels:
         (folder / f"hold-{label}").unlink()
         [waiting] = list(folder.glob(f"outputs/*-{label}"))
-        deadline = time.monotonic() + 60
-        while not (waiting / "exit_status.json").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for((waiting / "exit_status.json").exists)

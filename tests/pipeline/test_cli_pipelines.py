@@ -61,7 +61,6 @@ def test_pipelines_shows_who_waits_and_how_to_decide(tenyson, waiting):
         (("decide", "latest", "three", "abort"), "has no step 'three'"),
         (("decide", "latest", "two", "abort"), "step two of wordle-tiny-1 asks for no decision"),
         (("decide", "latest", "one", "resume"), "Possible: restart, abort."),
-        (("attach",), "run on elsewhere, where the pipeline was begun"),
         (("why", "two"), "was not started yet"),
         (("why", "three"), "has no step 'three'"),
         (("report", "latest", "--template", "none.md"), "cannot read the template"),

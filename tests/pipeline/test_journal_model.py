@@ -22,7 +22,7 @@ LABELS = ("one", "two")
 SECONDS = 10.0
 ALIVE = {**this_process(), "name": "alive"}
 DEAD = {**ALIVE, "pid": 2**22 + 1, "mark": "boot/1"}
-FAR = {**ALIVE, "host": "elsewhere", "mark": "boot/2"}
+FAR = {**ALIVE, "boot": "another", "mark": "another/2"}
 MOVES = {
     "intend": ({"PENDING"}, "INTENT"),
     "launched": ({"INTENT"}, "LAUNCHED"),

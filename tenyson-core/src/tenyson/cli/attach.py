@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -35,6 +34,11 @@ if TYPE_CHECKING:
     help="What to do if the task's code is not what it was when the pipeline was begun; asked at the terminal if not given.",
 )
 @click.option(
+    "--gone",
+    is_flag=True,
+    help="The machine on which jobs of the pipeline ran is gone for good: count them as lost, and go on here.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout, and nothing else there."
 )
 @db_url
@@ -43,6 +47,7 @@ def attach(
     again: bool,
     on_failure: str | None,
     edited_code: str | None,
+    gone: bool,
     as_json: bool,
     db_url: str | None,
 ) -> int:
@@ -61,11 +66,10 @@ def attach(
         if rented is not None and journal.pipeline(pipeline) is None:
             return _watch_run(rented)
         record = find_pipeline(journal, pipeline)
-        _require_this_machine(record)
         go_to(record)
         return drive_recorded(
             journal, record, again=again, on_failure=on_failure, edited_code=edited_code, as_json=as_json,
-            attach=attach_command(record.id, db_url),
+            attach=attach_command(record.id, db_url), gone=gone,
         )  # fmt: skip
 
 
@@ -78,6 +82,7 @@ def drive_recorded(
     on_failure: str | None = None,
     edited_code: str | None = None,
     as_json: bool = False,
+    gone: bool = False,
 ) -> int:
     """Drive a pipeline of the journal to its end and show what came of it; returns the exit status."""
     from rich.console import Console
@@ -91,6 +96,7 @@ def drive_recorded(
     from tenyson.plugins.manager import PluginManager
 
     definitions = [Definition.from_json(step.definition) for step in journal.steps(record.id)]
+    lost = _lost_elsewhere(journal, record, gone)
     if again:
         reopen(journal, record.id)
     over = record.status in ("success", "failed") and not again
@@ -106,7 +112,7 @@ def drive_recorded(
     backend = manager.load(manager.find("backend", where["name"]))(**where["settings"])
     kept = record.plan.get("policy") or {}
     policy = FailurePolicy(**({**kept, "on_failure": on_failure} if on_failure else kept))
-    execution = execute(journal, record.id, backend, choose_follower(), policy=policy)
+    execution = execute(journal, record.id, backend, choose_follower(), policy=policy, gone=lost)
     status = execution.result.status
     if as_json:
         print_json(outcome_data(journal, record.id, execution, attach))
@@ -137,14 +143,19 @@ def _watch_run(rented: Rented) -> int:
     return {"success": 0, "stopped": 130}.get(result.status, 1)
 
 
-def _require_this_machine(record: PipelineRecord) -> None:
-    """Raises: PipelineError: its jobs are processes of another machine."""
-    host = record.plan.get("host")
-    if (record.plan.get("backend") or {}).get("name") == "local" and host not in (None, socket.gethostname()):
-        raise PipelineError(
-            f"the jobs of {record.id} run on {host}, where the pipeline was begun",
-            next_step=f"Attach there; `tenyson decide {record.id} ...` works from here.",
-        )
+def _lost_elsewhere(journal: Journal, record: PipelineRecord, gone: bool) -> list[str]:
+    """Steps whose machine is gone, as `--gone` says. Raises: PipelineError: jobs run elsewhere, and nobody said so."""
+    from tenyson.pipeline.elsewhere import elsewhere, require_here
+
+    if not gone:
+        require_here(journal, record)
+        return []
+    found = elsewhere(journal, record)
+    for one in found:
+        click.echo(f"{one.attempt.run_id} is counted as lost with {one.host}", err=True)
+    if not found:
+        click.echo("--gone: no job of this pipeline runs on another machine", err=True)
+    return [one.attempt.label for one in found]
 
 
 def go_to(record: PipelineRecord) -> None:

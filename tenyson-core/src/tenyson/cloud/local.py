@@ -24,6 +24,7 @@ from tenyson.cloud.archive import EARLIER, archive_attempt
 from tenyson.cloud.backend import Estimate, Handle, Observation
 from tenyson.cloud.diagnosis import diagnose
 from tenyson.cloud.follow import Follower
+from tenyson.cloud.host import relation
 from tenyson.cloud.log import chunks
 from tenyson.cloud.manager import CloudManager
 from tenyson.cloud.process import is_alive
@@ -104,7 +105,14 @@ class LocalBackend:
                 before = self._handle(folder, spec.run_id)
                 if before is not None and _is_attempt(folder, spec):
                     return before
-                if before is not None and self.poll(before).phase == "running":
+                if before is not None and (seen := self.poll(before)).phase == "running":
+                    if not seen.observed:
+                        raise BackendError(
+                            f"a job called {spec.run_id} was started on {before.data['machine'].get('host')}, another machine "
+                            "or container than this one, and its end was not seen",
+                            place=str(folder),
+                            next_step=f"If that machine is gone, remove {folder / PROCESS_FILE}.",
+                        )
                     _check_same(folder, spec)
                     return before
                 archive_attempt(folder, resumed=bool(_resume_from(spec)))
@@ -116,9 +124,11 @@ class LocalBackend:
             ) from error
 
     def poll(self, handle: Handle) -> Observation:
-        """Look once; always observed, since this machine is at hand."""
+        """Look once. Of a job of another machine nothing is observed until its supervisor there has written its end."""
         self._children = [child for child in self._children if child.poll() is None]
         ended = self._read_exit(handle)
+        if ended is None and _is_elsewhere(handle):
+            return Observation(phase="running", observed=False)
         if ended is None and not self._alive(handle):
             # The status may have been written between the two looks.
             ended = self._read_exit(handle) or {"exit_code": None}
@@ -228,6 +238,8 @@ class LocalBackend:
             data = {key: process[key] for key in ("supervisor", "job", "log_start")}
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        if process.get("machine"):
+            data["machine"] = process["machine"]
         return Handle(backend=self.name, run_id=run_id, data=data | {"folder": str(folder.resolve())})
 
     def _read_exit(self, handle: Handle) -> dict[str, Any] | None:
@@ -277,6 +289,12 @@ def _is_attempt(folder: Path, spec: JobSpec) -> bool:
     """Whether what was started in `folder` is this very attempt."""
     process = _read(folder / PROCESS_FILE)
     return process is not None and bool(spec.token) and process.get("token") == spec.token
+
+
+def _is_elsewhere(handle: Handle) -> bool:
+    """Whether its processes are of a machine or a container that cannot be looked into from here."""
+    machine = handle.data.get("machine")
+    return machine is not None and relation(machine) == "elsewhere"
 
 
 def _is_displaced(handle: Handle) -> bool:

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from tenyson.cloud.host import this_host
 from tenyson.cloud.oom import oom_kills
 from tenyson.cloud.process import start_mark
 
@@ -74,6 +75,7 @@ class Supervisor:
                 "job": {"pid": self.child.pid, "mark": start_mark(self.child.pid)},
                 "log_start": log_start,
                 "token": self.token,
+                "machine": this_host(),
                 "started_at": time.time(),
             },
         )

@@ -7,7 +7,7 @@ runs, submits again what may not have been submitted (with the same token), and 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline.decision import Ask, Decision
 from tenyson.pipeline.definition import Definition, has_checkpoint
+from tenyson.pipeline.elsewhere import note_gone
 from tenyson.pipeline.identity import contents_of
 from tenyson.pipeline.inquiry import Inquiry
 from tenyson.pipeline.launcher import Launcher, Watch
@@ -63,8 +64,9 @@ class Controller:
         reuse: Reuse | None = None,
         on_tick: Callable[[], None] | None = None,
         grace_seconds: float = 120.0,
+        gone: Collection[str] = (),
     ) -> None:
-        """`on_tick` is called after every look at everything; `reuse` finds earlier results that stand for a step."""
+        """`gone`: steps whose machine is gone, as somebody said. `on_tick` is called after every look at everything; `reuse` finds earlier results that stand for a step."""
         self.interrupted = False
         self._journal = journal
         self._lease = lease
@@ -77,6 +79,7 @@ class Controller:
         self._reuse = reuse
         self._on_tick = on_tick or (lambda: None)
         self._grace_seconds = grace_seconds
+        self._gone = gone
         self._watches: dict[str, Watch] = {}
         self._progress = Progress(journal, lease)
         self._inquiry = Inquiry(journal, self._id, self._progress, ask, launcher.say)
@@ -159,6 +162,10 @@ class Controller:
                 self._submit(label, attempt.spec, adopted=True)
                 continue
             assert attempt.handle is not None
+            if label in self._gone:
+                note_gone(attempt)
+                self._ended(label, _lost(attempt.spec, "its machine is gone, as --gone said"), "lost")
+                continue
             try:
                 self._watches[label] = self._launcher.watch(
                     attempt.spec, attempt.handle, begun=attempt.started_at, adopted=True

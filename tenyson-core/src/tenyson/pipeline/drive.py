@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from tenyson.errors import JournalAwayError, PipelineBusyError, PipelineError
@@ -32,6 +32,7 @@ def drive(
     reuse: Reuse | None = None,
     on_tick: Callable[[], None] | None = None,
     grace_seconds: float = 120.0,
+    gone: Collection[str] = (),
 ) -> PipelineResult:
     """Bring a pipeline as far as it goes.
 
@@ -57,6 +58,7 @@ def drive(
                     reuse=reuse,
                     on_tick=on_tick,
                     grace_seconds=grace_seconds,
+                    gone=gone,
                 )
                 break
             except JournalAwayError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,6 +159,7 @@ def execute(
     policy: FailurePolicy,
     ask: Ask | None = None,
     grace_seconds: float = 120.0,
+    gone: Collection[str] = (),
 ) -> Execution:
     """Drive a pipeline of the journal and keep <output_dir>/<pipeline>/report.md and report.html up to date.
 
@@ -181,6 +182,7 @@ def execute(
         reuse=Reuse(journal, anew=record.plan.get("anew", ()), required=record.plan.get("required", ())),
         on_tick=reporter.update,
         grace_seconds=grace_seconds,
+        gone=gone,
     )
     return Execution(result, reporter.write())
 

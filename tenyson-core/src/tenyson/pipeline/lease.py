@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from tenyson.cloud.host import relation, this_host
 from tenyson.cloud.process import is_alive, start_mark
 from tenyson.errors import ConfigError, JournalAwayError, LeaseLostError, PipelineBusyError, PipelineError
 from tenyson.stdio import say
@@ -156,26 +155,16 @@ def lease_seconds() -> float:
 
 
 def this_process() -> dict[str, Any]:
-    """Who holds a lease: host, pid, and the start of the process, since pids come again."""
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "mark": start_mark(os.getpid()),
-        "space": _space(),
-    }
+    """Who holds a lease: the host, the pid, and the start of the process, since pids come again."""
+    return {**this_host(), "pid": os.getpid(), "mark": start_mark(os.getpid())}
 
 
 def is_gone(holder: Mapping[str, Any] | None) -> bool:
-    """Whether a holder is surely no more: a process of this machine that has ended."""
+    """Whether a holder is surely no more: a process of this boot of this machine that has ended.
+
+    Of any other nothing is sure but that it stops renewing its lease.
+    """
     if holder is None:
         return True
-    here = (holder.get("host"), holder.get("space")) == (socket.gethostname(), _space())
+    here = relation(holder) == "here"
     return here and holder.get("mark") is not None and not is_alive(int(holder["pid"]), str(holder["mark"]))
-
-
-def _space() -> str | None:
-    """The pid namespace: containers of one machine may share its name, but not their process ids."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return None

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tenyson.cloud.host import relation, this_host
 from tenyson.cloud.watch import output_folder
 from tenyson.errors import PipelineError
 from tenyson.pipeline.asked import changes, edited_tasks, refusal, sources_of
 from tenyson.pipeline.decision import Ask
 from tenyson.pipeline.definition import Definition, check_order
 from tenyson.pipeline.drive import drive
+from tenyson.pipeline.elsewhere import require_here
 from tenyson.pipeline.handover import expected_kind, start_from
 from tenyson.pipeline.launcher import BackendLauncher, Cloud, CloudLauncher, Launcher
 from tenyson.pipeline.names import require_free
@@ -100,6 +101,7 @@ def run_pipeline(
         check_order(definitions)
         record = journal.pipeline(name)
         if record is not None:
+            require_here(journal, record)
             _check_goes_on(journal, record, definitions, edited_code)
         else:
             require_free(journal, name, definitions, "pipeline_id")
@@ -185,9 +187,15 @@ def unfinished(journal: Journal, print_of: str) -> str | None:
     Here: on this machine and in this folder. In a database that many share, the same command is often somebody else's.
     """
     for record in journal.pipelines(fingerprint=print_of):
-        if record.status in ("running", "stopped") and here().items() <= record.plan.items():
+        if record.status in ("running", "stopped") and _begun_here(record.plan):
             return record.id
     return None
+
+
+def _begun_here(plan: Mapping[str, Any]) -> bool:
+    if plan.get("cwd") != str(Path.cwd()):
+        return False
+    return relation(plan.get("machine") or {"host": plan.get("host")}) != "elsewhere"
 
 
 def _about(
@@ -209,9 +217,10 @@ def _about(
     return about
 
 
-def here() -> dict[str, str]:
+def here() -> dict[str, Any]:
     """Where a pipeline is begun: its paths are relative to this."""
-    return {"host": socket.gethostname(), "cwd": str(Path.cwd())}
+    machine = this_host()
+    return {"host": machine["host"], "machine": machine, "cwd": str(Path.cwd())}
 
 
 def fingerprint(asked: Any) -> str:
