@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from tenyson.config.passthrough import OWNED
 from tenyson.config.relevance import ONLY_FOR
 from tenyson.config.schema import Config, Section
+from tenyson.config.supported import ENGINE_REFUSED, NEEDS, REFUSED, VLLM_IN_RL
 
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
 
@@ -80,7 +81,33 @@ def page() -> str:
         )
         + "\n"
     )
-    return "\n".join(parts)
+    return "\n".join([*parts, _without_effect()])
+
+
+def _without_effect() -> str:
+    tables = {"trl (SFT)": "sft", "trl (RL)": "rl", "peft": "peft"}
+    refused = [
+        (f"{title}: `{name}`", *words)
+        for title, key in tables.items()
+        for name, words in REFUSED[key].items()
+    ]
+    refused += [
+        (f"engine_args, trl.generation_kwargs: `{name}`", *words) for name, words in ENGINE_REFUSED.items()
+    ]
+    needs = [
+        (f"{title}: `{name}`", " or ".join(f"`{key}`" for key in keys))
+        for title, table in tables.items()
+        for name, keys in NEEDS[table].items()
+    ]
+    handed = ", ".join(f"`{name}`" for name in sorted(VLLM_IN_RL))
+    return (
+        "Every other argument acts, in each rollout and step of the job, or is refused:\n\n"
+        "| refused | because it | instead |\n| --- | --- | --- |\n"
+        + "\n".join(f"| {name} | {cause} | {use.removeprefix('use ')} |" for name, cause, use in refused)
+        + "\n\n| acts only with | needs |\n| --- | --- |\n"
+        + "\n".join(f"| {name} | {keys} |" for name, keys in needs)
+        + f"\n\nIn RL with vLLM the engine is TRL's: of `engine_args` it takes {handed}; others are refused.\n"
+    )
 
 
 def _section(name: str, model: type[Section]) -> str:

@@ -50,3 +50,9 @@ def _change(directory: Path, seed: int, **attributes: str) -> None:
     for name, value in attributes.items():
         setattr(tokenizer, name, value)
     tokenizer.save_pretrained(directory)
+
+
+def thinks_unless_told(directory: Path, seed: int) -> None:
+    """The template has a variable: with `thinking: false` a reply opens with "|"."""
+    opening = "{% if add_generation_prompt and thinking is defined and not thinking %}|{% endif %}"
+    _change(directory, seed, chat_template=_template(directory, seed) + opening)

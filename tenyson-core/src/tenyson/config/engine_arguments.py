@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,16 @@ from pathlib import Path
 @cache
 def engine_arguments(engine: str) -> frozenset[str] | None:
     """Names that `engine_args` may have for vllm or transformers; None where the package is not installed here."""
-    read = {"vllm": _of_vllm, "transformers": _of_transformers}[engine]
+    return _read(engine, {"vllm": _of_vllm, "transformers": _of_transformers}[engine])
+
+
+@cache
+def sampling_arguments(engine: str) -> frozenset[str] | None:
+    """Names that `trl.generation_kwargs` may have with vllm or transformers; None where the package is not installed here."""
+    return _read(engine, {"vllm": _of_vllms_sampling, "transformers": _of_transformers}[engine])
+
+
+def _read(engine: str, read: Callable[[Path], set[str]]) -> frozenset[str] | None:
     spec = find_spec(engine)
     if spec is None or spec.origin is None:
         return None
@@ -43,15 +53,24 @@ def _of_transformers(package: Path) -> set[str]:
 
 
 def _of_vllm(package: Path) -> set[str]:
-    arguments = {
+    arguments = _declared(_class(package / "engine" / "arg_utils.py", "EngineArgs"))
+    init = _function(_class(package / "entrypoints" / "llm.py", "LLM"), "__init__")
+    return arguments | {one.arg for one in (*init.args.args, *init.args.kwonlyargs) if one.arg != "self"}
+
+
+def _of_vllms_sampling(package: Path) -> set[str]:
+    found = _declared(_class(package / "sampling_params.py", "SamplingParams"))
+    return {name for name in found if not name.startswith("_")}
+
+
+def _declared(owner: ast.ClassDef) -> set[str]:
+    return {
         node.target.id
-        for node in _class(package / "engine" / "arg_utils.py", "EngineArgs").body
+        for node in owner.body
         if isinstance(node, ast.AnnAssign)
         and isinstance(node.target, ast.Name)
         and "ClassVar" not in ast.unparse(node.annotation)
     }
-    init = _function(_class(package / "entrypoints" / "llm.py", "LLM"), "__init__")
-    return arguments | {one.arg for one in (*init.args.args, *init.args.kwonlyargs) if one.arg != "self"}
 
 
 def _class(file: Path, name: str) -> ast.ClassDef:

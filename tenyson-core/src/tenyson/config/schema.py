@@ -325,7 +325,7 @@ class Config(Section):
     peft: dict[str, Any] | None = None
     """Arguments of peft.LoraConfig, verbatim; none means that all weights are trained."""
     trl: dict[str, Any] = {}
-    """Arguments of trl.SFTConfig or trl.GRPOConfig, verbatim; they go before everything in `training`. The few that
-    are not yours to give here (output_dir, seed, report_to ...) are refused with the key that is."""
+    """Arguments of trl.SFTConfig or trl.GRPOConfig, verbatim; they take precedence over `training` and `generation`. Those that
+    would have no effect, or are not yours to give here (output_dir, seed, report_to ...), are refused with the key to use."""
     engine_args: dict[str, Any] = {}
     """Arguments of the engine, verbatim (vllm.LLM's, or of transformers' generate)."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.config.supported import VLLM_IN_RL
+
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
 
@@ -105,4 +107,8 @@ def grpo_arguments(config: Config, checkpoints: Path, *, vllm: bool) -> dict[str
     }
     if vllm:
         arguments["vllm_mode"] = "colocate"
+        # `trl` and `engine_args` may name one thing; that they agree was checked.
+        arguments |= {
+            VLLM_IN_RL[name]: value for name, value in config.engine_args.items() if name in VLLM_IN_RL
+        }
     return arguments | config.trl

@@ -65,6 +65,7 @@ class EvalJob(Job):
         source = resolve_model(config)
         choice = choose_engine(config.generation.engine, source.path)
         context.say(f"engine {choice.name}: {choice.reason}")
+        check_passthrough(config, "eval", engine=choice.name)
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
         require_fitting(config, source, tokenizer, renderer, "eval")

@@ -38,6 +38,7 @@ class RLJob(Job):
         from trl import GRPOConfig
 
         from tenyson.engines.renderer import Renderer
+        from tenyson.jobs.adapter_config import require_same_adapter
         from tenyson.jobs.arguments import grpo_arguments, load_dtype
         from tenyson.jobs.callbacks import (
             AttemptTelemetryCallback,
@@ -67,6 +68,9 @@ class RLJob(Job):
         )
 
         context.say(f"engine {engine}: {reason}")
+        idle = [f"trl.{name}" for name in config.trl if name.startswith("vllm_")]
+        if engine != "vllm" and idle:
+            context.say(f"{', '.join(idle)}: no effect with the engine {engine}", "warning")
         groups = list(check_groups(config, context.world.size))
         if groups:
             settle(context, groups)
@@ -75,12 +79,14 @@ class RLJob(Job):
             grpo_arguments(config, context.folder.checkpoints, vllm=engine == "vllm"),
             config,
             "rl",
+            engine=engine,
         )
         if not rewards_of(context.task):
             raise TaskError("the task has no rewards", next_step="Implement rewards().")
         require_optimizer(arguments)
         set_seed(config.run.seed)
         source = context.world.in_turn(lambda: resolve_model(config))
+        require_same_adapter(config, source)
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
         adapter = new_adapter(config, source)

@@ -31,6 +31,7 @@ class SFTJob(Job):
         from trl import SFTConfig
 
         from tenyson.engines.renderer import Renderer
+        from tenyson.jobs.adapter_config import require_same_adapter
         from tenyson.jobs.arguments import load_dtype, sft_arguments
         from tenyson.jobs.callbacks import (
             AttemptTelemetryCallback,
@@ -60,6 +61,7 @@ class SFTJob(Job):
         require_optimizer(arguments)
         set_seed(config.run.seed)
         source = context.world.in_turn(lambda: resolve_model(config))
+        require_same_adapter(config, source)
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
         adapter = new_adapter(config, source)

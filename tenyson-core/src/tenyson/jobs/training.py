@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import ConfigError, TenysonError
+from tenyson.jobs.adapter_config import require_same_adapter
 from tenyson.jobs.job import JobContext, Outcome
 from tenyson.jobs.model import ModelSource
 from tenyson.jobs.parity import write_fingerprint
@@ -17,15 +18,25 @@ if TYPE_CHECKING:
     from tenyson.engines.renderer import Renderer
 
 
-def build_arguments(cls: type[Any], arguments: dict[str, Any], config: Config, job_type: JobType) -> Any:
+def build_arguments(
+    cls: type[Any],
+    arguments: dict[str, Any],
+    config: Config,
+    job_type: JobType,
+    *,
+    engine: str | None = None,
+) -> Any:
     """Make TRL's argument object; a wrong name or value is a user's mistake, told before anything is loaded.
+
+    Args:
+        engine: the engine that was chosen, where `generation.engine` leaves it open.
 
     Raises:
         ConfigError: a name that TRL or PEFT does not know, or values that do not go together.
     """
     from tenyson.config.passthrough import check_passthrough
 
-    check_passthrough(config, job_type)
+    check_passthrough(config, job_type, engine=engine)
     with refusals(f"{cls.__name__} refuses the training arguments"):
         return cls(**arguments)
 
@@ -66,8 +77,10 @@ def refusals(what: str) -> Iterator[None]:
 def new_adapter(config: Config, source: ModelSource) -> Any:
     """The LoraConfig of a fresh adapter; None for full training, or where an adapter is continued.
 
-    Raises: ConfigError: PEFT refuses its arguments.
+    Raises:
+        ConfigError: an adapter is continued, and `peft` says other than it is, or PEFT refuses its arguments.
     """
+    require_same_adapter(config, source)
     if config.peft is None or source.adapter is not None:
         return None
     from peft import LoraConfig
