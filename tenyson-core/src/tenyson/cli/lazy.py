@@ -87,8 +87,7 @@ class LazyGroup(click.Group):
 def _plugin_command(name: str) -> click.Command | None:
     """The command that an installed plugin adds under `name`, if any."""
     # importlib.metadata alone costs half of the budget of `--help`, so it is read for unknown names only.
-    from tenyson.plugins.commands import load_command
+    from tenyson.plugins.commands import guard, load_command
 
     command = load_command(name)
-    assert command is None or isinstance(command, click.Command)
-    return command
+    return None if command is None else guard(command, name)

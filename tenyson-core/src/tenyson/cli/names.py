@@ -21,10 +21,10 @@ def complete_backend(ctx: click.Context, param: click.Parameter, incomplete: str
 def complete_preset(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
     """Presets of the task given before."""
     from tenyson.errors import TenysonError
-    from tenyson.tasks.load import load_task
+    from tenyson.tasks.load import load_task, presets_of
 
     try:
-        presets = load_task(ctx.params.get("task") or "", {}).presets()
+        presets = presets_of(load_task(ctx.params.get("task") or "", {}))
     except TenysonError:
         return []
     return [

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--check", is_flag=True, help="Load everything; exit with 1 if something is broken.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plugins(check: bool, as_json: bool) -> int:
-    """List tasks, backends, sinks, engines and report helpers that are installed."""
+    """List tasks, backends, sinks, engines, report helpers and commands that are installed."""
     from tenyson.plugins.manager import PluginManager
 
     manager = PluginManager()
@@ -63,7 +63,9 @@ def _list(manager: PluginManager, as_json: bool) -> int:
 
 
 def _check(manager: PluginManager, as_json: bool) -> int:
-    reports = manager.check()
+    from tenyson.cli.commands import COMMANDS
+
+    reports = manager.check(COMMANDS)
     broken = [report for report in reports if report.status == "broken"]
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(report) for report in reports], indent=2))

@@ -11,8 +11,10 @@ from tenyson.cli.names import complete_task
 from tenyson.cli.table import print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tenyson.plugins.manager import PluginManager
-    from tenyson.tasks.plugin import TaskPlugin
+    from tenyson.tasks.preset import Preset
 
 
 @click.command()
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the configuration of every step.")
 def presets(task: str | None, as_json: bool) -> int:
     """List presets of TASK (a name, a file or module:Class), or of all installed tasks."""
-    classes = _one(task) if task else _installed()
+    found = _one(task) if task else _installed()
     rows: list[dict[str, Any]] = [
         {
             "task": name,
@@ -37,8 +39,8 @@ def presets(task: str | None, as_json: bool) -> int:
             "hardware": preset.hardware,
             "summary": preset.summary,
         }
-        for name, cls in classes.items()
-        for preset in cls.presets().values()
+        for name, presets in found.items()
+        for preset in presets.values()
     ]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -64,26 +66,27 @@ def presets(task: str | None, as_json: bool) -> int:
     return 0
 
 
-def _one(task: str) -> dict[str, type[TaskPlugin]]:
-    from tenyson.tasks.load import load_task_class
+def _one(task: str) -> dict[str, Mapping[str, Preset]]:
+    from tenyson.tasks.load import load_task_class, presets_of
 
     cls = load_task_class(task)
-    return {cls.name or cls.__name__: cls}
+    return {cls.name or cls.__name__: presets_of(cls)}
 
 
-def _installed() -> dict[str, type[TaskPlugin]]:
-    """Tasks by name; one that cannot be loaded is told and left out."""
+def _installed() -> dict[str, Mapping[str, Preset]]:
+    """Presets by task; a task that cannot be loaded is told and left out."""
     from tenyson.errors import TenysonError
     from tenyson.plugins.manager import PluginManager
+    from tenyson.tasks.load import presets_of
 
     manager: PluginManager = PluginManager()
     for plugin in manager.plugins():
         if plugin.broken:
             click.echo(click.style("warning: ", fg="yellow") + str(plugin.broken), err=True)
-    classes = {}
+    found = {}
     for entry in manager.all("task"):
         try:
-            classes[entry.name] = manager.load(entry)
+            found[entry.name] = presets_of(manager.load(entry))
         except TenysonError as error:
             click.echo(click.style("warning: ", fg="yellow") + str(error), err=True)
-    return classes
+    return found

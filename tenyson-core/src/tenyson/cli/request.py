@@ -194,8 +194,9 @@ def _telemetry_defaults() -> dict[str, Any]:
 
 def _choose_preset(task: TaskPlugin, request: Request) -> Preset:
     from tenyson.config.explain import did_you_mean
+    from tenyson.tasks.load import presets_of
 
-    presets = task.presets()
+    presets = presets_of(task)
     name = task.name or type(task).__name__
     if not presets:
         raise TaskError(f"the task {name} has no presets", next_step="Run one job: --job sft --config FILE.")
@@ -213,7 +214,9 @@ def _choose_preset(task: TaskPlugin, request: Request) -> Preset:
 
 def _next_preset(request: Request, task: TaskPlugin, preset: Preset) -> str:
     """What runs the next preset of the task; "" after the last one."""
-    names = list(task.presets())
+    from tenyson.tasks.load import presets_of
+
+    names = list(presets_of(task))
     following = names[names.index(preset.name) + 1 :] if preset.name in names else []
     if not following:
         return ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.engines.engine import Engine, EngineSpec
+from tenyson.engines.guard import GuardedEngine
 from tenyson.plugins.manager import PluginManager
 
 # Below this size vLLM's start costs more than it gives.
@@ -45,10 +46,16 @@ def open_engine(name: str, spec: EngineSpec) -> Engine:
     Raises:
         UnknownPluginError: no engine has that name.
         EngineError, MissingDependencyError: it cannot start.
+        BrokenPluginError: a plugin's engine cannot start.
     """
     plugins = PluginManager()
-    engine: Engine = plugins.load(plugins.find("engine", name))(spec)
-    return engine
+    entry = plugins.find("engine", name)
+    engine_class = plugins.load(entry)
+    if entry.provenance is None or entry.provenance.distribution == "tenyson-core":
+        engine: Engine = engine_class(spec)
+        return engine
+    owner = f" of {entry.provenance.distribution} {entry.provenance.version}"
+    return GuardedEngine(name, owner, engine_class, spec)
 
 
 def _weight_bytes(directory: Path) -> int | None:

@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenyson.engines.weights import require_all_weights
 from tenyson.errors import ModelError, TenysonError
 from tenyson.jobs.folder import JobFolder
-from tenyson.jobs.integrity import require_readable
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config, ModelConfig
@@ -43,9 +41,6 @@ def resolve_model(config: Config) -> ModelSource:
     model = config.model
     path = _build(model, config.run.seed) if model.factory else _find(model.name or "", config.run.output_dir)
     adapter = _find_adapter(model.adapter, config) if model.adapter else None
-    for place in filter(None, (path, adapter)):
-        if Path(place).is_dir():
-            require_readable(Path(place))
     return ModelSource(path, model.revision, adapter)
 
 
@@ -56,7 +51,7 @@ def load_tokenizer(source: ModelSource, *, trust_remote_code: bool = False) -> A
     place = source.path
     if source.adapter and (Path(source.adapter) / "tokenizer_config.json").exists():
         place = source.adapter
-    with explained(place):
+    with _explained(place):
         tokenizer = AutoTokenizer.from_pretrained(
             place,
             revision=source.revision if place == source.path else None,
@@ -86,16 +81,13 @@ def load_model(
     }
     if config.attn_implementation:
         arguments["attn_implementation"] = config.attn_implementation
-    with explained(source.path):
-        model, report = AutoModelForCausalLM.from_pretrained(
-            source.path, revision=source.revision, output_loading_info=True, **arguments
-        )
-        require_all_weights(report, source.path)
+    with _explained(source.path):
+        model = AutoModelForCausalLM.from_pretrained(source.path, revision=source.revision, **arguments)
     if source.adapter is None:
         return model
     from tenyson.engines.adapter import put_adapter
 
-    with explained(source.adapter):
+    with _explained(source.adapter):
         return put_adapter(model, source.adapter, trainable=trainable_adapter)
 
 
@@ -104,8 +96,7 @@ def generation_eos(source: ModelSource) -> list[int]:
     from transformers import GenerationConfig
 
     try:
-        with explained(source.path, (OSError,)):
-            eos = GenerationConfig.from_pretrained(source.path, revision=source.revision).eos_token_id
+        eos = GenerationConfig.from_pretrained(source.path, revision=source.revision).eos_token_id
     except OSError:
         return []
     if eos is None:
@@ -119,30 +110,22 @@ def context_length(source: ModelSource) -> int | None:
 
     try:
         config = AutoConfig.from_pretrained(source.path, revision=source.revision)
-    except Exception:  # loading the model will say why
+    except (OSError, ValueError):
         return None
-    longest = getattr(config, "max_position_embeddings", None)
-    return longest if isinstance(longest, int) else None
+    return getattr(config, "max_position_embeddings", None)
 
 
-class explained:
+class _explained:
     """Turns what transformers and peft raise for a missing or broken directory into one ModelError."""
 
-    def __init__(self, place: str, past: tuple[type[Exception], ...] = ()) -> None:
-        """`past`: what is left to the caller."""
+    def __init__(self, place: str) -> None:
         self._place = place
-        self._past = past
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        # Libraries in Rust and C raise what they like: of a file that somebody gave, all of it is told in one line.
-        if (
-            isinstance(error, Exception)
-            and not isinstance(error, (TenysonError, MemoryError, *self._past))
-            and type(error).__name__ != "OutOfMemoryError"  # torch's: no fault of the file
-        ):
+        if isinstance(error, (OSError, ValueError, KeyError)) and not isinstance(error, TenysonError):
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(
                 f"cannot be loaded: {first}",

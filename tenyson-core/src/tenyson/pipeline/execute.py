@@ -210,7 +210,8 @@ class Reporter:
 
         try:
             return write_pipeline_report(self._journal, self._pipeline)
-        except (TenysonError, OSError) as error:
+        except Exception as error:  # of whatever a job or somebody's code has left there
             if not quiet:
-                say(f"warning: the report could not be written: {error}")
+                kind = "" if isinstance(error, (TenysonError, OSError)) else f"{type(error).__name__}: "
+                say(f"warning: the report could not be written: {kind}{error}")
             return None

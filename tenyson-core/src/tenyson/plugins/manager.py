@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal
@@ -17,9 +17,11 @@ from tenyson.errors import (
     UnknownPluginError,
 )
 from tenyson.plugins import discovery
+from tenyson.plugins.commands import command_points, load_command
 from tenyson.plugins.entries import Entry
 from tenyson.plugins.failure import one_line
-from tenyson.plugins.registration import Kind, Plugin, read
+from tenyson.plugins.kinds import kind_fault
+from tenyson.plugins.registration import HOOKS, Kind, Plugin, read
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,11 @@ class PluginManager:
 
         Raises: BrokenPluginError where it cannot be loaded; a TenysonError of the plugin's own passes through.
         """
-        return self._resolve(entry, entry.load)
+        value = self._resolve(entry, entry.load)
+        kind = self._kind(entry)
+        if kind is not None and (fault := kind_fault(kind, value)):
+            raise BrokenPluginError(f"the {_words(kind)} {entry.name!r}{_owner(entry)} {fault}")
+        return value
 
     def settings(self, entry: Entry) -> Any | None:
         """The pydantic model of the entry's settings; None where it has none. Raises: BrokenPluginError."""
@@ -92,9 +98,13 @@ class PluginManager:
         """All installed plugins, imported; the broken ones say why."""
         return [self._plugin(point) for point in self._points]
 
-    def check(self) -> list[Report]:
-        """Import every plugin and load every entry with its settings model."""
-        return [report for plugin in self.plugins() for report in self._check(plugin)]
+    def check(self, own_commands: Iterable[str] = ()) -> list[Report]:
+        """Import every plugin and load every entry with its settings model, and every command.
+
+        `own_commands`: names of the command line's own, which nobody reaches a plugin's command by.
+        """
+        reports = [report for plugin in self.plugins() for report in self._check(plugin)]
+        return reports + list(self._check_commands(frozenset(own_commands)))
 
     def _check(self, plugin: Plugin) -> Iterator[Report]:
         def report(status: Literal["ok", "unavailable", "broken"], **about: str) -> Report:
@@ -126,6 +136,25 @@ class PluginManager:
             else:
                 yield report("ok", kind=kind, name=entry.name)
 
+    def _check_commands(self, taken: frozenset[str]) -> Iterator[Report]:
+        for point in command_points():
+            about = (point.name, discovery.distribution(point), discovery.version(point))
+            if point.name in taken:
+                detail = f"`tenyson {point.name}` is Tenyson's own, so this command is never run"
+                yield Report(*about, "broken", "command", point.name, detail)
+                continue
+            try:
+                load_command(point.name)
+            except MissingDependencyError as error:
+                yield Report(*about, "unavailable", "command", point.name, str(error).replace("\n ", ";"))
+            except TenysonError as error:
+                yield Report(*about, "broken", "command", point.name, error.cause)
+            else:
+                yield Report(*about, "ok", "command", point.name)
+
+    def _kind(self, entry: Entry) -> Kind | None:
+        return next((kind for kind, expected in HOOKS.values() if type(entry) is expected), None)
+
     def _plugin(self, point: metadata.EntryPoint) -> Plugin:
         # Entry points of two distributions can be equal, so identity is the key.
         if id(point) not in self._read:
@@ -144,12 +173,9 @@ class PluginManager:
         except TenysonError:
             raise
         except (Exception, SystemExit) as error:
-            owner = (
-                f" of {entry.provenance.distribution} {entry.provenance.version}" if entry.provenance else ""
-            )
             what = f" ({target})" if isinstance(target, str) else ""
             raise BrokenPluginError(
-                f"{entry.name!r}{owner}{what} cannot be loaded: {one_line(error)}"
+                f"{entry.name!r}{_owner(entry)}{what} cannot be loaded: {one_line(error)}"
             ) from error
 
     def _unknown(self, kind: Kind, name: str) -> UnknownPluginError:
@@ -180,6 +206,10 @@ def _providers(plugins: list[Plugin], kind: str, name: str) -> list[tuple[Plugin
         for found, entry in plugin.entries
         if (found, entry.name) == (kind, name)
     ]
+
+
+def _owner(entry: Entry) -> str:
+    return f" of {entry.provenance.distribution} {entry.provenance.version}" if entry.provenance else ""
 
 
 def _words(kind: str) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 
-from tenyson.errors import ReportError
+from tenyson.errors import ReportError, TenysonError, UnknownPluginError
 from tenyson.jobs.result import JobResult
+from tenyson.plugins.failure import one_line
 from tenyson.plugins.manager import PluginManager
 from tenyson.reporting.builder import ReportBuilder
 from tenyson.reporting.context import ReportContext
@@ -16,6 +17,7 @@ from tenyson.reporting.html import write_html
 from tenyson.reporting.stage import Stage
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.preset import JobType
+from tenyson.tasks.usercode import text_fault
 
 FILE = "report.md"
 
@@ -63,16 +65,36 @@ def write_report(
         except ReportError as error:
             problems.append(str(error))
             return ""
+        except UnknownPluginError:
+            raise
+        except (Exception, SystemExit) as error:
+            return _failed(
+                name, error.cause if isinstance(error, TenysonError) else f"it raises {one_line(error)}"
+            )
+        if fault := text_fault(text):
+            return _failed(name, f"what it returned {fault}")
         return text
 
+    own = _helpers(task)
     written.update({name: helped(name) for name in builder.placeholders if name not in sections})
     if "task-sections" in sections:
-        written["task-sections"] = "\n\n".join(filter(None, map(helped, task.report_helpers if task else ())))
+        written["task-sections"] = "\n\n".join(filter(None, map(helped, own)))
     if problems:
         raise ReportError("\n".join(dict.fromkeys(problems)), place=str(directory / FILE))
     path = builder.fill(written).write(directory / FILE)
     write_html(path.read_text(encoding="utf-8"), path.with_suffix(".html"), title)
     return path
+
+
+def _helpers(task: TaskPlugin | None) -> list[str]:
+    """Names of the helpers that the task wants."""
+    wanted = task.report_helpers if task else ()
+    return [name for name in wanted if isinstance(name, str)] if isinstance(wanted, Sequence) else []
+
+
+def _failed(name: str, cause: str) -> str:
+    """What a report says in place of a helper's section, so that one fault hides nothing else."""
+    return f"**The section `{name}` could not be written**: {cause}"
 
 
 def _outcome(context: ReportContext) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 from tenyson.errors import ConfigError, TaskError, TenysonError
 from tenyson.plugins.failure import one_line
 from tenyson.tasks.plugin import TaskPlugin
+from tenyson.tasks.preset import Preset
+from tenyson.tasks.usercode import shown, user_code
 
 _PREFIX = "_tenyson_task_"
 """Modules made from files get a name of their own, so that a file `json.py` hides nothing."""
@@ -64,6 +66,17 @@ def build_task(cls: type[TaskPlugin], args: Mapping[str, Any]) -> TaskPlugin:
             f"{cls.__name__} refuses its arguments: {one_line(error)}",
             next_step=f"Look at task.args in the configuration (given: {given}).",
         ) from error
+
+
+def presets_of(task: TaskPlugin | type[TaskPlugin]) -> Mapping[str, Preset]:
+    """The task's presets by name. Raises: TaskError: `presets()` raises, or returns something else."""
+    name = task.name or (task if isinstance(task, type) else type(task)).__name__
+    hook = f"presets() of the task {name}"
+    with user_code(hook):
+        found = task.presets()
+    if not isinstance(found, Mapping) or not all(isinstance(one, Preset) for one in found.values()):
+        raise TaskError(f"{hook} returned {shown(found)}, not a mapping of names to Preset")
+    return found
 
 
 def task_spec(task: TaskPlugin | type[TaskPlugin]) -> str:

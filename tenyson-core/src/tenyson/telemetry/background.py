@@ -20,7 +20,7 @@ CLOSE_SECONDS = 120.0
 class Background:
     """Hands events to `sink` from a thread of its own, in their order."""
 
-    def __init__(self, sink: Sink, on_failure: Callable[[Exception], None]) -> None:
+    def __init__(self, sink: Sink, on_failure: Callable[[BaseException], None]) -> None:
         """`on_failure` is called once, in the thread, with what the sink raised; nothing is written after that."""
         self.name = sink.name
         self.lost = 0
@@ -51,7 +51,7 @@ class Background:
         while (event := self._queue.get()) is not None:
             try:
                 self._sink.write(event)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._failed = True
                 self.lost += 1 + self._queue.qsize()
                 self._on_failure(error)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from tenyson.config.sinks import sink_names
 from tenyson.errors import TelemetryError, TenysonError
+from tenyson.plugins.failure import one_line
 from tenyson.telemetry.dispatch import Sink, Telemetry
 from tenyson.telemetry.redact import redactor_of
 
@@ -39,19 +41,23 @@ def open_telemetry(
     try:
         for name, sink_class in classes.items():
             try:
-                sinks.append(cast(Sink, sink_class(config, run_dir)))
+                sink = sink_class(config, run_dir)
+                if lacks := [one for one in ("name", "write", "close") if not hasattr(sink, one)]:
+                    raise TelemetryError(f"the sink {name} is none: it has no {', no '.join(lacks)}")
+                sinks.append(cast(Sink, sink))
                 if joins := getattr(sinks[-1], "joins", None):
                     joins(attempt_uid or uuid.uuid4().hex, rank)
             except TenysonError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise TelemetryError(
-                    f"the sink {name} cannot start: {type(error).__name__}: {error}",
-                    next_step="mend it, or leave it out of telemetry.sinks",
+                    f"the sink {name} cannot start: {one_line(error)}",
+                    next_step="Mend it, or leave it out of telemetry.sinks.",
                 ) from error
     except TenysonError:
         for sink in sinks:
-            sink.close()
+            with suppress(Exception):  # what went wrong first is what is told
+                sink.close()
         raise
     return Telemetry(
         sinks,

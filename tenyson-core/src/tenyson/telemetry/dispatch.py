@@ -90,7 +90,7 @@ class Telemetry:
         """Events that a sink has not recorded, by name; without those that lost none."""
         found = dict(self._lost)
         for sink, _ in self._sinks:
-            found[sink.name] = found.get(sink.name, 0) + getattr(sink, "lost", 0)
+            found[sink.name] = found.get(sink.name, 0) + _lost(sink)
         return {name: number for name, number in found.items() if number}
 
     def emit(self, *events: Event) -> None:
@@ -119,7 +119,7 @@ class Telemetry:
                     else:
                         for event in events:
                             sink.write(event)
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     self._mute(sink, error, len(events))
 
     def clean(self, value: Any) -> Any:
@@ -128,7 +128,7 @@ class Telemetry:
 
     def url(self, sink: str) -> str | None:
         """Where a sink shows this run, such as W&B's page; None where it has no such place. Holds after `close`."""
-        found = getattr(self._built.get(sink), "url", None)
+        found = _optional(self._built.get(sink), "url")
         return found if isinstance(found, str) else None
 
     def close(self) -> None:
@@ -153,7 +153,7 @@ class Telemetry:
             say(f"warning: an event was not recorded: {self._unrecorded}")
 
     def _tell_losses(self) -> None:
-        troubles = {sink.name: getattr(sink, "trouble", None) for sink, _ in self._sinks}
+        troubles = {sink.name: _optional(sink, "trouble") for sink, _ in self._sinks}
         troubles[UNRECORDED] = self._unrecorded
         for name, number in self.lost.items():
             reason = self.muted.get(name) or troubles.get(name) or "it was full"
@@ -161,10 +161,10 @@ class Telemetry:
                 EventsLost(run_id=self._run_id, sink=name, reason=reason, events=number, rank=self._rank)
             )
 
-    def _mute(self, sink: Any, error: Exception, lost: int = 0) -> None:
+    def _mute(self, sink: Any, error: BaseException, lost: int = 0) -> None:
         found = [pair for pair in self._sinks if pair[0].name == sink.name]
         self._sinks = tuple(pair for pair in self._sinks if pair not in found)
-        lost += sum(getattr(muted, "lost", 0) for muted, _ in found)
+        lost += sum(_lost(muted) for muted, _ in found)
         reason = f"{type(error).__name__}: {error}"
         self._lost[sink.name] = self._lost.get(sink.name, 0) + lost
         self._warn(sink.name, reason, f"telemetry sink {sink.name} is off from here on")
@@ -183,3 +183,16 @@ class Telemetry:
         if name not in self.muted:
             self.muted[name] = reason
             say(f"warning: {effect}: {reason}")
+
+
+def _optional(sink: Any, name: str) -> Any:
+    """An attribute that a sink need not have; None too where reading it raises."""
+    try:
+        return getattr(sink, name, None)
+    except Exception:
+        return None
+
+
+def _lost(sink: Any) -> int:
+    number = _optional(sink, "lost")
+    return number if isinstance(number, int) else 0

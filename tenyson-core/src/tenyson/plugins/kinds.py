@@ -1,0 +1,51 @@
+"""What an entry must load, by its kind: a plugin that registers something else is told so where it is loaded."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+METHODS: Mapping[str, tuple[str, ...]] = {
+    "backend": (
+        "validate",
+        "estimate",
+        "submit",
+        "poll",
+        "stream_logs",
+        "fetch_outputs",
+        "cancel",
+        "terminate",
+    ),
+    "sink": ("write", "close"),
+    "engine": ("generate", "close"),
+}
+"""What a class of that kind must have; a function that makes one is taken at its word."""
+
+
+def kind_fault(kind: str, value: Any) -> str | None:
+    """Why `value` cannot be used as a `kind`, in words that follow its name; None where it can."""
+    if kind == "task":
+        return _task_fault(value)
+    if kind not in METHODS and kind != "report_helper":
+        return None
+    if not callable(value):
+        return f"is {value!r:.60}, which cannot be called"
+    if inspect.isclass(value) and (
+        lacks := [one for one in METHODS.get(kind, ()) if not hasattr(value, one)]
+    ):
+        return f"is no {kind}: the class {value.__name__} lacks {', '.join(lacks)}"
+    return None
+
+
+def _task_fault(value: Any) -> str | None:
+    # By name: tasks are a layer above plugins.
+    bases = value.__mro__ if inspect.isclass(value) else ()
+    if not any((base.__module__, base.__qualname__) == _TASK for base in bases):
+        return f"is no TaskPlugin subclass: {value!r:.60}"
+    if inspect.isabstract(value):
+        return f"is abstract: it lacks {', '.join(sorted(value.__abstractmethods__))}"
+    return None
+
+
+_TASK = ("tenyson.tasks.plugin", "TaskPlugin")
