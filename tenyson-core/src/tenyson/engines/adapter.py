@@ -22,12 +22,21 @@ def put_adapter(model: Any, folder: str, *, trainable: bool = False) -> Any:
     """The model with the adapter of a directory on it.
 
     Raises:
-        ModelError: the model does not hold the adapter's tensors afterwards, or they change nothing.
-        OSError, ValueError: PEFT cannot read it.
+        ModelError: PEFT cannot read it, or the model does not hold its tensors afterwards, or they change nothing.
     """
     from peft import PeftModel
 
-    adapted = PeftModel.from_pretrained(model, folder, is_trainable=trainable)
+    try:
+        adapted = PeftModel.from_pretrained(model, folder, is_trainable=trainable)
+    except Exception as error:  # of a file that somebody gave, all of it is told in one line
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            raise
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ModelError(
+            f"the adapter cannot be loaded: {type(error).__name__}: {reason}",
+            place=folder,
+            next_step="Check model.adapter, and that the adapter was trained on this base model.",
+        ) from error
     # An adapter of another make (.bin) has no file to compare with; what it changes is still looked at.
     if (path := Path(folder) / TENSORS).is_file():
         verify_adapter(adapted, adapted.active_adapter, path)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tenyson.engines.engine import EngineSpec, Reply, Sampling
+from tenyson.engines.weights import require_all_weights
 
 
 def generate_replies(
@@ -96,7 +97,10 @@ class TransformersEngine:
         tokenizer = AutoTokenizer.from_pretrained(spec.model, **source)
         pad = tokenizer.pad_token_id
         self._pad_token_id = int(pad if pad is not None else tokenizer.eos_token_id)
-        model = AutoModelForCausalLM.from_pretrained(spec.model, dtype=dtype, **source)
+        model, report = AutoModelForCausalLM.from_pretrained(
+            spec.model, dtype=dtype, output_loading_info=True, **source
+        )
+        require_all_weights(report, spec.model)
         if spec.adapter is not None:
             from tenyson.engines.adapter import put_adapter
 

@@ -25,7 +25,10 @@ from transformers.trainer_callback import ExportableState
 
 from tenyson.jobs.extension import ExtensionMixin
 from tenyson.jobs.hub import Hub
+from tenyson.jobs.integrity import read_object, reading
+from tenyson.jobs.optimizer_state import load_optimizer, load_schedule
 from tenyson.jobs.publication import (
+    ANOTHER,
     MANIFEST,
     check,
     is_pinned,
@@ -43,7 +46,6 @@ from tenyson.jobs.snapshot import (
     OPTIMIZER,
     Snapshot,
     load_adapters,
-    load_optimizer,
     load_weights,
     write_configs,
 )
@@ -252,7 +254,8 @@ class CheckpointMixin(ExtensionMixin):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         model, checkpoint = model or self.model, Path(resume_from_checkpoint)
         if self.is_fsdp_enabled or not (checkpoint / OPTIMIZER).is_file():  # type: ignore[attr-defined]
-            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+            with reading(checkpoint, ANOTHER):
+                super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
         elif isinstance(model, PeftModel):
             load_adapters(model, checkpoint)
         else:
@@ -260,10 +263,24 @@ class CheckpointMixin(ExtensionMixin):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None or not (path := Path(checkpoint) / OPTIMIZER).is_file():
-            super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+            with reading(Path(checkpoint or "") / "optimizer.pt", ANOTHER):
+                super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
             return
         load_optimizer(self.optimizer, path)
-        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
+        with reading(schedule := Path(checkpoint) / "scheduler.pt", ANOTHER):
+            load_schedule(self.lr_scheduler, torch.load(schedule, weights_only=True))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with reading(Path(checkpoint or "") / "rng_state.pth", ANOTHER):
+            super()._load_rng_state(checkpoint)  # type: ignore[misc]
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        with reading(Path(checkpoint or "") / "scaler.pt", ANOTHER):
+            super()._load_scaler(checkpoint)  # type: ignore[misc]
+
+    def _load_callback_state(self) -> None:
+        with reading(Path(self._to_restore or "") / TRAINER_STATE, ANOTHER):
+            super()._load_callback_state()  # type: ignore[misc]
 
     def _run_epoch(self, **arguments: Any) -> None:
         if self._to_restore is not None:
@@ -302,10 +319,10 @@ class CheckpointMixin(ExtensionMixin):
             self._job.say(f"{checkpoint} was not written by Tenyson, so the resume is not exact", "warning")
             return
         tensors = path.with_suffix(".safetensors")
-        self.restore_own_state(
-            strictjson.restore(json.loads(path.read_text(encoding="utf-8"))),
-            load_file(tensors) if tensors.is_file() else {},
-        )
+        with reading(tensors, ANOTHER):
+            held = load_file(tensors) if tensors.is_file() else {}
+        with reading(path, ANOTHER):
+            self.restore_own_state(read_object(path), held)
 
     def _restore_numbers(self, not_finite: Any) -> None:
         """What of transformers' state is not finite, such as the loss of a training that diverges."""

@@ -73,7 +73,7 @@ class EmergencyMixin(CheckpointMixin):
         self._evaluation_due = state.get(EVALUATION_DUE, False)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        super()._load_rng_state(checkpoint)  # type: ignore[misc]
+        super()._load_rng_state(checkpoint)
         if self._evaluation_due:
             self._evaluation_due = False
             self._evaluate(None, None)

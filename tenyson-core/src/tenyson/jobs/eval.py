@@ -96,20 +96,21 @@ class EvalJob(Job):
     def _open(self, name: str, source: ModelSource, config: Config) -> Engine:
         from tenyson.engines.choose import open_engine
         from tenyson.engines.engine import EngineSpec
+        from tenyson.jobs.model import explained
 
-        return open_engine(
-            name,
-            EngineSpec(
-                model=source.path,
-                revision=source.revision,
-                adapter=source.adapter,
-                dtype=config.model.dtype,
-                trust_remote_code=config.model.trust_remote_code,
-                seed=config.run.seed,
-                batch_size=config.evaluation.batch_size,
-                args=config.engine_args,
-            ),
+        spec = EngineSpec(
+            model=source.path,
+            revision=source.revision,
+            adapter=source.adapter,
+            dtype=config.model.dtype,
+            trust_remote_code=config.model.trust_remote_code,
+            seed=config.run.seed,
+            batch_size=config.evaluation.batch_size,
+            args=config.engine_args,
         )
+        # Of transformers, a fault of the model's files; what a machine lacks, other engines say themselves.
+        with explained(source.path, () if name == "transformers" else (Exception,)):
+            return open_engine(name, spec)
 
     def _measure(
         self, measurement: Measurement, samples: Sequence[Sample], engine: Engine, sampling: Sampling

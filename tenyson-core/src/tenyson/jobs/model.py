@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.engines.weights import require_all_weights
 from tenyson.errors import ModelError, TenysonError
 from tenyson.jobs.folder import JobFolder
+from tenyson.jobs.integrity import require_readable
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config, ModelConfig
@@ -41,6 +43,9 @@ def resolve_model(config: Config) -> ModelSource:
     model = config.model
     path = _build(model, config.run.seed) if model.factory else _find(model.name or "", config.run.output_dir)
     adapter = _find_adapter(model.adapter, config) if model.adapter else None
+    for place in filter(None, (path, adapter)):
+        if Path(place).is_dir():
+            require_readable(Path(place))
     return ModelSource(path, model.revision, adapter)
 
 
@@ -51,7 +56,7 @@ def load_tokenizer(source: ModelSource, *, trust_remote_code: bool = False) -> A
     place = source.path
     if source.adapter and (Path(source.adapter) / "tokenizer_config.json").exists():
         place = source.adapter
-    with _explained(place):
+    with explained(place):
         tokenizer = AutoTokenizer.from_pretrained(
             place,
             revision=source.revision if place == source.path else None,
@@ -81,13 +86,16 @@ def load_model(
     }
     if config.attn_implementation:
         arguments["attn_implementation"] = config.attn_implementation
-    with _explained(source.path):
-        model = AutoModelForCausalLM.from_pretrained(source.path, revision=source.revision, **arguments)
+    with explained(source.path):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            source.path, revision=source.revision, output_loading_info=True, **arguments
+        )
+        require_all_weights(report, source.path)
     if source.adapter is None:
         return model
     from tenyson.engines.adapter import put_adapter
 
-    with _explained(source.adapter):
+    with explained(source.adapter):
         return put_adapter(model, source.adapter, trainable=trainable_adapter)
 
 
@@ -96,7 +104,8 @@ def generation_eos(source: ModelSource) -> list[int]:
     from transformers import GenerationConfig
 
     try:
-        eos = GenerationConfig.from_pretrained(source.path, revision=source.revision).eos_token_id
+        with explained(source.path, (OSError,)):
+            eos = GenerationConfig.from_pretrained(source.path, revision=source.revision).eos_token_id
     except OSError:
         return []
     if eos is None:
@@ -110,22 +119,30 @@ def context_length(source: ModelSource) -> int | None:
 
     try:
         config = AutoConfig.from_pretrained(source.path, revision=source.revision)
-    except (OSError, ValueError):
+    except Exception:  # loading the model will say why
         return None
-    return getattr(config, "max_position_embeddings", None)
+    longest = getattr(config, "max_position_embeddings", None)
+    return longest if isinstance(longest, int) else None
 
 
-class _explained:
+class explained:
     """Turns what transformers and peft raise for a missing or broken directory into one ModelError."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, past: tuple[type[Exception], ...] = ()) -> None:
+        """`past`: what is left to the caller."""
         self._place = place
+        self._past = past
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (OSError, ValueError, KeyError)) and not isinstance(error, TenysonError):
+        # Libraries in Rust and C raise what they like: of a file that somebody gave, all of it is told in one line.
+        if (
+            isinstance(error, Exception)
+            and not isinstance(error, (TenysonError, MemoryError, *self._past))
+            and type(error).__name__ != "OutOfMemoryError"  # torch's: no fault of the file
+        ):
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(
                 f"cannot be loaded: {first}",

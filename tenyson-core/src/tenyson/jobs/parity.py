@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenyson.errors import ModelError
+from tenyson.jobs.integrity import read_object
 from tenyson.jobs.resume import read_about
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def write_fingerprint(directory: Path, renderer: Renderer, run_id: str) -> None:
 def read_fingerprint(directory: Path) -> str | None:
     """The fingerprint that weights or a checkpoint were written with; None where Tenyson did not write them."""
     try:
-        found = json.loads((directory / FILE).read_text(encoding="utf-8"))
+        found = read_object(directory / FILE)
     except OSError:
         found = read_about(directory)
     value = found.get("fingerprint")

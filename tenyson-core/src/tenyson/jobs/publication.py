@@ -19,6 +19,8 @@ from tenyson.errors import ModelError
 MANIFEST = "manifest.json"
 LATEST = "LATEST"
 PINS = "used-by"
+ANOTHER = "Use another one; `--resume-from-checkpoint latest` takes the newest whole one of the run."
+_DIGITS, _NAME = 18, 100_000
 _DRAFT, _REPLACED, _DELETED = ".draft-", ".replaced-", ".deleted-"
 
 
@@ -76,7 +78,7 @@ def remove(path: Path) -> None:
 def pin(path: Path, run_id: str) -> None:
     """Note in a published folder that a run was made from it, so that it is kept; nothing elsewhere."""
     if (path / MANIFEST).is_file() and os.access(path, os.W_OK):
-        users = set((path / PINS).read_text(encoding="utf-8").split()) if (path / PINS).is_file() else set()
+        users = set(_text(path / PINS).split()) if (path / PINS).is_file() else set()
         (path / PINS).write_text("\n".join(sorted(users | {run_id})) + "\n", encoding="utf-8")
 
 
@@ -99,7 +101,7 @@ def newest_first(parent: Path) -> Iterator[Path]:
     found = {step_of(path): path for path in parent.glob(f"{_REPLACED}step-*")}
     found |= {step_of(path): path for path in parent.glob("step-*")}
     pointer = parent / LATEST
-    latest = step_of(parent / pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else -1
+    latest = step_of(parent / _text(pointer).strip()) if pointer.is_file() else -1
     for step in sorted(found, key=lambda step: (step <= latest, step), reverse=True):
         if step >= 0:
             yield found[step]
@@ -119,7 +121,7 @@ def check(path: Path) -> str | None:
                 return f"{name} has other content than was written"
     except FileNotFoundError:
         return f"it has no {MANIFEST}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"{MANIFEST} cannot be read: {error}"
     return None
 
@@ -130,7 +132,7 @@ def require_whole(path: Path) -> None:
         raise ModelError(
             f"this checkpoint is damaged: {fault}",
             place=str(path),
-            next_step="Use another one; `--resume-from-checkpoint latest` takes the newest whole one of the run.",
+            next_step=ANOTHER,
         )
 
 
@@ -159,4 +161,9 @@ def _sync(path: Path) -> None:
 def step_of(path: Path) -> int:
     """The step in a checkpoint's name; -1 where there is none."""
     number = path.name.rpartition("step-")[2]
-    return int(number) if number.isdecimal() else -1
+    return int(number) if number.isdecimal() and len(number) <= _DIGITS else -1
+
+
+def _text(path: Path) -> str:
+    # A name that is damaged is no name.
+    return path.read_text(encoding="utf-8", errors="replace")[:_NAME]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import ModelError
-from tenyson.jobs.publication import LATEST, MANIFEST, check, newest_first, pin, require_whole
+from tenyson.jobs.integrity import checkpoint_fault, damaged_file, read_object
+from tenyson.jobs.publication import ANOTHER, LATEST, MANIFEST, check, newest_first, pin, require_whole
 
 if TYPE_CHECKING:
     from tenyson.jobs.job import JobContext
@@ -65,15 +65,14 @@ def pin_inputs(context: JobContext, source: ModelSource) -> None:
 def read_about(checkpoint: Path) -> dict[str, Any]:
     """`resume.json`; empty where transformers alone wrote the checkpoint."""
     try:
-        found: dict[str, Any] = json.loads((checkpoint / RESUME).read_text(encoding="utf-8"))
-        return found
+        return read_object(checkpoint / RESUME)
     except OSError:
         return {}
 
 
 def checkpoint_step(path: Path) -> int:
     """The optimizer step at which a checkpoint was written."""
-    return int(json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))["global_step"])
+    return int(read_object(path / TRAINER_STATE)["global_step"])
 
 
 def locate_checkpoint(reference: str, context: JobContext) -> Path | None:
@@ -99,14 +98,19 @@ def locate_checkpoint(reference: str, context: JobContext) -> Path | None:
     if (path / MANIFEST).is_file():
         require_whole(path)
     else:
-        context.say(f"{path} has no {MANIFEST}, so its files cannot be checked", "warning")
+        context.say(
+            f"{path} has no {MANIFEST}, so its files cannot be compared with what was written", "warning"
+        )
+    if fault := checkpoint_fault(path):
+        name, _, reason = fault.partition(": ")
+        raise damaged_file(path / name, reason, ANOTHER)
     return path
 
 
 def _newest_whole(checkpoints: Path, context: JobContext) -> Path | None:
     damaged = []
     for path in newest_first(checkpoints):
-        fault = check(path)
+        fault = check(path) or checkpoint_fault(path)
         if fault is None:
             return path
         damaged.append(f"{path.name}: {fault}")

@@ -98,7 +98,7 @@ def find_shape(model: Mapping[str, Any]) -> Shape | None:
                 return Shape.from_config(json.loads((directory / "config.json").read_text(encoding="utf-8")))
         except OSError:
             continue
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError, RecursionError):
             return None
     return KNOWN.get(name) or KNOWN.get(name.removesuffix("-Instruct").removesuffix("-Base"))
 

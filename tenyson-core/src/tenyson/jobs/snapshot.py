@@ -6,20 +6,20 @@ Imports torch: import this module only inside a job.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 from tenyson.engines.adapter import TENSORS, verify_adapter
 from tenyson.errors import ModelError
+from tenyson.jobs.integrity import damaged_file, reading
+from tenyson.jobs.publication import ANOTHER
 from tenyson.telemetry import strictjson
 
 WEIGHTS = "model.safetensors"
@@ -92,7 +92,10 @@ def load_weights(model: Any, checkpoint: Path) -> None:
         ModelError: it is a checkpoint of another model.
     """
     try:
-        result = model.load_state_dict(load_file(checkpoint / WEIGHTS), strict=False)
+        with reading(checkpoint / WEIGHTS, ANOTHER):
+            tensors = load_file(checkpoint / WEIGHTS)
+        _require_fractions(tensors, checkpoint / WEIGHTS)
+        result = model.load_state_dict(tensors, strict=False)
         # What is tied to another weight is not written a second time.
         wrong = set(result.unexpected_keys) | set(result.missing_keys) - set(model.all_tied_weights_keys)
         fault = f"{min(wrong)} is only in one of them" if wrong else None
@@ -105,6 +108,13 @@ def load_weights(model: Any, checkpoint: Path) -> None:
             next_step="Resume with the model that it was written with.",
         )
     model.tie_weights()
+
+
+def _require_fractions(tensors: Mapping[str, Tensor], path: Path) -> None:
+    # torch would copy whole numbers into weights in silence.
+    for name, tensor in tensors.items():
+        if not (tensor.is_floating_point() or tensor.is_complex()):
+            raise damaged_file(path, f"{name} holds {tensor.dtype}, which no weights are", ANOTHER)
 
 
 def load_adapters(model: PeftModel, checkpoint: Path) -> None:
@@ -123,19 +133,11 @@ def load_adapters(model: PeftModel, checkpoint: Path) -> None:
                 place=str(path),
                 next_step="Resume with the peft, model.adapter and training.beta that it was written with.",
             )
-        set_peft_model_state_dict(model, load_file(path), adapter_name=adapter)
+        with reading(path, ANOTHER):
+            tensors = load_file(path)
+            _require_fractions(tensors, path)
+            set_peft_model_state_dict(model, tensors, adapter_name=adapter)
         verify_adapter(model, adapter, path)
-
-
-def load_optimizer(optimizer: Any, path: Path) -> None:
-    """Put a saved optimizer's state into one of the same parameters."""
-    with safe_open(path, framework="pt") as file:
-        plain = strictjson.restore(json.loads((file.metadata() or {})["state"]))
-    state: dict[int, dict[str, Any]] = {int(index): values for index, values in plain["state"].items()}
-    for name, tensor in load_file(path).items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": plain["param_groups"]})
 
 
 def _flatten(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]]:
