@@ -17,6 +17,7 @@ from tenyson.stdio import is_terminal
 if TYPE_CHECKING:
     from tenyson.cloud.remote.rented import Rented
     from tenyson.pipeline.journal import Journal
+    from tenyson.pipeline.project import Place
     from tenyson.pipeline.records import PipelineRecord
 
 
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     help="What to do if the task's code is not what it was when the pipeline was begun; asked at the terminal if not given.",
 )
 @click.option(
+    "--here",
+    is_flag=True,
+    help="The project is a copy of the one the pipeline was begun in: go on in the copy, and leave the original alone.",
+)
+@click.option(
     "--gone",
     is_flag=True,
     help="The machine on which jobs of the pipeline ran is gone for good: count them as lost, and go on here.",
@@ -47,6 +53,7 @@ def attach(
     again: bool,
     on_failure: str | None,
     edited_code: str | None,
+    here: bool,
     gone: bool,
     as_json: bool,
     db_url: str | None,
@@ -66,7 +73,10 @@ def attach(
         if rented is not None and journal.pipeline(pipeline) is None:
             return _watch_run(rented)
         record = find_pipeline(journal, pipeline)
-        go_to(record)
+        begun = record.plan.get("cwd")
+        record = settle_project(journal, record, here=here)
+        if here and record.plan.get("cwd") == begun:
+            click.echo(f"--here: the project in {begun} is no copy", err=True)
         return drive_recorded(
             journal, record, again=again, on_failure=on_failure, edited_code=edited_code, as_json=as_json,
             attach=attach_command(record.id, db_url), gone=gone,
@@ -158,12 +168,35 @@ def _lost_elsewhere(journal: Journal, record: PipelineRecord, gone: bool) -> lis
     return [one.attempt.label for one in found]
 
 
-def go_to(record: PipelineRecord) -> None:
-    """Work in the folder that the pipeline was begun in: its paths are relative to it."""
-    folder = Path(str(record.plan.get("cwd", ".")))
-    if folder != Path.cwd() and folder.is_dir():
-        click.echo(f"working in {folder}", err=True)
-        os.chdir(folder)
+def settle_project(
+    journal: Journal, record: PipelineRecord, *, here: bool = False, follow: bool = True
+) -> PipelineRecord:
+    """Find the pipeline's project, which may have been moved or copied, and work there: its paths are relative to it.
+
+    Args:
+        here: whether a copy is gone on with; asked at the terminal if not.
+        follow: whether to go to a project in another folder.
+
+    Raises: PipelineError: this is a copy, and is not to go on; or the project is in another folder, or not found.
+    """
+    from tenyson.pipeline.relocation import settle
+
+    def stay(place: Place) -> bool:
+        if here or not sys.stdin.isatty():
+            return here
+        told = f"{record.id} was begun in {place.begun}, of which {place.root} is a copy. Go on in the copy, apart from the original?"
+        return click.confirm(told, default=False, err=True)
+
+    record, place = settle(journal, record, say=lambda text: click.echo(text, err=True), stay_with_copy=stay)
+    if place.root.resolve() != Path.cwd().resolve():
+        if not follow:
+            raise PipelineError(
+                f"{record.id} was begun in {place.root}, and its paths are relative to that",
+                next_step=f"Give the command there, or another --run-id; `tenyson attach {record.id}` goes on with it.",
+            )
+        click.echo(f"working in {place.root}", err=True)
+        os.chdir(place.root)
+    return record
 
 
 def attach_command(pipeline: str, db_url: str | None) -> str:

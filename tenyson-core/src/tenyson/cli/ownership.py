@@ -42,7 +42,7 @@ def _by_journal(record: Record, folder: Path, db_url: str | None) -> str | None:
     from tenyson.pipeline.journal import Journal
 
     try:
-        with Journal(database_url(db_url), create=False) as journal:
+        with Journal(database_url(db_url), read_only=True) as journal:
             attempts = [one for one in journal.attempts_of_run(record.run_id) if one.reused_from is None]
     except TenysonError:
         return None

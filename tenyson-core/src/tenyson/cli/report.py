@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -26,10 +27,10 @@ from tenyson.errors import ReportError
 @db_url
 def report(pipeline: str, template: Path | None, to: str | None, db_url: str | None) -> int:
     """Write report.md and report.html of PIPELINE (the latest if not given) from its stored results."""
-    from tenyson.cli.attach import go_to
     from tenyson.cli.pipelines import find_pipeline
     from tenyson.destination import is_special, is_stdout, open_destination
     from tenyson.pipeline.journal import Journal
+    from tenyson.pipeline.project import locate
     from tenyson.pipeline.report import write_pipeline_report
 
     template = template.absolute() if template else None
@@ -38,7 +39,7 @@ def report(pipeline: str, template: Path | None, to: str | None, db_url: str | N
     device = None if to is None or is_stdout(to) else str(Path(to).absolute())
     with Journal(database_url(db_url), read_only=True) as journal, tempfile.TemporaryDirectory() as scratch:
         record = find_pipeline(journal, pipeline)
-        go_to(record)
+        os.chdir(locate(journal, record).root)
         where = Path(scratch) if printed else folder
         try:
             path = write_pipeline_report(journal, record.id, template=template, directory=where)

@@ -165,6 +165,7 @@ def _register(
     new: bool,
 ) -> tuple[PipelineRecord, bool]:
     """The pipeline in the journal, and whether steps of it that are over are to be tried again."""
+    from tenyson.cli.attach import settle_project
     from tenyson.errors import PipelineError
     from tenyson.pipeline.execute import plan_fingerprint, register
     from tenyson.pipeline.reopen import reopen
@@ -180,7 +181,7 @@ def _register(
                     f"{name} asks for the same and is not over: going on with it (--new begins another)",
                     err=True,
                 )
-                return found, False
+                return settle_project(journal, found, follow=False), False
             click.echo(
                 f"{name} asks for the same steps and is not over (tenyson attach {name} goes on with it); this one runs others "
                 "of them anew, so it is another",
@@ -189,6 +190,9 @@ def _register(
     before = journal.pipeline(plan.id)
     resumed = request.resume is not None
     over = before is not None and before.status in ("success", "failed")
+    if before is not None:
+        # A single job that is over leaves nothing at work anywhere: in a copy it is simply run again.
+        settle_project(journal, before, here=over and not request.whole, follow=False)
     if over and not resumed and request.whole:
         raise PipelineError(
             f"the pipeline {plan.id} is over",

@@ -238,6 +238,8 @@ class LocalBackend:
             data = {key: process[key] for key in ("supervisor", "job", "log_start")}
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        if _is_copy(folder, process):
+            return None
         if process.get("machine"):
             data["machine"] = process["machine"]
         return Handle(backend=self.name, run_id=run_id, data=data | {"folder": str(folder.resolve())})
@@ -289,6 +291,18 @@ def _is_attempt(folder: Path, spec: JobSpec) -> bool:
     """Whether what was started in `folder` is this very attempt."""
     process = _read(folder / PROCESS_FILE)
     return process is not None and bool(spec.token) and process.get("token") == spec.token
+
+
+def _is_copy(folder: Path, process: Mapping[str, Any]) -> bool:
+    """Whether the folder is a copy of the one in which the process was started: what happens to that is not ours."""
+    original = Path(str(process.get("folder") or folder))
+    try:
+        if not original.is_dir() or original.samefile(folder):
+            return False
+    except OSError:
+        return False
+    # Where the folder was moved, another job may have come to its old place.
+    return (_read(original / PROCESS_FILE) or {}).get("job") == process.get("job")
 
 
 def _is_elsewhere(handle: Handle) -> bool:

@@ -76,6 +76,7 @@ class Supervisor:
                 "log_start": log_start,
                 "token": self.token,
                 "machine": this_host(),
+                "folder": str(self.folder.resolve()),
                 "started_at": time.time(),
             },
         )

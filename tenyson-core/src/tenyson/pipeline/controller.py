@@ -244,7 +244,7 @@ class Controller:
             self._ended(label, _failed(spec, cause, self._progress.left(label, attempt.attempt)), reason)
             return
         with self._progress.entry(label) as entry:
-            entry.launched(label, attempt.attempt, handle)
+            entry.launched(label, attempt.attempt, self._progress.kept(handle))
         self._watches[label] = self._launcher.watch(spec, handle, begun=attempt.started_at, adopted=adopted)
 
     def _look(self) -> None:

@@ -5,6 +5,7 @@ Imports SQLAlchemy.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy
@@ -49,6 +50,13 @@ def open_journal(db_url: str, *, create: bool, read_only: bool = False) -> Engin
         place = engine.url.render_as_string(hide_password=True)
         raise PipelineError(f"the journal cannot be used: {first_line(error)}", place=place) from error
     return engine
+
+
+def sqlite_file(engine: Engine) -> Path | None:
+    """The file of a SQLite database; None for a server."""
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return None
+    return Path(engine.url.database.removeprefix("file:").partition("?")[0]).resolve()
 
 
 def _sync_fully(connection: Any, _record: Any) -> None:

@@ -50,7 +50,7 @@ def note_gone(attempt: AttemptRecord) -> None:
     folder = Path(str(handle.data.get("folder", "."))) if handle is not None else None
     if handle is None or folder is None or not (folder / PROCESS_FILE).is_file():
         return
-    if not _has_ended(folder, handle.data.get("job")):
+    if not has_ended(folder, handle.data.get("job")):
         status = {
             "exit_code": None,
             "oom_kills": None,
@@ -61,13 +61,22 @@ def note_gone(attempt: AttemptRecord) -> None:
         write_json(folder / EXIT_FILE, status)
 
 
+def has_ended(folder: Path, job: Any) -> bool:
+    """Whether its supervisor has written down how a job ended: then it does not matter where that was."""
+    try:
+        process = json.loads((folder / PROCESS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(process, dict) and process.get("job") == job and (folder / EXIT_FILE).is_file()
+
+
 def _find(journal: Journal, record: PipelineRecord) -> Iterator[Elsewhere]:
     for attempt in {one.label: one for one in journal.attempts(record.id)}.values():
         handle = attempt.handle
         if attempt.state not in ("LAUNCHED", "RUNNING") or handle is None or handle.backend != "local":
             continue
         folder = Path(str(handle.data.get("folder", ".")))
-        if _has_ended(folder, handle.data.get("job")):
+        if has_ended(folder, handle.data.get("job")):
             continue
         # Earlier versions kept the pipeline's host by name alone.
         then = handle.data.get("machine") or {
@@ -76,12 +85,3 @@ def _find(journal: Journal, record: PipelineRecord) -> Iterator[Elsewhere]:
         }
         if relation(then) == "elsewhere":
             yield Elsewhere(attempt, str(then.get("host") or "another machine"), folder)
-
-
-def _has_ended(folder: Path, job: Any) -> bool:
-    """Whether its supervisor has written down how it ended: then it does not matter where that was."""
-    try:
-        process = json.loads((folder / PROCESS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(process, dict) and process.get("job") == job and (folder / EXIT_FILE).is_file()

@@ -19,9 +19,10 @@ from tenyson.pipeline.names import require_free
 from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.plan import Plan, PlannedStep
 from tenyson.pipeline.policy import FailurePolicy
+from tenyson.pipeline.project import here
 from tenyson.pipeline.records import IN_FLIGHT
 from tenyson.pipeline.result import PipelineResult
-from tenyson.pipeline.run import fingerprint, here
+from tenyson.pipeline.run import fingerprint
 from tenyson.stdio import say
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.preset import JobType
@@ -115,7 +116,7 @@ def register(
     record = journal.pipeline(plan.id)
     if record is None:
         require_free(journal, plan.id, definitions, "--run-id")
-        whole = {**here(), "title": plan.title, "output_dir": str(plan.output_dir), **about}
+        whole = {**here(journal), "title": plan.title, "output_dir": str(plan.output_dir), **about}
         whole |= {"max_parallel": plan.max_parallel, "sources": sources_of(definitions)}
         journal.create(
             plan.id,

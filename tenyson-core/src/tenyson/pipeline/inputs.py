@@ -162,10 +162,6 @@ def _is_there(attempt: AttemptRecord) -> bool:
         # Somebody ended it where its configuration does not.
         return False
     folder = Path(result.local_output_dir)
-    own = attempt.handle.data.get("folder") if attempt.handle is not None else None
-    if own is not None and folder.resolve() != Path(str(own)):
-        # The same relative path means another folder to a pipeline that was begun elsewhere.
-        return False
     trained = attempt.spec.job_type == "eval" or any(
         (folder / name).is_dir() for name in ("adapter", "model")
     )

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError, InterfaceError, InternalError, Operat
 
 from tenyson.errors import JournalAwayError, PipelineError
 from tenyson.pipeline import tables
-from tenyson.pipeline.database import Clock, database_clock, open_journal
+from tenyson.pipeline.database import Clock, database_clock, open_journal, sqlite_file
 from tenyson.pipeline.decision import Decision
 from tenyson.pipeline.entry import Entry, check_fence
 from tenyson.pipeline.records import (
@@ -49,6 +49,8 @@ class Journal:
         """
         self.db_url = db_url
         self.engine = open_journal(db_url, create=create and not read_only, read_only=read_only)
+        self.file = sqlite_file(self.engine)
+        """Of SQLite, from any folder; None for a server."""
         self._clock = clock or database_clock
 
     def __enter__(self) -> Self:

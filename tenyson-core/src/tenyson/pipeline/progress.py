@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tenyson.cloud.backend import Handle
 from tenyson.pipeline.definition import Definition, Finished
 from tenyson.pipeline.identity import displaced, require_own
 from tenyson.pipeline.records import IN_FLIGHT, OVER, AttemptRecord, StepRecord
@@ -27,12 +29,14 @@ class Progress:
         self._journal = journal
         self._lease = lease
         self._id = lease.pipeline_id
+        record = journal.pipeline(self._id)
+        self._root = Path(str(record.plan.get("cwd", "."))) if record is not None else Path()
         self.read()
 
     def read(self) -> None:
         """Learn everything anew. Raises: JournalAwayError."""
         self.steps = {step.label: step for step in self._journal.steps(self._id)}
-        self.attempts = {one.label: one for one in self._journal.attempts(self._id)}
+        self.attempts = {one.label: self._located(one) for one in self._journal.attempts(self._id)}
 
     @contextmanager
     def entry(self, label: str | None = None) -> Iterator[Entry]:
@@ -42,7 +46,22 @@ class Progress:
             yield entry
         if label is not None:
             step = self.steps[label] = self._journal.step(self._id, label)
-            self.attempts[label] = self._journal.attempt(self._id, label, step.attempt)
+            self.attempts[label] = self._located(self._journal.attempt(self._id, label, step.attempt))
+
+    def kept(self, handle: Handle) -> Handle:
+        """As the journal keeps it: the job's folder is relative to the project, which may be moved."""
+        folder = handle.data.get("folder")
+        if folder is None or not Path(folder).is_relative_to(self._root.resolve()):
+            return handle
+        relative = str(Path(folder).relative_to(self._root.resolve()))
+        return replace(handle, data={**handle.data, "folder": relative})
+
+    def _located(self, attempt: AttemptRecord) -> AttemptRecord:
+        handle = attempt.handle
+        if handle is None or handle.data.get("folder") is None:
+            return attempt
+        folder = str(self._root.resolve() / handle.data["folder"])
+        return replace(attempt, handle=replace(handle, data={**handle.data, "folder": folder}))
 
     def in_flight(self) -> list[str]:
         """Steps whose latest attempt was intended, launched, or runs."""

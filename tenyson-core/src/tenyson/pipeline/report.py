@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from tenyson.cloud.watch import output_folder
 from tenyson.errors import PipelineError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.pipeline.identity import own_result
+from tenyson.pipeline.project import Place, locate, rebased
 from tenyson.pipeline.records import AttemptRecord
 from tenyson.reporting.history import AttemptHistory, DecisionHistory, StepHistory
 from tenyson.reporting.pipeline import write_report
@@ -34,7 +36,9 @@ def write_pipeline_report(
     record = journal.pipeline(pipeline_id)
     if record is None:
         raise PipelineError(f"there is no pipeline {pipeline_id!r}")
-    steps, attempts, now = journal.steps(pipeline_id), journal.attempts(pipeline_id), journal.now()
+    place = locate(journal, record)
+    steps, now = journal.steps(pipeline_id), journal.now()
+    attempts = [_located(one, place) for one in journal.attempts(pipeline_id)]
     decisions = journal.decisions(pipeline_id)
     history, stages, running = [], [], []
     for step in steps:
@@ -71,12 +75,26 @@ def write_pipeline_report(
             stages.append((step.label, last.spec.job_type, unfinished))
             running.append(step.label)
     where = (
-        Path(directory) if directory is not None else Path(record.plan.get("output_dir", ".")) / pipeline_id
+        Path(directory)
+        if directory is not None
+        else Path(rebased(str(record.plan.get("output_dir", ".")), place.begun, place.root)) / pipeline_id
     )
     return write_report(
         record.title, stages, where, _task([one.spec.task for one in attempts]), template=template, history=history,
         running=running,
     )  # fmt: skip
+
+
+def _located(attempt: AttemptRecord, place: Place) -> AttemptRecord:
+    """With its paths where the project is now: a report of a copy reads and writes nothing in the original."""
+    if place.root == place.begun:
+        return attempt
+    spec, result = attempt.spec, attempt.result
+    if result is not None:
+        folder = rebased(result.local_output_dir, place.begun, place.root)
+        result = replace(result, local_output_dir=folder)
+    config = rebased(dict(spec.config), place.begun, place.root)
+    return replace(attempt, spec=replace(spec, config=config), result=result)
 
 
 def _attempt(attempt: AttemptRecord, now: float) -> AttemptHistory:

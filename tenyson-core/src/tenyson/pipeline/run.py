@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tenyson.cloud.host import relation, this_host
+from tenyson.cloud.host import relation
 from tenyson.cloud.watch import output_folder
 from tenyson.errors import PipelineError
 from tenyson.pipeline.asked import changes, edited_tasks, refusal, sources_of
@@ -22,6 +22,7 @@ from tenyson.pipeline.launcher import BackendLauncher, Cloud, CloudLauncher, Lau
 from tenyson.pipeline.names import require_free
 from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.policy import FailurePolicy, OnFailure
+from tenyson.pipeline.project import here, locate
 from tenyson.pipeline.result import PipelineResult
 from tenyson.pipeline.step import Step, as_steps, with_values
 from tenyson.stdio import say
@@ -76,6 +77,7 @@ def run_pipeline(
         PipelineError: the journal cannot be used, another process drives this pipeline, or its code was edited.
     """
     from tenyson.pipeline.journal import Journal
+    from tenyson.pipeline.relocation import settle
 
     policy = policy or FailurePolicy(on_failure)
     notifier = Notifier.make(log_file, webhook_url, slack_webhook_url, telemetry)
@@ -101,6 +103,7 @@ def run_pipeline(
         check_order(definitions)
         record = journal.pipeline(name)
         if record is not None:
+            record, _ = settle(journal, record, say=say)
             require_here(journal, record)
             _check_goes_on(journal, record, definitions, edited_code)
         else:
@@ -109,7 +112,7 @@ def run_pipeline(
                 name,
                 name,
                 print_of,
-                _about(cloud, definitions, policy, max_parallel),
+                _about(journal, cloud, definitions, policy, max_parallel),
                 {one.label: one.to_json() for one in definitions},
             )
         return drive(
@@ -184,28 +187,38 @@ def launcher_of(cloud: Cloud, steps: Iterable[Step], policy: FailurePolicy) -> L
 def unfinished(journal: Journal, print_of: str) -> str | None:
     """The newest pipeline that asks for the same, was begun here, and is not over; None where there is none.
 
-    Here: on this machine and in this folder. In a database that many share, the same command is often somebody else's.
+    Here: in this project, on this machine. In a database that many share, the same command is often somebody else's.
     """
     for record in journal.pipelines(fingerprint=print_of):
-        if record.status in ("running", "stopped") and _begun_here(record.plan):
+        if record.status in ("running", "stopped") and _is_ours(journal, record):
             return record.id
     return None
 
 
-def _begun_here(plan: Mapping[str, Any]) -> bool:
-    if plan.get("cwd") != str(Path.cwd()):
+def _is_ours(journal: Journal, record: PipelineRecord) -> bool:
+    try:
+        place = locate(journal, record)
+    except PipelineError:
         return False
-    return relation(plan.get("machine") or {"host": plan.get("host")}) != "elsewhere"
+    if place.standing == "copied" or place.root.resolve() != Path.cwd().resolve():
+        return False
+    alone = journal.file is not None and journal.file.is_relative_to(Path.cwd().resolve())
+    begun = record.plan.get("machine") or {"host": record.plan.get("host")}
+    return alone or "cwd" not in record.plan or relation(begun) != "elsewhere"
 
 
 def _about(
-    cloud: Cloud, definitions: list[Definition], policy: FailurePolicy, max_parallel: int
+    journal: Journal,
+    cloud: Cloud,
+    definitions: list[Definition],
+    policy: FailurePolicy,
+    max_parallel: int,
 ) -> dict[str, Any]:
     """What another controller needs; without a backend that can be made again, only the same script can go on."""
     backend = getattr(cloud, "backend", None)
     settings = getattr(backend, "settings", None)
     about = {
-        **here(),
+        **here(journal),
         "policy": vars(policy),
         "max_parallel": max_parallel,
         "sources": sources_of(definitions),
@@ -215,12 +228,6 @@ def _about(
     if settings is not None:
         about["backend"] = {"name": backend.name, "settings": settings}  # type: ignore[union-attr]
     return about
-
-
-def here() -> dict[str, Any]:
-    """Where a pipeline is begun: its paths are relative to this."""
-    machine = this_host()
-    return {"host": machine["host"], "machine": machine, "cwd": str(Path.cwd())}
 
 
 def fingerprint(asked: Any) -> str:
