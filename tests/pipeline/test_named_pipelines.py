@@ -160,7 +160,7 @@ def test_another_source_of_a_checkpoint_or_a_value_is_another_pipeline_to_the_co
 
     def begin(source):
         (tmp_path / "experiment.yaml").write_text(EXPERIMENT.format(task=ECHO, source=source))
-        plan, tasks, _ = make_plan(Request(file=tmp_path / "experiment.yaml", run_id="p"))
+        plan, tasks, _ = make_plan(Request(file=str(tmp_path / "experiment.yaml"), run_id="p"))
         register(journal, plan, define_plan(plan, tasks), {})
 
     with Journal(f"sqlite:///{tmp_path}/journal.db") as journal:
