@@ -168,7 +168,7 @@ def _register(
     from tenyson.cli.attach import settle_project
     from tenyson.errors import PipelineError
     from tenyson.pipeline.execute import plan_fingerprint, register
-    from tenyson.pipeline.reopen import reopen
+    from tenyson.pipeline.reopen import reopen, steps_again
     from tenyson.pipeline.run import unfinished
 
     plan = selection.plan
@@ -201,8 +201,17 @@ def _register(
     if over and not request.whole:
         # A single job that is asked for again is run again, as it is asked for now.
         reopen(journal, plan.id, all_steps=True)
-    record = register(journal, plan, definitions, about, change=resumed or not request.whole)
-    return record, over and request.whole
+    again = over and request.whole
+    record = register(
+        journal,
+        plan,
+        definitions,
+        about,
+        change=resumed or not request.whole,
+        overridden=[override.split("=")[0].strip() for override in request.overrides],
+        again=steps_again(journal, plan.id) if again else (),
+    )
+    return record, again
 
 
 def _backend(plan: Plan) -> tuple[Backend, dict[str, Any]]:

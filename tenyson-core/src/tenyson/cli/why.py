@@ -16,7 +16,7 @@ from tenyson.errors import PipelineError
 def why(step: str, pipeline: str, db_url: str | None) -> int:
     """Say why STEP was run anew, or which earlier run stands for it: everything that differs from the nearest earlier one."""
     from tenyson.cli.pipelines import find_pipeline
-    from tenyson.pipeline.inputs import differences, in_words, nearest
+    from tenyson.pipeline.inputs import comparable, differences, in_words, nearest
     from tenyson.pipeline.journal import Journal
 
     with Journal(database_url(db_url), read_only=True) as journal:
@@ -46,7 +46,7 @@ def why(step: str, pipeline: str, db_url: str | None) -> int:
         click.echo(f"{step} was run: no earlier {last.spec.job_type} step ended well")
         return 0
     assert other.inputs is not None
-    found = list(differences(other.inputs, last.inputs))
+    found = list(differences(comparable(other.inputs), comparable(last.inputs)))
     when = moment(other.started_at, exact=False)
     if not found:
         click.echo(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import ConfigError, Problem, TenysonError
@@ -27,6 +27,16 @@ def changes(before: Mapping[str, Definition], now: Mapping[str, Definition]) -> 
         elif differing := tuple(differences(_asked(before[label]), _asked(now[label]))):
             found[label] = differing
     return found
+
+
+def beyond(differing: Iterable[Change], keys: Collection[str]) -> tuple[Change, ...]:
+    """What differs in other keys than these, which were set for all steps of a pipeline alike."""
+
+    def is_set(path: str) -> bool:
+        path = path.removeprefix("late.")
+        return any(path == key or path.startswith(f"{key}.") or key.startswith(f"{path}.") for key in keys)
+
+    return tuple(one for one in differing if not is_set(one[0]))
 
 
 def refusal(

@@ -158,11 +158,13 @@ class Entry:
         self._step(label, {"DONE", "FAILED"}, state="PENDING", resume=resume, not_before=None)
 
     def redefine(self, label: str, definition: Mapping[str, Any]) -> None:
-        """A step that is not over is to run with other settings from its next attempt on."""
+        """A step that is not at work is to run with other settings from its next attempt on."""
         columns = tables.steps.c
         self._connection.execute(
             update(tables.steps)
-            .where(columns.pipeline_id == self._pipeline, columns.label == label, columns.state != "DONE")
+            .where(
+                columns.pipeline_id == self._pipeline, columns.label == label, columns.state.not_in(IN_FLIGHT)
+            )
             .values(definition=dict(definition), updated_at=self.now)
         )
 

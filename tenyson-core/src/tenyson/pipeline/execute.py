@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import PipelineError, TenysonError
-from tenyson.pipeline.asked import changes, refusal, sources_of
+from tenyson.pipeline.asked import beyond, changes, refusal, sources_of
 from tenyson.pipeline.decision import Ask
 from tenyson.pipeline.definition import Definition, check_order
 from tenyson.pipeline.drive import acquire, drive
@@ -101,12 +101,16 @@ def register(
     about: Mapping[str, Any],
     *,
     change: bool = False,
+    overridden: Collection[str] = (),
+    again: Collection[str] = (),
 ) -> PipelineRecord:
     """The plan's row in the journal, made where it is new.
 
     Args:
         about: what another controller needs besides: backend, policy, and the like.
-        change: whether steps that neither run nor ended well may get the settings of now.
+        change: whether steps that are still to run may get the settings of now.
+        overridden: keys that are set for all steps alike; with `change`, steps that are done keep what they had.
+        again: labels of steps that are over and are about to be run again.
 
     Raises:
         ConfigError: the journal has a pipeline of that name that asks for something else.
@@ -128,27 +132,62 @@ def register(
         record = journal.pipeline(plan.id)
         assert record is not None
         return record
-    steps = {step.label: step for step in journal.steps(plan.id)}
-    before = {label: Definition.from_json(step.definition) for label, step in steps.items()}
     now = {one.label: one for one in definitions}
-    changed = changes(before, now)
-    # What ended well stands for what was asked then, and what runs was given its settings already.
-    fixed = {
-        label: differing
-        for label, differing in changed.items()
-        if not change or label not in now or label not in steps or steps[label].state in {"DONE", *IN_FLIGHT}
-    }
-    if fixed:
-        raise refusal(plan.id, fixed, before, "--run-id")
+    changed, told = _changes(journal, plan.id, now, change=change, overridden=overridden, again=again)
     if changed:
         lease = acquire(journal, plan.id)
         try:
+            # A controller that has just left may have gone further.
+            changed, told = _changes(journal, plan.id, now, change=change, overridden=overridden, again=again)
             with journal.entry(plan.id, lease.fence) as entry:
                 for label in changed:
                     entry.redefine(label, now[label].to_json())
         finally:
             lease.release()
+    if told:
+        say(told)
     return record
+
+
+def _changes(
+    journal: Journal,
+    pipeline_id: str,
+    now: Mapping[str, Definition],
+    *,
+    change: bool,
+    overridden: Collection[str],
+    again: Collection[str],
+) -> tuple[list[str], str]:
+    """Steps that get other settings, and what is to be said of those that keep theirs.
+
+    Raises: ConfigError: one that is done, or at work, would have to get others.
+    """
+    steps = {step.label: step for step in journal.steps(pipeline_id)}
+    before = {label: Definition.from_json(step.definition) for label, step in steps.items()}
+    changed = changes(before, now)
+    to_run = [
+        label for label, step in steps.items() if label in again or step.state not in {"DONE", *IN_FLIGHT}
+    ]
+    editable = [label for label in changed if change and label in now and label in to_run]
+    fixed = {label: differing for label, differing in changed.items() if label not in editable}
+    kept: list[str] = []
+    if change and to_run:
+        # What is done stands for what was asked then: `--set` holds for the steps that are still to run.
+        done = [label for label in fixed if label in now and label in steps and steps[label].state == "DONE"]
+        fixed = {
+            label: differing
+            for label, every in fixed.items()
+            if (differing := beyond(every, overridden) if label in done else every) or label not in done
+        }
+        kept = [label for label in done if label not in fixed]
+    if fixed:
+        raise refusal(pipeline_id, fixed, before, "--run-id")
+    told = (
+        f"{', '.join(kept)}: done, with the settings of then; --set holds for {', '.join(to_run)}"
+        if kept
+        else ""
+    )
+    return editable, told
 
 
 def execute(

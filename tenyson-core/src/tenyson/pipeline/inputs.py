@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 # Where a step runs and where it is recorded does not change what it computes.
 _ELSEWHERE = ("telemetry", "wandb", "hub", "backend")
 _NAMES = ("id", "output_dir", "allow")
+_UNUSED = {
+    "eval": ("training", "peft", "trl"),
+    "sft": ("generation", "evaluation", "engine_args"),
+    "rl": ("evaluation",),
+}
+"""Sections that a kind of job does not read: an experiment file and `--set` give them to every step."""
 _BY_ITS_DIGEST = "by its digest"
 _LONGEST_PATH = 1000
 
@@ -82,13 +88,14 @@ def inputs_of(spec: JobSpec) -> dict[str, Any]:
         ("model.adapter", model, "adapter"),
         ("training.resume_from_checkpoint", training, "resume_from_checkpoint"),
     ):
-        reference = section.get(key)
+        reference = None if name.partition(".")[0] in _UNUSED[spec.job_type] else section.get(key)
         folder = Path(str(reference)).expanduser() if reference else None
         if folder is not None and folder.exists():
             # A copy elsewhere is the same input; other weights in the same place are not.
             made_from[name] = digest(folder)
             section[key] = _BY_ITS_DIGEST
     config |= {"model": model, "training": training}
+    config = _used(spec.job_type, config)
     task = {key: value for key, value in (config.get("task") or {}).items() if key not in ("name", "module")}
     config["task"] = _by_digest(task, "task", made_from)
     return {
@@ -101,6 +108,18 @@ def inputs_of(spec: JobSpec) -> dict[str, Any]:
         "factory_source": factory_source(model.get("factory")),
         "versions": installed_versions(),
     }
+
+
+def comparable(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Inputs that an earlier version stored, without the sections that it counted although the job does not read them."""
+    config = inputs.get("config")
+    if not isinstance(config, Mapping):
+        return inputs
+    return {**inputs, "config": _used(str(inputs.get("job")), config)}
+
+
+def _used(job: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in _UNUSED.get(job, ())}
 
 
 def hash_of(inputs: Mapping[str, Any]) -> str:
@@ -137,7 +156,8 @@ def nearest(attempt: AttemptRecord, earlier: Iterable[AttemptRecord]) -> Attempt
     """Of earlier attempts with known inputs, the one that differs least: same step first, then fewest differences."""
 
     def distance(other: AttemptRecord) -> tuple[bool, int]:
-        return other.label != attempt.label, sum(1 for _ in differences(other.inputs, attempt.inputs))
+        before, now = comparable(other.inputs or {}), comparable(attempt.inputs or {})
+        return other.label != attempt.label, sum(1 for _ in differences(before, now))
 
     return min(earlier, key=distance, default=None)
 

@@ -15,15 +15,8 @@ if TYPE_CHECKING:
     from tenyson.pipeline.records import AttemptRecord, StepRecord
 
 
-def reopen(journal: Journal, pipeline_id: str, *, all_steps: bool = False) -> list[str]:
-    """Let failed steps, and those that ran after them, start again; returns their labels.
-
-    A failed step goes on from its latest checkpoint, where there is one. A step whose files are needed and were taken by
-    another run starts again from scratch. With `all_steps` those that ended well
-    start again too, and each of them from scratch.
-
-    Raises: PipelineBusyError: a controller drives the pipeline.
-    """
+def steps_again(journal: Journal, pipeline_id: str, *, all_steps: bool = False) -> list[str]:
+    """Labels of the steps that `reopen` lets start again, in order."""
     steps = {step.label: step for step in journal.steps(pipeline_id)}
     attempts = {one.label: one for one in journal.attempts(pipeline_id)}
     again = {
@@ -41,8 +34,23 @@ def reopen(journal: Journal, pipeline_id: str, *, all_steps: bool = False) -> li
         if label not in again and step.state == "DONE" and again.intersection(step.definition["needs"])
     }:
         again |= more
+    return [label for label in steps if label in again]
+
+
+def reopen(journal: Journal, pipeline_id: str, *, all_steps: bool = False) -> list[str]:
+    """Let failed steps, and those that ran after them, start again; returns their labels.
+
+    A failed step goes on from its latest checkpoint, where there is one. A step whose files are needed and were taken by
+    another run starts again from scratch. With `all_steps` those that ended well
+    start again too, and each of them from scratch.
+
+    Raises: PipelineBusyError: a controller drives the pipeline.
+    """
+    again = steps_again(journal, pipeline_id, all_steps=all_steps)
     if not again:
         return []
+    steps = {step.label: step for step in journal.steps(pipeline_id)}
+    attempts = {one.label: one for one in journal.attempts(pipeline_id)}
     lease = acquire(journal, pipeline_id)
     try:
         with journal.entry(pipeline_id, lease.fence) as entry:
@@ -55,7 +63,7 @@ def reopen(journal: Journal, pipeline_id: str, *, all_steps: bool = False) -> li
             entry.status("running")
     finally:
         lease.release()
-    return [label for label in steps if label in again]
+    return again
 
 
 def _missing(
