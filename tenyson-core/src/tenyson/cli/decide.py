@@ -29,6 +29,7 @@ def decide(pipeline: str, step: str, decision: Decision, db_url: str | None) -> 
 
     The first answer stands, wherever it comes from.
     """
+    from tenyson.cli.attach import attach_command
     from tenyson.cli.pipelines import find_pipeline
     from tenyson.pipeline.journal import Journal
     from tenyson.pipeline.lease import is_gone
@@ -42,13 +43,13 @@ def decide(pipeline: str, step: str, decision: Decision, db_url: str | None) -> 
         question = asked[-1]
         if decision not in question.choices:
             raise PipelineError(
-                f"step {step} cannot be decided by {decision}",
+                f"step {step} of {record.id} cannot be decided by {decision}",
                 next_step=f"Possible: {', '.join(question.choices)}.",
             )
         if not journal.answer(question.id, decision, f"{getpass.getuser()}@{socket.gethostname()}"):
             question = next(one for one in journal.decisions(record.id) if one.id == question.id)
             raise PipelineError(
-                f"step {step} was decided before: {question.answer}, by {question.answered_by or 'SQL'}"
+                f"step {step} of {record.id} was decided before: {question.answer}, by {question.answered_by or 'SQL'}"
             )
         driven = (
             record.lease_until is not None
@@ -57,5 +58,5 @@ def decide(pipeline: str, step: str, decision: Decision, db_url: str | None) -> 
         )
     click.echo(f"{record.id} {step}: {decision} ({MEANINGS[decision]})")
     if not driven:
-        click.echo(f"no controller is at work on it: tenyson attach {record.id}")
+        click.echo(f"no controller is at work on it: {attach_command(record.id, db_url)}")
     return 0

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -49,6 +50,14 @@ def readable(line: str) -> str:
     event = decode(line)
     if event is None:
         return safe(line.rstrip("\n"))
+    try:
+        return _in_words(event)
+    except (TypeError, ValueError, AttributeError):
+        # Marked as ours, and written by somebody else.
+        return safe(line.rstrip("\n"))
+
+
+def _in_words(event: dict[str, Any]) -> str:
     match event:
         case {"event": "MetricsLogged", "step": step, "values": values}:
             of = f"/{event['total_steps']}" if event.get("total_steps") else ""

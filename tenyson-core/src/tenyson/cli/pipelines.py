@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,7 +51,10 @@ def pipelines(pipeline: str | None, limit: int, as_json: bool, db_url: str | Non
         ]
         print_table(["STEP", "STATE", "ATTEMPT", "RUN", "NEEDS", ""], rows)
         for one in data["waiting"]:
-            click.echo(f"\ntenyson decide {data['pipeline']} {one['label']} {'|'.join(one['choices'])}")
+            where = f" --db-url {shlex.quote(db_url)}" if db_url else ""
+            click.echo(
+                f"\ntenyson decide {data['pipeline']} {one['label']} {'|'.join(one['choices'])}{where}"
+            )
     return 0
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenyson.cli import options
+from tenyson.cli.following import next_command
 from tenyson.cli.format import duration, moment, print_json
+from tenyson.cli.logs import readable
 from tenyson.cli.safetext import safe
 from tenyson.cli.table import print_table
 from tenyson.telemetry.git import code_in_words
@@ -42,8 +44,9 @@ def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
         # What lies there now is somebody else's: neither its numbers nor its files are this run's.
         taken = f"{record.folder} holds another run of this name now: {taken}"
         record = replace(record, results={}, folder="")
+    following = next_command(record, db_url, output_dir)
     if as_json:
-        about = {"files": _files(record), "next": _next_command(record), "folder_taken": taken}
+        about = {"files": _files(record), "next": following, "folder_taken": taken}
         print_json({**asdict(record), **asdict(history), **about})
         return
     lines = [
@@ -51,7 +54,7 @@ def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
         ("status", f"{record.status}{_reason(record)}"),
         ("job", f"{record.job} on task {record.task}"),
         ("started", f"{moment(record.started)}, took {duration(record.seconds) or '?'}"),
-        *_config_lines(record.config),
+        *_config_lines(record.config, record.job),
     ]
     for name, value in lines:
         _say(f"{name:<24} {value}")
@@ -65,12 +68,12 @@ def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
         click.echo()
         for path in files:
             _say(path)
-    if record.status == "failed" and (tail := _log_tail(record)):
+    if record.status in ("failed", "lost", "unfinished") and (tail := _log_tail(record)):
         click.echo("\nlast lines of the log:")
         for line in tail:
             _say(f"  {line}")
-    if command := _next_command(record):
-        _say(f"\nnext: {command}")
+    if following:
+        _say(f"\nnext: {following}")
 
 
 def _say(text: str) -> None:
@@ -136,15 +139,29 @@ def _metadata(record: Record) -> dict[str, Any]:
     return metadata
 
 
-def _config_lines(config: Any) -> list[tuple[str, Any]]:
-    keys = ("model.name", "model.factory", "model.adapter", "run.seed", "training.learning_rate",
-            "training.max_steps", "training.epochs", "training.batch_size", "generation.engine")  # fmt: skip
+_ASKED = {
+    "model": ("name", "factory", "adapter"),
+    "run": ("seed",),
+    "training": ("learning_rate", "max_steps", "epochs", "batch_size"),
+    "evaluation": ("split", "samples", "samples_per_prompt"),
+    "generation": ("engine", "temperature", "max_new_tokens"),
+}
+_KINDS = {
+    "sft": ("model", "run", "training"),
+    "rl": ("model", "run", "training", "generation"),
+    "eval": ("model", "run", "evaluation", "generation"),
+}
+"""The sections of a configuration that act in each kind of job."""
+
+
+def _config_lines(config: Any, job: str) -> list[tuple[str, Any]]:
+    """What was asked of this kind of job. Of a training by steps, the epochs say nothing."""
     lines = []
-    for key in keys:
-        section, _, name = key.partition(".")
-        value = (config.get(section) or {}).get(name)
-        if value is not None:
-            lines.append((key, value))
+    for section in _KINDS.get(job, tuple(_ASKED)):
+        values = config.get(section) or {}
+        for name in _ASKED[section]:
+            if values.get(name) is not None and not (name == "epochs" and values.get("max_steps")):
+                lines.append((f"{section}.{name}", values[name]))
     return lines
 
 
@@ -176,24 +193,7 @@ def _log_tail(record: Record) -> list[str]:
     try:
         with (Path(record.folder) / "log.txt").open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - 64_000))
-            return log.read().decode("utf-8", "replace").splitlines()[-LOG_LINES:]
+            lines = log.read().decode("utf-8", "replace").splitlines()
+            return [line for line in map(readable, lines) if line][-LOG_LINES:]
     except OSError:
         return []
-
-
-def _next_command(record: Record) -> str | None:
-    from tenyson.cli.records import is_there
-
-    if not record.folder:
-        return None
-    if record.status == "running":
-        return f"tenyson stop {record.run_id}"
-    if record.status == "success":
-        if record.job in ("sft", "rl") and is_there(Path(record.folder) / "adapter"):
-            return f"tenyson run --job eval --task {record.task} --set model.adapter={record.run_id}"
-        return None
-    resume = (
-        " --resume-from-checkpoint latest" if is_there(Path(record.folder) / "checkpoints" / "LATEST") else ""
-    )
-    job = f" --job {record.job}" if record.job else ""
-    return f"tenyson run{job} --config {Path(record.folder) / 'config.yaml'} --run-id {record.run_id}{resume}"

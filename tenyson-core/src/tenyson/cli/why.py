@@ -28,12 +28,12 @@ def why(step: str, pipeline: str, db_url: str | None) -> int:
         last = own[-1]
         if last.reused_from:
             click.echo(
-                f"{step} was not run: nothing differs from {last.reused_from}, whose result stands for it"
+                f"{step} of {record.id} was not run: nothing differs from {last.reused_from}, whose result stands for it"
             )
             return 0
         if last.inputs is None:
             click.echo(
-                f"{step} was run: its task's code could not be found here, so it was compared with nothing"
+                f"{step} of {record.id} was run: its task's code could not be found here, so it was compared with nothing"
             )
             return 0
         earlier = [
@@ -43,18 +43,18 @@ def why(step: str, pipeline: str, db_url: str | None) -> int:
         ]
         other = nearest(last, earlier)
     if other is None:
-        click.echo(f"{step} was run: no earlier {last.spec.job_type} step ended well")
+        click.echo(f"{step} of {record.id} was run: no earlier {last.spec.job_type} step ended well")
         return 0
     assert other.inputs is not None
     found = list(differences(comparable(other.inputs), comparable(last.inputs)))
     when = moment(other.started_at, exact=False)
     if not found:
         click.echo(
-            f"{step} was run although nothing differs from {other.run_id} ({when}): --no-reuse, --from or --only asked for it, "
+            f"{step} of {record.id} was run although nothing differs from {other.run_id} ({when}): --no-reuse, --from or --only asked for it, "
             "or that run's files are gone"
         )
         return 0
-    click.echo(f"{step} was run: it differs from {other.run_id} ({when}) in")
+    click.echo(f"{step} of {record.id} was run: it differs from {other.run_id} ({when}) in")
     for difference in found:
         click.echo(f"  {in_words(difference)}")
     return 0
