@@ -46,6 +46,7 @@ FROZEN = {
         "BackendError",
         "BrokenPluginError",
         "ConfigError",
+        "DamagedRowError",
         "DisplacedError",
         "DuplicatePluginError",
         "EngineError",

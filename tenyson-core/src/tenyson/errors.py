@@ -14,6 +14,7 @@ TenysonError
 ├── TelemetryError(RuntimeError)     the telemetry store cannot be used
 ├── PipelineError(RuntimeError)      a pipeline or its journal cannot be used
 │   ├── JournalAwayError             the journal's database does not answer
+│   ├── DamagedRowError              a row of the journal holds what Tenyson did not write
 │   ├── PipelineBusyError            another controller drives it
 │   └── LeaseLostError               another controller has taken it over
 ├── PreflightError                   a job that can come to nothing was not started (`tenyson.jobs.preflight`)
@@ -140,6 +141,10 @@ class JournalAwayError(PipelineError):
     """The journal's database does not answer, or somebody holds it locked."""
 
     exit_status = 1
+
+
+class DamagedRowError(PipelineError):
+    """A row of the journal holds what Tenyson did not write; the message names table and row."""
 
 
 class PipelineBusyError(PipelineError):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -15,6 +16,7 @@ from tenyson.pipeline.policy import OnFailure
 from tenyson.stdio import is_terminal
 
 if TYPE_CHECKING:
+    from tenyson.cloud.backend import Backend
     from tenyson.cloud.remote.rented import Rented
     from tenyson.pipeline.journal import Journal
     from tenyson.pipeline.project import Place
@@ -99,13 +101,12 @@ def drive_recorded(
 
     from tenyson.cli.outcome import outcome_data, print_json, print_outcome
     from tenyson.cli.progress import choose_follower
-    from tenyson.pipeline.definition import Definition
+    from tenyson.pipeline.consistency import require_whole
     from tenyson.pipeline.execute import execute
     from tenyson.pipeline.policy import FailurePolicy
     from tenyson.pipeline.reopen import reopen
-    from tenyson.plugins.manager import PluginManager
 
-    definitions = [Definition.from_json(step.definition) for step in journal.steps(record.id)]
+    definitions = list(require_whole(journal, record.id).values())
     lost = _lost_elsewhere(journal, record, gone)
     if again:
         reopen(journal, record.id)
@@ -118,8 +119,7 @@ def drive_recorded(
             f"{record.id} was begun by a script whose cloud cannot be made again from here",
             next_step="Run the same script again: it goes on with this pipeline.",
         )
-    manager = PluginManager()
-    backend = manager.load(manager.find("backend", where["name"]))(**where["settings"])
+    backend = _backend_again(record, where)
     kept = record.plan.get("policy") or {}
     policy = FailurePolicy(**({**kept, "on_failure": on_failure} if on_failure else kept))
     execution = execute(journal, record.id, backend, choose_follower(), policy=policy, gone=lost)
@@ -133,6 +133,22 @@ def drive_recorded(
         Console(stderr=True, highlight=False).print(told, style="yellow", markup=False, soft_wrap=True)
         return 130
     return 0 if status == "success" else 1
+
+
+def _backend_again(record: PipelineRecord, where: Mapping[str, Any]) -> Backend:
+    """The backend that the pipeline was begun with. Raises: DamagedRowError: the journal has settings that it does not take."""
+    from tenyson.errors import DamagedRowError
+    from tenyson.plugins.manager import PluginManager
+
+    manager = PluginManager()
+    cls = manager.load(manager.find("backend", where["name"]))
+    try:
+        backend: Backend = cls(**where["settings"])
+    except TypeError as error:
+        raise DamagedRowError(
+            f"the journal has a damaged row: pipelines, pipeline {record.id!r}: plan.backend.settings: {error}"
+        ) from error
+    return backend
 
 
 def _watch_run(rented: Rented) -> int:

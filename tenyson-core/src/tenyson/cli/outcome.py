@@ -54,6 +54,8 @@ def print_outcome(
     journal: Journal, pipeline_id: str, execution: Execution, attach: str, console: Console
 ) -> None:
     """Print the stages with what was measured, the report's path and the next command."""
+    from tenyson.pipeline.rows import definition_of
+
     result, record = execution.result, journal.pipeline(pipeline_id)
     reused = {one.label for one in journal.attempts(pipeline_id) if one.reused_from}
     steps = journal.steps(pipeline_id)
@@ -61,9 +63,9 @@ def print_outcome(
     measured = {
         step.label: all_measured.get(step.label, {})
         for step in steps
-        if step.definition["spec"]["job_type"] == "eval" and step.label in result.results
+        if definition_of(step).spec.job_type == "eval" and step.label in result.results
     }
-    columns = headline([step.definition["spec"]["task"] for step in steps], measured.values())
+    columns = headline([definition_of(step).spec.task for step in steps], measured.values())
     rows = []
     for step in steps:
         one = result.results.get(step.label)

@@ -11,7 +11,7 @@ import click
 from tenyson.cli.format import moment, print_json
 from tenyson.cli.options import LATEST, as_json, database_url, db_url
 from tenyson.cli.table import print_table
-from tenyson.errors import PipelineError
+from tenyson.errors import DamagedRowError, PipelineError
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal import Journal
@@ -29,6 +29,7 @@ def pipelines(pipeline: str | None, limit: int, as_json: bool, db_url: str | Non
 
     with Journal(database_url(db_url), read_only=True) as journal:
         data = _one(journal, find_pipeline(journal, pipeline)) if pipeline else _all(journal, limit)
+        damaged = list(journal.skipped)
     if as_json:
         print_json(data)
     elif isinstance(data, list):
@@ -55,7 +56,9 @@ def pipelines(pipeline: str | None, limit: int, as_json: bool, db_url: str | Non
             click.echo(
                 f"\ntenyson decide {data['pipeline']} {one['label']} {'|'.join(one['choices'])}{where}"
             )
-    return 0
+    for told in damaged:
+        click.echo(click.style("error: ", fg="red", bold=True) + told, err=True)
+    return 2 if damaged else 0
 
 
 def find_pipeline(journal: Journal, name: str) -> PipelineRecord:
@@ -66,6 +69,9 @@ def find_pipeline(journal: Journal, name: str) -> PipelineRecord:
     if (found := journal.pipeline(name)) is not None:
         return found
     known = journal.pipelines()
+    for error in journal.skipped.values():
+        # Which one is the latest, or the only one that begins so, is not known then.
+        raise error
     begin = known[:1] if name == LATEST else [one for one in known if one.id.startswith(name)]
     if len(begin) == 1:
         return begin[0]
@@ -81,7 +87,11 @@ def find_pipeline(journal: Journal, name: str) -> PipelineRecord:
 def _all(journal: Journal, limit: int) -> list[dict[str, Any]]:
     found = []
     for record in journal.pipelines(limit=limit):
-        steps = journal.steps(record.id)
+        try:
+            steps = journal.steps(record.id)
+        except DamagedRowError as error:
+            journal.skipped[str(error)] = error
+            continue
         waiting = sum(step.state == "WAITING_HUMAN" for step in steps)
         done = f"{sum(step.state == 'DONE' for step in steps)} of {len(steps)}"
         found.append(
@@ -113,8 +123,8 @@ def _one(journal: Journal, record: PipelineRecord) -> dict[str, Any]:
                 "label": step.label,
                 "state": step.state,
                 "attempt": step.attempt,
-                "run_id": attempt.run_id if attempt else step.definition["spec"]["run_id"],
-                "needs": list(step.definition["needs"]),
+                "run_id": attempt.run_id if attempt else step.run_id,
+                "needs": list(step.needs),
                 "note": note,
             }
         )

@@ -78,7 +78,7 @@ def _expanded(request: Request) -> Request:
     try:
         for name in names:
             path = getattr(request, name)
-            filled[name] = path if path is None else expand(path)
+            filled[name] = path if path is None else expand(str(path))
     except ValueError as error:
         raise ConfigError(str(error)) from None
     return replace(request, **filled)

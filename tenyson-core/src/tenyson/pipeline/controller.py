@@ -20,8 +20,9 @@ from tenyson.cloud.watch import output_folder, reason_of
 from tenyson.errors import JournalAwayError, PipelineError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
+from tenyson.pipeline.consistency import require_whole
 from tenyson.pipeline.decision import Ask, Decision
-from tenyson.pipeline.definition import Definition, has_checkpoint
+from tenyson.pipeline.definition import has_checkpoint
 from tenyson.pipeline.elsewhere import note_gone
 from tenyson.pipeline.identity import contents_of
 from tenyson.pipeline.inquiry import Inquiry
@@ -81,11 +82,9 @@ class Controller:
         self._grace_seconds = grace_seconds
         self._gone = gone
         self._watches: dict[str, Watch] = {}
+        self._definitions = require_whole(journal, self._id)
         self._progress = Progress(journal, lease)
         self._inquiry = Inquiry(journal, self._id, self._progress, ask, launcher.say)
-        self._definitions = {
-            label: Definition.from_json(step.definition) for label, step in self._progress.steps.items()
-        }
         record = journal.pipeline(self._id)
         assert record is not None
         self._created_at = record.created_at

@@ -38,6 +38,8 @@ def open_journal(db_url: str, *, create: bool, read_only: bool = False) -> Engin
         PipelineError: it has no journal, or another version's.
     """
     engine = connect(db_url, create=not read_only, must_exist=not create)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _read_any_text)
     if read_only:
         pass
     elif engine.dialect.name == "sqlite":
@@ -57,6 +59,15 @@ def sqlite_file(engine: Engine) -> Path | None:
     if engine.dialect.name != "sqlite" or not engine.url.database:
         return None
     return Path(engine.url.database.removeprefix("file:").partition("?")[0]).resolve()
+
+
+def _read_any_text(connection: Any, _record: Any) -> None:
+    # The driver refuses text that is no UTF-8 without saying where it is; `tenyson.pipeline.rows` names the row.
+    connection.text_factory = _text
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
 
 
 def _sync_fully(connection: Any, _record: Any) -> None:

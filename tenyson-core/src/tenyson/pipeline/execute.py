@@ -22,6 +22,7 @@ from tenyson.pipeline.policy import FailurePolicy
 from tenyson.pipeline.project import here
 from tenyson.pipeline.records import IN_FLIGHT
 from tenyson.pipeline.result import PipelineResult
+from tenyson.pipeline.rows import definition_of
 from tenyson.pipeline.run import fingerprint
 from tenyson.stdio import say
 from tenyson.tasks.plugin import TaskPlugin
@@ -163,7 +164,7 @@ def _changes(
     Raises: ConfigError: one that is done, or at work, would have to get others.
     """
     steps = {step.label: step for step in journal.steps(pipeline_id)}
-    before = {label: Definition.from_json(step.definition) for label, step in steps.items()}
+    before = {label: definition_of(step) for label, step in steps.items()}
     changed = changes(before, now)
     to_run = [
         label for label, step in steps.items() if label in again or step.state not in {"DONE", *IN_FLIGHT}
@@ -209,7 +210,7 @@ def execute(
     record = journal.pipeline(pipeline_id)
     if record is None:
         raise PipelineError(f"there is no pipeline {pipeline_id!r}")
-    directory = Path(record.plan["output_dir"]) / pipeline_id
+    directory = Path(record.plan.get("output_dir", "./outputs")) / pipeline_id
     reporter = Reporter(journal, pipeline_id)
     result = drive(
         journal,

@@ -38,6 +38,8 @@ class Inquiry:
             return False
         self._next_look = time.monotonic() + DECISION_SECONDS
         latest = {one.label: one for one in self._journal.decisions(self._id) if one.label in waiting}
+        for label in waiting.difference(latest):
+            self._ask_again(label)
         for label, decision in latest.items():
             if decision.answer is None:
                 self._put(label, decision)
@@ -61,6 +63,15 @@ class Inquiry:
         self._asker.put(
             decision.id, lambda closed: Question(self._id, label, result, decision.choices, closed)
         )
+
+    def _ask_again(self, label: str) -> None:
+        """The question of a step that waits is gone from the journal, and nobody could answer it."""
+        choices: tuple[Decision, ...] = ("restart", "continue", "abort")
+        with self._progress.entry(label) as entry:
+            entry.ask(
+                label, self._progress.steps[label].attempt, choices, "its question was gone from the journal"
+            )
+        self._say(f"{label}: its question was gone from the journal: {self.how_to_decide(label, choices)}")
 
     def _act(self, label: str, decision: DecisionRecord) -> Decision | None:
         """What was decided; None where that is not possible, and it is asked again."""

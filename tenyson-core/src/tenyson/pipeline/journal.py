@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
 from secrets import token_hex
 from typing import Any, Self
 
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.exc import IntegrityError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
 
-from tenyson.errors import JournalAwayError, PipelineError
+from tenyson.errors import DamagedRowError, JournalAwayError, PipelineError
 from tenyson.pipeline import tables
 from tenyson.pipeline.database import Clock, database_clock, open_journal, sqlite_file
 from tenyson.pipeline.decision import Decision
@@ -27,8 +33,13 @@ from tenyson.pipeline.records import (
     PipelineRecord,
     StepRecord,
     StepState,
+)
+from tenyson.pipeline.rows import (
     attempt_record,
     decision_record,
+    pipeline_record,
+    readable,
+    step_record,
 )
 from tenyson.telemetry.database import first_line
 
@@ -52,6 +63,8 @@ class Journal:
         self.file = sqlite_file(self.engine)
         """Of SQLite, from any folder; None for a server."""
         self._clock = clock or database_clock
+        self.skipped: dict[str, DamagedRowError] = {}
+        """Damaged rows that were left out of lists, by their message."""
 
     def __enter__(self) -> Self:
         return self
@@ -71,19 +84,20 @@ class Journal:
             return _pipeline(connection, pipeline_id)
 
     def pipelines(self, *, fingerprint: str | None = None, limit: int = 1000) -> list[PipelineRecord]:
-        """The newest first; with `fingerprint`, those that ask for the same."""
+        """The newest first; with `fingerprint`, those that ask for the same. Damaged rows are left out (`skipped`)."""
         query = select(tables.pipelines).order_by(tables.pipelines.c.created_at.desc()).limit(limit)
         if fingerprint is not None:
             query = query.where(tables.pipelines.c.fingerprint == fingerprint)
         with self.reading() as connection:
-            return [_as(PipelineRecord, row) for row in connection.execute(query).mappings()]
+            rows = connection.execute(query).mappings().all()
+        return readable(rows, pipeline_record, self._skip)
 
     def steps(self, pipeline_id: str) -> list[StepRecord]:
         """A pipeline's steps, in order."""
         query = select(tables.steps).where(tables.steps.c.pipeline_id == pipeline_id)
         with self.reading() as connection:
             rows = connection.execute(query.order_by(tables.steps.c.position)).mappings().all()
-        return [_as(StepRecord, row) for row in rows]
+        return [step_record(row) for row in rows]
 
     def step(self, pipeline_id: str, label: str) -> StepRecord:
         """One step. Raises: PipelineError: there is none of that label."""
@@ -93,7 +107,7 @@ class Journal:
             row = connection.execute(query).mappings().first()
         if row is None:
             raise PipelineError(f"the pipeline {pipeline_id} has no step {label!r}")
-        return _as(StepRecord, row)  # type: ignore[no-any-return]
+        return step_record(row)
 
     def attempts(self, pipeline_id: str) -> list[AttemptRecord]:
         """All attempts of a pipeline's steps, the latest of each step last: by number, since clocks are set back."""
@@ -101,13 +115,17 @@ class Journal:
         return self._attempts(query.order_by(tables.attempts.c.attempt, tables.attempts.c.started_at))
 
     def attempt(self, pipeline_id: str, label: str, attempt: int) -> AttemptRecord:
-        """One attempt, which must be there."""
+        """One attempt. Raises: DamagedRowError: it is not there."""
         columns = tables.attempts.c
         query = select(tables.attempts).where(
             columns.pipeline_id == pipeline_id, columns.label == label, columns.attempt == attempt
         )
-        (found,) = self._attempts(query)
-        return found
+        found = self._attempts(query)
+        if not found:
+            raise DamagedRowError(
+                f"the journal has no row of pipeline_attempts for pipeline {pipeline_id!r}, step {label!r}, attempt {attempt}"
+            )
+        return found[0]
 
     def attempts_of_run(self, run_id: str) -> list[AttemptRecord]:
         """The attempts that ran under a run id, the earliest first."""
@@ -128,7 +146,7 @@ class Journal:
                 (name, name, None, None) for (name,) in connection.execute(select(ids).where(ids.in_(names)))
             ]
             rows = connection.execute(query).all()
-        runs = [(row.definition["spec"]["run_id"], row.pipeline_id, row.label, row.state) for row in rows]
+        runs = [(_run_id(row.definition), row.pipeline_id, row.label, row.state) for row in rows]
         # A single job and its pipeline have one name.
         own = {(name, pipeline) for name, pipeline, _, _ in runs if name in names}
         return [one for one in runs if one[0] in names] + [one for one in found if one[:2] not in own]
@@ -139,7 +157,10 @@ class Journal:
         query = select(tables.attempts).where(columns.state == "DONE", columns.inputs_hash.is_not(None))
         if inputs_hash is not None:
             query = query.where(columns.inputs_hash == inputs_hash)
-        return self._attempts(query.order_by(columns.ended_at.desc()).limit(200))
+        with self.reading() as connection:
+            rows = connection.execute(query.order_by(columns.ended_at.desc()).limit(200)).mappings().all()
+        # One damaged row of another pipeline keeps nobody from working.
+        return readable(rows, attempt_record, self._skip)
 
     def decisions(self, pipeline_id: str) -> list[DecisionRecord]:
         """All questions of a pipeline, the earliest first."""
@@ -214,7 +235,11 @@ class Journal:
 
     def _attempts(self, query: Any) -> list[AttemptRecord]:
         with self.reading() as connection:
-            return [attempt_record(row) for row in connection.execute(query).mappings()]
+            rows = connection.execute(query).mappings().all()
+        return [attempt_record(row) for row in rows]
+
+    def _skip(self, error: DamagedRowError) -> None:
+        self.skipped.setdefault(str(error), error)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -232,13 +257,22 @@ class Journal:
                 place=self.engine.url.render_as_string(hide_password=True),
                 next_step="Another process may hold it locked; jobs do not need it.",
             ) from error
+        except DatabaseError as error:
+            if type(error) not in (DatabaseError, DataError):
+                raise  # such as IntegrityError, which has a meaning
+            raise PipelineError(
+                f"the journal's database is damaged: {first_line(error)}",
+                place=self.engine.url.render_as_string(hide_password=True),
+                next_step="Restore it from a backup; jobs that run do not need it.",
+            ) from error
 
 
 def _pipeline(connection: Connection, pipeline_id: str) -> PipelineRecord | None:
     query = select(tables.pipelines).where(tables.pipelines.c.id == pipeline_id)
     row = connection.execute(query).mappings().first()
-    return None if row is None else _as(PipelineRecord, row)
+    return None if row is None else pipeline_record(row)
 
 
-def _as(record: Any, row: Any) -> Any:
-    return record(**{field.name: row[field.name] for field in fields(record)})
+def _run_id(definition: Any) -> str:
+    spec = definition.get("spec") if isinstance(definition, Mapping) else None
+    return str(spec.get("run_id", "")) if isinstance(spec, Mapping) else ""

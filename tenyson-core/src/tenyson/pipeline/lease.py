@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tenyson.cloud.host import relation, this_host
 from tenyson.cloud.process import is_alive, start_mark
-from tenyson.errors import ConfigError, JournalAwayError, LeaseLostError, PipelineBusyError, PipelineError
+from tenyson.errors import (
+    ConfigError,
+    DamagedRowError,
+    JournalAwayError,
+    LeaseLostError,
+    PipelineBusyError,
+    PipelineError,
+)
 from tenyson.stdio import say
 
 if TYPE_CHECKING:
@@ -54,15 +61,23 @@ class Lease:
         """
         from sqlalchemy import select, update
 
+        from tenyson.pipeline.rows import MAX_LEASE_SECONDS, pipeline_record
         from tenyson.pipeline.tables import pipelines
 
         with journal.transaction() as (connection, now):
-            row = connection.execute(
-                select(pipelines).where(pipelines.c.id == pipeline_id).with_for_update()
-            ).first()
-            if row is None:
+            query = select(pipelines).where(pipelines.c.id == pipeline_id).with_for_update()
+            found = connection.execute(query).mappings().first()
+            if found is None:
                 raise PipelineError(f"there is no pipeline {pipeline_id!r}")
+            row = pipeline_record(found)
+            if row.lease_until is not None and row.lease_until > now + MAX_LEASE_SECONDS:
+                raise DamagedRowError(
+                    f"the journal has a damaged row: pipelines, pipeline {pipeline_id!r}: lease_until: "
+                    f"{row.lease_until:.0f} is more than two days from now",
+                    next_step="Once no controller is at work, set it to null by SQL.",
+                )
             if row.lease_until is not None and row.lease_until > now and not is_gone(row.holder):
+                assert row.holder is not None
                 raise PipelineBusyError(
                     f"the pipeline {pipeline_id} is driven by process {row.holder['pid']} on {row.holder['host']}; "
                     f"its lease runs out in {row.lease_until - now:.0f} s unless it is renewed",

@@ -66,12 +66,15 @@ class Postman:
             due = connection.execute(query).all()
         for message in due:
             webhook, failed = self._channels[message.channel], None
+            if not isinstance(message.payload, Mapping) or not isinstance(message.tries, int):
+                self._tell_damaged(message.id)
+                continue
             try:
                 webhook.send(message.payload, message.event_id)
             except DeliveryError as error:
                 failed = str(error)
                 self._tell(webhook, failed)
-            pause = min(FIRST_PAUSE_SECONDS * 2**message.tries, LONGEST_PAUSE_SECONDS)
+            pause = min(FIRST_PAUSE_SECONDS * 2 ** max(0, min(message.tries, 20)), LONGEST_PAUSE_SECONDS)
             with self._journal.transaction() as (connection, now):
                 values = {"sent_at": None if failed else now, "error": failed, "next_try_at": now + pause}
                 connection.execute(
@@ -95,6 +98,12 @@ class Postman:
                 deadline = deadline or time.monotonic() + LAST_CHANCE_SECONDS
                 if not left or time.monotonic() > deadline:
                     return
+
+    def _tell_damaged(self, row: object) -> None:
+        told = f"warning: the journal has a damaged row: pipeline_outbox, id {row!r:.40}: it is not sent"
+        if told not in self._told:
+            self._told.add(told)
+            say(told)
 
     def _tell(self, webhook: Webhook, why: str) -> None:
         if webhook.host not in self._told:

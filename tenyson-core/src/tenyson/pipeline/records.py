@@ -56,6 +56,17 @@ class StepRecord:
     failures: int
     preemptions: int
     updated_at: float
+    pipeline_id: str = ""
+
+    @property
+    def run_id(self) -> str:
+        """The run of its definition; "" where the row has none."""
+        return str((self.definition.get("spec") or {}).get("run_id", ""))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Labels of the steps that must be over before it."""
+        return tuple(self.definition.get("needs") or ())
 
 
 @dataclass(frozen=True)
@@ -95,21 +106,6 @@ class DecisionRecord:
     answered_by: str | None
     asked_at: float
     answered_at: float | None
-
-
-def attempt_record(row: Any) -> AttemptRecord:
-    """From a row as the database gives it."""
-    fields = dict(row)
-    fields["contents"] = (fields["result"] or {}).get(CONTENTS)
-    fields["spec"] = JobSpec(**fields["spec"])
-    fields["handle"] = None if fields["handle"] is None else Handle(**fields["handle"])
-    fields["result"] = None if fields["result"] is None else result_from(fields["result"])
-    return AttemptRecord(**fields)
-
-
-def decision_record(row: Any) -> DecisionRecord:
-    """From a row as the database gives it."""
-    return DecisionRecord(**{**row, "choices": tuple(row["choices"])})
 
 
 def result_from(data: Mapping[str, Any]) -> JobResult:

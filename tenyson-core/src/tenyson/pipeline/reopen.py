@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenyson.pipeline.definition import Definition, has_checkpoint
+from tenyson.pipeline.definition import has_checkpoint
 from tenyson.pipeline.drive import acquire
 from tenyson.pipeline.identity import displaced
+from tenyson.pipeline.rows import definition_of
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal import Journal
@@ -31,7 +32,7 @@ def steps_again(journal: Journal, pipeline_id: str, *, all_steps: bool = False) 
     while more := {
         label
         for label, step in steps.items()
-        if label not in again and step.state == "DONE" and again.intersection(step.definition["needs"])
+        if label not in again and step.state == "DONE" and again.intersection(step.needs)
     }:
         again |= more
     return [label for label in steps if label in again]
@@ -71,9 +72,7 @@ def _missing(
 ) -> set[str]:
     """Steps that ended well, whose files another run has taken since, and which the steps that start again would read."""
     results = {label: one.result for label, one in attempts.items()}
-    read = {
-        source for label in again for source in Definition.from_json(steps[label].definition).sources(results)
-    }
+    read = {source for label in again for source in definition_of(steps[label]).sources(results)}
     return {
         label
         for label in read.difference(again)

@@ -12,6 +12,7 @@ from tenyson.jobs.result import JobResult
 from tenyson.pipeline.identity import own_result
 from tenyson.pipeline.project import Place, locate, rebased
 from tenyson.pipeline.records import AttemptRecord
+from tenyson.pipeline.rows import definition_of
 from tenyson.reporting.history import AttemptHistory, DecisionHistory, StepHistory
 from tenyson.reporting.pipeline import write_report
 from tenyson.tasks.plugin import TaskPlugin
@@ -47,10 +48,10 @@ def write_pipeline_report(
         history.append(
             StepHistory(
                 step.label,
-                str(step.definition["spec"]["job_type"]),
+                definition_of(step).spec.job_type,
                 step.state,
-                last.run_id if last else str(step.definition["spec"]["run_id"]),
-                tuple(step.definition["needs"]),
+                last.run_id if last else step.run_id,
+                step.needs,
                 [_attempt(one, now) for one in own],
                 [
                     DecisionHistory(

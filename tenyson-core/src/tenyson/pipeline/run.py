@@ -24,6 +24,7 @@ from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.policy import FailurePolicy, OnFailure
 from tenyson.pipeline.project import here, locate
 from tenyson.pipeline.result import PipelineResult
+from tenyson.pipeline.rows import definition_of
 from tenyson.pipeline.step import Step, as_steps, with_values
 from tenyson.stdio import say
 
@@ -131,7 +132,7 @@ def _check_goes_on(
     journal: Journal, record: PipelineRecord, definitions: list[Definition], edited_code: EditedCode
 ) -> None:
     """Whether a pipeline that is there already may be gone on with. Raises: ConfigError, PipelineError."""
-    before = {step.label: Definition.from_json(step.definition) for step in journal.steps(record.id)}
+    before = {step.label: definition_of(step) for step in journal.steps(record.id)}
     if changed := changes(before, {one.label: one for one in definitions}):
         raise refusal(record.id, changed, before, "pipeline_id")
     if record.status in ("success", "failed"):

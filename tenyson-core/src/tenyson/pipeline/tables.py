@@ -21,14 +21,28 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     false,
     text,
 )
 
 from tenyson.pipeline.decision import Decision
+from tenyson.pipeline.rows import read_json
 
 metadata = MetaData()
+
+
+class KeptJSON(TypeDecorator[Any]):
+    """JSON that is read by `tenyson.pipeline.rows`: what SQLite has in such a column need not be JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def result_processor(self, dialect: Any, coltype: Any) -> Any:
+        """PostgreSQL refuses what is no JSON."""
+        return read_json if dialect.name == "sqlite" else super().result_processor(dialect, coltype)
+
 
 _NAME = String(128)
 _LABEL = String(256)
@@ -46,11 +60,13 @@ pipelines = Table(
     Column("title", Text, nullable=False),
     Column("status", String(16), nullable=False, comment="running, success, stopped or failed"),
     Column("fingerprint", String(64), nullable=False, comment="SHA-256 of what was asked, names aside"),
-    Column("plan", JSON, nullable=False, comment="what another controller needs to go on"),
+    Column("plan", KeptJSON, nullable=False, comment="what another controller needs to go on"),
     Column("created_at", Double, nullable=False),
     Column("finished_at", Double),
     Column("fence", Integer, nullable=False, server_default="0", comment="counts the controllers"),
-    Column("holder", JSON, comment="the controller that holds the lease: host, pid and start of its process"),
+    Column(
+        "holder", KeptJSON, comment="the controller that holds the lease: host, pid and start of its process"
+    ),
     Column("lease_until", Double, comment="null where no controller is at work"),
     Index("ix_pipelines_fingerprint", "fingerprint"),
     comment="A pipeline, and the controller that drives it.",
@@ -62,7 +78,7 @@ steps = Table(
     Column("pipeline_id", _NAME, primary_key=True),
     Column("label", _LABEL, primary_key=True),
     Column("position", Integer, nullable=False, comment="from 0, in the order in which they were given"),
-    Column("definition", JSON, nullable=False, comment="job, task, configuration, and what it needs"),
+    Column("definition", KeptJSON, nullable=False, comment="job, task, configuration, and what it needs"),
     Column(
         "state",
         String(16),
@@ -86,12 +102,12 @@ attempts = Table(
     Column("attempt", Integer, primary_key=True, autoincrement=False),
     Column("run_id", _NAME, nullable=False),
     Column("token", String(64), nullable=False, unique=True, comment="SHA-256 of pipeline, step and attempt"),
-    Column("spec", JSON, nullable=False, comment="the job as it is launched"),
-    Column("handle", JSON, comment="how to find it; null before it was launched"),
+    Column("spec", KeptJSON, nullable=False, comment="the job as it is launched"),
+    Column("handle", KeptJSON, comment="how to find it; null before it was launched"),
     Column("state", String(16), nullable=False, comment="INTENT, LAUNCHED, RUNNING, DONE, FAILED or STOPPED"),
-    Column("result", JSON, comment="the JobResult"),
+    Column("result", KeptJSON, comment="the JobResult"),
     Column("reason", String(32), comment="class of the failure, such as preempted"),
-    Column("inputs", JSON, comment="all that decides what it computes"),
+    Column("inputs", KeptJSON, comment="all that decides what it computes"),
     Column("inputs_hash", String(64), comment="SHA-256 of `inputs`"),
     Column("reused_from", _NAME, comment="the run whose result stands for this one"),
     Column("started_at", Double, nullable=False, comment="when its launch was intended"),
@@ -108,7 +124,7 @@ decisions = Table(
     Column("pipeline_id", _NAME, nullable=False),
     Column("label", _LABEL, nullable=False),
     Column("attempt", Integer, nullable=False, comment="the one that failed"),
-    Column("choices", JSON, nullable=False, comment="what is possible"),
+    Column("choices", KeptJSON, nullable=False, comment="what is possible"),
     Column("note", Text, nullable=False, server_default="", comment="why it is asked"),
     Column(
         "answer", String(16), CheckConstraint(f"answer IN ({_DECISIONS})"), comment="the first one stands"
@@ -135,7 +151,7 @@ outbox = Table(
     Column("event_id", String(64), nullable=False, comment="the same at every try, for receivers to tell"),
     Column("channel", String(16), nullable=False, comment="webhook or slack"),
     Column("pipeline_id", _NAME, nullable=False),
-    Column("payload", JSON, nullable=False),
+    Column("payload", KeptJSON, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("tries", Integer, nullable=False, server_default="0"),
     Column("next_try_at", Double, nullable=False),
