@@ -249,8 +249,8 @@ def check_fence(connection: Connection, pipeline_id: str, fence: int) -> None:
     found = connection.execute(query).first()
     if found is None or found.fence != fence:
         holder = None if found is None else found.holder
-        known = isinstance(holder, Mapping) and {"pid", "host"} <= holder.keys()
-        who = f"process {holder['pid']} on {holder['host']}" if known else "nobody any more"
+        known = holder if isinstance(holder, Mapping) else {}
+        who = f"process {known.get('pid')} on {known.get('host')}" if known else "nobody any more"
         raise LeaseLostError(
             f"another controller has taken over the pipeline {pipeline_id}: it is driven by {who}",
             next_step="This one ends; its jobs go on.",

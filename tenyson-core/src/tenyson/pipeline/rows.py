@@ -60,7 +60,7 @@ def read_json(value: Any) -> Any:
     return Damaged("is nested too deeply") if _depth(data) > MAX_DEPTH else data
 
 
-def pipeline_record(row: Mapping[str, Any]) -> PipelineRecord:
+def pipeline_record(row: Any) -> PipelineRecord:
     """From a row of `pipelines`. Raises: DamagedRowError."""
     name = f"pipelines, pipeline {row['id']!r:.80}"
     fields = _fields(PipelineRecord, row)
@@ -72,7 +72,7 @@ def pipeline_record(row: Mapping[str, Any]) -> PipelineRecord:
     return PipelineRecord(**fields)
 
 
-def step_record(row: Mapping[str, Any]) -> StepRecord:
+def step_record(row: Any) -> StepRecord:
     """From a row of `pipeline_steps`. Raises: DamagedRowError."""
     fields = _fields(StepRecord, row)
     name = _name("pipeline_steps", row)
@@ -87,7 +87,7 @@ def step_record(row: Mapping[str, Any]) -> StepRecord:
     return StepRecord(**fields)
 
 
-def attempt_record(row: Mapping[str, Any]) -> AttemptRecord:
+def attempt_record(row: Any) -> AttemptRecord:
     """From a row of `pipeline_attempts`. Raises: DamagedRowError."""
     name = _name("pipeline_attempts", row)
     fields = dict(row)
@@ -108,7 +108,7 @@ def attempt_record(row: Mapping[str, Any]) -> AttemptRecord:
     return AttemptRecord(**fields)
 
 
-def decision_record(row: Mapping[str, Any]) -> DecisionRecord:
+def decision_record(row: Any) -> DecisionRecord:
     """From a row of `pipeline_decisions`. Raises: DamagedRowError."""
     name = f"{_name('pipeline_decisions', row)}, id {row['id']!r:.40}"
     fields = dict(row)
@@ -128,8 +128,8 @@ def definition_of(step: StepRecord) -> Definition:
 
 
 def readable(
-    rows: Sequence[Mapping[str, Any]],
-    record: Callable[[Mapping[str, Any]], T],
+    rows: Sequence[Any],
+    record: Callable[[Any], T],
     skip: Callable[[DamagedRowError], None],
 ) -> list[T]:
     """The records of those rows that can be read; `skip` gets the error of each other one."""
@@ -142,7 +142,7 @@ def readable(
     return found
 
 
-def _name(table: str, row: Mapping[str, Any]) -> str:
+def _name(table: str, row: Any) -> str:
     parts = [table, f"pipeline {row['pipeline_id']!r:.80}", f"step {row['label']!r:.80}"]
     if "attempt" in row and table != "pipeline_steps":
         parts.append(f"attempt {row['attempt']!r:.40}")
@@ -191,7 +191,7 @@ def _shape(data: Any, shape: Mapping[str, Any], place: str, *, required: bool = 
             yield f"{place}.{key}: is missing"
 
 
-def _fields(record: type, row: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(record: type, row: Any) -> dict[str, Any]:
     return {field.name: row[field.name] for field in dataclasses.fields(record)}
 
 
