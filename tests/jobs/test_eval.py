@@ -67,6 +67,19 @@ def test_greedy_decoding_gives_every_repeat_the_same_reply(configure, echo, even
     assert [len(replies) for replies in by_sample.values()] == [1] * 5
 
 
+@pytest.mark.parametrize("greedy", [{"temperature": 0.0}, {"top_k": 1}, {"min_p": 1.0}])
+def test_greedy_rollouts_of_a_sample_are_one_rollout(configure, echo, events, greedy):
+    """They would all be the same: each sample is played once, that is said, and the interval is that of the samples."""
+    sampled = {"samples": 6, "samples_per_prompt": 4}
+    result = EvalJob(configure("eval", generation=greedy, evaluation=sampled), echo).run()
+    assert len(events("eval", "RolloutFinished")) == 6
+    metric = results_of(result)["metrics"]["accuracy"]
+    expected = Metric.proportion(round(metric["value"] * 6), 6)
+    assert metric == {"value": expected.value, "n": 6, "low": expected.low, "high": expected.high}
+    (said,) = [event["message"] for event in events("eval", "Notice") if "greedy" in event["message"]]
+    assert "4 rollouts of a sample would be one" in said
+
+
 @pytest.fixture
 def stop_during(monkeypatch):
     """A signal that is set while the prompt with this number is generated for, by the batches' own order."""

@@ -229,6 +229,12 @@ def _rl(config: Config, document: Document) -> Iterator[Problem]:
     if trl.get("top_k", generation.top_k) == 1:
         cause = "with one token to choose from all completions of a prompt are the same: GRPO has nothing to compare"
         yield document.problem(key, cause, "0 is off")
+    for name, edge in (("min_p", 1), ("top_p", 1e-6)):
+        key = ("trl", name) if name in trl else ("generation", name)
+        value = trl.get(name, getattr(generation, name))
+        if _is_number(value) and (value >= edge if name == "min_p" else value < edge):
+            cause = "leaves one token to choose from, so all completions of a prompt are the same: GRPO has nothing to compare"
+            yield document.problem(key, cause, f"{0 if name == 'min_p' else 1} is off")
     beta = trl.get("beta", training.beta)
     if trl.get("sync_ref_model"):
         if not beta:

@@ -31,6 +31,12 @@ class Sampling:
     repetition_penalty: float = 1.0
     """1 means off."""
 
+    @property
+    def greedy(self) -> bool:
+        """Whether only the likeliest token can be drawn, so that every rollout of a prompt is the same."""
+        # A top_p below 1 / vocabulary leaves one token, whatever their probabilities are.
+        return self.temperature == 0 or self.top_k == 1 or self.min_p == 1 or self.top_p < 1e-6
+
     @classmethod
     def from_config(cls, generation: GenerationConfig, stop_token_ids: tuple[int, ...]) -> Sampling:
         """What the configuration's `generation` says."""

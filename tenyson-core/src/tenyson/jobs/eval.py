@@ -149,6 +149,8 @@ class EvalJob(Job):
             measurement.take(trajectories, broken)
 
     def _samples(self, context: JobContext) -> list[Sample]:
+        from tenyson.engines.engine import Sampling
+
         evaluation = context.config.evaluation
         found = list(
             read_samples(
@@ -157,7 +159,15 @@ class EvalJob(Job):
         )
         if not found:
             raise TaskError(f"the task has no evaluation samples in the split {evaluation.split!r}")
-        return [sample for sample in found for _ in range(evaluation.samples_per_prompt)]
+        times = evaluation.samples_per_prompt
+        if times > 1 and Sampling.from_config(context.config.generation, ()).greedy:
+            context.say(
+                f"generation is greedy (temperature 0, or one token to choose from), so {times} rollouts of a sample would be one: "
+                f"each of {len(found)} samples is played once. Raise generation.temperature for evaluation.samples_per_prompt",
+                "warning",
+            )
+            times = 1
+        return [sample for sample in found for _ in range(times)]
 
 
 def hold_while_paused(controls: Controls, done: int, say: Callable[[str], None]) -> float:

@@ -11,10 +11,10 @@ from tenyson.engines.play import Failure, Trajectory
 from tenyson.engines.renderer import Renderer
 from tenyson.errors import TaskError
 from tenyson.jobs.job import JobContext, Outcome
-from tenyson.tasks.metric import Metric
+from tenyson.tasks.intervals import measure, over_samples
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
-from tenyson.tasks.scoring import metrics_of, score
+from tenyson.tasks.scoring import score
 from tenyson.telemetry.events import Event, MetricsLogged, RolloutFinished
 
 NAMED = 20
@@ -88,9 +88,9 @@ class Measurement:
     def outcome(self, metadata: dict[str, Any]) -> Outcome:
         """What was measured so far."""
         self.metric_failures.clear()
-        metrics = metrics_of(self.context.task, self.rollouts, self.metric_failures)
+        metrics = measure(self.context.task, self.rollouts, self.metric_failures)
+        metrics = over_samples(self.context.task, self.rollouts, metrics)
         early = self.done < self.total
-        truncated = Metric.proportion(sum(one.truncated for one in self.rollouts), len(self.rollouts))
         found = {
             **metadata,
             "samples": len({rollout.sample.id for rollout in self.rollouts}),
@@ -107,7 +107,7 @@ class Measurement:
                 *({"sample": one.sample.id, "cause": one.cause} for one in self.failures[:NAMED]),
                 *({"cause": cause} for cause in self.metric_failures[:NAMED]),
             ]
-        return Outcome(metrics={"truncated": truncated, **metrics}, metadata=found)
+        return Outcome(metrics=metrics, metadata=found)
 
     def _score(self, trajectory: Trajectory) -> RolloutFinished:
         scored = score(self.rewards, trajectory.rollout)

@@ -108,12 +108,16 @@ class RolloutTrainer(EmergencyMixin, GRPOTrainer):  # type: ignore[misc]
 
     def last_rewards(self) -> dict[str, Metric]:
         """Means of the reward and its components over the last training batch."""
-        columns: dict[str, list[float]] = {}
-        for components in self._recent:
+        columns: dict[str, list[tuple[float, int]]] = {}
+        for index, components in enumerate(self._recent):
             for name, value in components.items():
                 if value is not None:
-                    columns.setdefault(name, []).append(value)
-        return {name: Metric.mean(values) for name, values in columns.items()}
+                    columns.setdefault(name, []).append((value, index // self.num_generations))
+        # Completions of one prompt are alike: the interval is over prompts.
+        return {
+            name: Metric.mean([value for value, _ in column], [group for _, group in column])
+            for name, column in columns.items()
+        }
 
     def own_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Also where GRPO stands between two generations, and the batch that it has not used up."""

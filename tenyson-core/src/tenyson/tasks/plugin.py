@@ -65,7 +65,10 @@ class TaskPlugin(ABC):
         return ()
 
     def metrics(self, rollouts: Sequence[Rollout]) -> Mapping[str, Metric]:
-        """What is reported over finished rollouts. The default is the mean of each reward."""
+        """What is reported over finished rollouts. The default is the mean of each reward.
+
+        Where samples are played several times it is also asked for each sample's rollouts: intervals are over samples.
+        """
         means = {}
         for reward in self.rewards():
             values = [value for value in map(reward, rollouts) if value is not None]
