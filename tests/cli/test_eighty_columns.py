@@ -54,8 +54,8 @@ def call(*arguments, **environment):
     )  # fmt: skip
 
 
-def on_a_terminal(columns, *arguments, **environment):
-    """What a command prints on a terminal so wide, without its colours."""
+def on_a_terminal(columns, *arguments, raw=False, **environment):
+    """What a command prints on a terminal so wide; without its colours, unless it is wanted raw."""
     master, slave = pty.openpty()
     ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     kept = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
@@ -75,6 +75,8 @@ def on_a_terminal(columns, *arguments, **environment):
         told += read
     process.wait(60)
     os.close(master)
+    if raw:
+        return told.decode()
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", told.decode().replace("\r\n", "\n"))
 
 

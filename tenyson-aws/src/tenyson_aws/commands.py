@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from tenyson.cli.format import print_json
+from tenyson.cli.options import json_option
 from tenyson.cli.rented import attach_run, clean_up, print_checks, settings_option, settings_values
 
 
@@ -28,7 +30,7 @@ _everywhere = click.option("--all-regions", is_flag=True, help="Look in every re
 @aws.command("list")
 @_regions
 @_everywhere
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@json_option("Print it as JSON.")
 def list_machines(regions: tuple[str, ...], all_regions: bool, as_json: bool) -> int:
     """Machines of Tenyson that cost, found by their tags alone."""
     from tenyson.cli.table import print_table
@@ -37,7 +39,7 @@ def list_machines(regions: tuple[str, ...], all_regions: bool, as_json: bool) ->
     clients, where = _where(regions, all_regions)
     found = find_all(clients, where, only_instances=True)
     if as_json:
-        click.echo(json.dumps([vars(one) for one in found], indent=2))
+        print_json([vars(one) for one in found])
     elif not found:
         click.echo(f"no machine of Tenyson in {', '.join(where)}")
     else:
@@ -108,7 +110,7 @@ def cleanup(
 
 @aws.command()
 @settings_option
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@json_option("Print it as JSON.")
 def doctor(settings: tuple[str, ...], as_json: bool) -> int:
     """Try what a launch needs, without spending: credentials, permissions, quotas, image, key, network, bucket.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
+from tenyson.cli.format import print_json
+from tenyson.cli.options import json_option
 from tenyson.cli.rented import attach_run, clean_up, print_checks, settings_option, settings_values
 
 
@@ -17,7 +18,7 @@ def modal() -> None:
 
 @modal.command("list")
 @settings_option
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@json_option("Print it as JSON.")
 def list_apps(settings: tuple[str, ...], as_json: bool) -> int:
     """Apps of Tenyson that may cost, found by their names and tags alone."""
     from tenyson.cli.table import print_table
@@ -25,7 +26,7 @@ def list_apps(settings: tuple[str, ...], as_json: bool) -> int:
 
     found = find_all(_settings(settings), only_apps=True)
     if as_json:
-        click.echo(json.dumps([vars(one) for one in found], indent=2))
+        print_json([vars(one) for one in found])
     elif not found:
         click.echo("no app of Tenyson runs at Modal")
     else:
@@ -88,7 +89,7 @@ def cleanup(settings: tuple[str, ...], run: str | None, everything: bool, dry_ru
 
 @modal.command()
 @settings_option
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@json_option("Print it as JSON.")
 def doctor(settings: tuple[str, ...], as_json: bool) -> int:
     """Try what a launch needs, without spending: token, environment, secrets, volume, packages, price.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from tenyson.cli.options import database_url, db_url
+from tenyson.cli.options import database_url, db_url, json_option
 from tenyson.errors import BackendError, PipelineError
 from tenyson.pipeline.policy import OnFailure
 from tenyson.stdio import is_terminal
@@ -46,9 +46,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="The machine on which jobs of the pipeline ran is gone for good: count them as lost, and go on here.",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout, and nothing else there."
-)
+@json_option("Print the outcome as JSON on stdout, and nothing else there.")
 @db_url
 def attach(
     pipeline: str,
@@ -99,7 +97,8 @@ def drive_recorded(
     """Drive a pipeline of the journal to its end and show what came of it; returns the exit status."""
     from rich.console import Console
 
-    from tenyson.cli.outcome import outcome_data, print_json, print_outcome
+    from tenyson.cli.format import print_json
+    from tenyson.cli.outcome import outcome_data, print_outcome
     from tenyson.cli.progress import choose_follower
     from tenyson.pipeline.consistency import require_whole
     from tenyson.pipeline.execute import execute

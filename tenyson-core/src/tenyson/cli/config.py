@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tenyson.cli.format import print_json
+from tenyson.cli.options import json_option
+
 if TYPE_CHECKING:
     from tenyson.config.document import Document
     from tenyson.config.schema import Config
@@ -38,7 +41,7 @@ def schema() -> None:
 @config.command()
 @_file
 @_set
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of YAML.")
+@json_option("Print JSON instead of YAML.")
 def show(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Print FILE with all defaults filled in."""
     from tenyson.config.experiment import is_experiment
@@ -52,9 +55,10 @@ def show(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
             next_step=f"tenyson run {shlex.quote(file)} --dry-run --json shows them resolved.",
         )
     loaded = load_config(file, overrides)
-    click.echo(
-        json.dumps(loaded.model_dump(mode="json"), indent=2) if as_json else dump_config(loaded), nl=as_json
-    )
+    if as_json:
+        print_json(loaded.model_dump(mode="json"))
+    else:
+        click.echo(dump_config(loaded), nl=False)
 
 
 @config.command()
@@ -65,7 +69,7 @@ def show(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
     type=click.Choice(JOBS),
     help="Also check what this job needs: keys that belong to another one, and the arguments for TRL, PEFT and the engine.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
+@json_option("Print the problems as JSON.")
 def check(file: str, overrides: tuple[str, ...], job: str | None, as_json: bool) -> int:
     """Check FILE, a configuration or an experiment: every problem with its line and what was probably meant.
 
@@ -74,7 +78,7 @@ def check(file: str, overrides: tuple[str, ...], job: str | None, as_json: bool)
     problems = _check(file, overrides, job)
     errors = [problem for problem in problems if problem.severity == "error"]
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(problem) for problem in problems], indent=2))
+        print_json([dataclasses.asdict(problem) for problem in problems])
         return 2 if errors else 0
     for problem in problems:
         colour = "red" if problem.severity == "error" else "yellow"

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from tenyson.cli.cases import Case, find_cases
 from tenyson.cli.format import print_json
 from tenyson.cli.names import complete_task
+from tenyson.cli.options import json_option
 from tenyson.cli.safetext import safe
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan", "fine": "green"
 @click.option(
     "--samples", type=click.IntRange(0), default=2, show_default=True, help="Decoded samples to show."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@json_option("Print the findings as JSON.")
 @click.pass_context
 def doctor(
     context: click.Context,

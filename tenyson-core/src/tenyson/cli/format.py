@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-import click
+from tenyson.stdio import print_result
 
 
 def moment(seconds: float | None, *, exact: bool = True) -> str:
@@ -43,4 +43,4 @@ def print_json(value: Any) -> None:
     """Indented strict JSON on stdout."""
     from tenyson.telemetry.jsontext import dumps
 
-    click.echo(json.dumps(json.loads(dumps(value)), indent=2))
+    print_result(json.dumps(json.loads(dumps(value)), indent=2))

@@ -42,8 +42,10 @@ Environment:
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="tenyson")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Fine-tune, reinforce and evaluate language models, here or on rented machines."""
+    context.color = _colours()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,4 +93,9 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 def print_error(error: TenysonError) -> None:
     """Write an error on stderr: cause, place and next step, without a stack trace."""
-    click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)
+    click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True, color=_colours())
+
+
+def _colours() -> bool | None:
+    """None: as click finds out. A terminal that knows none would show them as letters."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None

@@ -15,6 +15,7 @@ from tenyson.cli.format import as_float, number, print_json
 from tenyson.cli.safetext import safe
 from tenyson.cli.table import print_table
 from tenyson.errors import TelemetryError
+from tenyson.stdio import is_terminal
 
 SHOWN = ("loss", "eval_loss", "reward", "reward_std", "kl", "learning_rate")
 """Where no metric is named and these are there."""
@@ -78,6 +79,10 @@ def draw(metric: str, curves: dict[str, Curve]) -> str:
     plotext.plotsize(width, PLOT_LINES)
     plotext.title(safe(metric))
     plotext.xlabel("step")
+    # Eight dots in a letter, where the terminal has such letters.
+    marker = (
+        "braille" if (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf") else "*"
+    )
     for name, curve in curves.items():
         finite = [(step, value) for step, value in curve if isfinite(value)]
         odd = [step for step, value in curve if not isfinite(value)]
@@ -89,8 +94,8 @@ def draw(metric: str, curves: dict[str, Curve]) -> str:
             )
         if finite:
             steps, values = map(list, zip(*finite, strict=True))
-            plotext.plot(steps, values, label=safe(name) if several else None, marker="braille")
-    if not sys.stdout.isatty():
+            plotext.plot(steps, values, label=safe(name) if several else None, marker=marker)
+    if not is_terminal(sys.stdout):
         plotext.theme("clear")
     return "\n".join([str(plotext.build()).rstrip("\n"), *map(safe, notes)])
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from tenyson.stdio import results_only
 
 if TYPE_CHECKING:
     from tenyson.telemetry.store import Store
@@ -23,7 +25,20 @@ output_dir = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the job folders.",
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def json_option(help_text: str) -> Callable[[Any], Any]:
+    """`--json`: stdout is for `print_json`, and whatever else prints there, such as a task's code, reaches stderr."""
+
+    def begin(context: click.Context, _: click.Parameter, value: bool) -> bool:
+        if value and not context.resilient_parsing:
+            context.with_resource(results_only())
+        return value
+
+    return click.option("--json", "as_json", is_flag=True, callback=begin, help=help_text)
+
+
+as_json = json_option("Print JSON.")
 
 
 LATEST = "latest"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,13 +97,6 @@ def _measured(journal: Journal, pipeline_id: str) -> dict[str, dict[str, dict[st
 
     latest = {one.label: own_result(one) for one in journal.attempts(pipeline_id)}
     return {label: read_metrics(one.local_output_dir if one else None) for label, one in latest.items()}
-
-
-def print_json(data: Mapping[str, Any]) -> None:
-    """JSON on stdout."""
-    from tenyson.telemetry.jsontext import dumps
-
-    sys.stdout.write(json.dumps(json.loads(dumps(data)), indent=2) + "\n")
 
 
 def _paint(column: int, text: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenyson.cli.format import print_json
+from tenyson.cli.options import json_option
 from tenyson.cli.table import print_table
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--check", is_flag=True, help="Load everything; exit with 1 if something is broken.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option("Print JSON.")
 def plugins(check: bool, as_json: bool) -> int:
     """List tasks, backends, sinks, engines, report helpers and commands that are installed."""
     from tenyson.plugins.manager import PluginManager
@@ -54,7 +55,7 @@ def _list(manager: PluginManager, as_json: bool) -> int:
     troubles = [str(plugin.broken) for plugin in manager.plugins() if plugin.broken]
     troubles += [sentence for plugin in manager.plugins() for sentence in plugin.misspelt]
     if as_json:
-        click.echo(json.dumps({"entries": rows, "broken": troubles}, indent=2))
+        print_json({"entries": rows, "broken": troubles})
         return 0
     _print(rows, ("kind", "name", "summary", "distribution", "version"))
     for trouble in troubles:
@@ -68,7 +69,7 @@ def _check(manager: PluginManager, as_json: bool) -> int:
     reports = manager.check(COMMANDS)
     broken = [report for report in reports if report.status == "broken"]
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(report) for report in reports], indent=2))
+        print_json([dataclasses.asdict(report) for report in reports])
     else:
         rows = [{**dataclasses.asdict(report), "name": report.name or report.plugin} for report in reports]
         _print(rows, ("status", "kind", "name", "distribution", "version", "detail"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenyson.cli.format import print_json
 from tenyson.cli.names import complete_task
+from tenyson.cli.options import json_option
 from tenyson.cli.table import print_table
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("task", required=False, shell_complete=complete_task)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the configuration of every step.")
+@json_option("Print JSON, with the configuration of every step.")
 def presets(task: str | None, as_json: bool) -> int:
     """List presets of TASK (a name, a file or module:Class), or of all installed tasks."""
     found = _one(task) if task else _installed()
@@ -43,7 +44,7 @@ def presets(task: str | None, as_json: bool) -> int:
         for preset in presets.values()
     ]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return 0
     if not rows:
         click.echo(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
+
+from tenyson.cli.format import print_json
 
 if TYPE_CHECKING:
     from tenyson.cloud.remote.backend import RemoteBackend
@@ -65,7 +66,7 @@ def print_checks(checks: Iterable[Check], *, as_json: bool = False) -> int:
         if not as_json:
             click.echo(f"{click.style(one.level.ljust(7), fg=colours[one.level])}  {one.what}: {one.said}")
     if as_json:
-        click.echo(json.dumps([vars(one) for one in done], indent=2))
+        print_json([vars(one) for one in done])
     return 1 if any(one.level == "error" for one in done) else 0
 
 

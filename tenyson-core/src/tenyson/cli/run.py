@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from tenyson.cli.names import complete_backend, complete_preset, complete_task
+from tenyson.cli.options import json_option
 from tenyson.cli.request import Request, make_plan
 from tenyson.errors import ConfigError
 from tenyson.pipeline.policy import FailurePolicy, OnFailure
@@ -84,9 +85,7 @@ if TYPE_CHECKING:
 )
 @click.option("--edited-code", type=click.Choice(["use", "stop"]), help="As for `tenyson attach`.")
 @click.option("--dry-run", is_flag=True, help="Print what would run and what it would cost; start nothing.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout, and nothing else there."
-)
+@json_option("Print the outcome as JSON on stdout, and nothing else there.")
 def run(
     dry_run: bool,
     as_json: bool,
@@ -113,8 +112,8 @@ def run(
     from rich.console import Console
 
     from tenyson.cli.attach import attach_command, drive_recorded
+    from tenyson.cli.format import print_json
     from tenyson.cli.options import database_url
-    from tenyson.cli.outcome import print_json
     from tenyson.cli.planview import plan_data, print_plan
     from tenyson.jobs.writable import check_output_dir
     from tenyson.pipeline.execute import define_plan

@@ -15,6 +15,7 @@ import click
 
 from tenyson.cli.format import print_json
 from tenyson.cli.names import complete_task
+from tenyson.cli.options import json_option
 from tenyson.errors import TenysonError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep the runs here."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+@json_option("Print the verdict as JSON.")
 def verify_resume(
     config: str,
     job: str,
