@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -26,18 +27,28 @@ if TYPE_CHECKING:
 @click.argument("before")
 @click.argument("after")
 @options.db_url
+@options.output_dir
 @click.option("--metric", multiple=True, help="Only these: reward, a reward component, truncated, tokens.")
 @options.as_json
-def compare(before: str, after: str, db_url: str | None, metric: tuple[str, ...], as_json: bool) -> None:
+def compare(
+    before: str, after: str, db_url: str | None, output_dir: Path, metric: tuple[str, ...], as_json: bool
+) -> None:
     """Compare the rollouts of two runs: AFTER less BEFORE, paired by sample where both played most of them.
 
     Made for evaluations; of a run of RL all rollouts count, whatever the step.
     """
-    with options.open_store(db_url) as store:
-        names = [options.known_run(store, name) for name in (before, after)]
-        first, second = (_played(store, name) for name in names)
-        changed = _config_changes(store, *names)
-        code = _code_changes(store, *names)
+    from tenyson.cli.databases import open_run
+
+    names, played, configs, codes = [], [], [], []
+    for begin in (before, after):
+        with open_run(begin, db_url, output_dir) as (store, name):
+            names.append(name)
+            played.append(_played(store, name))
+            configs.append(record.config if (record := store.run(name)) else {})
+            codes.append(attempts[-1] if (attempts := store.attempts(name)) else {})
+    first, second = played
+    changed = _config_changes(*configs)
+    code = _code_changes(*codes)
     shared_names = [name for name in first.values if name in second.values]
     if metric:
         unknown = [name for name in metric if name not in shared_names]
@@ -176,9 +187,9 @@ def _compared(name: str, before: _Played, after: _Played) -> dict[str, Any]:
     return {**means, **asdict(difference), "p": p, "without_number": lacking}
 
 
-def _config_changes(store: Store, before: str, after: str) -> dict[str, tuple[Any, Any]]:
+def _config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Keys whose values differ, but for the run's own name."""
-    flat = [_flat((record.config if (record := store.run(name)) else {}), "") for name in (before, after)]
+    flat = [_flat(config, "") for config in (before, after)]
     keys = sorted(flat[0].keys() | flat[1].keys())
     pairs = {
         key: (flat[0].get(key), flat[1].get(key)) for key in keys if key not in ("run.id", "run.output_dir")
@@ -186,13 +197,9 @@ def _config_changes(store: Store, before: str, after: str) -> dict[str, tuple[An
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _code_changes(store: Store, before: str, after: str) -> tuple[str, str] | None:
+def _code_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, str] | None:
     """The code of both runs, where it differs or one of them is unknown; None where it is known to be the same."""
-    pairs = []
-    for name in (before, after):
-        attempts = store.attempts(name)
-        latest = attempts[-1] if attempts else {}
-        pairs.append((latest.get("git_commit"), latest.get("git_diff_hash")))
+    pairs = [(attempt.get("git_commit"), attempt.get("git_diff_hash")) for attempt in (before, after)]
     known = all(commit and not (changes or "").startswith(UNKNOWN) for commit, changes in pairs)
     if known and pairs[0] == pairs[1]:
         return None

@@ -80,13 +80,14 @@ def _ask(
     key: str | None,
     attempt: int | None,
 ) -> None:
-    from tenyson.cli.records import job_folders, newest_if_latest
+    from tenyson.cli.databases import database_of, job_folders
+    from tenyson.cli.records import newest_if_latest
     from tenyson.telemetry.control.requests import ask
 
-    url, folders = options.database_url(db_url), job_folders(output_dir)
     if run == options.LATEST:
         with contextlib.suppress(TelemetryError):  # told below
             run = newest_if_latest(run, db_url, output_dir)
+    url, folders = database_of(run, db_url, output_dir), job_folders(output_dir)
     known: list[str] = []
     away: TelemetryError | None = None
     try:

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any
 
 import click
@@ -25,6 +26,7 @@ Rows = Iterator[list[dict[str, Any]]]
 @click.command()
 @click.argument("run")
 @options.db_url
+@options.output_dir
 @click.option(
     "--to", "form", type=click.Choice(["parquet", "jsonl", "csv"]), required=True, help="The file's form."
 )
@@ -41,10 +43,11 @@ Rows = Iterator[list[dict[str, Any]]]
     metavar="FILE|-",
     help="File, or - for standard output  [default: RUN-WHAT.FORM, here]",
 )
-def export(run: str, db_url: str | None, form: str, what: str, output: str | None) -> None:
+def export(run: str, db_url: str | None, output_dir: Path, form: str, what: str, output: str | None) -> None:
     """Write the rollouts or the metrics of a run to a file: texts whole, JSON columns as JSON text."""
-    with options.open_store(db_url) as store:
-        name = options.known_run(store, run)
+    from tenyson.cli.databases import open_run
+
+    with open_run(run, db_url, output_dir) as (store, name):
         rows = store.rollout_chunks(name, CHUNK) if what == "rollouts" else store.metric_chunks(name, CHUNK)
         first = next(rows, None)
         if not first:

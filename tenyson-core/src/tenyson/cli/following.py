@@ -28,7 +28,7 @@ def next_command(record: Record, db_url: str | None, output_dir: Path) -> str | 
 
 def _evaluate(record: Record) -> str | None:
     """Evaluate what was trained, by the training's own configuration, under a name of its own."""
-    from tenyson.cli.records import is_there
+    from tenyson.cli.databases import is_there
 
     folder = Path(record.folder)
     left = next((kind for kind in ("adapter", "model") if is_there(folder / kind)), None)
@@ -53,13 +53,12 @@ def _evaluate(record: Record) -> str | None:
 
 
 def _look_at_rollouts(record: Record, db_url: str | None) -> str | None:
-    from tenyson.cli.records import open_store_if_any
+    from tenyson.telemetry.store import Store
 
+    if record.db_url is None:
+        return None
     try:
-        store = open_store_if_any(db_url)
-        if store is None:
-            return None
-        with store:
+        with Store(record.db_url) as store:
             known = store.run(record.run_id) is not None and bool(store.rollouts(record.run_id, limit=1))
     except TenysonError:
         return None
@@ -100,7 +99,7 @@ def _continue(journal: Journal, pipeline: PipelineRecord, label: str, db_url: st
 
 
 def _run_again(record: Record) -> str:
-    from tenyson.cli.records import is_there
+    from tenyson.cli.databases import is_there
 
     folder = Path(record.folder)
     resumed = record.job != "eval" and is_there(folder / "checkpoints" / "LATEST")

@@ -22,16 +22,15 @@ class History:
     """Spools of dead processes in the run's folder."""
 
 
-def read_history(record: Record, db_url: str | None) -> History:
-    """What the database and the run's folder tell. Raises: TelemetryError: the database cannot be read."""
-    from tenyson.cli.records import open_store_if_any
+def read_history(record: Record) -> History:
+    """What its database and its folder tell. Raises: TelemetryError: the database cannot be read."""
     from tenyson.telemetry.spool import find_spools
+    from tenyson.telemetry.store import Store
 
     waiting = sum(not spool.is_alive() for spool in find_spools(Path(record.folder)))
-    store = open_store_if_any(db_url)
-    if store is None:
+    if record.db_url is None:
         return History(waiting_spools=waiting)
-    with store:
+    with Store(record.db_url) as store:
         return History(
             attempts=store.attempts(record.run_id),
             lineage=store.lineage(record.run_id),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,8 +11,9 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from tenyson.cli.databases import find_databases, open_run
 from tenyson.cli.format import moment, print_json
-from tenyson.cli.options import as_json, database_url, db_url, known_run, open_store
+from tenyson.cli.options import as_json, database_url, db_url, output_dir
 from tenyson.telemetry.git import code_in_words
 
 
@@ -18,12 +21,17 @@ from tenyson.telemetry.git import code_in_words
 @click.argument("run")
 @as_json
 @db_url
-def lineage(run: str, as_json: bool, db_url: str | None) -> int:
+@output_dir
+def lineage(run: str, as_json: bool, db_url: str | None, output_dir: Path) -> int:
     """Show what RUN was made from, back to the base models: runs, attempts, code, seeds, and what each of them measured."""
     from tenyson.telemetry.ancestry import ancestry
+    from tenyson.telemetry.store import Store
 
-    with open_store(db_url) as store:
-        data = ancestry(store, known_run(store, run))
+    with ExitStack() as stack:
+        store, name = stack.enter_context(open_run(run, db_url, output_dir))
+        known = [database.url for database in find_databases(db_url, output_dir) if database.names]
+        others = [stack.enter_context(Store(url)) for url in known]
+        data = ancestry(store, name, others=others)
     _add_steps(data, database_url(db_url))
     if as_json:
         print_json(data)
@@ -34,13 +42,13 @@ def lineage(run: str, as_json: bool, db_url: str | None) -> int:
 
 def _add_steps(data: dict[str, Any], url: str) -> None:
     """The pipeline and the step that each run was, where a journal knows."""
-    from tenyson.errors import PipelineError
+    from tenyson.errors import PipelineError, TelemetryError
     from tenyson.pipeline.journal import Journal
 
     try:
         journal = Journal(url, read_only=True)
-    except PipelineError:
-        return  # runs without a pipeline have no journal
+    except (PipelineError, TelemetryError):
+        return  # runs without a pipeline have no journal, or their database is not the pipeline's
     with journal:
         left = [data]
         while left:

@@ -6,13 +6,16 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tenyson.cli import options
 from tenyson.cli.safetext import safe
 from tenyson.errors import TelemetryError
+
+if TYPE_CHECKING:
+    from tenyson.cli.records import Record
 
 LOOK_SECONDS = 0.2
 LONGEST_TAIL = 8 << 20
@@ -34,7 +37,7 @@ def logs(run: str, db_url: str | None, output_dir: Path, follow: bool, lines: in
     record = read_record(run, db_url, output_dir)
     log = Path(record.folder) / "log.txt"
     if not log.is_file():
-        _notices(record.run_id, db_url, log)
+        _notices(record, log)
         return
     try:
         for line in _tail(log, lines, follow):
@@ -103,15 +106,14 @@ def _has_ended(folder: Path) -> bool:
         return False
 
 
-def _notices(run_id: str, db_url: str | None, log: Path) -> None:
+def _notices(record: Record, log: Path) -> None:
     """What the database has heard, where there is no log on this machine."""
-    from tenyson.cli.records import open_store_if_any
+    from tenyson.telemetry.store import Store
 
-    store = open_store_if_any(db_url)
     rows = []
-    if store is not None:
-        with store:
-            rows = store.notices(run_id)
+    if record.db_url is not None:
+        with Store(record.db_url) as store:
+            rows = store.notices(record.run_id)
     if not rows:
         raise TelemetryError(
             "this run has no log on this machine, and the database has heard no notice of it",

@@ -7,6 +7,7 @@ import shutil
 import sys
 from fnmatch import fnmatch
 from math import isfinite
+from pathlib import Path
 
 import click
 
@@ -28,6 +29,7 @@ Curve = list[tuple[int, float]]
 @click.argument("run")
 @click.argument("names", nargs=-1, metavar="[METRIC]...")
 @options.db_url
+@options.output_dir
 @click.option("--plot", is_flag=True, help="Draw them in the terminal.")
 @click.option("--with", "others", multiple=True, metavar="RUN", help="Draw these runs' curves beside it.")
 @click.option(
@@ -39,6 +41,7 @@ def metrics(
     run: str,
     names: tuple[str, ...],
     db_url: str | None,
+    output_dir: Path,
     plot: bool,
     others: tuple[str, ...],
     smooth: int,
@@ -46,9 +49,13 @@ def metrics(
     as_json: bool,
 ) -> None:
     """Show the numbers that a run logged, each step once. METRIC is a name or a pattern such as 'rewards/*'."""
-    with options.open_store(db_url) as store:
-        runs = [options.known_run(store, name) for name in (run, *others)]
-        found = {name: _curves(store.metrics(name), smooth) for name in runs}
+    from tenyson.cli.databases import open_run
+
+    found: dict[str, dict[str, Curve]] = {}
+    for begin in (run, *others):
+        with open_run(begin, db_url, output_dir) as (store, name):
+            found[name] = _curves(store.metrics(name), smooth)
+    runs = list(found)
     known = list(dict.fromkeys(metric for curves in found.values() for metric in curves))
     if not known:
         raise TelemetryError(f"run {runs[0]} has logged no numbers yet")

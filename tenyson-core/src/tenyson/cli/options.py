@@ -23,7 +23,7 @@ output_dir = click.option(
     default="./outputs",
     show_default=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the job folders.",
+    help="Folder of the job folders; databases that their configurations name are read, too.",
 )
 
 
@@ -57,16 +57,6 @@ def database_url(url: str | None) -> str:
     from tenyson.telemetry.store import DB_URL_VARIABLE, DEFAULT_DB_URL
 
     return url or os.environ.get(DB_URL_VARIABLE) or DEFAULT_DB_URL
-
-
-def known_run(store: Store, name: str) -> str:
-    """The run's full name: its own, or the only one that begins like this; "latest" is the one that started last.
-
-    Raises: TelemetryError: no run, or several, are named so.
-    """
-    if store.run(name) is not None:
-        return name
-    return one_run(name, store.run_ids(), f"the database knows no run {name!r}")
 
 
 def one_run(name: str, names: Collection[str], unknown: str) -> str:

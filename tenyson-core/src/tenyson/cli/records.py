@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tenyson.cli.databases import find_databases, find_run, is_there, job_folders, shown
 from tenyson.cli.format import as_float
-from tenyson.cli.options import LATEST, one_run
+from tenyson.cli.options import LATEST
 from tenyson.errors import TelemetryError, TenysonError
 from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.result import JobResult
-from tenyson.telemetry.listing import list_names, list_runs
-from tenyson.telemetry.store import DB_URL_VARIABLE, DEFAULT_DB_URL, RunRecord, Store
+from tenyson.telemetry.listing import list_runs
+from tenyson.telemetry.store import RunRecord, Store
 
 UNFINISHED = "unfinished"
 """A job folder without a result: the run goes on, or it was killed."""
@@ -49,6 +49,8 @@ class Record:
     """The latest."""
     results: Mapping[str, Any] = field(default_factory=dict)
     """results.json: metrics with counts and intervals, and metadata."""
+    db_url: str | None = None
+    """The database that has it; None for one that only its folder knows."""
 
     @property
     def key_metric(self) -> str:
@@ -57,21 +59,35 @@ class Record:
         return f"{names[0]} {self.metrics[names[0]]:.4g}" if names else ""
 
 
-def read_records(db_url: str | None, output_dir: Path, *, limit: int) -> list[Record]:
-    """Runs of the database and of the job folders, newest first.
+@dataclass(frozen=True)
+class Listing:
+    """Runs of the databases and of the job folders, newest first."""
 
-    `db_url`: None stands for TENYSON_DB_URL or the command line's default, which may be missing.
+    records: list[Record]
+    known: int
+    """How many there are, also beyond those that were asked for."""
+    databases: list[str]
+    """URLs of those that were read."""
+
+
+def read_records(db_url: str | None, output_dir: Path, *, limit: int | None) -> Listing:
+    """The latest runs, or all of them.
 
     Raises:
         TelemetryError: the database was named and there is none, or it cannot be read.
     """
-    url = _url_if_any(db_url)
-    found = [] if url is None else [_of_database(run) for run in list_runs(url, limit)]
-    known = () if url is None else list_names(url)
-    others = job_folders(output_dir, without=known).values()
+    databases = find_databases(db_url, output_dir)
+    found: dict[str, Record] = {}
+    for database in databases:
+        for run in list_runs(database.url, limit) if database.names else ():
+            found.setdefault(run.run_id, _of_database(run, database.url))
+    names = {name for database in databases for name in database.names}
+    others = list(job_folders(output_dir, without=names).values())
     # Reading YAML takes long: only what can come among the first.
-    found += map(_of_folder, sorted(others, key=_began, reverse=True)[:limit])
-    return sorted(found, key=lambda record: record.started or 0.0, reverse=True)[:limit]
+    others.sort(key=_began, reverse=True)
+    records = [*found.values(), *map(_of_folder, others[:limit])]
+    records.sort(key=lambda record: record.started or 0.0, reverse=True)
+    return Listing(records[:limit], len(names) + len(others), [database.url for database in databases])
 
 
 def read_record(run_id: str, db_url: str | None, output_dir: Path) -> Record:
@@ -80,58 +96,23 @@ def read_record(run_id: str, db_url: str | None, output_dir: Path) -> Record:
     Raises:
         TelemetryError: nobody knows the run, several begin like this, or the database was named and cannot be read.
     """
-    run_id = newest_if_latest(run_id, db_url, output_dir)
-    url = _url_if_any(db_url)
-    known = [] if url is None else list_names(url)
-    folders = job_folders(output_dir, without=known)
-    unknown = f"there is no run {run_id!r} in the database or in {output_dir}"
-    name = one_run(run_id, [*known, *folders], unknown)
-    if name in folders:
-        return _of_folder(folders[name])
-    with Store(url or DEFAULT_DB_URL) as store:
+    name, url = find_run(run_id, db_url, output_dir)
+    if url is None:
+        return _of_folder(job_folders(output_dir)[name])
+    with Store(url) as store:
         run = store.run(name)
     if run is None:
-        raise TelemetryError(unknown)
-    return replace(_of_database(run), results=_read_json(JobFolder(Path(run.output_dir)).results))
+        raise TelemetryError(f"there is no run {name!r} in {shown(url)}")
+    return replace(_of_database(run, url), results=_read_json(JobFolder(Path(run.output_dir)).results))
 
 
 def newest_if_latest(name: str, db_url: str | None, output_dir: Path) -> str:
-    """For "latest" the name of the run that started last, of the database and the job folders; else the name itself."""
-    newest = read_records(db_url, output_dir, limit=1) if name == LATEST else []
+    """For "latest" the name of the run that started last, of the databases and the job folders; else the name itself."""
+    newest = read_records(db_url, output_dir, limit=1).records if name == LATEST else []
     return newest[0].run_id if newest else name
 
 
-def job_folders(output_dir: Path, *, without: Iterable[str] = ()) -> dict[str, JobFolder]:
-    """The folders of jobs on this machine, by the run's name, but for those `without`."""
-    if not output_dir.is_dir():
-        return {}
-    others = set(without)
-    folders = {path.name: JobFolder(path) for path in output_dir.iterdir() if path.name not in others}
-    return {name: folder for name, folder in folders.items() if is_there(folder.config)}
-
-
-def is_there(path: Path) -> bool:
-    """Whether there is such a file, in a folder that may be looked into: somebody else's need not be ours to read."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
-
-
-def open_store_if_any(db_url: str | None) -> Store | None:
-    """The database that was named; the default one only where it is there."""
-    url = _url_if_any(db_url)
-    return None if url is None else Store(url)
-
-
-def _url_if_any(db_url: str | None) -> str | None:
-    named = db_url or os.environ.get(DB_URL_VARIABLE)
-    if named is None and not Path(DEFAULT_DB_URL.removeprefix("sqlite:///")).exists():
-        return None
-    return named or DEFAULT_DB_URL
-
-
-def _of_database(run: RunRecord) -> Record:
+def _of_database(run: RunRecord, url: str) -> Record:
     end = run.finished_at or time.time()
     return Record(
         run_id=run.run_id,
@@ -145,6 +126,7 @@ def _of_database(run: RunRecord) -> Record:
         config=run.config,
         result=run.result,
         attempt=run.attempt,
+        db_url=url,
     )
 
 

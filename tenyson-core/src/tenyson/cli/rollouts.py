@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,6 +27,7 @@ Row = Mapping[str, Any]
 @click.command()
 @click.argument("run")
 @options.db_url
+@options.output_dir
 @click.option("--step", type=int, help="Only those of one policy step.")
 @click.option("--worst", type=click.IntRange(min=1), metavar="N", help="The N with the lowest reward.")
 @click.option("--best", type=click.IntRange(min=1), metavar="N", help="The N with the highest reward.")
@@ -43,6 +45,7 @@ Row = Mapping[str, Any]
 def rollouts(
     run: str,
     db_url: str | None,
+    output_dir: Path,
     step: int | None,
     worst: int | None,
     best: int | None,
@@ -66,8 +69,9 @@ def rollouts(
                 raise click.UsageError(
                     f"{option} does not go with --diff, which takes --sample, --training and --evaluation"
                 )
-    with options.open_store(db_url) as store:
-        name = options.known_run(store, run)
+    from tenyson.cli.databases import open_run
+
+    with open_run(run, db_url, output_dir) as (store, name):
         if diff is not None:
             before, after = (
                 _by_sample(store.rollouts(name, step=at, sample=sample, training=training, limit=None))

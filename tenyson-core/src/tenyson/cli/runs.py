@@ -20,8 +20,6 @@ from tenyson.cli.table import print_table
 if TYPE_CHECKING:
     from tenyson.cli.records import Record
 
-ALL = 10_000
-"""Runs that are looked at where they are filtered or sorted."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _COMPARISONS = {
     "<=": operator.le, ">=": operator.ge, "!=": operator.ne, "=": operator.eq, "<": operator.lt, ">": operator.gt,
@@ -67,6 +65,7 @@ def runs(
     as_json: bool,
 ) -> None:
     """List the runs of the telemetry database and of the job folders, newest first."""
+    from tenyson.cli.databases import say_if_other
     from tenyson.cli.records import read_records
 
     tests: list[Callable[[Record], bool]] = [_metric_test(text) for text in where]
@@ -82,11 +81,13 @@ def runs(
         earliest = time.time() - _seconds(since)
         tests.append(lambda record: (record.started or 0.0) >= earliest)
     in_order = sort == "started" and not reverse
-    found = read_records(db_url, output_dir, limit=limit if in_order and not tests else ALL)
-    found = [record for record in found if all(test(record) for test in tests)]
+    listing = read_records(db_url, output_dir, limit=limit if in_order and not tests else None)
+    found = [record for record in listing.records if all(test(record) for test in tests)]
     if not in_order:
         found = _sorted(found, sort, reverse)
     _show(found[:limit], filtered=bool(tests), wide=wide, as_json=as_json, output_dir=output_dir)
+    for url in listing.databases:
+        say_if_other(url, db_url)
 
 
 def _show(found: list[Record], *, filtered: bool, wide: bool, as_json: bool, output_dir: Path) -> None:

@@ -33,12 +33,13 @@ LOG_LINES = 10
 @options.as_json
 def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
     """Show one run: configuration, attempts, metrics, where its files are, and what to do next."""
+    from tenyson.cli.databases import shown, without_password
     from tenyson.cli.history import read_history
     from tenyson.cli.ownership import taken_by_another
     from tenyson.cli.records import read_record
 
     record = read_record(run, db_url, output_dir)
-    history = read_history(record, db_url)
+    history = read_history(record)
     taken = taken_by_another(record, db_url)
     if taken is not None:
         # What lies there now is somebody else's: neither its numbers nor its files are this run's.
@@ -46,7 +47,8 @@ def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
         record = replace(record, results={}, folder="")
     following = next_command(record, db_url, output_dir)
     if as_json:
-        about = {"files": _files(record), "next": following, "folder_taken": taken}
+        url = record.db_url and without_password(record.db_url)
+        about = {"db_url": url, "files": _files(record), "next": following, "folder_taken": taken}
         print_json({**asdict(record), **asdict(history), **about})
         return
     lines = [
@@ -55,6 +57,10 @@ def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
         ("job", f"{record.job} on task {record.task}"),
         ("started", f"{moment(record.started)}, took {duration(record.seconds) or '?'}"),
         *_config_lines(record.config, record.job),
+        (
+            "recorded in",
+            shown(record.db_url) if record.db_url else f"{record.folder} only, and in no database",
+        ),
     ]
     for name, value in lines:
         _say(f"{name:<24} {value}")
@@ -178,7 +184,7 @@ def _metric_rows(record: Record) -> list[Sequence[str]]:
 
 
 def _files(record: Record) -> list[str]:
-    from tenyson.cli.records import is_there
+    from tenyson.cli.databases import is_there
 
     if not record.folder:
         return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +22,7 @@ CELL = 60
 @click.command()
 @click.argument("query", required=False)
 @options.db_url
+@options.output_dir
 @click.option(
     "--timeout", default=30.0, show_default=True, type=click.FloatRange(min=0.1), help="Seconds it may take."
 )
@@ -34,6 +36,7 @@ CELL = 60
 def sql(
     query: str | None,
     db_url: str | None,
+    output_dir: Path,
     timeout: float,
     limit: int,
     full: bool,
@@ -49,9 +52,10 @@ def sql(
         raise click.UsageError('give a query, such as "SELECT * FROM runs", or --tables')
     if query == "-":
         query = sys.stdin.read()
+    from tenyson.cli.databases import to_query
     from tenyson.telemetry.query import ask
 
-    answer = ask(options.database_url(db_url), query, timeout=timeout, limit=limit)
+    answer = ask(to_query(db_url, output_dir), query, timeout=timeout, limit=limit)
     names, rows = answer.names, answer.rows
     if as_json:
         print_json([dict(zip(names, row, strict=True)) for row in rows])

@@ -23,6 +23,7 @@ from tenyson.pipeline.names import require_free
 from tenyson.pipeline.notify import Notifier
 from tenyson.pipeline.policy import FailurePolicy, OnFailure
 from tenyson.pipeline.project import here, locate
+from tenyson.pipeline.recording import recorded_in
 from tenyson.pipeline.result import PipelineResult
 from tenyson.pipeline.rows import definition_of
 from tenyson.pipeline.step import Step, as_steps, with_values
@@ -65,7 +66,8 @@ def run_pipeline(
     Args:
         pipeline_id: its name in the journal; made up where it is not given. One that is there already is gone on with,
             and must ask for the same; of one that is over, the results are returned.
-        db_url: the journal's database; by default TENYSON_DB_URL, or ./tenyson_telemetry.db.
+        db_url: the journal's database; by default TENYSON_DB_URL, or ./tenyson_telemetry.db. Steps whose configuration
+            does not name a `telemetry.db_url` are recorded there, too, as with `tenyson run`.
         policy: on_failure with the budgets of "retry", in place of `on_failure`.
         max_parallel: how many jobs may run at once.
         ask: how a person is asked; at the terminal by default. Other answers, by `tenyson decide` or SQL, count as well.
@@ -82,6 +84,7 @@ def run_pipeline(
 
     policy = policy or FailurePolicy(on_failure)
     notifier = Notifier.make(log_file, webhook_url, slack_webhook_url, telemetry)
+    steps = list(steps)
     checked = as_steps(steps)
     print_of = fingerprint(
         [
@@ -96,11 +99,13 @@ def run_pipeline(
             for step in checked
         ]
     )
-    with Journal(db_url or default_db_url()) as journal:
+    db_url = db_url or default_db_url()
+    recorded = recorded_in(checked, steps, db_url)
+    with Journal(db_url) as journal:
         name = (
             pipeline_id or unfinished(journal, print_of) or new_name(checked[0].label if checked else "empty")
         )
-        definitions = define(checked, name)
+        definitions = define(recorded, name)
         check_order(definitions)
         record = journal.pipeline(name)
         if record is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tenyson.telemetry.store import Store
@@ -18,13 +19,19 @@ _KEPT = (
 )
 
 
-def ancestry(store: Store, run_id: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+def ancestry(
+    store: Store, run_id: str, above: tuple[str, ...] = (), *, others: Sequence[Store] = ()
+) -> dict[str, Any]:
     """JSON-safe: run_id, job_type, task, status, metrics, attempts, and `made_from`, whose `run` is the same again.
 
     A run that the database does not know has no attempts and nothing above it. `above`: the runs below it in the tree, so
-    that one which resumed itself is not followed round in a circle.
+    that one which resumed itself is not followed round in a circle. `others`: databases that are asked for runs that the
+    first one does not know.
     """
     record = store.run(run_id)
+    for other in others:
+        if record is None and (record := other.run(run_id)) is not None:
+            store = other
     found: dict[str, Any] = {
         "run_id": run_id,
         "job_type": record.job_type if record else None,
@@ -53,7 +60,7 @@ def ancestry(store: Store, run_id: str, above: tuple[str, ...] = ()) -> dict[str
             {
                 "kind": row["kind"],
                 "reference": row["reference"],
-                "run": None if own else ancestry(store, str(source), (*above, run_id)),
+                "run": None if own else ancestry(store, str(source), (*above, run_id), others=others),
             }
         )
     return found

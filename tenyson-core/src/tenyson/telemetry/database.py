@@ -30,12 +30,12 @@ from tenyson.telemetry.readonly import (
     may_be_written_to,
 )
 from tenyson.telemetry.schema import (
-    NoRunsYetError,
     check_version,
     holds_pipelines,
     prepare,
     read_version,
 )
+from tenyson.telemetry.store import NoRunsYetError
 from tenyson.telemetry.views import unpacking_views
 
 PAGE_BYTES = 8192

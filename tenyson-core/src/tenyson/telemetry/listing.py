@@ -28,14 +28,14 @@ _QUERY = (
 )
 
 
-def list_runs(db_url: str, limit: int) -> list[RunRecord]:
-    """The runs whose latest attempt started last.
+def list_runs(db_url: str, limit: int | None) -> list[RunRecord]:
+    """The runs whose latest attempt started last; all of them without a limit.
 
     Raises:
         TelemetryError: there is no such database, or it cannot be read.
         MissingDependencyError: the database's driver is not installed.
     """
-    rows = _read(db_url, _QUERY, limit)
+    rows = _read(db_url, _QUERY, -1 if limit is None else limit)
     if rows is not None:
         return [RunRecord(**dict(zip(_NAMES, map(_plain, _NAMES, row), strict=True))) for row in rows]
     with Store(db_url) as store:

@@ -12,10 +12,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.database import first_line, open_database
+from tenyson.telemetry.store import NoRunsYetError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 ONLY_READS = "`tenyson sql` only reads"
 _PRAGMAS = frozenset(
@@ -53,7 +57,7 @@ def ask(db_url: str, query: str, *, timeout: float, limit: int) -> Answer:
         TelemetryError: the database cannot be read, the query would do more than read, fails, or takes too long.
         MissingDependencyError: the database's driver is not installed.
     """
-    engine = open_database(db_url, create=False, may_have_no_runs=True)
+    engine, no_runs = _open(db_url)
     try:
         if engine.dialect.name == "postgresql":
             from tenyson.telemetry.query_postgres import ask_postgres
@@ -63,8 +67,20 @@ def ask(db_url: str, query: str, *, timeout: float, limit: int) -> Answer:
                 return ask_postgres(raw, query, timeout=timeout, limit=limit)
         with closing(engine.raw_connection()) as proxied:
             return _ask_sqlite(proxied.driver_connection, query, timeout=timeout, limit=limit)
+    except TelemetryError as error:
+        if no_runs is not None:
+            error.next_step = f"{no_runs.cause[0].upper()}{no_runs.cause[1:]}; it holds pipelines only."
+        raise
     finally:
         engine.dispose()
+
+
+def _open(db_url: str) -> tuple[Engine, NoRunsYetError | None]:
+    """The engine; with the reason where the database holds nothing but pipelines so far."""
+    try:
+        return open_database(db_url, create=False), None
+    except NoRunsYetError as error:
+        return open_database(db_url, create=False, may_have_no_runs=True), error
 
 
 def took_too_long(seconds: float) -> TelemetryError:

@@ -27,10 +27,6 @@ _JOURNAL = "pipeline_journal"
 """The table by which a journal of pipelines is known; it may share the database."""
 
 
-class NoRunsYetError(TelemetryError):
-    """The database holds a journal of pipelines, and no run has been recorded in it yet."""
-
-
 class SchemaOutdatedError(TelemetryError):
     """The database holds runs in an older schema."""
 

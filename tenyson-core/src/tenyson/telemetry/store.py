@@ -23,6 +23,10 @@ READINGS = 3
 Row = dict[str, Any]
 
 
+class NoRunsYetError(TelemetryError):
+    """The database holds a journal of pipelines, and no run has been recorded in it yet."""
+
+
 class ChangedWhileReadError(TelemetryError):
     """What was read may be mixed from before and after a change."""
 
@@ -63,6 +67,7 @@ class Store:
     """Reads a telemetry database; it changes nothing. Close it, or use it as a context manager.
 
     Raises:
+        NoRunsYetError: no run has been recorded in it yet.
         TelemetryError: there is no such database, or it cannot be read.
         MissingDependencyError: the database's driver is not installed.
     """
@@ -84,7 +89,7 @@ class Store:
         """Let go of the connection."""
         self._engine.dispose()
 
-    def runs(self, limit: int = 50) -> list[RunRecord]:
+    def runs(self, limit: int | None = 50) -> list[RunRecord]:
         """The runs whose latest attempt started last, newest first."""
         from tenyson.telemetry.tables import runs
 
