@@ -79,7 +79,7 @@ def compare(
 def _print(results: Mapping[str, dict[str, Any]]) -> None:
     rows = []
     for name, result in results.items():
-        interval = f"{number(result['low'])} to {number(result['high'])}"
+        interval = "none" if result["low"] is None else f"{number(result['low'])} to {number(result['high'])}"
         rows.append(
             (name, number(result["before"]), number(result["after"]), f"{result['value']:+.4g}", interval,
              "" if result["p"] is None else f"{result['p']:.3g}", str(result["n"]))
@@ -110,6 +110,7 @@ def _left_out(
         *([f"{samples['other_prompt']} with another prompt in each run"] if samples["other_prompt"] else []),
     ]
     notes = [f"samples without a partner: {', '.join(alone)}"] if alone else []
+    notes += [f"{name}: {result['note']}" for name, result in results.items() if result["note"]]
     for name, result in results.items():
         counts = zip(result["without_number"], names, strict=True)
         lacking = " and ".join(f"{count} of {run}" for count, run in counts if count)
@@ -163,13 +164,13 @@ def _overlap(before: _Played, after: _Played) -> dict[str, int]:
 def _compared(name: str, before: _Played, after: _Played) -> dict[str, Any]:
     from tenyson.reporting.statistics import (
         can_be_paired,
+        estimate,
         paired_difference,
         sample_means,
         sign_flip_test,
         unpaired_difference,
         welch_test,
     )
-    from tenyson.tasks.metric import Metric
 
     first, second = (sample_means(played.values[name]) for played in (before, after))
     difference: Difference
@@ -180,11 +181,12 @@ def _compared(name: str, before: _Played, after: _Played) -> dict[str, Any]:
         p: float | None = sign_flip_test([second[sample] - first[sample] for sample in shared])
     else:
         a, b = list(first.values()), list(second.values())
-        difference = unpaired_difference(Metric.mean(a), Metric.mean(b))
+        difference = unpaired_difference(estimate(a), estimate(b))
         p = welch_test(a, b)
     lacking = [played.rollouts - len(played.values[name]) for played in (before, after)]
     means = {"before": fmean(first.values()), "after": fmean(second.values())}
-    return {**means, **asdict(difference), "p": p, "without_number": lacking}
+    told = {key: None if value != value else value for key, value in asdict(difference.tested(p)).items()}
+    return {**means, **told, "without_number": lacking}
 
 
 def _config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +117,7 @@ def read_metrics(folder: str | None) -> dict[str, dict[str, Any]]:
     return {name: entry for name, entry in metrics.items() if isinstance(entry, dict)}
 
 
-def headline(tasks: Iterable[str], measured: Iterable[Mapping[str, Mapping[str, Any]]]) -> list[str]:
+def headline(tasks: Iterable[str], measured: Collection[Mapping[str, Mapping[str, Any]]]) -> list[str]:
     """The few metrics that are shown: those that the first task names, else the first ones with an interval."""
     from tenyson.tasks.load import load_task_class
 
@@ -126,7 +126,10 @@ def headline(tasks: Iterable[str], measured: Iterable[Mapping[str, Mapping[str, 
         first: Iterable[str] = load_task_class(next(iter(tasks))).headline
     except (TenysonError, StopIteration):
         first = ()
-    names = [name for name in first if name in found] or list(dict.fromkeys(found))
+    measured_at_all = {
+        name for metrics in measured for name, entry in metrics.items() if entry.get("value") is not None
+    }
+    names = [name for name in first if name in measured_at_all] or list(dict.fromkeys(found))
     return names[:MOST_METRICS]
 
 

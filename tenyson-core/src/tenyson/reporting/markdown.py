@@ -47,7 +47,7 @@ def with_interval(name: str, metric: Metric | None) -> str:
         return "not measured"
     value = number(name, metric.value)
     if math.isnan(metric.low) or math.isnan(metric.high):
-        return value
+        return f"{value} (no interval)" if metric.n > 1 and math.isfinite(metric.value) else value
     return f"{value} [{number(name, metric.low).rstrip('%')}, {number(name, metric.high).rstrip('%')}]"
 
 
@@ -56,7 +56,7 @@ def signed(name: str, difference: Difference) -> str:
     scale, unit = (100, " pp") if is_share(name) else (1, "")
     form = "+.1f" if is_share(name) else "+.4g"
     value, low, high = (format(scale * x, form) for x in (difference.value, difference.low, difference.high))
-    return f"{value}{unit} [{low}, {high}]"
+    return f"{value}{unit} [{low}, {high}]" if difference.has_interval else f"{value}{unit} (no interval)"
 
 
 def p_value(p: float) -> str:

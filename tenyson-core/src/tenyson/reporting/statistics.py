@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, variance
 
 from tenyson.tasks.metric import Metric
@@ -27,6 +27,17 @@ class Difference:
     paired: bool
     p: float | None = None
     """Two-sided, that there is no difference; None where it was not tested."""
+    note: str | None = None
+    """Why there is no interval (its bounds are NaN then), or why it and p say different things."""
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the bounds are numbers."""
+        return not (math.isnan(self.low) or math.isnan(self.high))
+
+    def tested(self, p: float | None) -> Difference:
+        """With this p, and with a note where the interval says otherwise."""
+        return replace(self, p=p, note=self.note or _disagreement(self, p))
 
 
 def sample_means(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
@@ -50,7 +61,8 @@ def paired_difference(
     """Mean of the differences within samples, by sample id, with the percentile bootstrap over samples.
 
     Resampled are samples, not rollouts (Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13).
-    The same input and seed give the same interval.
+    The same input and seed give the same interval. One sample has none, and neither have samples that all changed alike:
+    resampling them shows no spread, which is not certainty.
 
     Raises: ValueError: no sample is in both.
     """
@@ -59,9 +71,18 @@ def paired_difference(
         raise ValueError("no sample is in both evaluations")
     differences = [after[sample] - before[sample] for sample in shared]
     n = len(differences)
+    value = fmean(differences)
+    if max(differences) - min(differences) <= 1e-12 * max(1.0, abs(value)):
+        changed = f"all {n} samples changed alike" if abs(value) > 0 else f"none of {n} samples changed"
+        why = (
+            f"{changed}, which shows no spread to make an interval of"
+            if n > 1
+            else "one sample has no interval"
+        )
+        return Difference(value, math.nan, math.nan, n, paired=True, note=why)
     draw = random.Random(seed)
     means = sorted(sum(draw.choices(differences, k=n)) / n for _ in range(resamples))
-    return Difference(fmean(differences), _quantile(means, 0.025), _quantile(means, 0.975), n, paired=True)
+    return Difference(value, _quantile(means, 0.025), _quantile(means, 0.975), n, paired=True)
 
 
 def sign_flip_test(
@@ -116,9 +137,40 @@ def unpaired_difference(before: Metric, after: Metric) -> Difference:
     (Newcombe 1998, Statistics in Medicine 17, 873-890, method 10; Zou & Donner 2008, ibid. 27, 1693-1702).
     """
     value = after.value - before.value
+    n = min(before.n, after.n)
+    if any(math.isnan(bound) for one in (before, after) for bound in (one.low, one.high)):
+        why = (
+            "one sample has no interval"
+            if n == 1
+            else "a mean without spread, or without an interval, gives none"
+        )
+        return Difference(value, math.nan, math.nan, n, paired=False, note=why)
     down = math.hypot(after.value - after.low, before.high - before.value)
     up = math.hypot(after.high - after.value, before.value - before.low)
-    return Difference(value, value - down, value + up, min(before.n, after.n), paired=False)
+    return Difference(value, value - down, value + up, n, paired=False)
+
+
+def estimate(values: Sequence[float]) -> Metric:
+    """The mean of independent values; of noughts and ones the share, which has an interval also where all are equal."""
+    if set(values) <= {0.0, 1.0}:
+        return Metric.proportion(int(sum(values)), len(values))
+    return Metric.mean(values)
+
+
+def _disagreement(found: Difference, p: float | None) -> str | None:
+    if p is None or not found.has_interval or (p < 0.05) == (found.low > 0 or found.high < 0):
+        return None
+    if found.paired and 2 / 2**found.n >= 0.05:
+        return (
+            f"with {found.n} samples p cannot be below {2 / 2**found.n:.2g}, and an interval from so few is too narrow: nothing is "
+            "decided"
+        )
+    how = (
+        "the interval resamples the samples, p flips the signs of their differences"
+        if found.paired
+        else "the interval is made of those of both means, p is Welch's test"
+    )
+    return f"the interval and p disagree: {how}. So near to 5% that nothing is decided"
 
 
 def _beta(x: float, a: float, b: float) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tenyson.tasks.metric import Z95, Metric, clustered_error, wilson
+from tenyson.tasks.metric import Z95, Metric, clustered_error, normal_bounds, wilson
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.scoring import metrics_of
 
@@ -65,8 +65,7 @@ def _clustered(metric: Metric, of_samples: Sequence[Metric | float | None]) -> M
         size = min(metric.n, spread / error**2) if error > 0 and spread > 0 else min(metric.n, k)
         low, high = wilson(metric.value, size)
     elif is_mean:
-        half = Z95 * clustered_error(metric.value, clusters)
-        low, high = metric.value - half, metric.value + half
+        low, high = normal_bounds(metric.value, Z95 * clustered_error(metric.value, clusters))
     else:
         wider = math.sqrt(max(1.0, metric.n / k))
         low = metric.value - wider * (metric.value - metric.low)

@@ -33,7 +33,8 @@ class Metric:
 
     @classmethod
     def mean(cls, values: Sequence[float], clusters: Sequence[Hashable] | None = None) -> Metric:
-        """A mean, with the normal interval value ± 1.96 · s/√n; without spread where n < 2.
+        """A mean, with the normal interval value ± 1.96 · s/√n. The bounds are NaN, which is no interval, for one value and
+        for values that are all alike: they show no spread, which is not certainty. Of noughts and ones take `proportion`.
 
         Args:
             clusters: what each value belongs to, such as the sample of a rollout. Values of one cluster are alike, so the
@@ -52,8 +53,9 @@ class Metric:
                 members[cluster].append(one)
             half = Z95 * clustered_error(value, [(fmean(ones), len(ones)) for ones in members.values()])
         else:
-            half = Z95 * stdev(values) / math.sqrt(n) if n > 1 else 0.0
-        return cls(value, n, value - half, value + half)
+            half = Z95 * stdev(values) / math.sqrt(n) if n > 1 else math.nan
+        low, high = normal_bounds(value, half)
+        return cls(value, n, low, high)
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
@@ -61,6 +63,12 @@ def wilson(share: float, n: float) -> tuple[float, float]:
     centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 / (1 + Z95**2 / n) * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def normal_bounds(value: float, half: float) -> tuple[float, float]:
+    """value ± half; NaN where half is no more than rounding."""
+    half = half if half > 1e-12 * max(1.0, abs(value)) else math.nan
+    return value - half, value + half
 
 
 def clustered_error(value: float, clusters: Sequence[tuple[float, float]]) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 from tenyson.errors import ReportError
@@ -40,7 +39,7 @@ def differences(context: ReportContext) -> str:
     pairs = _pairs(context)
     if not pairs:
         return "There are no two evaluations to compare."
-    rows, unpaired = [], False
+    rows, notes, unpaired = [], [], False
     for before, after in pairs:
         for name in _names(context):
             old, new = before.metrics.get(name), after.metrics.get(name)
@@ -52,6 +51,8 @@ def differences(context: ReportContext) -> str:
             unpaired |= not found.paired
             how = f"paired, {found.n} samples" if found.paired else "not paired"
             p = "" if found.p is None else p_value(found.p)
+            if found.note:
+                notes.append(f"{name}, {before.label} → {after.label}: {found.note}.")
             rows.append([f"{before.label} → {after.label}", name, signed(name, found), p, how])
     note = (
         "Intervals are 95%. Paired: the percentile bootstrap over samples (2,000 draws, fixed seed) of the differences "
@@ -61,7 +62,9 @@ def differences(context: ReportContext) -> str:
         note += (
             " Not paired: square-and-add of the two intervals (Newcombe 1998), as for independent samples."
         )
-    return f"{table(['From → to', 'Metric', 'Difference', 'p', 'Comparison'], rows)}\n\n{note}"
+    told = "".join(f"\n- {one}" for one in notes)
+    told = f"\n\n{told.lstrip()}" if told else ""
+    return f"{table(['From → to', 'Metric', 'Difference', 'p', 'Comparison'], rows)}\n\n{note}{told}"
 
 
 def difference(name: str, before: Stage, after: Stage) -> Difference | None:
@@ -81,14 +84,14 @@ def difference(name: str, before: Stage, after: Stage) -> Difference | None:
         means_a, means_b = sample_means(a), sample_means(b)
         if can_be_paired(means_a, means_b):
             found = paired_difference(means_a, means_b)
-            if found.low < found.high:
-                return replace(
-                    found, p=sign_flip_test([means_b[key] - means_a[key] for key in means_a.keys() & means_b])
-                )
-            # Where all samples changed alike, resampling them shows no spread, which is not the same as certainty.
-            break
-    if math.isnan(old.low) or math.isnan(new.low):
-        return None
+            if found.has_interval:
+                changes = [means_b[key] - means_a[key] for key in sorted(means_a.keys() & means_b.keys())]
+                return found.tested(sign_flip_test(changes))
+            # Where all samples changed alike, the intervals of both evaluations still say how sure each of them is.
+            unpaired = unpaired_difference(old, new)
+            return unpaired if unpaired.has_interval else found
+    if math.isnan(old.low) and math.isnan(new.low) and old.n == new.n == 1:
+        return None  # plain numbers, of nobody knows how many samples
     return unpaired_difference(old, new)
 
 
