@@ -187,3 +187,15 @@ def test_a_run_is_attached_to_from_another_machine_by_its_tag_alone(aws, tmp_pat
     assert "job: success" in told.stdout
     assert aws.log() == lines(80)
     assert aws.ec2.live() == []
+
+
+def test_a_job_there_that_does_not_exit_once_its_result_is_written_is_ended_and_stands(aws, monkeypatch):
+    """The machine is not paid for until its longest lifetime."""
+    from tests.fakes.lingering_job import RUNNER_THERE
+
+    monkeypatch.setenv("TENYSON_EXIT_GRACE", "0.5")
+    aws.ec2.runners["lingering"] = RUNNER_THERE
+    manager = aws.manager("lingering", forward_env=["TENYSON_EXIT_GRACE"])
+    result = manager.run(aws.job(status="success"))
+    assert result.status == "success", result.failure_reason
+    assert any("does not exit" in line for line in aws.log())

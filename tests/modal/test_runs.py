@@ -396,3 +396,14 @@ def test_requests_reach_the_job_once_and_in_order(modal):
     wait_for(lambda: backend.poll(handle).phase == "ended")
     backend.release(handle)
     assert taken() == 2
+
+
+def test_a_job_that_does_not_exit_once_its_result_is_written_is_ended_and_stands(modal, monkeypatch):
+    """A container is not paid for until its time is over."""
+    from tests.fakes.lingering_job import CODE
+
+    monkeypatch.setenv("TENYSON_EXIT_GRACE", "0.5")
+    manager = modal.manager(runner=["-c", CODE], forward_env=["TENYSON_EXIT_GRACE"])
+    result = manager.run(modal.job(status="success"))
+    assert result.status == "success", result.failure_reason
+    assert any("does not exit" in line for line in modal.log())

@@ -5,7 +5,7 @@
 It leads a session of its own and keeps the job in a process group of its own. In FOLDER it writes
 `process.json` (who runs) before it says "ready" on its standard output, and `exit_status.json` (how it ended)
 when the job is gone. SIGTERM means: ask the job to save and end, and kill its group after the seconds that the
-file `cancel` holds. Standard library only: it sits beside the job for as long as the job runs.
+file `cancel` holds. A job that has written its result and does not end is ended after a while, and its result stands. Standard library only: it sits beside the job for as long as the job runs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -24,12 +25,15 @@ from typing import Any
 from tenyson.cloud.host import this_host
 from tenyson.cloud.oom import oom_kills
 from tenyson.cloud.process import start_mark
+from tenyson.jobs.lingering import Lingering
 
 PROCESS_FILE = "process.json"
 EXIT_FILE = "exit_status.json"
 CANCEL_FILE = "cancel"
 LOG_FILE = "log.txt"
 DEFAULT_GRACE_SECONDS = 120.0
+LOOK_SECONDS = 1.0
+"""Between two looks for the job's result."""
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
@@ -49,6 +53,10 @@ class Supervisor:
         self.child: subprocess.Popen[bytes] | None = None
         self.asked_to_end = False
         self._told = False
+        self._killed = False
+        """Whether its process was ended from here."""
+        self._lingering = Lingering(folder)
+        self._over = threading.Event()
 
     def run(self, lock: int) -> None:
         """Start the job, wait for it, write down how it ended."""
@@ -86,15 +94,18 @@ class Supervisor:
             print("ready", flush=True)  # noqa: T201
         if self.asked_to_end:
             self._ask_to_end()
+        threading.Thread(target=self._watch_result, daemon=True).start()
         code = self.child.wait()
+        self._over.set()
         signal.setitimer(signal.ITIMER_REAL, 0)
+        stands = self._lingering.status() if self._killed else None
         self._kill_group()
         kills_after = oom_kills()
         counted = None if kills_before is None or kills_after is None else kills_after - kills_before
         write_json(
             self.folder / EXIT_FILE,
             {
-                "exit_code": code,
+                "exit_code": code if stands is None else stands,
                 "oom_kills": counted,
                 "cancelled": self.asked_to_end,
                 "ended_at": time.time(),
@@ -119,7 +130,25 @@ class Supervisor:
         signal.setitimer(signal.ITIMER_REAL, max(grace, 0.001))
 
     def _on_grace_over(self, _number: int, _frame: FrameType | None) -> None:
+        self._killed = True
+        self._say("the job was asked to save and end, and did not within its grace; its process is ended")
         self._kill_group()
+
+    def _watch_result(self) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            if self._lingering.is_over():
+                self._killed = True
+                self._say(
+                    "the job has written its result and does not exit (a thread, a child or an exit handler of its code?); "
+                    "its process is ended, and the result stands"
+                )
+                self._kill_group()
+                return
+
+    def _say(self, text: str) -> None:
+        """Into the job's log."""
+        with contextlib.suppress(OSError, ValueError):
+            os.write(2, f"tenyson: {text}\n".encode())
 
     def _kill_group(self) -> None:
         """End what is left of the job: after its own end, the helpers that it forgot."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tenyson.jobs.lingering import CLOSING
 from tenyson.telemetry import strictjson
 
 
@@ -49,6 +50,11 @@ class JobFolder:
     def stopped(self) -> Path:
         """Why a job that was stopped ends: reason, step, time; written before anything is saved."""
         return self.path / "stopped.json"
+
+    @property
+    def closing(self) -> Path:
+        """Is there while a job whose result is written still brings its telemetry home."""
+        return self.path / CLOSING
 
     @property
     def job_result(self) -> Path:

@@ -8,7 +8,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tenyson.errors import ConfigError, Problem, TenysonError
 from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.naming import dated_name
-from tenyson.jobs.result import SCHEMA_VERSION, JobResult, Status
+from tenyson.jobs.result import SCHEMA_VERSION, JobResult, Status, stopped_early
 from tenyson.jobs.spec import JobSpec
 from tenyson.jobs.world import World
 from tenyson.tasks.metric import Metric
@@ -24,6 +24,7 @@ from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.preset import JobType
 from tenyson.tasks.usercode import task_name, user_code
 from tenyson.telemetry.control import INTERRUPTIONS, SPOT_NOTICE, Controls, StopSignal
+from tenyson.telemetry.control.signals import StoppedEarlyError
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import AttemptBegan, Notice, RunFinished, RunStarted
 from tenyson.telemetry.git import UNKNOWN, code_in_words
@@ -65,6 +66,7 @@ class JobContext:
 
     def began(self, step: int, checkpoint: str | None = None) -> None:
         """Record that work begins, `step` optimizer steps being done already."""
+        self.stop.begun = True
         if self.world.leads:
             self.telemetry.emit(AttemptBegan(run_id=self.run_id, step=step, checkpoint=checkpoint))
 
@@ -144,6 +146,7 @@ class Job(ABC):
             raise ConfigError([Problem(cause, key="run.output_dir")]) from error
         if world.leads:
             folder.stopped.unlink(missing_ok=True)
+            folder.closing.unlink(missing_ok=True)
             folder.config.write_text(dump_config(_located(self.config)), encoding="utf-8")
         controls = Controls(stop, verbs=self.verbs)
         task = self.task.name or type(self.task).__name__
@@ -151,6 +154,7 @@ class Job(ABC):
             telemetry = open_telemetry(
                 self.config, folder.path, run_id=run_id, attempt_uid=attempt_uid, rank=world.rank
             )
+            stack.callback(folder.closing.unlink, missing_ok=True)
             stack.callback(telemetry.close)
             if world.leads:
                 # Before the run is announced: a stop that is asked for from then on must count.
@@ -183,6 +187,10 @@ class Job(ABC):
                 context.say(f"provenance: {code_in_words(*self._code)}", "warning")
             try:
                 outcome = self.execute(context)
+            except StoppedEarlyError as error:
+                early = stopped_early(run_id, str(error), time.monotonic() - begun, folder.path)
+                self._finish(context, early, str(error))
+                raise
             except BaseException as error:
                 failed = self._fail(context, error, time.monotonic() - begun)
                 self._finish(context, failed, str(failed.failure_reason))
@@ -252,6 +260,8 @@ class Job(ABC):
         if not context.world.leads:
             return result
         self._write_results(context, outcome, metrics)
+        with suppress(OSError):  # without it, the supervisor of a job that closes for long may lose patience
+            context.folder.closing.touch()
         result.save(context.folder.job_result)
         return result
 

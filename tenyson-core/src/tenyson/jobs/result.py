@@ -84,6 +84,18 @@ class JobResult:
             raise TenysonError(f"not a job result: {error}", place=str(path)) from error
 
 
+def stopped_early(run_id: str, signal: str, seconds: float, folder: Path) -> JobResult:
+    """Of a job that a signal ended before its first step."""
+    return JobResult(
+        run_id,
+        "stopped",
+        seconds,
+        local_output_dir=str(folder),
+        failure_reason=f"ended by {signal} before its first step; there was nothing to save",
+        stop_reason=signal,
+    )
+
+
 def _require_sound(data: dict[str, Any]) -> None:
     """Raises: ValueError: a field is not of its type."""
     texts = (

@@ -27,6 +27,8 @@ class StopSignal:
     def __init__(self) -> None:
         self.reason: str | None = None
         """"manual stop", "SIGTERM", "SIGINT" or "spot notice"; None while nobody asked."""
+        self.begun = False
+        """Whether the job has come to its first step or batch: from then on it looks at this, and there is something to save."""
 
     @property
     def requested(self) -> bool:
