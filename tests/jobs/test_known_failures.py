@@ -423,7 +423,9 @@ def test_a_notice_during_evaluation_still_ends_with_a_checkpoint(configure, tmp_
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)
     folder = tmp_path / "outputs/run"
     deadline = time.monotonic() + 120
-    while not ((folder / "events.jsonl").exists() and '"eval_loss":' in (folder / "events.jsonl").read_text()):
+    while not (
+        (folder / "events.jsonl").exists() and '"eval_loss":' in (folder / "events.jsonl").read_text()
+    ):
         assert time.monotonic() < deadline
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
