@@ -68,6 +68,11 @@ def _recover_folder(folder: Path, db_url: str | None, keep: bool) -> None:
                 click.echo(f"{spool.path(spool.segments[0])} is of another run; left alone", err=True)
                 continue
             done = recover_spool(engine, spool, pack=pack, keep=keep, foreign=rented)
+            if done.elsewhere and not done.events:
+                click.echo(
+                    f"{spool.header.run_id}: another process has just stored its events; nothing is left to do"
+                )
+                continue
             click.echo(f"{spool.header.run_id}: {done.events} events stored in {place}")
             if done.torn_bytes:
                 click.echo(

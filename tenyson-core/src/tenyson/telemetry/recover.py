@@ -5,6 +5,7 @@ Imports SQLAlchemy: import this module only where the database is used.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from sqlalchemy import Engine
 from tenyson.telemetry.shipper import Shipper
 from tenyson.telemetry.spool import Spool, find_spools
 
-KILLED = "its process ended without a word"
+KILLED = "its process ended and did not report how"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Recovered:
     refusal: str | None
     ended: bool
     """Whether the attempt was marked as failed now, since nothing said how it ended."""
+    elsewhere: bool = False
+    """Whether its writer, or another recovery, has stored and deleted it meanwhile."""
 
 
 def recover(
@@ -62,11 +65,14 @@ def recover_spool(
     keep: bool = False,
     foreign: bool = False,
 ) -> Recovered:
-    """Store all of one spool; `foreign` as for a shipper."""
+    """Store all of one spool; `foreign` as for a shipper. Somebody else may store and delete it at the same time."""
     shipper = Shipper(engine, spool.folder, spool.header, pack=pack, foreign=foreign)
-    while shipper.ship():
+    while not spool.is_gone() and shipper.ship():
         pass
     torn = _torn_bytes(spool, shipper.segment, shipper.position)
+    if spool.is_gone():
+        # Who deletes a spool has stored all of it, and how the attempt ended.
+        return Recovered(spool, shipper.stored, 0, shipper.refused, shipper.refusal, False, elsewhere=True)
     ended = spool.header.rank == 0 and shipper.give_up(KILLED)
     if not keep:
         spool.delete()
@@ -74,7 +80,10 @@ def recover_spool(
 
 
 def _torn_bytes(spool: Spool, segment: int, position: int) -> int:
-    sizes = {number: spool.path(number).stat().st_size for number in spool.segments}
+    sizes = {}
+    for number in spool.segments:
+        with contextlib.suppress(FileNotFoundError):  # stored and deleted by somebody else
+            sizes[number] = spool.path(number).stat().st_size
     return max(0, sizes.get(segment, 0) - position) + sum(
         size for number, size in sizes.items() if number > segment
     )

@@ -6,6 +6,7 @@ Imports SQLAlchemy: import this module only where the database is used.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -206,7 +207,8 @@ class Shipper:
         segment, position, events = place.segment, place.position, place.events
         while True:
             path = segment_path(self._folder, self._header.uid, segment)
-            if path.exists():
+            # One that is not there is stored: its writer or another recovery has deleted it.
+            with contextlib.suppress(FileNotFoundError):
                 for payload, behind in read_records(path, position):
                     if position == 0:
                         payload = b""

@@ -59,9 +59,15 @@ class Spool:
 
     def is_alive(self) -> bool:
         """Whether its writer still runs."""
-        try:
-            file = os.open(self.path(self.segments[-1]), os.O_RDONLY)
-        except OSError:
+        while (newest := self._newest()) is not None:
+            try:
+                file = os.open(newest, os.O_RDONLY)
+                break
+            except FileNotFoundError:
+                continue  # stored and deleted just now; its writer may have begun another one
+            except OSError:
+                return False
+        else:
             return False
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -70,6 +76,14 @@ class Spool:
         finally:
             os.close(file)
         return False
+
+    def is_gone(self) -> bool:
+        """Whether somebody else, its writer or another recovery, has stored and deleted all of it."""
+        return self._newest() is None
+
+    def _newest(self) -> Path | None:
+        """The last segment that is there now, which may be younger than those that were seen."""
+        return max(self.folder.glob(f"{self.header.uid}-*.spool"), default=None)
 
     def delete(self) -> None:
         """Remove its files, and the folder where it was the last one."""
