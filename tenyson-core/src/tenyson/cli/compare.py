@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenyson.cli import options
-from tenyson.cli.format import as_float, number, print_json
+from tenyson.cli.format import as_float, number, print_json, wrapped
 from tenyson.cli.safetext import safe
 from tenyson.cli.table import print_table
 from tenyson.errors import TelemetryError
@@ -68,9 +68,9 @@ def compare(
     click.echo(safe(f"{names[1]} less {names[0]}"))
     _print(results)
     for note in _left_out(names, samples, results):
-        click.secho(safe(note), fg="yellow")
+        click.secho(wrapped(safe(note), 2), fg="yellow")
     if code:
-        click.echo(safe(f"\ncode: {code[0]} of {names[0]}; {code[1]} of {names[1]}"))
+        click.echo(wrapped(safe(f"\ncode: {code[0]} of {names[0]}; {code[1]} of {names[1]}"), 2))
     if changed:
         click.echo("\nwhat was asked differently:")
         print_table(("key", names[0], names[1]), [(key, *map(str, pair)) for key, pair in changed.items()])
@@ -110,7 +110,11 @@ def _left_out(
         *([f"{samples['other_prompt']} with another prompt in each run"] if samples["other_prompt"] else []),
     ]
     notes = [f"samples without a partner: {', '.join(alone)}"] if alone else []
-    notes += [f"{name}: {result['note']}" for name, result in results.items() if result["note"]]
+    same: dict[str, list[str]] = {}
+    for name, result in results.items():
+        if result["note"]:
+            same.setdefault(result["note"], []).append(name)
+    notes += [f"{', '.join(found)}: {note}" for note, found in same.items()]
     for name, result in results.items():
         counts = zip(result["without_number"], names, strict=True)
         lacking = " and ".join(f"{count} of {run}" for count, run in counts if count)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from datetime import datetime
 from typing import Any
 
-from tenyson.stdio import print_result
+from tenyson.stdio import is_terminal, print_result
 
 
 def moment(seconds: float | None, *, exact: bool = True) -> str:
@@ -37,6 +40,21 @@ def as_float(value: Any) -> float | None:
     if isinstance(value, (bool, int, float)):
         return float(value)
     return float(value) if value in ("NaN", "Infinity", "-Infinity") else None
+
+
+def wrapped(text: str, indent: int = 0) -> str:
+    """Prose as a terminal shows it without breaking words, further lines indented; as it is where there is no terminal."""
+    if not is_terminal(sys.stdout):
+        return text
+    width = max(40, shutil.get_terminal_size().columns)
+    lines = [
+        textwrap.fill(
+            line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False,
+            replace_whitespace=False, drop_whitespace=True,
+        )
+        for line in text.split("\n")
+    ]  # fmt: skip
+    return "\n".join(lines)
 
 
 def print_json(value: Any) -> None:

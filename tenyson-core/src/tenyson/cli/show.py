@@ -12,7 +12,7 @@ import click
 
 from tenyson.cli import options
 from tenyson.cli.following import next_command
-from tenyson.cli.format import duration, moment, print_json
+from tenyson.cli.format import duration, moment, print_json, wrapped
 from tenyson.cli.logs import readable
 from tenyson.cli.safetext import safe
 from tenyson.cli.table import print_table
@@ -63,13 +63,13 @@ def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
         ),
     ]
     for name, value in lines:
-        _say(f"{name:<24} {value}")
+        _say(wrapped(f"{name:<24} {value}", 25))
     _show_history(history)
     if rows := _metric_rows(record):
         click.echo()
         print_table(("metric", "value", "95% interval", "n"), rows)
     for line in [*([taken] if taken else []), *_trouble(record, history)]:
-        click.secho(safe(line), fg="yellow")
+        click.secho(wrapped(safe(line), 2), fg="yellow")
     if files := _files(record):
         click.echo()
         for path in files:
@@ -96,10 +96,11 @@ def _show_history(history: History) -> None:
         where = ", ".join(part for part in (attempt["host"], attempt["accelerator"]) if part)
         began = f", from step {attempt['began_at_step']}" if attempt["began_at_step"] else ""
         end = attempt["exit_reason"] or attempt["status"]
-        _say(
+        told = (
             f"{'attempt ' + str(attempt['attempt']):<24} {moment(attempt['started_at'])}{began}: {end}"
             f"{f'; on {where}' if where else ''}{code}"
         )
+        _say(wrapped(told, 25))
     for request in history.requests:
         at = f" at step {request['applied_step']}" if request["applied_step"] is not None else ""
         why = f": {request['reason']}" if request["reason"] else ""
