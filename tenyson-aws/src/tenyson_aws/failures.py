@@ -76,7 +76,10 @@ def kind_of_error(error: Exception) -> Kind:
     )
 
     if isinstance(error, ClientError):
-        return kind_of(code_of(error)[0])
+        code = code_of(error)[0]
+        # A code that nobody knows here, such as that of a gateway in between: the status still tells whose fault it is.
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return KINDS.get(code) or _kind_of_status(status) or kind_of(code)
     if isinstance(
         error,
         (
@@ -91,6 +94,14 @@ def kind_of_error(error: Exception) -> Kind:
     if isinstance(error, NoRegionError):
         return "configuration"
     return "away"
+
+
+def _kind_of_status(status: int) -> Kind | None:
+    if status in (401, 403, 407):
+        return "auth"
+    if status == 429:
+        return "throttled"
+    return "away" if status >= 500 else None
 
 
 def aws_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:

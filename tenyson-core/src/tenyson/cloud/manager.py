@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from tenyson.cloud.backend import Backend, Handle, Observation
 from tenyson.cloud.cost import budget_of, cost_in_words
 from tenyson.cloud.follow import Follower, PlainFollower, safe_follower, speak_through
 from tenyson.cloud.interrupts import Interrupts
-from tenyson.cloud.verdict import conclude, print_failure
-from tenyson.cloud.watch import JobWatch, out_of_reach, output_folder
-from tenyson.errors import TenysonError
+from tenyson.cloud.verdict import not_launched, print_failure
+from tenyson.cloud.watch import JobWatch, is_mistake, out_of_reach, output_folder
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec, resumed
 
@@ -64,11 +64,17 @@ class CloudManager:
         machine is given back; a third Ctrl-C raises KeyboardInterrupt.
 
         Raises:
-            BackendError, MissingDependencyError: `validate` found that the job cannot start; nothing was started.
+            TenysonError: an argument or a setting is wrong, or something is not installed; nothing was started. What a provider
+                refuses, or does not answer, is a failed result like any other.
         """
         spec = job.spec()
-        self.backend.validate(spec)
-        estimate = self.backend.estimate(spec)
+        try:
+            self.backend.validate(spec)
+            estimate = self.backend.estimate(spec)
+        except Exception as error:
+            if is_mistake(error):
+                raise
+            return self._not_launched(spec, error)
         if estimate.per_hour:
             cost = cost_in_words(estimate, attempts=1 + self.max_preemptions, budget=budget_of(self.backend))
             self.follower.say(f"{cost} ({estimate.note})")
@@ -80,7 +86,11 @@ class CloudManager:
                 f"{result.failure_reason}\nthe machine was taken back: another one goes on from the latest checkpoint "
                 f"({again} of at most {self.max_preemptions} times)"
             )
-            result = self._attempt(resumed(spec))
+            before, result = result, self._attempt(resumed(spec))
+            if (
+                result.local_output_dir is None
+            ):  # not launched: what the one before it has saved is still there
+                result = replace(result, local_output_dir=before.local_output_dir)
         if result.status == "failed":
             print_failure(result)
         return result
@@ -105,7 +115,7 @@ class CloudManager:
             try:
                 watch = begin()
                 seen = self._follow(watch, interrupts)
-            except (TenysonError, OSError) as error:
+            except Exception as error:
                 seen = out_of_reach(self.backend, error)
             if watch is not None and seen is not None:
                 interrupts.concluding(lambda left: self._answer_late(spec.run_id, left))
@@ -115,8 +125,13 @@ class CloudManager:
         if watch is not None:
             return self._detach(watch)
         assert seen is not None
-        result = conclude(spec, None, seen, output_folder(spec), [], 0.0, interrupted=self.interrupted)
+        result = not_launched(spec, seen)
         self.follower.ended(result)
+        return result
+
+    def _not_launched(self, spec: JobSpec, error: Exception) -> JobResult:
+        result = not_launched(spec, out_of_reach(self.backend, error))
+        print_failure(result)
         return result
 
     def _follow(self, watch: JobWatch, interrupts: Interrupts) -> Observation | None:

@@ -58,6 +58,14 @@ def conclude(
     )
 
 
+def not_launched(spec: JobSpec, seen: Observation) -> JobResult:
+    """Of a job that was not started, for the reason that `seen` holds; what lies in its folder is of an earlier one."""
+    text = _reason(seen, None, "", Path(), [])
+    return JobResult(
+        spec.run_id, "failed", 0.0, failure_reason=_redact(text, spec.run_id), spot_interruption=False
+    )
+
+
 def print_failure(result: JobResult) -> None:
     """Print a failure in red on stderr; without colour where NO_COLOR is set or nobody sees it."""
     from rich.console import Console

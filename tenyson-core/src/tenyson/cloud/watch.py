@@ -139,10 +139,17 @@ def output_folder(spec: JobSpec) -> Path:
     return Path(spec.config.get("run", {}).get("output_dir", "./outputs")) / spec.run_id
 
 
+def is_mistake(error: Exception) -> bool:
+    """Whether an error before a launch is about an argument, a setting or this machine, and not the provider's."""
+    return isinstance(error, TenysonError) and getattr(error, "reason", None) in (None, "user_error")
+
+
 def out_of_reach(backend: Backend, error: Exception) -> Observation:
     """What is known of a job whose backend gave up on it."""
+    expected = isinstance(error, (TenysonError, OSError))
+    words = str(error) if expected else f"{type(error).__name__}: {error}"
     return Observation(
-        phase="unknown", observed=False, reason=reason_of(error), detail=f"{backend.name}: {error}"
+        phase="unknown", observed=False, reason=reason_of(error), detail=f"{backend.name}: {words}"
     )
 
 
