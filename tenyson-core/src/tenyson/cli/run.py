@@ -168,19 +168,20 @@ def _register(
     from tenyson.errors import PipelineError
     from tenyson.pipeline.execute import plan_fingerprint, register
     from tenyson.pipeline.reopen import reopen, steps_again
-    from tenyson.pipeline.run import unfinished
+    from tenyson.pipeline.run import is_ours, unfinished
 
     plan = selection.plan
-    if request.run_id is None and not new and request.whole:
+    asked = [None if selection.anew is None else list(selection.anew), list(selection.required)]
+
+    def is_same(found: PipelineRecord) -> bool:
+        return [found.plan.get("anew", []), found.plan.get("required", [])] == asked
+
+    unnamed = request.run_id is None and not new and request.whole
+    if unnamed:
         name = unfinished(journal, plan_fingerprint(plan))
         if name is not None and (found := journal.pipeline(name)) is not None:
-            asked = [None if selection.anew is None else list(selection.anew), list(selection.required)]
-            if [found.plan.get("anew", []), found.plan.get("required", [])] == asked:
-                click.echo(
-                    f"{name} asks for the same and is not over: going on with it (--new begins another)",
-                    err=True,
-                )
-                return settle_project(journal, found, follow=False), False
+            if is_same(found):
+                return _go_on_with(journal, found), False
             click.echo(
                 f"{name} asks for the same steps and is not over (tenyson attach {name} goes on with it); this one runs others "
                 "of them anew, so it is another",
@@ -209,8 +210,18 @@ def _register(
         change=resumed or not request.whole,
         overridden=[override.split("=")[0].strip() for override in request.overrides],
         again=steps_again(journal, plan.id) if again else (),
+        unless=lambda found: unnamed and is_ours(journal, found) and is_same(found),
     )
-    return record, again
+    return (record, again) if record.id == plan.id else (_go_on_with(journal, record), False)
+
+
+def _go_on_with(journal: Journal, found: PipelineRecord) -> PipelineRecord:
+    from tenyson.cli.attach import settle_project
+
+    click.echo(
+        f"{found.id} asks for the same and is not over: going on with it (--new begins another)", err=True
+    )
+    return settle_project(journal, found, follow=False)
 
 
 def _backend(plan: Plan) -> tuple[Backend, dict[str, Any]]:

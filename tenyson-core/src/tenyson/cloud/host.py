@@ -28,12 +28,14 @@ def this_host() -> dict[str, str | None]:
     }
 
 
-def relation(then: Mapping[str, Any], now: Mapping[str, Any] | None = None) -> Relation:
+def relation(then: Any, now: Mapping[str, Any] | None = None) -> Relation:
     """How the host that `then` describes (`this_host`, or a name and a process's mark, as earlier versions wrote) is to this one.
 
     A machine that has booted since, and one whose id was copied with its disk, look alike: `rebooted` proves nothing about
     a process that still renews its lease.
     """
+    if not isinstance(then, Mapping):
+        return "elsewhere"
     now = now or this_host()
     same_name = then.get("host") == now.get("host")
     boot = then.get("boot") or _boot_of(then.get("mark"))

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,18 @@ from tenyson.cloud.archive import EARLIER, archive_attempt
 from tenyson.cloud.backend import Estimate, Handle, Observation
 from tenyson.cloud.diagnosis import diagnose
 from tenyson.cloud.follow import Follower
-from tenyson.cloud.host import relation
 from tenyson.cloud.log import chunks
 from tenyson.cloud.manager import CloudManager
+from tenyson.cloud.occupant import (
+    CONFIG_FILE,
+    is_attempt,
+    is_copy,
+    is_displaced,
+    is_elsewhere,
+    read_json,
+    require_same,
+    set_aside,
+)
 from tenyson.cloud.process import is_alive
 from tenyson.cloud.supervisor import CANCEL_FILE, EXIT_FILE, LOG_FILE, PROCESS_FILE
 from tenyson.cloud.watch import output_folder
@@ -34,7 +43,6 @@ from tenyson.errors import BackendError, ConfigError, DisplacedError, MissingDep
 from tenyson.jobs.spec import JobSpec
 from tenyson.jobs.writable import check_output_dir
 
-CONFIG_FILE = "config.yaml"
 TAIL_BYTES = 8192
 CONFIRM_SECONDS = 10.0
 RUNNER = (sys.executable, "-m", "tenyson.runner")
@@ -97,13 +105,13 @@ class LocalBackend:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with _submit_lock(folder) as lock:
-                if spec.token and any(_is_attempt(earlier, spec) for earlier in folder.glob(f"{EARLIER}/*")):
+                if spec.token and any(is_attempt(earlier, spec) for earlier in folder.glob(f"{EARLIER}/*")):
                     raise BackendError(
                         "this attempt was started before, and a later one has taken its place",
                         place=str(folder),
                     )
                 before = self._handle(folder, spec.run_id)
-                if before is not None and _is_attempt(folder, spec):
+                if before is not None and is_attempt(folder, spec):
                     return before
                 if before is not None and (seen := self.poll(before)).phase == "running":
                     if not seen.observed:
@@ -113,7 +121,7 @@ class LocalBackend:
                             place=str(folder),
                             next_step=f"If that machine is gone, remove {folder / PROCESS_FILE}.",
                         )
-                    _check_same(folder, spec)
+                    require_same(folder, spec)
                     return before
                 archive_attempt(folder, resumed=bool(_resume_from(spec)))
                 config = _write_config(folder, spec)
@@ -127,7 +135,7 @@ class LocalBackend:
         """Look once. Of a job of another machine nothing is observed until its supervisor there has written its end."""
         self._children = [child for child in self._children if child.poll() is None]
         ended = self._read_exit(handle)
-        if ended is None and _is_elsewhere(handle):
+        if ended is None and is_elsewhere(handle):
             return Observation(phase="running", observed=False)
         if ended is None and not self._alive(handle):
             # The status may have been written between the two looks.
@@ -140,7 +148,7 @@ class LocalBackend:
 
     def stream_logs(self, handle: Handle, cursor: int = 0) -> Iterator[tuple[int, bytes]]:
         """This attempt's log from byte `cursor` on, in chunks; ends when nothing more is there now."""
-        if _is_displaced(handle):
+        if is_displaced(handle):
             return iter(())
         return chunks(_folder(handle) / LOG_FILE, int(handle.data["log_start"]), cursor)
 
@@ -150,8 +158,8 @@ class LocalBackend:
         Raises: DisplacedError: another job was started there since, and what lies there is not this one's.
         """
         folder = _folder(handle)
-        if _is_displaced(handle):
-            aside = _set_aside(handle)
+        if is_displaced(handle):
+            aside = set_aside(handle)
             raise DisplacedError(
                 f"another job called {handle.run_id} was started in the folder before the end of this one was seen",
                 place=str(folder),
@@ -168,7 +176,7 @@ class LocalBackend:
     def cancel(self, handle: Handle, grace_seconds: float) -> None:
         """Ask the job to save and end. The supervisor ends it after the grace, even if we are gone by then."""
         supervisor, job = handle.data["supervisor"], handle.data["job"]
-        if not _is_displaced(handle):
+        if not is_displaced(handle):
             (_folder(handle) / CANCEL_FILE).write_text(str(grace_seconds), encoding="ascii")
         if _signal(supervisor, signal.SIGTERM):
             return
@@ -238,15 +246,15 @@ class LocalBackend:
             data = {key: process[key] for key in ("supervisor", "job", "log_start")}
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        if _is_copy(folder, process):
+        if is_copy(folder, process):
             return None
         if process.get("machine"):
             data["machine"] = process["machine"]
         return Handle(backend=self.name, run_id=run_id, data=data | {"folder": str(folder.resolve())})
 
     def _read_exit(self, handle: Handle) -> dict[str, Any] | None:
-        folder = _set_aside(handle) if _is_displaced(handle) else _folder(handle)
-        return None if folder is None else _read(folder / EXIT_FILE)
+        folder = set_aside(handle) if is_displaced(handle) else _folder(handle)
+        return None if folder is None else read_json(folder / EXIT_FILE)
 
     def _alive(self, handle: Handle) -> bool:
         return any(
@@ -255,7 +263,7 @@ class LocalBackend:
 
     def _log_tail(self, handle: Handle) -> str:
         path = _folder(handle) / LOG_FILE
-        if _is_displaced(handle):
+        if is_displaced(handle):
             return ""
         try:
             with path.open("rb") as log:
@@ -285,77 +293,6 @@ class LocalManager(CloudManager):
         grace_seconds: float = 120.0,
     ) -> None:
         super().__init__(LocalBackend(output_dir, runner), follower=follower, grace_seconds=grace_seconds)
-
-
-def _is_attempt(folder: Path, spec: JobSpec) -> bool:
-    """Whether what was started in `folder` is this very attempt."""
-    process = _read(folder / PROCESS_FILE)
-    return process is not None and bool(spec.token) and process.get("token") == spec.token
-
-
-def _is_copy(folder: Path, process: Mapping[str, Any]) -> bool:
-    """Whether the folder is a copy of the one in which the process was started: what happens to that is not ours."""
-    original = Path(str(process.get("folder") or folder))
-    try:
-        if not original.is_dir() or original.samefile(folder):
-            return False
-    except OSError:
-        return False
-    # Where the folder was moved, another job may have come to its old place.
-    return (_read(original / PROCESS_FILE) or {}).get("job") == process.get("job")
-
-
-def _is_elsewhere(handle: Handle) -> bool:
-    """Whether its processes are of a machine or a container that cannot be looked into from here."""
-    machine = handle.data.get("machine")
-    return machine is not None and relation(machine) == "elsewhere"
-
-
-def _is_displaced(handle: Handle) -> bool:
-    """Whether another job was started in the handle's folder since: a process and its start time name a job for ever."""
-    process = _read(_folder(handle) / PROCESS_FILE)
-    return process is not None and process.get("job") != handle.data["job"]
-
-
-def _set_aside(handle: Handle) -> Path | None:
-    """Where the files of an attempt went when a later one took its folder; None where they are not found."""
-    for process in _folder(handle).glob(f"{EARLIER}/*/{PROCESS_FILE}"):
-        if (_read(process) or {}).get("job") == handle.data["job"]:
-            return process.parent
-    return None
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """A JSON object; None where there is none."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return data if isinstance(data, dict) else None
-
-
-def _check_same(folder: Path, spec: JobSpec) -> None:
-    """Raises: BackendError: the job that runs in `folder` was asked for something else."""
-    import yaml
-
-    try:
-        running = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError:
-        running = {}  # half of it: the job writes it just now
-    if _asked(running) != _asked(spec.config):
-        raise BackendError(
-            f"a job called {spec.run_id} still runs here, with other settings",
-            place=str(folder),
-            next_step=f"Wait for its end, or end it with `tenyson stop {spec.run_id}`; or give the new run another id.",
-        )
-
-
-def _asked(config: Mapping[str, Any]) -> Any:
-    """A configuration but for where it goes on from, and where it is recorded, which the job itself writes otherwise."""
-    training = {
-        key: value for key, value in (config.get("training") or {}).items() if key != "resume_from_checkpoint"
-    }
-    return json.loads(json.dumps({**config, "training": training, "telemetry": None}, default=str))
 
 
 def _resume_from(spec: JobSpec) -> str | None:

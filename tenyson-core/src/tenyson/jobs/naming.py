@@ -15,5 +15,9 @@ def dated_name(about: str, output_dir: str | Path = "./outputs") -> str:
     while True:
         suffix = "".join(secrets.choice(_CHARACTERS) for _ in range(4))
         name = f"{about}-{time.strftime('%y%m%d')}-{suffix}"
-        if not any(Path(output_dir).glob(f"{name}*")):
+        try:
+            taken = any(Path(output_dir).glob(f"{name}*"))
+        except OSError:  # whoever makes the folder says what is wrong with it
+            return name
+        if not taken:
             return name

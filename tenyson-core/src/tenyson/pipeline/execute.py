@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from tenyson.pipeline.asked import beyond, changes, refusal, sources_of
 from tenyson.pipeline.decision import Ask
 from tenyson.pipeline.definition import Definition, check_order
 from tenyson.pipeline.drive import acquire, drive
+from tenyson.pipeline.folderlock import folder_lock
 from tenyson.pipeline.inputs import Reuse
 from tenyson.pipeline.launcher import BackendLauncher
 from tenyson.pipeline.names import require_free
@@ -104,6 +105,7 @@ def register(
     change: bool = False,
     overridden: Collection[str] = (),
     again: Collection[str] = (),
+    unless: Callable[[PipelineRecord], bool] = lambda _: False,
 ) -> PipelineRecord:
     """The plan's row in the journal, made where it is new.
 
@@ -112,6 +114,7 @@ def register(
         change: whether steps that are still to run may get the settings of now.
         overridden: keys that are set for all steps alike; with `change`, steps that are done keep what they had.
         again: labels of steps that are over and are about to be run again.
+        unless: whether an unfinished pipeline that asks for the same is taken instead of a new one (`Journal.create`).
 
     Raises:
         ConfigError: the journal has a pipeline of that name that asks for something else.
@@ -123,16 +126,17 @@ def register(
         require_free(journal, plan.id, definitions, "--run-id")
         whole = {**here(journal), "title": plan.title, "output_dir": str(plan.output_dir), **about}
         whole |= {"max_parallel": plan.max_parallel, "sources": sources_of(definitions)}
-        journal.create(
-            plan.id,
-            plan.title,
-            plan_fingerprint(plan),
-            whole,
-            {one.label: one.to_json() for one in definitions},
-        )
-        record = journal.pipeline(plan.id)
-        assert record is not None
-        return record
+        steps = {one.label: one.to_json() for one in definitions}
+        try:
+            name = journal.create(plan.id, plan.title, plan_fingerprint(plan), whole, steps, unless=unless)
+        except PipelineError:
+            # The same command at the same moment was quicker; what it asks for is compared as ever.
+            if (record := journal.pipeline(plan.id)) is None:
+                raise
+        else:
+            created = journal.pipeline(name)
+            assert created is not None
+            return created
     now = {one.label: one for one in definitions}
     changed, told = _changes(journal, plan.id, now, change=change, overridden=overridden, again=again)
     if changed:
@@ -212,19 +216,20 @@ def execute(
         raise PipelineError(f"there is no pipeline {pipeline_id!r}")
     directory = Path(record.plan.get("output_dir", "./outputs")) / pipeline_id
     reporter = Reporter(journal, pipeline_id)
-    result = drive(
-        journal,
-        pipeline_id,
-        BackendLauncher(backend, follower, policy),
-        policy=policy,
-        notifier=Notifier.make(directory / "failures.log"),
-        ask=ask,
-        max_parallel=int(record.plan.get("max_parallel", 1)),
-        reuse=Reuse(journal, anew=record.plan.get("anew", ()), required=record.plan.get("required", ())),
-        on_tick=reporter.update,
-        grace_seconds=grace_seconds,
-        gone=gone,
-    )
+    with folder_lock(journal, record, directory):
+        result = drive(
+            journal,
+            pipeline_id,
+            BackendLauncher(backend, follower, policy),
+            policy=policy,
+            notifier=Notifier.make(directory / "failures.log"),
+            ask=ask,
+            max_parallel=int(record.plan.get("max_parallel", 1)),
+            reuse=Reuse(journal, anew=record.plan.get("anew", ()), required=record.plan.get("required", ())),
+            on_tick=reporter.update,
+            grace_seconds=grace_seconds,
+            gone=gone,
+        )
     return Execution(result, reporter.write())
 
 

@@ -6,7 +6,7 @@ this module only where the journal is used.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from secrets import token_hex
 from typing import Any, Self
@@ -42,6 +42,7 @@ from tenyson.pipeline.rows import (
     step_record,
 )
 from tenyson.telemetry.database import first_line
+from tenyson.telemetry.schema import lock
 
 
 class Journal:
@@ -183,28 +184,46 @@ class Journal:
         fingerprint: str,
         plan: Mapping[str, Any],
         definitions: Mapping[str, Mapping[str, Any]],
-    ) -> None:
-        """Write a new pipeline down, with its steps by label, in order. Raises: PipelineError: the name is taken."""
+        *,
+        unless: Callable[[PipelineRecord], bool] = lambda _: False,
+    ) -> str:
+        """Write a new pipeline down, with its steps by label, in order; returns its name.
+
+        `unless`: whether an unfinished one that asks for the same stands in for it; then nothing is written, and that one's name is
+        returned. Of two commands at once, the second one finds the first one's.
+
+        Raises: PipelineError: the name is taken.
+        """
         # Another pipeline of this name, in a database that was lost or in another one, may have left jobs where this one's go.
         whole = {**plan, NONCE: token_hex(16)}
         try:
             with self.transaction() as (connection, now):
+                lock(connection)
+                columns = tables.pipelines.c
+                same = select(tables.pipelines).where(
+                    columns.fingerprint == fingerprint, columns.status.in_(("running", "stopped"))
+                )
+                rows = connection.execute(same.order_by(columns.created_at.desc())).mappings().all()
+                for record in readable(rows, pipeline_record, self._skip):
+                    if unless(record):
+                        return record.id
                 connection.execute(
                     insert(tables.pipelines).values(
                         id=pipeline_id, title=title, status="running", fingerprint=fingerprint, plan=whole,
                         created_at=now,
                     )
                 )  # fmt: skip
-                rows = [
+                new = [
                     {
                         "pipeline_id": pipeline_id, "label": label, "position": position, "definition": dict(definition),
                         "state": "PENDING", "updated_at": now,
                     }
                     for position, (label, definition) in enumerate(definitions.items())
                 ]  # fmt: skip
-                connection.execute(insert(tables.steps), rows)
+                connection.execute(insert(tables.steps), new)
         except IntegrityError as error:
             raise PipelineError(f"there is a pipeline {pipeline_id!r} already") from error
+        return pipeline_id
 
     def answer(self, question: int, answer: Decision, by: str) -> bool:
         """Answer an open question. False where somebody was quicker: the first answer stands."""

@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
+from tenyson.cloud.watch import output_folder
 from tenyson.errors import PipelineError
+from tenyson.jobs.result import JobResult
 from tenyson.pipeline import tables
 from tenyson.pipeline.drive import acquire
 from tenyson.pipeline.elsewhere import has_ended
 from tenyson.pipeline.entry import check_fence
 from tenyson.pipeline.project import locate, rebased
-from tenyson.pipeline.records import IN_FLIGHT, NONCE
+from tenyson.pipeline.records import IN_FLIGHT, NONCE, plain
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from tenyson.pipeline.journal import Journal
     from tenyson.pipeline.project import Place
-    from tenyson.pipeline.records import PipelineRecord
+    from tenyson.pipeline.records import AttemptRecord, PipelineRecord
 
 
 def settle(
@@ -66,13 +68,18 @@ def relocate(journal: Journal, record: PipelineRecord, place: Place) -> Pipeline
     """
     lease = acquire(journal, record.id)
     try:
+        steps = journal.steps(record.id)
+        attempts = {(one.label, one.attempt): one for one in journal.attempts(record.id)}
         with journal.transaction() as (connection, now):
             check_fence(connection, record.id, lease.fence)
             _rewrite(connection, record.id, place.begun, place.root)
             changed: dict[str, Any] = {"cwd": str(place.root)}
             if place.standing == "copied":
                 changed[NONCE] = token_hex(16)
-                _leave_to_the_original(connection, record.id, place, now)
+                for step in steps:
+                    if step.state in IN_FLIGHT:
+                        attempt = attempts[step.label, step.attempt]
+                        _leave_to_the_original(connection, attempt, place, now)
             plan = rebased(dict(record.plan), place.begun, place.root) | changed
             pipelines = tables.pipelines
             connection.execute(update(pipelines).where(pipelines.c.id == record.id).values(plan=plan))
@@ -97,46 +104,35 @@ def _rewrite(connection: Connection, pipeline_id: str, old: Path, new: Path) -> 
                 connection.execute(update(table).where(own, *one).values(**after))
 
 
-def _leave_to_the_original(connection: Connection, pipeline_id: str, place: Place, now: float) -> None:
-    steps, attempts = tables.steps.c, tables.attempts.c
-    flying = select(tables.steps).where(steps.pipeline_id == pipeline_id, steps.state.in_(IN_FLIGHT))
-    for step in connection.execute(flying).mappings().all():
-        spec = step["definition"]["spec"]
-        run = (spec.get("config") or {}).get("run") or {}
-        folder = (
-            Path(rebased(str(run.get("output_dir", "./outputs")), place.begun, place.root)) / spec["run_id"]
+def _leave_to_the_original(connection: Connection, attempt: AttemptRecord, place: Place, now: float) -> None:
+    """End an attempt here that the original has at work, unless it was over when the project was copied."""
+    folder = Path(rebased(str(output_folder(attempt.spec)), place.begun, place.root))
+    left = place.root / folder
+    handle = attempt.handle
+    if handle is not None and handle.backend != "local":
+        raise PipelineError(
+            f"run {attempt.run_id} is on a rented machine, which the project in {place.begun} has taken: this copy cannot go on "
+            "with it, nor beside it under the same name",
+            next_step=f"Go on there: cd {place.begun}. Or begin another pipeline here: tenyson run ... --new",
         )
-        left = place.root / folder
-        attempt = connection.execute(
-            select(attempts.handle).where(
-                attempts.pipeline_id == pipeline_id, attempts.label == step["label"],
-                attempts.attempt == step["attempt"],
-            )
-        ).scalar()  # fmt: skip
-        if attempt is not None and attempt["backend"] != "local":
-            raise PipelineError(
-                f"run {spec['run_id']} is on a rented machine, which the project in {place.begun} has taken: this copy cannot go "
-                "on with it, nor beside it under the same name",
-                next_step=f"Go on there: cd {place.begun}. Or begin another pipeline here: tenyson run ... --new",
-            )
-        if attempt is not None and has_ended(left, attempt["data"].get("job")):
-            continue  # it was over when the project was copied
-        resume = spec["job_type"] != "eval" and any((left / "checkpoints").glob("*"))
-        connection.execute(
-            update(tables.steps)
-            .where(steps.pipeline_id == pipeline_id, steps.label == step["label"])
-            .values(state="PENDING", resume=resume, not_before=None, updated_at=now)
+    if handle is not None and has_ended(left, handle.data.get("job")):
+        return
+    resume = attempt.spec.job_type != "eval" and any((left / "checkpoints").glob("*"))
+    steps, attempts = tables.steps, tables.attempts
+    connection.execute(
+        update(steps)
+        .where(steps.c.pipeline_id == attempt.pipeline_id, steps.c.label == attempt.label)
+        .values(state="PENDING", resume=resume, not_before=None, updated_at=now)
+    )
+    result = JobResult(
+        attempt.run_id, "stopped", 0.0, local_output_dir=str(folder) if left.is_dir() else None,
+        failure_reason=f"left to the project in {place.begun}, of which this one is a copy",
+    )  # fmt: skip
+    connection.execute(
+        update(attempts)
+        .where(
+            attempts.c.pipeline_id == attempt.pipeline_id, attempts.c.label == attempt.label,
+            attempts.c.attempt == attempt.attempt,
         )
-        result = {
-            "run_id": spec["run_id"], "status": "stopped", "total_time_seconds": 0.0,
-            "local_output_dir": str(folder) if left.is_dir() else None,
-            "failure_reason": f"left to the project in {place.begun}, of which this one is a copy",
-        }  # fmt: skip
-        connection.execute(
-            update(tables.attempts)
-            .where(
-                attempts.pipeline_id == pipeline_id, attempts.label == step["label"],
-                attempts.attempt == step["attempt"],
-            )
-            .values(state="STOPPED", result=result, handle=None, ended_at=now)
-        )  # fmt: skip
+        .values(state="STOPPED", result=plain(result), handle=None, ended_at=now)
+    )  # fmt: skip

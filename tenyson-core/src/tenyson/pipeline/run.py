@@ -102,25 +102,27 @@ def run_pipeline(
     db_url = db_url or default_db_url()
     recorded = recorded_in(checked, steps, db_url)
     with Journal(db_url) as journal:
-        name = (
-            pipeline_id or unfinished(journal, print_of) or new_name(checked[0].label if checked else "empty")
-        )
-        definitions = define(recorded, name)
-        check_order(definitions)
-        record = journal.pipeline(name)
-        if record is not None:
-            record, _ = settle(journal, record, say=say)
-            require_here(journal, record)
-            _check_goes_on(journal, record, definitions, edited_code)
-        else:
-            require_free(journal, name, definitions, "pipeline_id")
-            journal.create(
-                name,
-                name,
-                print_of,
-                _about(journal, cloud, definitions, policy, max_parallel),
-                {one.label: one.to_json() for one in definitions},
+        while True:
+            name = (
+                pipeline_id
+                or unfinished(journal, print_of)
+                or new_name(checked[0].label if checked else "empty")
             )
+            definitions = define(recorded, name)
+            check_order(definitions)
+            record = journal.pipeline(name)
+            if record is not None:
+                record, _ = settle(journal, record, say=say)
+                require_here(journal, record)
+                _check_goes_on(journal, record, definitions, edited_code)
+                break
+            require_free(journal, name, definitions, "pipeline_id")
+            about = _about(journal, cloud, definitions, policy, max_parallel)
+            steps_of = {one.label: one.to_json() for one in definitions}
+            ours = (lambda found: is_ours(journal, found)) if pipeline_id is None else lambda _: False
+            if journal.create(name, name, print_of, about, steps_of, unless=ours) == name:
+                break
+            # The same script, started at the same moment, was quicker.
         return drive(
             journal,
             name,
@@ -196,12 +198,13 @@ def unfinished(journal: Journal, print_of: str) -> str | None:
     Here: in this project, on this machine. In a database that many share, the same command is often somebody else's.
     """
     for record in journal.pipelines(fingerprint=print_of):
-        if record.status in ("running", "stopped") and _is_ours(journal, record):
+        if record.status in ("running", "stopped") and is_ours(journal, record):
             return record.id
     return None
 
 
-def _is_ours(journal: Journal, record: PipelineRecord) -> bool:
+def is_ours(journal: Journal, record: PipelineRecord) -> bool:
+    """Whether a pipeline was begun in this project, on this machine."""
     try:
         place = locate(journal, record)
     except PipelineError:
