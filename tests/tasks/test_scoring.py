@@ -10,11 +10,12 @@ import numpy
 import pytest
 
 from tenyson.errors import TaskError
-from tenyson.jobs.samples import read_samples
+from tenyson.jobs.samples import Extent, read_samples
 from tenyson.tasks import Metric, Observation, Reward, Rollout, Sample, TaskPlugin
 from tenyson.tasks.checks import make_environment, take_step
 from tenyson.tasks.scoring import metrics_of, rewards_of, score
 
+ALL = Extent(1000, None, "training.samples")
 ASK = [{"role": "user", "content": "?"}]
 ROLLOUT = Rollout(Sample("s-1", ASK), ({"role": "assistant", "content": "a"},))
 
@@ -162,7 +163,7 @@ def test_a_sample_that_cannot_be_used_is_named(sample, words, job):
     """By the hook that yields it, its id and the message, instead of a stack trace of a tokenizer."""
     task = Odd(**{f"{job}_samples": lambda split, seed: [sample]})
     with pytest.raises(TaskError, match=f"{job}_samples.*{words}"):
-        list(read_samples(task, job, "train", 0))
+        list(read_samples(task, job, "train", 0, extent=ALL))
 
 
 def test_hooks_that_raise_or_return_no_samples_are_named():
@@ -182,7 +183,7 @@ def test_hooks_that_raise_or_return_no_samples_are_named():
         (lambda split: [], "raises: TypeError"),
     ):
         with pytest.raises(TaskError, match=words):
-            list(read_samples(Odd(rl_samples=hook), "rl", "train", 0))
+            list(read_samples(Odd(rl_samples=hook), "rl", "train", 0, extent=ALL))
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,11 @@ class Renderer:
         self._fault_between = self._find_fault_between()
 
     @property
+    def tokenizer(self) -> Any:
+        """The model's own."""
+        return self._tokenizer
+
+    @property
     def pad_token_id(self) -> int:
         """The id that fills up short sequences."""
         pad = self._tokenizer.pad_token_id

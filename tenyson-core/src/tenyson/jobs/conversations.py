@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TaskError
-from tenyson.jobs.samples import read_samples
+from tenyson.jobs.samples import extent, read_samples
 from tenyson.tasks.sample import Sample
 
 if TYPE_CHECKING:
+    from tenyson.config.schema import Config
     from tenyson.engines.renderer import Renderer
     from tenyson.tasks.plugin import TaskPlugin
 
@@ -42,15 +44,24 @@ class Conversations:
 
 
 def read_conversations(
-    task: TaskPlugin, renderer: Renderer, split: str, *, seed: int, limit: int | None, max_length: int | None
+    task: TaskPlugin,
+    renderer: Renderer,
+    split: str,
+    config: Config,
+    *,
+    processes: int = 1,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Conversations:
-    """Render a split. What is longer than `max_length` tokens is cut; what then has nothing to learn is dropped.
+    """Render a split. What is longer than `training.max_length` tokens is cut; what then has nothing to learn is dropped.
 
     Raises:
         TaskError: nothing is left.
     """
-    rows = Conversations(split)
-    for sample in read_samples(task, "sft", split, seed, limit=limit):
+    rows, max_length = Conversations(split), config.training.max_length
+    wanted = extent(config, "sft", split, processes)
+    for sample in read_samples(
+        task, "sft", split, config.run.seed, extent=wanted, tokenizer=renderer.tokenizer, say=say
+    ):
         rows.read += 1
         ids, mask = renderer.conversation(sample)
         rows.longest = max(rows.longest, len(ids))

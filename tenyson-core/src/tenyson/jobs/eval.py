@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tenyson.errors import ConfigError, TaskError
+from tenyson.errors import ConfigError
 from tenyson.jobs.job import Job, JobContext, Outcome
-from tenyson.jobs.samples import read_samples
+from tenyson.jobs.samples import eval_prompts
 from tenyson.tasks.sample import Sample
 from tenyson.tasks.scoring import rewards_of
 from tenyson.telemetry.control import Controls
@@ -61,7 +61,6 @@ class EvalJob(Job):
             )
         check_passthrough(config, "eval")
         rewards = rewards_of(context.task)
-        samples = self._samples(context)
         source = resolve_model(config)
         choice = choose_engine(config.generation.engine, source.path)
         context.say(f"engine {choice.name}: {choice.reason}")
@@ -69,10 +68,12 @@ class EvalJob(Job):
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
         require_fitting(config, source, tokenizer, renderer, "eval")
+        prompts = eval_prompts(context.task, config, tokenizer, say=context.say)
+        sampling = Sampling.from_config(config.generation, renderer.stop_token_ids)
+        samples = self._repeated(context, prompts, sampling)
         require_parity(context, source, renderer)
         pin_inputs(context, source)
         warnings = settle(context, check_played("eval", samples, context.task, renderer, config, source))
-        sampling = Sampling.from_config(config.generation, renderer.stop_token_ids)
         unheeded = say_defaults(context, source, choice.name, taken_by(sampling, config.engine_args))
         about = {
             "engine": choice.name,
@@ -148,26 +149,17 @@ class EvalJob(Job):
             )
             measurement.take(trajectories, broken)
 
-    def _samples(self, context: JobContext) -> list[Sample]:
-        from tenyson.engines.engine import Sampling
-
-        evaluation = context.config.evaluation
-        found = list(
-            read_samples(
-                context.task, "eval", evaluation.split, context.config.run.seed, limit=evaluation.samples
-            )
-        )
-        if not found:
-            raise TaskError(f"the task has no evaluation samples in the split {evaluation.split!r}")
-        times = evaluation.samples_per_prompt
-        if times > 1 and Sampling.from_config(context.config.generation, ()).greedy:
+    def _repeated(self, context: JobContext, prompts: Sequence[Sample], sampling: Sampling) -> list[Sample]:
+        """Each prompt as often as it is to be played; once where all its rollouts would be one."""
+        times = context.config.evaluation.samples_per_prompt
+        if times > 1 and sampling.greedy:
             context.say(
                 f"generation is greedy (temperature 0, or one token to choose from), so {times} rollouts of a sample would be one: "
-                f"each of {len(found)} samples is played once. Raise generation.temperature for evaluation.samples_per_prompt",
+                f"each of {len(prompts)} samples is played once. Raise generation.temperature for evaluation.samples_per_prompt",
                 "warning",
             )
             times = 1
-        return [sample for sample in found for _ in range(times)]
+        return [sample for sample in prompts for _ in range(times)]
 
 
 def hold_while_paused(controls: Controls, done: int, say: Callable[[str], None]) -> float:

@@ -7,8 +7,7 @@ from dataclasses import asdict
 
 from tenyson.errors import TaskError
 from tenyson.jobs.job import Job, JobContext, Outcome
-from tenyson.jobs.samples import read_samples
-from tenyson.tasks.sample import Sample
+from tenyson.jobs.samples import rl_prompts
 from tenyson.tasks.scoring import rewards_of
 
 
@@ -63,6 +62,7 @@ class RLJob(Job):
             build_arguments,
             new_adapter,
             refusals,
+            require_batches,
             require_optimizer,
             save_trained,
         )
@@ -91,13 +91,18 @@ class RLJob(Job):
         renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
         adapter = new_adapter(config, source)
         require_fitting(config, source, tokenizer, renderer, "rl")
-        train = self._samples(context, "train", training.samples)
-        evaluation = self._samples(context, "eval", training.eval_samples) if training.eval_steps else None
+        train, *others = [
+            rl_prompts(context.task, config, tokenizer, split, processes=context.world.size, say=context.say)
+            for split in (("train", "eval") if training.eval_steps else ("train",))
+        ]
         resume = find_checkpoint(context)
         require_parity(context, source, renderer, resume)
         pin_inputs(context, source)
         remembered = deepcopy(dict(context.task.state()))
-        warnings = settle(context, check_played("rl", train, context.task, renderer, config, source))
+        warnings = settle(
+            context,
+            check_played("rl", train, context.task, renderer, config, source, processes=context.world.size),
+        )
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
         # Replies end at the template's end of turn, also where the model's own generation config forgets it.
         stops = list(renderer.stop_token_ids)
@@ -118,7 +123,7 @@ class RLJob(Job):
             trainer = RolloutTrainer(
                 context=context,
                 renderer=renderer,
-                samples={"train": train, "eval": evaluation or []},
+                samples={"train": train, "eval": others[0] if others else []},
                 model=model,
                 args=arguments,
                 processing_class=tokenizer,
@@ -135,6 +140,7 @@ class RLJob(Job):
         trainer.keep_checkpoints(context, renderer.fingerprint())
         control.extend = trainer.extend
         trainer.remove_callback(PrinterCallback)
+        require_batches(trainer)
         if resume is None and training.preflight_groups:
             for finding in check_spread(trainer.try_groups(training.preflight_groups)):
                 add(context, finding, warnings)
@@ -150,9 +156,3 @@ class RLJob(Job):
             "diagnosis": [asdict(one) for one in trainer.diagnosis.findings],
         }
         return outcome
-
-    def _samples(self, context: JobContext, split: str, limit: int | None) -> list[Sample]:
-        found = list(read_samples(context.task, "rl", split, context.config.run.seed, limit=limit))
-        if not found:
-            raise TaskError(f"the task has no RL samples in the split {split!r}")
-        return found

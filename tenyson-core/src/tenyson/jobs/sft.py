@@ -50,6 +50,7 @@ class SFTJob(Job):
             build_arguments,
             new_adapter,
             refusals,
+            require_batches,
             require_optimizer,
             save_trained,
         )
@@ -66,10 +67,8 @@ class SFTJob(Job):
         renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
         adapter = new_adapter(config, source)
         require_fitting(config, source, tokenizer, renderer, "sft")
-        train = self._read(context, renderer, "train", training.samples)
-        evaluation = (
-            self._read(context, renderer, "eval", training.eval_samples) if training.eval_steps else None
-        )
+        train = self._read(context, renderer, "train")
+        evaluation = self._read(context, renderer, "eval") if training.eval_steps else None
         resume = find_checkpoint(context)
         require_parity(context, source, renderer, resume)
         pin_inputs(context, source)
@@ -108,18 +107,18 @@ class SFTJob(Job):
         trainer.keep_checkpoints(context, renderer.fingerprint())
         control.extend = trainer.extend
         trainer.remove_callback(PrinterCallback)
+        require_batches(trainer)
         output = trainer.resume(resume)
         outcome = save_trained(context, trainer, tokenizer, renderer, output.metrics)
         outcome.metadata["preflight"] = warnings
         return outcome
 
-    def _read(self, context: JobContext, renderer: Renderer, split: str, limit: int | None) -> Conversations:
-        config = context.config
+    def _read(self, context: JobContext, renderer: Renderer, split: str) -> Conversations:
         return read_conversations(
             context.task,
             renderer,
             split,
-            seed=config.run.seed,
-            limit=limit,
-            max_length=config.training.max_length,
+            context.config,
+            processes=context.world.size,
+            say=context.say,
         )

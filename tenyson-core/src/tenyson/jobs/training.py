@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tenyson.errors import ConfigError, TenysonError
+from tenyson.errors import ConfigError, TaskError, TenysonError
 from tenyson.jobs.adapter_config import require_same_adapter
 from tenyson.jobs.job import JobContext, Outcome
 from tenyson.jobs.model import ModelSource
@@ -95,6 +95,7 @@ def save_trained(
     """Write adapter/ or model/ with the tokenizer, push it where the configuration says so, and sum up the run."""
     from accelerate.utils import is_peft_model
 
+    require_steps(context, trainer)
     model = trainer.accelerator.unwrap_model(trainer.model)
     directory = context.folder.adapter if is_peft_model(model) else context.folder.model
     if trainer.is_world_process_zero():
@@ -120,7 +121,7 @@ def save_trained(
             "steps": trainer.state.global_step,
             "epochs": trainer.state.epoch,
             "stopped_early": ended_early,
-            "stop_reason": (context.stop.reason or _why_early(context, evaluations)) if ended_early else None,
+            "stop_reason": _why_early(context, evaluations) if ended_early else None,
             "best_checkpoint": trainer.state.best_model_checkpoint,
             "fingerprint": renderer.fingerprint(),
             "output": directory.name,
@@ -132,8 +133,32 @@ def save_trained(
     )
 
 
-def _why_early(context: JobContext, evaluations: list[float]) -> str:
-    target = context.config.training.target_eval_loss
-    if target is not None and evaluations and evaluations[-1] <= target:
-        return f"eval_loss reached {target:g}"
-    return "early stopping on eval_loss"
+def require_batches(trainer: Any) -> None:
+    """Raises: TaskError: the samples do not fill one batch, so that there is nothing to train on."""
+    if not len(trainer.get_train_dataloader()):
+        raise TaskError(_NO_STEPS, next_step=_FEWER)
+
+
+def require_steps(context: JobContext, trainer: Any) -> None:
+    """Raises: TaskError: nothing was trained, although nobody has stopped the run."""
+    if not trainer.state.global_step and not context.stop.requested:
+        raise TaskError(_NO_STEPS, next_step=_FEWER)
+
+
+_NO_STEPS = "not one step can be trained: the samples do not fill a batch"
+_FEWER = (
+    "Add samples, or lower training.batch_size or training.gradient_accumulation_steps; trl.dataloader_drop_last leaves out "
+    "what fills none."
+)
+
+
+def _why_early(context: JobContext, evaluations: list[float]) -> str | None:
+    """What ended training before its last step; None where nothing tells."""
+    if context.stop.requested:
+        return context.stop.reason
+    training = context.config.training
+    if not evaluations:
+        return None
+    if training.target_eval_loss is not None and evaluations[-1] <= training.target_eval_loss:
+        return f"eval_loss reached {training.target_eval_loss:g}"
+    return "early stopping on eval_loss" if training.early_stopping_patience is not None else None

@@ -56,6 +56,10 @@ class TaskPlugin(ABC):
             next_step="Implement eval_samples(split, seed).",
         )
 
+    def keep_sample(self, sample: Sample, tokenizer: Any) -> bool:
+        """Whether a job takes a sample. `tokenizer` is the model's, so that a task may leave out what is too long for it."""
+        return True
+
     def environment(self, sample: Sample) -> Environment | None:
         """A fresh environment for one rollout on `sample`; None for a single-turn task."""
         return None

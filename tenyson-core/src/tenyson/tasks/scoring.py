@@ -34,13 +34,18 @@ class Scored:
     """What is wrong with the first reward that failed, with its name and the sample's id."""
 
 
-def score(rewards: Sequence[Reward], rollout: Rollout) -> Scored:
-    """Ask each reward once. One that fails counts as saying nothing, and `failure` says why."""
+def score(rewards: Sequence[Reward], rollout: Rollout, *, where: str | None = None) -> Scored:
+    """Ask each reward once. One that fails counts as saying nothing, and `failure` says why.
+
+    Args:
+        where: what the rollout is, in words such as "on sample train/7".
+    """
+    where = where or f"on sample {rollout.sample.id}"
     components: dict[str, float | None] = {}
     total, failure = 0.0, None
     for reward in rewards:
         try:
-            value = _evaluate(reward, rollout)
+            value = _evaluate(reward, rollout, where)
         except TaskError as error:
             value, failure = None, failure or error.cause
         components[reward.name] = value
@@ -119,8 +124,8 @@ def _metric(metric: Any, what: str) -> Metric | float:
     return Metric(_measured(metric.value, what), int(n) if math.isfinite(n) else 0, low, high)
 
 
-def _evaluate(reward: Reward, rollout: Rollout) -> float | None:
-    what, where = f"the reward {reward.name}", f" on sample {rollout.sample.id}"
+def _evaluate(reward: Reward, rollout: Rollout, where: str) -> float | None:
+    what, where = f"the reward {reward.name}", f" {where}"
     with user_code(what, where):
         value = reward(rollout)
     refuse_coroutine(value, f"{what}{where}")

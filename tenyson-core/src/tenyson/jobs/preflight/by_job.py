@@ -12,10 +12,12 @@ from tenyson.jobs.preflight.engine import resolve_engine
 from tenyson.jobs.preflight.finding import Finding
 from tenyson.jobs.preflight.machine import check_disk, check_memory, check_versions
 from tenyson.jobs.preflight.prompts import (
+    check_count,
     check_loss,
     check_prompts,
     check_rewards,
     check_unused_eos,
+    plays_on,
     prompt_lengths,
 )
 from tenyson.jobs.shape import find_shape
@@ -56,20 +58,22 @@ def check_played(
     config: Config,
     source: ModelSource,
     memory: int | None = None,
+    processes: int = 1,
 ) -> Iterator[Finding]:
     """Before RL or an evaluation. Whether RL's groups are whole is checked apart, before TRL sees its arguments."""
     from tenyson.jobs.model import context_length
 
     context, elsewhere = context_length(source), memory is not None
     lengths = prompt_lengths(samples, renderer)
-    turns = config.generation.max_turns if task.environment(samples[0]) is not None else 1
+    turns = config.generation.max_turns if any(plays_on(task, samples)) else 1
     if turns > 1:
         renderer.between("?")  # refused now, not after the first turn
     yield from check_unused_eos(renderer)
     for finding in check_prompts(lengths, len(samples), turns, config, context):
         yield _beyond_positions(finding, max(lengths), config, source)
     if job == "rl":
-        yield from check_rewards(task, renderer, config)
+        yield from check_count(len(samples), config, processes)
+        yield from check_rewards(task, samples, renderer, config)
         yield from check_loss(config)
     facts = Facts(
         prompt=max(lengths),

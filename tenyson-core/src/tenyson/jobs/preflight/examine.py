@@ -5,7 +5,7 @@ A job stops at the first thing that it refuses; here each becomes a finding, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -19,9 +19,8 @@ from tenyson.jobs.preflight.finding import Finding, let_pass
 from tenyson.jobs.preflight.prompts import check_groups
 from tenyson.jobs.preflight.report import Segments, segments
 from tenyson.jobs.quiet import missing_libraries, quiet_libraries
-from tenyson.jobs.samples import read_samples
+from tenyson.jobs.samples import eval_prompts, rl_prompts
 from tenyson.jobs.world import World
-from tenyson.tasks.sample import Sample
 from tenyson.tasks.scoring import rewards_of
 from tenyson.telemetry.control import Controls
 
@@ -141,38 +140,27 @@ class Examination:
         from tenyson.jobs.conversations import read_conversations
 
         job_type, config, task = self.job.job_type, self.job.config, self.job.task
-        training, seed = config.training, config.run.seed
-        limits: dict[str, Any] = {"train": training.samples}
-        if training.eval_steps:
-            limits["eval"] = training.eval_samples
+        names = ("train", "eval") if config.training.eval_steps else ("train",)
         if job_type == "sft":
             splits = [
-                read_conversations(
-                    task, renderer, split, seed=seed, limit=limit, max_length=training.max_length
-                )
-                for split, limit in limits.items()
+                read_conversations(task, renderer, split, config, processes=self.processes) for split in names
             ]
             self.samples = segments(splits[0], renderer, self.shown)
             self.findings += check_sft(splits, renderer, tokenizer, config, source, self.memory)
             return
+        rewards = rewards_of(task)
         if job_type == "rl":
-            prompts, *_ = [
-                _some(
-                    read_samples(task, "rl", split, seed, limit=limit), f"RL samples in the split {split!r}"
-                )
-                for split, limit in limits.items()
-            ]
-            if not rewards_of(task):
+            if not rewards:
                 raise TaskError("the task has no rewards", next_step="Implement rewards().")
+            prompts, *_ = [
+                rl_prompts(task, config, tokenizer, split, processes=self.processes) for split in names
+            ]
         else:
-            split, limit = config.evaluation.split, config.evaluation.samples
-            rewards_of(task)
-            prompts = _some(
-                read_samples(task, "eval", split, seed, limit=limit),
-                f"evaluation samples in the split {split!r}",
-            )
+            prompts = eval_prompts(task, config, tokenizer)
         self.samples = [[(renderer.raw(renderer.prompt(one.prompt)), False)] for one in prompts[: self.shown]]
-        self.findings += check_played(job_type, prompts, task, renderer, config, source, self.memory)
+        self.findings += check_played(
+            job_type, prompts, task, renderer, config, source, self.memory, self.processes
+        )
 
     @contextmanager
     def _refusals(self, check: str) -> Iterator[None]:
@@ -209,10 +197,3 @@ class Examination:
             Controls(None),
             World(),
         )
-
-
-def _some(samples: Iterable[Sample], what: str) -> list[Sample]:
-    found = list(samples)
-    if not found:
-        raise TaskError(f"the task has no {what}")
-    return found

@@ -12,6 +12,7 @@ from tenyson.engines.play import play
 from tenyson.errors import TaskError
 from tenyson.jobs.memory import engine_limit
 from tenyson.jobs.preflight.finding import Finding
+from tenyson.tasks.checks import make_environment
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample
 from tenyson.tasks.scoring import rewards_of, score
@@ -25,6 +26,8 @@ COUNTED = 10_000
 """Prompts whose length is counted at most: some seconds' worth."""
 TRIED = 4
 """Known answers that are tried."""
+ENVIRONMENTS = 32
+"""Samples, about, that are asked for an environment."""
 NONSENSE = "zzz"
 
 
@@ -96,23 +99,18 @@ def check_unused_eos(renderer: Renderer) -> Iterator[Finding]:
 def check_groups(config: Config, processes: int) -> Iterator[Finding]:
     """Whether completions come in whole groups, in training and where it evaluates on the way."""
     training, trl = config.training, config.trl
-    group = trl.get("num_generations", training.num_generations)
-    size = trl.get("per_device_train_batch_size", training.batch_size)
-    steps = trl.get("steps_per_generation") or trl.get(
-        "gradient_accumulation_steps", training.gradient_accumulation_steps
-    )
-    told = trl.get("generation_batch_size")
-    eval_group = trl.get("num_generations_eval") or group
-    eval_size = trl.get("per_device_eval_batch_size", training.batch_size)
-    numbers = (group, size, steps, told or 1, eval_group, eval_size)
-    if not all(isinstance(number, int) and number > 0 for number in numbers):
+    sizes = _sizes(config)
+    if sizes is None:
         yield Finding(
             "groups",
             "error",
             "batch sizes, steps and groups are not all whole numbers above 0",
-            "Look at `trl` in the configuration: it goes before `training`.",
+            "Look at `trl` in the configuration: it takes precedence over `training`.",
         )
         return
+    group, size, steps, told = sizes
+    eval_group = trl.get("num_generations_eval") or group
+    eval_size = trl.get("per_device_eval_batch_size", training.batch_size)
     many = _times(processes, "process", "processes")
     batch = told or size * processes * steps
     if batch % group:
@@ -140,6 +138,25 @@ def check_groups(config: Config, processes: int) -> Iterator[Finding]:
         )
 
 
+def _sizes(config: Config) -> tuple[int, int, int, int | None] | None:
+    """Completions of a group and of a device, batches that are generated together, and `trl.generation_batch_size`.
+
+    None where one of them, or of those of an evaluation on the way, is no whole number above 0.
+    """
+    training, trl = config.training, config.trl
+    group = trl.get("num_generations", training.num_generations)
+    size = trl.get("per_device_train_batch_size", training.batch_size)
+    steps = trl.get("steps_per_generation") or trl.get(
+        "gradient_accumulation_steps", training.gradient_accumulation_steps
+    )
+    told = trl.get("generation_batch_size")
+    evaluated = trl.get("num_generations_eval") or 1, trl.get("per_device_eval_batch_size", 1)
+    numbers = (group, size, steps, told or 1, *evaluated)
+    if not all(isinstance(number, int) and number > 0 for number in numbers):
+        return None
+    return group, size, steps, told
+
+
 def _times(number: int, one: str, more: str) -> str:
     return f"{number} {one if number == 1 else more}"
 
@@ -156,15 +173,44 @@ def check_loss(config: Config) -> Iterator[Finding]:
         )
 
 
-def check_rewards(task: TaskPlugin, renderer: Renderer, config: Config) -> Iterator[Finding]:
-    """Plays known good answers (the completions that SFT would learn) and nonsense, and looks at what they are worth."""
-    try:
-        known = [one for one in islice(task.sft_samples("train", config.run.seed), TRIED) if one.completion]
-    except TaskError:
-        known = []
+def check_count(prompts: int, config: Config, processes: int) -> Iterator[Finding]:
+    """Whether the prompts fill one generated batch: TRL leaves out what does not, and would train nothing."""
+    sizes = _sizes(config)
+    if sizes is None:
+        return  # told by check_groups
+    group, size, steps, told = sizes
+    completions = told or size * processes * steps
+    needed = completions // group
+    if prompts >= needed:
+        return
+    yield Finding(
+        "groups",
+        "error",
+        f"one generated batch takes {needed} different prompts ({completions} completions in groups of {group}), and the task has "
+        f"{prompts}: not one step could be trained",
+        f"Add prompts, or take fewer at a time: training.batch_size x training.gradient_accumulation_steps up to {prompts * group}.",
+    )
+
+
+def plays_on(task: TaskPlugin, samples: Sequence[Sample]) -> Iterator[bool]:
+    """Whether a sample has an environment, for some samples from all over the list: a task may mix both kinds.
+
+    Raises: TaskError: the task cannot make one.
+    """
+    for sample in samples[:: max(1, len(samples) // ENVIRONMENTS)]:
+        yield make_environment(task, sample) is not None
+
+
+def check_rewards(
+    task: TaskPlugin, samples: Sequence[Sample], renderer: Renderer, config: Config
+) -> Iterator[Finding]:
+    """Plays known good answers (completions of RL's own samples) and nonsense, and looks at what they are worth."""
+    known = list(islice((one for one in samples if one.completion), TRIED))
     if not known:
         yield Finding(
-            "rewards", "info", "the task gives no answers that are known to be good, so none were tried"
+            "rewards",
+            "info",
+            "no RL sample has a completion, so no answer is known to be good, and none was tried",
         )
         return
     worth: dict[str, list[float]] = {"good": [], "bad": []}
@@ -173,15 +219,16 @@ def check_rewards(task: TaskPlugin, renderer: Renderer, config: Config) -> Itera
         replies = [message["content"] for message in sample.completion if message["role"] == "assistant"]
         for kind, scripted in (("good", replies), ("bad", [NONSENSE])):
             try:
-                scored = score(rewards, _act(task, sample, renderer, scripted, config))
+                rollout = _act(task, sample, renderer, scripted, config)
+                scored = score(rewards, rollout, where=f"on a {kind} answer to {sample.id}")
                 failure = scored.failure
             except TaskError as error:
-                failure = error.cause
+                failure = f"a {kind} answer: {error.cause}"
             if failure:
                 yield Finding(
                     "rewards",
                     "error",
-                    f"a {kind} answer: {failure}",
+                    failure,
                     "A rollout may hold anything. Neither reward nor environment may raise; rewards are finite numbers, or None.",
                 )
                 return
