@@ -234,7 +234,8 @@ def vllm_calls(monkeypatch):
     pytest.importorskip("vllm")
     from types import SimpleNamespace
 
-    from trl.generation.vllm_generation import VLLMGeneration
+    # As the trainer knows it: a process that imports vLLM later loads the module again.
+    from trl.trainer.grpo_trainer import VLLMGeneration
 
     calls = []
 
