@@ -13,6 +13,7 @@ import click
 
 from tenyson.cli import options
 from tenyson.cli.format import as_float, number, print_json, wrapped
+from tenyson.cli.leftout import known_names, some
 from tenyson.cli.safetext import safe
 from tenyson.cli.table import print_table
 from tenyson.errors import TelemetryError
@@ -53,22 +54,32 @@ def compare(
     if metric:
         unknown = [name for name in metric if name not in shared_names]
         if unknown:
+            one_has = [name for name, one in zip(names, played, strict=True) if unknown[0] in one.values]
             raise TelemetryError(
-                f"both runs have no {unknown[0]!r}", next_step=safe(f"both have {', '.join(shared_names)}")
+                f"only {one_has[0]} has {unknown[0]!r}" if one_has else f"neither run has {unknown[0]!r}",
+                next_step=known_names(unknown[0], shared_names, what="both have"),
             )
         shared_names = list(metric)
     if not shared_names:
         raise TelemetryError("the runs have no rollouts with a number in common")
     results = {name: _compared(name, first, second) for name in shared_names}
     samples = _overlap(first, second)
+    alone = {
+        side: sorted(one.values.keys() - other.values.keys())
+        for side, one, other in zip(_SIDES, (first, second), (second, first), strict=True)
+    }
     if as_json:
         about = {"before": names[0], "after": names[1], "config": changed, "samples": samples, "code": code}
-        print_json({**about, "metrics": results})
+        print_json({**about, "metrics": results, "metrics_of_one": alone})
         return
     click.echo(safe(f"{names[1]} less {names[0]}"))
     _print(results)
     for note in _left_out(names, samples, results):
         click.secho(wrapped(safe(note), 2), fg="yellow")
+    for name, side in zip(names, _SIDES, strict=True):
+        if alone[side] and not metric:
+            told = f"only {name} has {some(alone[side])}: nothing to compare"
+            click.secho(wrapped(safe(told), 2), fg="yellow")
     if code:
         click.echo(wrapped(safe(f"\ncode: {code[0]} of {names[0]}; {code[1]} of {names[1]}"), 2))
     if changed:

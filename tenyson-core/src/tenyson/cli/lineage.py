@@ -13,6 +13,7 @@ from rich.tree import Tree
 
 from tenyson.cli.databases import find_databases, open_run
 from tenyson.cli.format import moment, print_json
+from tenyson.cli.leftout import some
 from tenyson.cli.options import as_json, database_url, db_url, output_dir
 from tenyson.telemetry.git import code_in_words
 
@@ -72,7 +73,7 @@ def _tree(data: dict[str, Any], tree: Tree | None = None) -> Tree:
     for attempt in data["attempts"]:
         node.add(Text(_attempt_in_words(attempt), style="dim"))
     if data["metrics"]:
-        numbers = ", ".join(f"{name} {value:.4g}" for name, value in list(data["metrics"].items())[:8])
+        numbers = some([f"{name} {value:.4g}" for name, value in data["metrics"].items()], 8)
         node.add(Text(f"measured: {numbers}"))
     for other in data.get("stands_for") or ():
         node.add(Text(f"its result stands for {other}"))

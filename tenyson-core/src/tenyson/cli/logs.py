@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tenyson.cli.records import Record
 
 LOOK_SECONDS = 0.2
+SHOWN = 8
+"""Numbers of a step that a line shows."""
 LONGEST_TAIL = 8 << 20
 """Bytes from the end in which the last lines are looked for."""
 
@@ -64,8 +66,9 @@ def _in_words(event: dict[str, Any]) -> str:
     match event:
         case {"event": "MetricsLogged", "step": step, "values": values}:
             of = f"/{event['total_steps']}" if event.get("total_steps") else ""
-            numbers = "  ".join(f"{name} {float(value):.4g}" for name, value in list(values.items())[:8])
-            return f"step {step}{of}  {numbers}"
+            numbers = "  ".join(f"{name} {float(value):.4g}" for name, value in list(values.items())[:SHOWN])
+            more = f"  and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
+            return f"step {step}{of}  {numbers}{more}"
         case {"event": "EpochEnded", "epoch": epoch, "step": step}:
             return f"epoch {epoch} ended at step {step}"
         case {"event": "Notice", "level": level, "message": message}:
@@ -82,6 +85,11 @@ def _tail(log: Path, lines: int, follow: bool) -> Iterator[str]:
         size = file.seek(0, 2)
         file.seek(max(0, size - LONGEST_TAIL))
         last = file.read().decode("utf-8", "replace").splitlines()
+        if size > LONGEST_TAIL and lines > len(last):
+            click.echo(f"only the last {len(last)} lines, of 8 MiB; the whole log is {log}", err=True)
+        elif size > LONGEST_TAIL or len(last) > lines:
+            of = "" if size > LONGEST_TAIL else f" of {len(last)}"
+            click.echo(f"the last {lines}{of} lines; -n N shows more, and all are in {log}", err=True)
         yield from last[-lines:] if lines else []
         rest = b""
         while follow:

@@ -13,6 +13,7 @@ import click
 
 from tenyson.cli import options
 from tenyson.cli.format import as_float, number, print_json
+from tenyson.cli.leftout import known_names, say_cut
 from tenyson.cli.safetext import safe
 from tenyson.cli.table import print_table
 from tenyson.errors import TelemetryError
@@ -60,6 +61,10 @@ def metrics(
     if not known:
         raise TelemetryError(f"run {runs[0]} has logged no numbers yet")
     chosen = _chosen(known, names)
+    if not names:
+        say_cut(
+            len(chosen), len(known), "metrics", f"name others, or all of them: tenyson metrics {runs[0]} '*'"
+        )
     if as_json:
         print_json(
             {name: {metric: curves.get(metric, []) for metric in chosen} for name, curves in found.items()}
@@ -68,6 +73,8 @@ def metrics(
         for metric in chosen:
             curves = {name: found[name][metric] for name in runs if found[name].get(metric)}
             click.echo(draw(metric, curves))
+            if lacking := [name for name in runs if name not in curves]:
+                click.echo(safe(f"{metric} was not logged by {', '.join(lacking)}"), err=True)
     else:
         _print_rows(found[runs[0]], chosen, as_csv)
 
@@ -136,7 +143,8 @@ def _chosen(known: list[str], names: tuple[str, ...]) -> list[str]:
         matches = [name for name in known if fnmatch(name, pattern)]
         if not matches:
             raise TelemetryError(
-                f"no metric is called {pattern!r}", next_step=safe(f"there are {', '.join(sorted(known))}")
+                f"no metric is called {pattern!r}",
+                next_step=known_names(pattern, sorted(known), what="there are"),
             )
         chosen += [name for name in matches if name not in chosen]
     return chosen

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenyson.cli.format import moment, print_json
+from tenyson.cli.leftout import say_cut
 from tenyson.cli.options import LATEST, as_json, database_url, db_url
 from tenyson.cli.table import print_table
 from tenyson.errors import DamagedRowError, PipelineError
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("pipeline", required=False)
-@click.option("--limit", default=20, show_default=True, help="How many, the newest first.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(min=1), help="How many, the newest first."
+)
 @as_json
 @db_url
 def pipelines(pipeline: str | None, limit: int, as_json: bool, db_url: str | None) -> int:
@@ -29,6 +32,7 @@ def pipelines(pipeline: str | None, limit: int, as_json: bool, db_url: str | Non
 
     with Journal(database_url(db_url), read_only=True) as journal:
         data = _one(journal, find_pipeline(journal, pipeline)) if pipeline else _all(journal, limit)
+        known = 0 if pipeline else journal.count_pipelines()
         damaged = list(journal.skipped)
     if as_json:
         print_json(data)
@@ -56,6 +60,8 @@ def pipelines(pipeline: str | None, limit: int, as_json: bool, db_url: str | Non
             click.echo(
                 f"\ntenyson decide {data['pipeline']} {one['label']} {'|'.join(one['choices'])}{where}"
             )
+    if not pipeline:
+        say_cut(min(limit, known), known, "pipelines", f"--limit {known} shows all")
     for told in damaged:
         click.echo(click.style("error: ", fg="red", bold=True) + told, err=True)
     return 2 if damaged else 0

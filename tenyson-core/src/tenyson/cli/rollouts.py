@@ -7,14 +7,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tenyson.cli import options
 from tenyson.cli.format import number, print_json
+from tenyson.cli.leftout import known_names, say_cut
 from tenyson.cli.safetext import safe
 from tenyson.errors import TelemetryError
+
+if TYPE_CHECKING:
+    from tenyson.telemetry.store import Store
 
 CUT = 600
 """Characters of a text that are shown without --full: as many from its beginning as from its end."""
@@ -88,17 +92,48 @@ def rollouts(
             "worst": True if worst else False if best else None,
         }
         most = worst or best or limit
+        known: int | None
         if grep:
-            rows = list(islice(_matching(store.rollout_stream(name, CHUNK, **chosen), grep), most))
+            matching = _matching(store.rollout_stream(name, CHUNK, **chosen), grep)
+            rows = list(islice(matching, most))
+            known = len(rows) if next(matching, None) is None else None
         else:
             rows = store.rollouts(name, **chosen, limit=most)
+            known = len(rows) if len(rows) < most else store.count_rollouts(name, **chosen)
+        unscored = 0 if chosen["worst"] is None else _unscored(store, name, chosen)
+        hint = None if rows else _what_there_is(store, name, chosen)
+        if not rows and not as_json:
+            raise TelemetryError(f"run {name} has no such rollouts", next_step=hint)
+        if hint:
+            click.echo(hint, err=True)
     if as_json:
         print_json(rows)
-    elif not rows:
-        raise TelemetryError(f"run {name} has no such rollouts")
     else:
         for row in rows:
             click.echo(describe(row, full=full))
+    rest = "--limit N shows more" if known is None else f"--limit {known} shows all"
+    if chosen["worst"] is None:
+        say_cut(len(rows), known, "rollouts", rest)
+    if unscored:
+        click.echo(f"{unscored} rollouts without a reward are left out", err=True)
+
+
+def _unscored(store: Store, run: str, chosen: Mapping[str, Any]) -> int:
+    """Rollouts that have no place among the best and worst."""
+    every = store.count_rollouts(run, **{**chosen, "worst": None})
+    return every - store.count_rollouts(run, **chosen)
+
+
+def _what_there_is(store: Store, run: str, chosen: Mapping[str, Any]) -> str | None:
+    """The nearest sample or group, or the steps, where such a one was asked for and there is none."""
+    for option, column in (("sample", "sample_id"), ("group", "group_id"), ("step", "step")):
+        asked = chosen[option]
+        names = [] if asked is None else store.rollout_names(run, column)
+        if names and asked not in names:
+            if option == "step":
+                return f"It has rollouts of {len(names)} steps, from {names[0]} to {names[-1]}."
+            return f"No {option} is called {asked!r}: {known_names(asked, list(map(str, names)))}"
+    return None
 
 
 def describe(row: Row, *, full: bool = False) -> str:
@@ -161,6 +196,9 @@ def _show_diff(
             next_step="Look at `tenyson rollouts RUN --sample ID` for the steps at which it was.",
         )
     pairs = [(before[name], after[name]) for name in shared[:limit]]
+    say_cut(len(pairs), len(shared), "samples that both steps have", f"--limit {len(shared)} shows all")
+    if alone := len(before.keys() ^ after.keys()):
+        click.echo(f"{alone} samples were played at one of the steps only", err=True)
     if as_json:
         print_json([{"before": first, "after": second} for first, second in pairs])
         return

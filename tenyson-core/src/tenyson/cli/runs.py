@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from fnmatch import fnmatch
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,14 @@ import click
 
 from tenyson.cli import options
 from tenyson.cli.format import duration, moment, number, print_json
+from tenyson.cli.leftout import known_names, say_cut, some
 from tenyson.cli.safetext import safe
 from tenyson.cli.table import print_table
 
 if TYPE_CHECKING:
     from tenyson.cli.records import Record
 
+STATUSES = ("running", "lost", "success", "stopped", "failed", "unfinished")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _COMPARISONS = {
     "<=": operator.le, ">=": operator.ge, "!=": operator.ne, "=": operator.eq, "<": operator.lt, ">": operator.gt,
@@ -68,8 +71,13 @@ def runs(
     from tenyson.cli.databases import say_if_other
     from tenyson.cli.records import read_records
 
-    tests: list[Callable[[Record], bool]] = [_metric_test(text) for text in where]
+    wheres = [_metric_test(text) for text in where]
+    tests: list[Callable[[Record], bool]] = [test for _, test in wheres]
     if status is not None:
+        if status not in STATUSES:
+            raise click.BadParameter(
+                f"{status!r} is no status: {known_names(status, STATUSES)}", param_hint="--status"
+            )
         tests.append(lambda record: record.status == status)
     if job is not None:
         tests.append(lambda record: record.job == job)
@@ -82,10 +90,16 @@ def runs(
         tests.append(lambda record: (record.started or 0.0) >= earliest)
     in_order = sort == "started" and not reverse
     listing = read_records(db_url, output_dir, limit=limit if in_order and not tests else None)
+    _require_metrics([metric for metric, _ in wheres], listing.records)
     found = [record for record in listing.records if all(test(record) for test in tests)]
     if not in_order:
-        found = _sorted(found, sort, reverse)
+        # Of all runs: a misspelt name is told also where the filters leave none.
+        found = _sorted(found, sort, reverse, listing.records)
     _show(found[:limit], filtered=bool(tests), wide=wide, as_json=as_json, output_dir=output_dir)
+    if not found:
+        _say_what_there_is(listing.records, task, name, bool(where))
+    known = len(found) if tests or not in_order else listing.known
+    say_cut(min(limit, len(found)), known, "runs", f"--limit {known} shows all")
     for url in listing.databases:
         say_if_other(url, db_url)
 
@@ -128,7 +142,28 @@ def summary(record: Record) -> dict[str, Any]:
     return {name: getattr(record, name) for name in names}
 
 
-def _sorted(found: list[Record], by: str, reverse: bool) -> list[Record]:
+def _require_metrics(metrics: list[str], records: list[Record]) -> None:
+    """Raises: click.BadParameter: no run at all has such a number, though some have others."""
+    known = {name for record in records for name in record.metrics}
+    for metric in metrics:
+        if known and metric not in known:
+            raise click.BadParameter(
+                safe(f"no run has a {metric!r}: {known_names(metric, known)}"), param_hint="--where"
+            )
+
+
+def _say_what_there_is(records: list[Record], task: str | None, name: str | None, compared: bool) -> None:
+    if compared and records and not any(record.metrics for record in records):
+        click.echo("no run has a number in its result to compare", err=True)
+    tasks = {record.task for record in records}
+    if task is not None and task not in tasks and tasks:
+        click.echo(safe(f"no run is on task {task!r}: {known_names(task, tasks)}"), err=True)
+    names = [record.run_id for record in records]
+    if name is not None and names and not any(fnmatch(one, name) for one in names):
+        click.echo(safe(f"no run is called {name!r}: {known_names(name, names)}"), err=True)
+
+
+def _sorted(found: list[Record], by: str, reverse: bool, every: list[Record]) -> list[Record]:
     keys: dict[str, Callable[[Record], Any]] = {
         "started": lambda r: r.started,
         "took": lambda r: r.seconds,
@@ -137,14 +172,20 @@ def _sorted(found: list[Record], by: str, reverse: bool) -> list[Record]:
     }
     key = keys.get(by)
     if key is None:
-        if not any(by in record.metrics for record in found):
-            names = sorted({name for record in found for name in record.metrics})
+        names = {name for record in every for name in record.metrics}
+        if by not in names:
+            from tenyson.config.explain import did_you_mean
+
+            hint = did_you_mean(by, [*keys, *names])
+            known_are = f"known are {some([*keys, *sorted(names)])}"
             raise click.BadParameter(
-                safe(f"no run has a {by!r}; known are {', '.join([*keys, *names])}"), param_hint="--sort"
+                safe("; ".join(filter(None, (f"no run has a {by!r}", hint, known_are)))), param_hint="--sort"
             )
 
         def key(record: Record) -> Any:
-            return record.metrics.get(by)
+            value = record.metrics.get(by)
+            # Compared with anything, "not a number" is neither more nor less, and would leave the rest unsorted.
+            return None if value is None or isnan(value) else value
 
     known = [record for record in found if key(record) is not None]
     unknown = [record for record in found if key(record) is None]
@@ -152,17 +193,18 @@ def _sorted(found: list[Record], by: str, reverse: bool) -> list[Record]:
     return sorted(known, key=key, reverse=(by not in ("name", "status")) != reverse) + unknown
 
 
-def _metric_test(text: str) -> Callable[[Record], bool]:
+def _metric_test(text: str) -> tuple[str, Callable[[Record], bool]]:
+    """The metric of a comparison, and the comparison."""
     match = re.fullmatch(r"\s*([^<>=!\s]+)\s*(<=|>=|!=|=|<|>)\s*(\S+)\s*", text)
     try:
-        if match is None:
+        if match is None or isnan(float(match[3])):
             raise ValueError
         metric, compare, bound = match[1], _COMPARISONS[match[2]], float(match[3])
     except ValueError:
         raise click.BadParameter(
             f"{text!r} is no comparison such as win_rate>0.5", param_hint="--where"
         ) from None
-    return lambda record: metric in record.metrics and bool(compare(record.metrics[metric], bound))
+    return metric, lambda record: metric in record.metrics and bool(compare(record.metrics[metric], bound))
 
 
 def _seconds(text: str) -> float:

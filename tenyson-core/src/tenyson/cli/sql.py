@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def sql(
     answer = ask(to_query(db_url, output_dir), query, timeout=timeout, limit=limit)
     names, rows = answer.names, answer.rows
     if as_json:
-        print_json([dict(zip(names, row, strict=True)) for row in rows])
+        keys = _different(names)
+        print_json([dict(zip(keys, row, strict=True)) for row in rows])
     elif as_csv:
         writer = csv.writer(sys.stdout)
         writer.writerow(names)
@@ -67,6 +69,21 @@ def sql(
         print_table(names, [[_cell(cell, full) for cell in row] for row in rows])
     if answer.more:
         click.echo(f"only the first {limit} rows are shown; --limit shows more", err=True)
+
+
+def _different(names: Sequence[str]) -> list[str]:
+    """Keys for columns, of which several may have one name: the second `id` is `id_2`, and a line on stderr tells."""
+    keys: list[str] = []
+    for name in names:
+        key, number = name, 1
+        while key in keys or (number > 1 and key in names):
+            number += 1
+            key = f"{name}_{number}"
+        keys.append(key)
+    renamed = [f"{name} is {key}" for name, key in zip(names, keys, strict=True) if name != key]
+    if renamed:
+        click.echo(safe(f"columns of the same name: {', '.join(renamed)}; AS gives them names"), err=True)
+    return keys
 
 
 def _plain(value: Any) -> Any:

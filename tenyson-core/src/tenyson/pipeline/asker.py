@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from tenyson.errors import JournalAwayError
-from tenyson.pipeline.decision import Ask, Decision, Question
+from tenyson.pipeline.decision import Ask, Decision, Question, not_possible
 from tenyson.stdio import say
 
 STORE_SECONDS = 2.0
@@ -62,6 +62,9 @@ class Asker:
                 answer = self._ask(question)
             except Exception as error:
                 say(f"warning: nobody could be asked: {type(error).__name__}: {error}")
+                answer = None
+            if answer is not None and answer not in question.choices:
+                say(f"warning: {not_possible(answer, question)}")
                 answer = None
             if answer is not None:
                 self._store(number, question, answer)

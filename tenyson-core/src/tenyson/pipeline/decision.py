@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TextIO
 
+from tenyson.config.explain import did_you_mean
 from tenyson.jobs.result import JobResult
 from tenyson.stdio import is_terminal, say
 
@@ -48,7 +49,7 @@ def ask_terminal(
     if stdin is None or not is_terminal(stdin):
         return None
     keys = {key: decision for key, decision in _KEYS.items() if decision in question.choices}
-    say(f"What shall become of step {question.label} ({question.result.run_id})?", stream=stderr)
+    say(f"Step {question.label} (run {question.result.run_id}) failed. What next?", stream=stderr)
     for key, decision in keys.items():
         say(f"  {key}  {decision:<9} {MEANINGS[decision]}", stream=stderr)
     prompt = f"[{'/'.join(keys)}] "
@@ -64,6 +65,24 @@ def ask_terminal(
         for key, decision in keys.items():
             if answer in (key, decision):
                 return decision
+        if answer:
+            say(_why_not(answer, question, keys), stream=stderr)
         say(prompt, end="", stream=stderr)
     say("", stream=stderr)
     return None
+
+
+def not_possible(answer: object, question: Question) -> str:
+    """Why an answer does not count, with the nearest one that does."""
+    if isinstance(answer, str) and answer in MEANINGS:
+        reason = " (it left no checkpoint)" if answer == "resume" else ""
+        return (
+            f"{answer} is not possible for step {question.label}{reason}: {', '.join(question.choices)} are"
+        )
+    near = did_you_mean(str(answer), question.choices)
+    return f"{str(answer)[:40]!r} is no answer: {near or ', '.join(question.choices)}"
+
+
+def _why_not(answer: str, question: Question, keys: Mapping[str, Decision]) -> str:
+    said = _KEYS.get(answer, answer)
+    return f"{not_possible(said, question)} (type {', '.join(keys)} or the word)"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from secrets import token_hex
 from typing import Any, Self
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import (
     DatabaseError,
     DataError,
@@ -21,6 +21,7 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 
+from tenyson.config.explain import did_you_mean
 from tenyson.errors import DamagedRowError, JournalAwayError, PipelineError
 from tenyson.pipeline import tables
 from tenyson.pipeline.database import Clock, database_clock, open_journal, sqlite_file
@@ -84,7 +85,7 @@ class Journal:
         with self.reading() as connection:
             return _pipeline(connection, pipeline_id)
 
-    def pipelines(self, *, fingerprint: str | None = None, limit: int = 1000) -> list[PipelineRecord]:
+    def pipelines(self, *, fingerprint: str | None = None, limit: int | None = None) -> list[PipelineRecord]:
         """The newest first; with `fingerprint`, those that ask for the same. Damaged rows are left out (`skipped`)."""
         query = select(tables.pipelines).order_by(tables.pipelines.c.created_at.desc()).limit(limit)
         if fingerprint is not None:
@@ -92,6 +93,11 @@ class Journal:
         with self.reading() as connection:
             rows = connection.execute(query).mappings().all()
         return readable(rows, pipeline_record, self._skip)
+
+    def count_pipelines(self) -> int:
+        """How many there are."""
+        with self.reading() as connection:
+            return int(connection.execute(select(func.count()).select_from(tables.pipelines)).scalar_one())
 
     def steps(self, pipeline_id: str) -> list[StepRecord]:
         """A pipeline's steps, in order."""
@@ -107,7 +113,9 @@ class Journal:
         with self.reading() as connection:
             row = connection.execute(query).mappings().first()
         if row is None:
-            raise PipelineError(f"the pipeline {pipeline_id} has no step {label!r}")
+            labels = [step.label for step in self.steps(pipeline_id)]
+            hint = did_you_mean(label, labels) or f"steps: {', '.join(labels)}"
+            raise PipelineError(f"the pipeline {pipeline_id} has no step {label!r}", next_step=hint)
         return step_record(row)
 
     def attempts(self, pipeline_id: str) -> list[AttemptRecord]:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TelemetryError
+from tenyson.telemetry.rollout_query import chosen_rollouts, readable, rollouts_of, run_number
 
 if TYPE_CHECKING:
     from sqlalchemy import Select
@@ -134,7 +135,7 @@ class Store:
         The newest first, or with `worst` the lowest (True) or highest (False) reward first. `training` tells what
         was made for training from evaluation inside RL. Steps that a later attempt repeated are left out.
         """
-        query = _chosen_rollouts(
+        query = chosen_rollouts(
             run_id,
             phase=phase,
             training=training,
@@ -144,21 +145,41 @@ class Store:
             dropped=dropped,
             worst=worst,
         )
-        return _readable(self._rows(query.limit(limit)), run_id)
+        return readable(self._rows(query.limit(limit)), run_id)
+
+    def count_rollouts(self, run_id: str, **chosen: Any) -> int:
+        """How many `rollouts` would return without a limit. `chosen`: as for it."""
+        from sqlalchemy import func, select
+
+        matching = chosen_rollouts(run_id, **chosen).order_by(None).subquery()
+        return int(self._rows(select(func.count().label("n")).select_from(matching))[0]["n"])
+
+    def rollout_names(self, run_id: str, column: str) -> list[Any]:
+        """The different values of a column, such as "sample_id", "group_id" or "step", of a run's rollouts."""
+        from sqlalchemy import select
+
+        from tenyson.telemetry.tables import rollout_records as table
+
+        query = select(table.c[column].label("name")).where(
+            table.c.run == run_number(run_id), ~table.c.superseded
+        )
+        return [row["name"] for row in self._rows(query.distinct().order_by("name"))]
 
     def rollout_stream(self, run_id: str, size: int, **chosen: Any) -> Iterator[list[Row]]:
         """The same without a limit, so many in memory at a time. `chosen`: as for `rollouts`."""
-        for rows in self._streamed(_chosen_rollouts(run_id, **chosen), size):
-            yield _readable(rows, run_id)
+        for rows in self._streamed(chosen_rollouts(run_id, **chosen), size):
+            yield readable(rows, run_id)
 
     def rollout_chunks(self, run_id: str, size: int) -> Iterator[list[Row]]:
         """All rollouts of a run in their order, so many at a time."""
         from tenyson.telemetry.tables import rollout_records as table
 
         last = -1
-        while rows := self._rows(_rollouts(run_id).where(table.c.id > last).order_by(table.c.id).limit(size)):
+        while rows := self._rows(
+            rollouts_of(run_id).where(table.c.id > last).order_by(table.c.id).limit(size)
+        ):
             last = rows[-1]["id"]
-            yield _readable(rows, run_id)
+            yield readable(rows, run_id)
 
     def metric_chunks(self, run_id: str, size: int) -> Iterator[list[Row]]:
         """All numbers of a run, one a row, about so many at a time."""
@@ -187,7 +208,7 @@ class Store:
             table.c.finish_reason,
             table.c.tokens,
         )
-        query = select(*columns).where(table.c.run == _run_number(run_id), ~table.c.superseded)
+        query = select(*columns).where(table.c.run == run_number(run_id), ~table.c.superseded)
         return self._rows(query.order_by(table.c.id))
 
     def run_ids(self) -> list[str]:
@@ -243,7 +264,7 @@ class Store:
 
         query = select(table, runs.c.run_id).join(runs, runs.c.id == table.c.run).where(~table.c.superseded)
         if run_id is not None:
-            query = query.where(table.c.run == _run_number(run_id))
+            query = query.where(table.c.run == run_number(run_id))
         if step is not None:
             query = query.where(table.c.step == step)
         if worst is None:
@@ -264,7 +285,7 @@ class Store:
                 table.c.step,
                 (func.sum(table.c.reward_sum) / func.nullif(func.sum(table.c.scored), 0)).label("mean"),
             )
-            .where(table.c.run == _run_number(run_id), ~table.c.superseded, table.c.training == training)
+            .where(table.c.run == run_number(run_id), ~table.c.superseded, table.c.training == training)
             .group_by(table.c.step)
             .order_by(table.c.step)
         )
@@ -321,66 +342,7 @@ class Store:
 def _of_run(table: Any, run_id: str) -> Select[Any]:
     from sqlalchemy import select
 
-    return select(table).where(table.c.run == _run_number(run_id), ~table.c.superseded)
-
-
-def _rollouts(run_id: str) -> Select[Any]:
-    from sqlalchemy import select
-
-    from tenyson.telemetry.tables import prompts
-    from tenyson.telemetry.tables import rollout_records as table
-
-    return (
-        select(table, prompts.c.text)
-        .join(prompts, prompts.c.id == table.c.prompt)
-        .where(table.c.run == _run_number(run_id), ~table.c.superseded)
-    )
-
-
-def _chosen_rollouts(
-    run_id: str, *, dropped: bool | None = None, worst: bool | None = None, **equal: Any
-) -> Select[Any]:
-    """As `Store.rollouts` says, which names the rest of them."""
-    from tenyson.telemetry.tables import rollout_records as table
-
-    query = _rollouts(run_id)
-    columns = {
-        "phase": table.c.phase,
-        "training": table.c.training,
-        "step": table.c.step,
-        "group": table.c.group_id,
-        "sample": table.c.sample_id,
-    }
-    for name, value in equal.items():
-        if value is not None:
-            query = query.where(columns[name] == value)
-    if dropped is not None:
-        query = query.where(table.c.dropped.is_not(None) if dropped else table.c.dropped.is_(None))
-    if worst is None:
-        return query.order_by(table.c.step.desc(), table.c.id.desc())
-    reward = table.c.reward.asc() if worst else table.c.reward.desc()
-    return query.where(table.c.reward.is_not(None)).order_by(reward, table.c.id)
-
-
-def _readable(rows: list[Row], run_id: str) -> list[Row]:
-    """Rows with their texts, as the view `rollouts` has them."""
-    from tenyson.telemetry.packing import unpacker
-
-    unpack = unpacker()
-    found = []
-    for row in rows:
-        text = {"prompt": row["text"], "completion": unpack(row["completion"])}
-        kept = {name: value for name, value in row.items() if name not in ("run", "superseded", "text")}
-        found.append({**kept, **text, "run_id": run_id, "truncated": row["finish_reason"] == "length"})
-    return found
-
-
-def _run_number(run_id: str) -> Any:
-    from sqlalchemy import select
-
-    from tenyson.telemetry.tables import runs
-
-    return select(runs.c.id).where(runs.c.run_id == run_id).scalar_subquery()
+    return select(table).where(table.c.run == run_number(run_id), ~table.c.superseded)
 
 
 def _with_results() -> Select[Any]:
