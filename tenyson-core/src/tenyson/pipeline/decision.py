@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TextIO
@@ -58,6 +60,10 @@ def ask_terminal(
         # Not a blocking read: the answer may come from elsewhere, and then this line is somebody else's.
         if not select.select([stdin], [], [], _LOOK_SECONDS)[0]:
             continue
+        if _is_in_background(stdin):
+            # Reading would stop this process (SIGTTIN); what is typed is the shell's.
+            time.sleep(_LOOK_SECONDS)
+            continue
         line = stdin.readline()
         if not line:
             return None
@@ -86,3 +92,11 @@ def not_possible(answer: object, question: Question) -> str:
 def _why_not(answer: str, question: Question, keys: Mapping[str, Decision]) -> str:
     said = _KEYS.get(answer, answer)
     return f"{not_possible(said, question)} (type {', '.join(keys)} or the word)"
+
+
+def _is_in_background(stdin: TextIO) -> bool:
+    """Whether the terminal is another job's of the shell: this one was started with `&`, or by `bg`."""
+    try:
+        return os.tcgetpgrp(stdin.fileno()) != os.getpgrp()
+    except (OSError, ValueError):
+        return False  # not the terminal that controls this process

@@ -25,6 +25,7 @@ from tenyson.cloud.remote.look import read_json
 from tenyson.cloud.watch import output_folder
 from tenyson.errors import TenysonError
 from tenyson.jobs.spec import JobSpec, resumed
+from tenyson.stdio import say
 from tenyson.telemetry.control.file import NAME as CONTROL
 from tenyson.telemetry.control.file import NOTICE
 from tenyson.telemetry.relayed import VARIABLE as RELAY
@@ -339,4 +340,4 @@ def _raise(number: int) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"tenyson: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    say(f"tenyson: {text}")
