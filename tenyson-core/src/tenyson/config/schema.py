@@ -202,6 +202,9 @@ class TrainingConfig(Section):
     """Checkpoints that are kept, beside the best one and those that other runs were made from."""
     resume_from_checkpoint: UserPath | None = None
     """A checkpoint directory, `repo:revision`, or "latest" for the newest one of this run."""
+    accept_changes: list[str] = []
+    """Resume: settings that may differ from those that the checkpoint was written under, such as [training.learning_rate]; a
+    difference that is not named here is refused."""
     early_stopping_patience: int | None = Field(default=None, gt=0)
     """SFT: evaluations without improvement of eval_loss before training stops."""
     early_stopping_min_delta: float = Field(default=0.0, ge=0)

@@ -41,6 +41,7 @@ from tenyson.jobs.publication import (
     sweep,
 )
 from tenyson.jobs.resume import RESUME, TRAINER_STATE, read_about
+from tenyson.jobs.same_training import Changes
 from tenyson.jobs.saver import Saver
 from tenyson.jobs.snapshot import (
     OPTIMIZER,
@@ -75,7 +76,9 @@ class CheckpointMixin(ExtensionMixin):
     _metrics: dict[str, dict[str, list[float]]]
     _tr_loss: torch.Tensor
 
-    def keep_checkpoints(self, context: JobContext, fingerprint: str) -> None:
+    def keep_checkpoints(
+        self, context: JobContext, fingerprint: str, record: dict[str, Any], changes: Changes
+    ) -> None:
         """Say whose checkpoints these are; before training."""
         self.checkpoints = context.folder.checkpoints
         self.failed_saves = 0
@@ -83,6 +86,8 @@ class CheckpointMixin(ExtensionMixin):
         self.hub = Hub(context)
         self._job = context
         self._fingerprint = fingerprint
+        self._written_under = record
+        self._accepted_changes = changes
         self._saver = Saver(self._could_not_save)
         self._snapshot = Snapshot()
         self._tokenizer_files = self.checkpoints / ".draft-tokenizer"
@@ -199,6 +204,7 @@ class CheckpointMixin(ExtensionMixin):
             "extended_steps": self.extended_steps,
             "fingerprint": self._fingerprint,
             "seed": self._job.config.run.seed,
+            "training": self._written_under,
             # transformers refuses a key that it does not know in its own file.
             "trainer_state_not_finite": not_finite,
         }
@@ -266,9 +272,9 @@ class CheckpointMixin(ExtensionMixin):
             with reading(Path(checkpoint or "") / "optimizer.pt", ANOTHER):
                 super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
             return
-        load_optimizer(self.optimizer, path)
+        wanted = load_optimizer(self.optimizer, path, self._accepted_changes)
         with reading(schedule := Path(checkpoint) / "scheduler.pt", ANOTHER):
-            load_schedule(self.lr_scheduler, torch.load(schedule, weights_only=True))
+            load_schedule(self.lr_scheduler, torch.load(schedule, weights_only=True), wanted)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         with reading(Path(checkpoint or "") / "rng_state.pth", ANOTHER):

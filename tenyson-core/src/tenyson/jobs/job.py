@@ -48,6 +48,11 @@ class JobContext:
     world: World
 
     @property
+    def task_name(self) -> str:
+        """What the task is called."""
+        return self.task.name or type(self.task).__name__
+
+    @property
     def stop(self) -> StopSignal:
         """Whether to end after this step or batch."""
         return self.controls.stop

@@ -6,7 +6,7 @@ Imports torch: import this module only inside a job.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,26 @@ from tenyson.jobs.integrity import damaged_file, reading
 from tenyson.jobs.publication import ANOTHER
 from tenyson.telemetry import strictjson
 
+_BY_KEY = {
+    "training.learning_rate": ("lr", "initial_lr"), "trl.learning_rate": ("lr", "initial_lr"),
+    "training.weight_decay": ("weight_decay",), "trl.weight_decay": ("weight_decay",), "trl.adam_beta1": ("betas",),
+    "trl.adam_beta2": ("betas",), "trl.adam_epsilon": ("eps",),
+}  # fmt: skip
+_SCHEDULE = frozenset(
+    {
+        "training.learning_rate", "trl.learning_rate", "training.lr_scheduler", "trl.lr_scheduler_type",
+        "trl.lr_scheduler_kwargs", "training.warmup_steps", "trl.warmup_steps",
+    }
+)  # fmt: skip
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.bool)
 """Types that no moment has. uint8 is that of optimizers in 8 bits."""
 
 
-def load_optimizer(optimizer: Any, path: Path) -> None:
-    """Put a saved optimizer's state into one of the same parameters.
+def load_optimizer(optimizer: Any, path: Path, changes: Collection[str] = ()) -> bool:
+    """Put a saved optimizer's state into one of the same parameters; returns whether the schedule is to be that of now.
+
+    Args:
+        changes: keys of settings that were changed on purpose: theirs are the values of now, not of the file.
 
     Raises:
         ModelError: the file is none, or is of other parameters.
@@ -43,12 +57,34 @@ def load_optimizer(optimizer: Any, path: Path) -> None:
             path, fault, "Resume with the model, adapter and optimizer that it was written with."
         )
     with reading(path, ANOTHER):
+        kept = [
+            {name: group[name] for key in changes for name in _BY_KEY.get(key, ()) if name in group}
+            for group in optimizer.param_groups
+        ]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
+        for group, values in zip(optimizer.param_groups, kept, strict=True):
+            group.update(values)
+    return any(key in _SCHEDULE for key in changes)
 
 
-def load_schedule(schedule: Any, saved: Mapping[str, Any]) -> None:
-    """Put a saved schedule's state into one of the same kind. Raises: ValueError: it is of another one."""
+def load_schedule(schedule: Any, saved: Mapping[str, Any], changed: bool = False) -> None:
+    """Put a saved schedule's state into one of the same kind.
+
+    Args:
+        changed: the schedule or its rate was changed on purpose: only how far it has come is taken.
+
+    Raises: ValueError: it is of another kind.
+    """
     own = schedule.state_dict()
+    if changed and hasattr(schedule, "lr_lambdas"):
+        schedule.last_epoch, schedule._step_count = saved["last_epoch"], saved["_step_count"]
+        schedule._last_lr = [
+            rate * factor(schedule.last_epoch)
+            for rate, factor in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+        ]
+        for group, rate in zip(schedule.optimizer.param_groups, schedule._last_lr, strict=True):
+            group["lr"] = rate
+        return
     if odd := sorted(own.keys() ^ saved.keys()):
         raise ValueError(f"{odd[0]} is only in one of the schedules, so they are of two kinds")
     for key, value in own.items():

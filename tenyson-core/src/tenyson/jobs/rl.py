@@ -58,6 +58,7 @@ class RLJob(Job):
         from tenyson.jobs.preflight.report import add, settle
         from tenyson.jobs.resume import find_checkpoint, pin_inputs
         from tenyson.jobs.rollout_trainer import RolloutTrainer
+        from tenyson.jobs.same_training import require_same_training, training_record
         from tenyson.jobs.training import (
             build_arguments,
             new_adapter,
@@ -96,6 +97,8 @@ class RLJob(Job):
             for split in (("train", "eval") if training.eval_steps else ("train",))
         ]
         resume = find_checkpoint(context)
+        record = training_record(config, "rl", arguments, source, context.task_name)
+        changes = require_same_training(context, resume, record)
         require_parity(context, source, renderer, resume)
         pin_inputs(context, source)
         remembered = deepcopy(dict(context.task.state()))
@@ -137,7 +140,7 @@ class RLJob(Job):
             unheeded = say_defaults(
                 context, source, engine, taken_by(trainer.sampling(), trainer.sampling_arguments())
             )
-        trainer.keep_checkpoints(context, renderer.fingerprint())
+        trainer.keep_checkpoints(context, renderer.fingerprint(), record, changes)
         control.extend = trainer.extend
         trainer.remove_callback(PrinterCallback)
         require_batches(trainer)
@@ -152,6 +155,7 @@ class RLJob(Job):
         outcome.metadata |= {"engine": engine, "engine_reason": reason, "rollouts": trainer.rollouts_recorded}
         outcome.metadata |= {
             "preflight": warnings,
+            "accepted_changes": changes,
             "checkpoint_defaults_not_taken": unheeded,
             "diagnosis": [asdict(one) for one in trainer.diagnosis.findings],
         }

@@ -44,6 +44,7 @@ class SFTJob(Job):
         from tenyson.jobs.preflight.fitting import require_fitting
         from tenyson.jobs.preflight.report import segments, settle
         from tenyson.jobs.resume import find_checkpoint, pin_inputs
+        from tenyson.jobs.same_training import require_same_training, training_record
         from tenyson.jobs.sft_trainer import CheckpointedSFTTrainer
         from tenyson.jobs.target import TargetLossCallback
         from tenyson.jobs.training import (
@@ -70,6 +71,8 @@ class SFTJob(Job):
         train = self._read(context, renderer, "train")
         evaluation = self._read(context, renderer, "eval") if training.eval_steps else None
         resume = find_checkpoint(context)
+        record = training_record(config, "sft", arguments, source, context.task_name)
+        changes = require_same_training(context, resume, record)
         require_parity(context, source, renderer, resume)
         pin_inputs(context, source)
         splits = [train, evaluation] if evaluation else [train]
@@ -104,13 +107,13 @@ class SFTJob(Job):
                 peft_config=adapter,
                 callbacks=callbacks,
             )
-        trainer.keep_checkpoints(context, renderer.fingerprint())
+        trainer.keep_checkpoints(context, renderer.fingerprint(), record, changes)
         control.extend = trainer.extend
         trainer.remove_callback(PrinterCallback)
         require_batches(trainer)
         output = trainer.resume(resume)
         outcome = save_trained(context, trainer, tokenizer, renderer, output.metrics)
-        outcome.metadata["preflight"] = warnings
+        outcome.metadata |= {"preflight": warnings, "accepted_changes": changes}
         return outcome
 
     def _read(self, context: JobContext, renderer: Renderer, split: str) -> Conversations:

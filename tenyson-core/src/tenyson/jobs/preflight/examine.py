@@ -41,6 +41,8 @@ class Examination:
     """Samples to decode."""
     findings: list[Finding] = field(default_factory=list)
     samples: list[Segments] = field(default_factory=list)
+    _built: Any = None
+    """The arguments for TRL."""
 
     def run(self) -> None:
         """Fill `findings` and `samples`. Without the training libraries, what needs none of them is looked at, and the
@@ -97,6 +99,7 @@ class Examination:
             built = build_arguments(GRPOConfig, self._as_there(arguments), config, "rl")
         else:
             return
+        self._built = built
         if self.memory is None:
             require_optimizer(built)
 
@@ -130,11 +133,16 @@ class Examination:
     def _checkpoint(self, source: ModelSource, renderer: Renderer) -> None:
         from tenyson.jobs.parity import require_parity
         from tenyson.jobs.resume import locate_checkpoint
+        from tenyson.jobs.same_training import require_same_training, training_record
 
         context, reference = self._context(), self.job.config.training.resume_from_checkpoint
         resumes = reference is not None and self.job.job_type != "eval"
         checkpoint = locate_checkpoint(str(reference), context) if resumes else None
         require_parity(context, source, renderer, checkpoint)
+        if checkpoint is not None and self._built is not None and self.processes == 1:
+            job, config = self.job.job_type, self.job.config
+            record = training_record(config, job, self._built, source, context.task_name)
+            require_same_training(context, checkpoint, record)
 
     def _samples(self, source: ModelSource, tokenizer: Any, renderer: Renderer) -> None:
         from tenyson.jobs.conversations import read_conversations
