@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import count
 
 import pytest
@@ -13,10 +14,21 @@ from tenyson.jobs import samples
 from tenyson.jobs.eval import EvalJob
 from tenyson.jobs.preflight.examine import Examination
 from tenyson.jobs.preflight.finding import PreflightError
+from tenyson.jobs.result import JobResult
 from tenyson.jobs.rl import RLJob
 from tenyson.jobs.samples import eval_prompts, extent, interleave, read_samples
 from tenyson.jobs.sft import SFTJob
+from tenyson.runner import main
 from tenyson.tasks import Environment, Observation, Reward, Sample, TaskPlugin
+from tenyson.telemetry.control import StopSignal
+
+
+class Listener:
+    """As much of a job's context as reading needs."""
+
+    def __init__(self, said):
+        self.say, self.stop = said.append, StopSignal()
+
 
 SFT = {"max_steps": 2, "batch_size": 8}
 RL = {**SFT, "num_generations": 4, "preflight_groups": 0}
@@ -78,7 +90,7 @@ def test_a_source_without_an_end_is_refused_where_nothing_bounds_it(monkeypatch)
     said = []
     wanted = extent(config(), "sft", "train")
     with pytest.raises(TaskError, match="yields more than 300 samples") as caught:
-        list(read_samples(Stream(), "sft", "train", 0, extent=wanted, say=said.append))
+        list(read_samples(Stream(), "sft", "train", 0, extent=wanted, context=Listener(said)))
     assert "Set training.samples" in str(caught.value)
     assert [line.split(": ")[1] for line in said] == [f"{n} samples read so far" for n in (100, 200, 300)]
 
@@ -91,7 +103,7 @@ def test_keep_sample_gets_the_tokenizer_and_is_told_of():
             return len(tokenizer(sample.prompt[0]["content"])) == 1
 
     said = []
-    found = eval_prompts(Short(40), config(), list, say=said.append)
+    found = eval_prompts(Short(40), config(), list, context=Listener(said))
     assert [sample.id for sample in found] == [f"eval-{n}" for n in range(10)]
     assert said == ["eval_samples('eval') of the task stream: keep_sample left out 30 of 40 samples"]
 
@@ -117,7 +129,7 @@ def test_a_part_of_a_mixture_holds_some_of_each_source(by):
                     yield Sample(name, [{"role": "user", "content": "a"}], data={"source": source})
 
     said = []
-    found = eval_prompts(Mixture(), config(evaluation={"samples": 40}), None, say=said.append)
+    found = eval_prompts(Mixture(), config(evaluation={"samples": 40}), None, context=Listener(said))
     assert found == eval_prompts(Mixture(), config(evaluation={"samples": 40}, run={"seed": 7}), None)
     sources = [sample.data["source"] for sample in found]
     assert 20 < sources.count("algebra") < 38
@@ -133,7 +145,7 @@ def test_a_part_of_a_mixture_holds_some_of_each_source(by):
 def test_a_part_of_one_source_is_its_first_samples():
     """As ever, and without a word about it."""
     said = []
-    found = eval_prompts(Stream(), config(evaluation={"samples": 5}), None, say=said.append)
+    found = eval_prompts(Stream(), config(evaluation={"samples": 5}), None, context=Listener(said))
     assert [sample.id for sample in found] == [f"eval-{n}" for n in range(5)]
     assert said == []
     assert interleave(found, 9) == (found, 1)
@@ -200,6 +212,39 @@ def test_an_early_end_has_its_true_reason(configure, tmp_path):
         SFTJob(configure(name, training={**training, **more}), Stream(16)).run()
         metadata = json.loads((tmp_path / "outputs" / name / "results.json").read_text())["metadata"]
         assert (metadata["stopped_early"], metadata["stop_reason"]) == (True, reason)
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(("asked", "status"), [("control", 1), ("spot-notice", 130)])
+def test_a_stop_is_heard_while_samples_are_read(tmp_path, configure, monkeypatch, capsys, asked, status):
+    """There is nothing to save yet: by hand it is no success, and a machine that goes away leaves a job to start again."""
+    monkeypatch.setattr(samples, "PATIENT_SECONDS", 0.0)
+    run = tmp_path / "outputs" / "run"
+    task = tmp_path / "task.py"
+    task.write_text(
+        "import time\nfrom pathlib import Path\nfrom tenyson.tasks import Sample, TaskPlugin\n"
+        "class Slow(TaskPlugin):\n"
+        "    def sft_samples(self, split, seed):\n"
+        f"        Path({str(run / asked)!r}).write_text('stop')\n"
+        "        for n in range(100_000):\n"
+        "            time.sleep(0.05)\n"
+        "            yield Sample(f'{n}', [{'role': 'user', 'content': 'a'}], [{'role': 'assistant', 'content': 'a'}])\n"
+    )
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(configure("run")))
+    begun = time.monotonic()
+    assert main(["--job-type", "sft", "--config", str(config), "--task-module", str(task)]) == status
+    assert time.monotonic() - begun < 30
+    result = JobResult.load(run / "job_result.json")
+    if asked == "control":
+        assert (result.status, result.failure_reason) == (
+            "failed",
+            "stopped by hand while its samples were read; there was nothing to save yet",
+        )
+        assert "stop: applied at step 0" in (run / "control.read").read_text()
+    else:
+        assert (result.status, result.stop_reason) == ("stopped", "spot notice")
+    assert "Traceback" not in capsys.readouterr().err
 
 
 class Twice(Environment):

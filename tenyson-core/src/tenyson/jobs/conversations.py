@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from tenyson.tasks.sample import Sample
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
     from tenyson.engines.renderer import Renderer
+    from tenyson.jobs.job import JobContext
     from tenyson.tasks.plugin import TaskPlugin
 
 EXAMPLES = 16
@@ -50,7 +50,7 @@ def read_conversations(
     config: Config,
     *,
     processes: int = 1,
-    say: Callable[[str], None] = lambda _: None,
+    context: JobContext | None = None,
 ) -> Conversations:
     """Render a split. What is longer than `training.max_length` tokens is cut; what then has nothing to learn is dropped.
 
@@ -60,7 +60,7 @@ def read_conversations(
     rows, max_length = Conversations(split), config.training.max_length
     wanted = extent(config, "sft", split, processes)
     for sample in read_samples(
-        task, "sft", split, config.run.seed, extent=wanted, tokenizer=renderer.tokenizer, say=say
+        task, "sft", split, config.run.seed, extent=wanted, tokenizer=renderer.tokenizer, context=context
     ):
         rows.read += 1
         ids, mask = renderer.conversation(sample)

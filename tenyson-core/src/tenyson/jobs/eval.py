@@ -68,7 +68,7 @@ class EvalJob(Job):
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
         require_fitting(config, source, tokenizer, renderer, "eval")
-        prompts = eval_prompts(context.task, config, tokenizer, say=context.say)
+        prompts = eval_prompts(context.task, config, tokenizer, context=context)
         sampling = Sampling.from_config(config.generation, renderer.stop_token_ids)
         samples = self._repeated(context, prompts, sampling)
         require_parity(context, source, renderer)

@@ -23,7 +23,7 @@ from tenyson.tasks.metric import Metric
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.preset import JobType
 from tenyson.tasks.usercode import task_name, user_code
-from tenyson.telemetry.control import INTERRUPTIONS, SPOT_NOTICE, Controls, StopSignal
+from tenyson.telemetry.control import INTERRUPTIONS, MANUAL_STOP, SPOT_NOTICE, Controls, StopSignal
 from tenyson.telemetry.control.signals import StoppedEarlyError
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import AttemptBegan, Notice, RunFinished, RunStarted
@@ -74,6 +74,26 @@ class JobContext:
         self.stop.begun = True
         if self.world.leads:
             self.telemetry.emit(AttemptBegan(run_id=self.run_id, step=step, checkpoint=checkpoint))
+
+    def heed_stop(self) -> None:
+        """End a job that has not come to its first step, where a stop was requested.
+
+        Raises: StoppedByHandError, StoppedEarlyError.
+        """
+        reason = self.stop.reason
+        if reason is None:
+            return
+        self.controls.applied("stop", 0)
+        raise StoppedByHandError if reason == MANUAL_STOP else StoppedEarlyError(reason)
+
+
+class StoppedByHandError(TenysonError):
+    """Somebody stopped a job that had nothing to save yet."""
+
+    exit_status = 1
+
+    def __init__(self) -> None:
+        super().__init__("stopped by hand while its samples were read; there was nothing to save yet")
 
 
 @dataclass

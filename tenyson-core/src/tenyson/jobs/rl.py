@@ -93,7 +93,7 @@ class RLJob(Job):
         adapter = new_adapter(config, source)
         require_fitting(config, source, tokenizer, renderer, "rl")
         train, *others = [
-            rl_prompts(context.task, config, tokenizer, split, processes=context.world.size, say=context.say)
+            rl_prompts(context.task, config, tokenizer, split, processes=context.world.size, context=context)
             for split in (("train", "eval") if training.eval_steps else ("train",))
         ]
         resume = find_checkpoint(context)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from tenyson.tasks.usercode import iterate, refuse_coroutine, task_name, user_co
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
+    from tenyson.jobs.job import JobContext
     from tenyson.tasks.preset import JobType
 
 READ_AHEAD = 2_000
@@ -31,6 +33,8 @@ MOST_EVALUATED = 100_000
 PACKED = 32
 """Samples that one packed row is taken to hold."""
 TOLD_EVERY = 100_000
+PATIENT_SECONDS = 2.0
+"""Of reading: a stop that comes sooner is heeded after the first step, which leaves something."""
 SOURCES = ("source", "dataset", "subset", "domain", "category", "kind")
 """Keys of a sample's data that name the source of a mixture, the first that is there."""
 
@@ -83,16 +87,21 @@ def read_samples(
     *,
     extent: Extent,
     tokenizer: Any = None,
-    say: Callable[[str], None] = lambda _: None,
+    context: JobContext | None = None,
 ) -> Iterator[Sample]:
     """The task's samples for a job, those that its `keep_sample` keeps.
 
     Args:
         tokenizer: the model's, for `keep_sample`.
-        say: takes why reading stopped, how far it is, and how many samples were left out.
+        context: is told why reading stopped, how far it is, and how many samples were left out; a stop that is asked of it
+            ends the job here, where reading takes long.
 
-    Raises: TaskError: the task has none for that job, raises, yields something else, or does not end.
+    Raises:
+        TaskError: the task has none for that job, raises, yields something else, or does not end.
+        StoppedByHandError, StoppedEarlyError: a stop was asked for.
     """
+    say: Callable[[str], None] = (lambda _: None) if context is None else context.say
+    patient_until = time.monotonic() + PATIENT_SECONDS
     hooks = {"sft": task.sft_samples, "rl": task.rl_samples, "eval": task.eval_samples}
     hook = f"{job}_samples({split!r}) of the task {task_name(task)}"
     kept = left_out = 0
@@ -102,6 +111,8 @@ def read_samples(
                 f"{hook} yields more than {number:,} samples, and may have no end",
                 next_step=f"Set {extent.key} to the number that is wanted.",
             )
+        if context is not None and context.stop.requested and time.monotonic() > patient_until:
+            context.heed_stop()
         sample = check_sample(found, hook, number)
         if _keeps(task, sample, tokenizer):
             kept += 1
@@ -127,12 +138,12 @@ def rl_prompts(
     split: str,
     *,
     processes: int = 1,
-    say: Callable[[str], None] = lambda _: None,
+    context: JobContext | None = None,
 ) -> list[Sample]:
     """What RL explores, or evaluates on the way. Raises: TaskError: there are none, or as `read_samples`."""
     wanted = extent(config, "rl", split, processes)
     found = list(
-        read_samples(task, "rl", split, config.run.seed, extent=wanted, tokenizer=tokenizer, say=say)
+        read_samples(task, "rl", split, config.run.seed, extent=wanted, tokenizer=tokenizer, context=context)
     )
     if not found:
         raise TaskError(f"the task has no RL samples in the split {split!r}")
@@ -140,7 +151,7 @@ def rl_prompts(
 
 
 def eval_prompts(
-    task: TaskPlugin, config: Config, tokenizer: Any, *, say: Callable[[str], None] = lambda _: None
+    task: TaskPlugin, config: Config, tokenizer: Any, *, context: JobContext | None = None
 ) -> list[Sample]:
     """What an evaluation measures on: where `evaluation.samples` takes a part of a mixture, some of each source.
 
@@ -151,15 +162,17 @@ def eval_prompts(
     if number is not None:
         wanted = replace(wanted, most=max(number, READ_AHEAD))
     found = list(
-        read_samples(task, "eval", split, config.run.seed, extent=wanted, tokenizer=tokenizer, say=say)
+        read_samples(
+            task, "eval", split, config.run.seed, extent=wanted, tokenizer=tokenizer, context=context
+        )
     )
     if not found:
         raise TaskError(f"the task has no evaluation samples in the split {split!r}")
     if number is None or len(found) <= number:
         return found
     chosen, sources = interleave(found, number)
-    if sources > 1:
-        say(
+    if sources > 1 and context is not None:
+        context.say(
             f"evaluation.samples takes {number:,} of {len(found):,} samples that were read, of {sources} sources: they are "
             "interleaved by a shuffle that is always the same"
         )

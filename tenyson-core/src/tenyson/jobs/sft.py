@@ -123,5 +123,5 @@ class SFTJob(Job):
             split,
             context.config,
             processes=context.world.size,
-            say=context.say,
+            context=context,
         )
