@@ -44,6 +44,7 @@ test-fast: $(VENV)/.installed-test
 	$(PYTEST) -m "not train and not slow" $(PYTEST_ARGS)
 
 soak: $(VENV)/.installed-test
+	$(BIN)/python tests/soak/mutate.py
 	$(BIN)/python tests/soak/kill_training.py --seeds 50
 	$(BIN)/python tests/soak/kill_resume.py --kills 100
 	$(BIN)/python tests/soak/resume_matrix.py

@@ -13,6 +13,18 @@ import pytest
 HERE = Path(__file__).parent
 
 
+def test_what_is_damaged_ends_in_no_stack_trace_and_in_the_right_status() -> None:
+    """Configurations, experiment files, --set values, result files, spools and journal rows, some mutations of each."""
+    done = subprocess.run(
+        [sys.executable, HERE / "mutate.py", "--each", "15", "--seed", "100000"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("0 wrong\n")
+
+
 @pytest.mark.train
 def test_training_that_is_killed_loses_no_event_that_was_handed_over(tmp_path: Path) -> None:
     """A kill soon after the first step and a late one; each event is there once, and a full second replay changes nothing."""

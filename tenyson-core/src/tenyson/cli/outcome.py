@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.text import Text
 from tenyson.cli.table import print_table, reading_width
 from tenyson.cloud.follow import seconds_in_words
 from tenyson.errors import TenysonError
+from tenyson.jobs.resultsfile import read_results
 from tenyson.pipeline.execute import Execution
 from tenyson.telemetry.control import MANUAL_STOP
 
@@ -111,10 +111,12 @@ def _paint(column: int, text: str) -> str:
 def read_metrics(folder: str | None) -> dict[str, dict[str, Any]]:
     """`metrics` of a job folder's results.json; empty where there is none."""
     try:
-        metrics = json.loads((Path(folder or "") / "results.json").read_text(encoding="utf-8"))["metrics"]
-    except (OSError, ValueError, KeyError):
+        metrics: dict[str, dict[str, Any]] = read_results(Path(folder or "") / "results.json").get(
+            "metrics", {}
+        )
+    except TenysonError:
         return {}
-    return {name: entry for name, entry in metrics.items() if isinstance(entry, dict)}
+    return metrics
 
 
 def headline(tasks: Iterable[str], measured: Collection[Mapping[str, Mapping[str, Any]]]) -> list[str]:

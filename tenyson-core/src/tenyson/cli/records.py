@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from tenyson.cli.options import LATEST
 from tenyson.errors import TelemetryError, TenysonError
 from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.result import JobResult
+from tenyson.jobs.resultsfile import read_results
 from tenyson.telemetry.listing import list_runs
 from tenyson.telemetry.store import RunRecord, Store
 
@@ -103,7 +103,7 @@ def read_record(run_id: str, db_url: str | None, output_dir: Path) -> Record:
         run = store.run(name)
     if run is None:
         raise TelemetryError(f"there is no run {name!r} in {shown(url)}")
-    return replace(_of_database(run, url), results=_read_json(JobFolder(Path(run.output_dir)).results))
+    return replace(_of_database(run, url), results=_results(JobFolder(Path(run.output_dir)).results))
 
 
 def newest_if_latest(name: str, db_url: str | None, output_dir: Path) -> str:
@@ -154,11 +154,13 @@ def _of_folder(folder: JobFolder) -> Record:
     except (OSError, ValueError, yaml.YAMLError):
         config = None
     config = config if isinstance(config, dict) else {}
-    results = _read_json(folder.results)
+    results = _results(folder.results)
     try:
         result = JobResult.load(folder.job_result) if is_there(folder.job_result) else None
-    except TenysonError:
+    except TenysonError as error:
+        click.echo(f"warning: {error}", err=True)
         result = None
+    config = {name: section for name, section in config.items() if isinstance(section, dict | None)}
     task = config.get("task") or {}
     return Record(
         run_id=folder.path.name,
@@ -179,9 +181,11 @@ def _finite_or_not(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {name: number for name, value in metrics.items() if (number := as_float(value)) is not None}
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+def _results(path: Path) -> dict[str, Any]:
+    if not is_there(path):
         return {}
-    return data if isinstance(data, dict) else {}
+    try:
+        return read_results(path)
+    except TenysonError as error:
+        click.echo(f"warning: {error}", err=True)
+        return {}

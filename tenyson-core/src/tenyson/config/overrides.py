@@ -28,10 +28,22 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
                 Problem(f"cannot read {override!r:.60}", file=ORIGIN, suggestion="write section.key=value")
             )
             continue
+        if not _is_utf8(override):
+            document.problems.append(Problem(f"{override!r:.60} is not UTF-8 text", file=ORIGIN))
+            continue
         document.origins[path] = ORIGIN
         # A shell has eaten the quotes, so `--set run.id=007` or `=no` can only mean text where a text is expected.
         value = _text(text) if path in text_keys else _value(text, path, document)
         _put(document, path, value)
+
+
+def _is_utf8(text: str) -> bool:
+    # Bytes of the command line that are none come as lone surrogates.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(text: str) -> str | None:

@@ -45,6 +45,22 @@ def expand_url(url: str) -> str:
     return match[0] + expand(url[match.end() :]) if match else url
 
 
+def is_folder(path: str | Path) -> bool:
+    """Whether there is such a folder; False for what no path can be, such as a name of a thousand letters."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def is_regular(path: str | Path) -> bool:
+    """Whether there is such a file; False for what no path can be."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def relative_to_file(config: Mapping[str, Any], file: str | Path) -> dict[str, Any]:
     """`config`, read from `file`, with its relative paths written so that they hold in the working directory.
 
@@ -63,7 +79,7 @@ def relative_to_file(config: Mapping[str, Any], file: str | Path) -> dict[str, A
         beside = (section, key) in _ALWAYS or (
             _is_own_file(value, folder)
             if key == "module"
-            else value.startswith(("./", "../")) or (folder / value).is_dir()
+            else value.startswith(("./", "../")) or is_folder(folder / value)
         )
         if beside:
             changed[section] = {**changed[section], key: _from_here(folder / value)}
@@ -82,8 +98,8 @@ def _is_own_file(module: str, folder: Path) -> bool:
     path = re.sub(r":\w+$", "", module)
     if not (path.endswith(".py") or "/" in path or "\\" in path):
         return False
-    explicit = path.startswith(("./", "../")) or (folder / path).is_file()
-    return explicit or not any((Path(root) / path).is_file() for root in sys.path if root)
+    explicit = path.startswith(("./", "../")) or is_regular(folder / path)
+    return explicit or not any(is_regular(Path(root) / path) for root in sys.path if root)
 
 
 def _from_here(path: Path) -> str:

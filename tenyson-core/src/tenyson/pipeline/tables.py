@@ -27,14 +27,14 @@ from sqlalchemy import (
     text,
 )
 
+from tenyson.config.shape import read_json
 from tenyson.pipeline.decision import Decision
-from tenyson.pipeline.rows import read_json
 
 metadata = MetaData()
 
 
 class KeptJSON(TypeDecorator[Any]):
-    """JSON that is read by `tenyson.pipeline.rows`: what SQLite has in such a column need not be JSON."""
+    """JSON that is checked by `tenyson.pipeline.rows`: what SQLite has in such a column need not be JSON."""
 
     impl = JSON
     cache_ok = True

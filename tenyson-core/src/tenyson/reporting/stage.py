@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tenyson.errors import ReportError
+from tenyson.errors import ReportError, TenysonError
 from tenyson.jobs.result import JobResult
+from tenyson.jobs.resultsfile import read_results
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.preset import JobType
 
@@ -53,11 +54,12 @@ class Stage:
         if text is None:
             return {}
         place = str(self.folder / "results.json") if self.folder else None
+        assert self.folder is not None
         try:
-            results = json.loads(text)
-        except ValueError as error:
-            raise ReportError(f"missing: results of {self.label}: not JSON: {error}", place=place) from error
-        if not isinstance(results, dict) or not isinstance(results.get("metrics"), dict):
+            results = read_results(self.folder / "results.json")
+        except TenysonError as error:
+            raise ReportError(f"missing: results of {self.label}: {error.cause}", place=place) from error
+        if "metrics" not in results:
             raise ReportError(f"missing: results of {self.label}: no metrics in it", place=place)
         return results
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tenyson.config.paths import is_folder, is_regular
 from tenyson.errors import ConfigError, TaskError, TenysonError
 from tenyson.plugins.failure import one_line
 from tenyson.tasks.plugin import TaskPlugin
@@ -41,7 +42,7 @@ def load_task_class(spec: str) -> type[TaskPlugin]:
         return _from_file(spec)
     if ":" in spec:
         return _from_module(spec)
-    if Path(spec).is_dir():
+    if is_folder(spec):
         raise TaskError(
             f"{spec} is a directory", next_step="Give a Python file with one TaskPlugin subclass."
         )
@@ -104,10 +105,10 @@ def find_file(spec: str) -> Path:
     path = Path(spec).expanduser()
     roots = [] if path.is_absolute() else [Path(root) for root in sys.path if root]
     for candidate in (path, *(root / path for root in roots)):
-        if candidate.is_file():
+        if is_regular(candidate):
             return candidate.resolve()
     where = "" if path.is_absolute() else f", neither in {Path.cwd()} nor among the installed packages"
-    raise TaskError(f"there is no file {spec}{where}")
+    raise TaskError(f"there is no file {spec:.200}{where}")
 
 
 def _from_plugin(name: str) -> type[TaskPlugin]:
