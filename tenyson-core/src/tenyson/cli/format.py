@@ -16,7 +16,10 @@ def moment(seconds: float | None, *, exact: bool = True) -> str:
     """A local time with its zone, such as "2026-11-26 15:38:31 CET"; to the minute where it is not `exact`."""
     if seconds is None:
         return ""
-    when = datetime.fromtimestamp(seconds).astimezone()
+    try:
+        when = datetime.fromtimestamp(seconds).astimezone()
+    except (OSError, OverflowError, ValueError):  # no calendar has it
+        return f"{seconds:g} s after 1970"
     return when.strftime(f"%Y-%m-%d %H:%M{':%S' if exact else ''} %Z")
 
 

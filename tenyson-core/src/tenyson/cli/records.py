@@ -157,8 +157,7 @@ def _of_folder(folder: JobFolder) -> Record:
     results = _results(folder.results)
     try:
         result = JobResult.load(folder.job_result) if is_there(folder.job_result) else None
-    except TenysonError as error:
-        click.echo(f"warning: {error}", err=True)
+    except TenysonError:
         result = None
     config = {name: section for name, section in config.items() if isinstance(section, dict | None)}
     task = config.get("task") or {}
@@ -186,6 +185,18 @@ def _results(path: Path) -> dict[str, Any]:
         return {}
     try:
         return read_results(path)
-    except TenysonError as error:
-        click.echo(f"warning: {error}", err=True)
+    except TenysonError:  # `damage` tells
         return {}
+
+
+def damage(folder: str) -> list[str]:
+    """What is wrong with the files of results in a job's folder, a line each."""
+    found = []
+    files = JobFolder(Path(folder))
+    for path, read in ((files.results, read_results), (files.job_result, JobResult.load)):
+        try:
+            if is_there(path):
+                read(path)
+        except TenysonError as error:
+            found.append(str(error))
+    return found

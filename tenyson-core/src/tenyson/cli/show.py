@@ -36,7 +36,7 @@ def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
     from tenyson.cli.databases import shown, without_password
     from tenyson.cli.history import read_history
     from tenyson.cli.ownership import taken_by_another
-    from tenyson.cli.records import read_record
+    from tenyson.cli.records import damage, read_record
 
     record = read_record(run, db_url, output_dir)
     history = read_history(record)
@@ -68,7 +68,8 @@ def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
     if rows := _metric_rows(record):
         click.echo()
         print_table(("metric", "value", "95% interval", "n"), rows)
-    for line in [*([taken] if taken else []), *_trouble(record, history)]:
+    damaged = damage(record.folder) if record.folder else []
+    for line in [*([taken] if taken else []), *damaged, *_trouble(record, history)]:
         click.secho(wrapped(safe(line), 2), fg="yellow")
     if files := _files(record):
         click.echo()

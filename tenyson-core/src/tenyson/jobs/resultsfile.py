@@ -35,6 +35,6 @@ def read_results(path: Path) -> dict[str, Any]:
         for name, metric in (data.get("metrics") or {}).items():
             problems += shape_problems(metric, _METRIC, f"metrics.{name}")
     if problems:
-        raise TenysonError(f"these are no results: {problems[0].removeprefix('.')}", place=str(path))
+        raise TenysonError(f"these are no results: {problems[0].lstrip('.: ')}", place=str(path))
     found: dict[str, Any] = data
     return found

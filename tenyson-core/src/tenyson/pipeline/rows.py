@@ -29,6 +29,8 @@ from tenyson.pipeline.records import (
 )
 
 MAX_LEASE_SECONDS = 2 * 86400.0
+LAST_TIME = 253_402_300_799.0
+"""Of the year 9999: what is later, no calendar can show."""
 MAX_PAUSE_SECONDS = 7 * 86400.0
 
 T = TypeVar("T")
@@ -39,6 +41,7 @@ def pipeline_record(row: Any) -> PipelineRecord:
     name = f"pipelines, pipeline {row['id']!r:.80}"
     fields = _fields(PipelineRecord, row)
     _check(name, field_problems(fields, PipelineRecord))
+    _check(name, _time_problems(fields))
     _check(name, _plan_problems(fields["plan"]))
     holder = fields["holder"]
     if holder is not None:
@@ -54,6 +57,7 @@ def step_record(row: Any) -> StepRecord:
     if fields["resume"] in (0, 1):
         fields["resume"] = bool(fields["resume"])
     _check(name, field_problems(fields, StepRecord))
+    _check(name, _time_problems(fields))
     _check(name, field_problems(fields["definition"], Definition, "definition", partial=True))
     not_before = fields["not_before"]
     if not_before is not None and not_before > fields["updated_at"] + MAX_PAUSE_SECONDS:
@@ -76,6 +80,7 @@ def attempt_record(row: Any) -> AttemptRecord:
             known["metrics"] = {key: _number(value) for key, value in metrics.items()}
         fields["result"] = known
     _check(name, field_problems(fields, AttemptRecord))
+    _check(name, _time_problems(fields))
     fields["spec"] = JobSpec(**fields["spec"])
     fields["handle"] = None if fields["handle"] is None else Handle(**fields["handle"])
     fields["result"] = None if fields["result"] is None else result_from(fields["result"])
@@ -87,6 +92,7 @@ def decision_record(row: Any) -> DecisionRecord:
     name = f"{_name('pipeline_decisions', row)}, id {row['id']!r:.40}"
     fields = dict(row)
     _check(name, field_problems(fields, DecisionRecord))
+    _check(name, _time_problems(fields))
     if not fields["choices"]:
         _check(name, ["choices: there is none"])
     return DecisionRecord(**{**fields, "choices": tuple(fields["choices"])})
@@ -154,6 +160,12 @@ def _plan_problems(plan: Mapping[str, Any]) -> Iterator[str]:
         yield from shape_problems(
             backend, {"name": str, "settings": dict[str, Any]}, "plan.backend", required=True
         )
+
+
+def _time_problems(fields: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in fields.items():
+        if key.endswith("_at") and value is not None and not 0 <= value <= LAST_TIME:
+            yield f"{key}: {value:g} is no time"
 
 
 def _fields(record: type, row: Any) -> dict[str, Any]:
