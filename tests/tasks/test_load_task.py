@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from textwrap import dedent
@@ -9,6 +10,7 @@ from textwrap import dedent
 import pytest
 
 from tenyson.errors import ConfigError, TaskError, UnknownPluginError
+from tenyson.jobs.eval import EvalJob
 from tenyson.tasks import TaskPlugin
 from tenyson.tasks.load import load_task, task_spec
 
@@ -200,3 +202,43 @@ def test_a_class_that_no_process_can_find_has_no_spec():
 
     with pytest.raises(TaskError, match="cannot be found by another process"):
         task_spec(Local())
+
+
+FORGETFUL = """
+    from dataclasses import dataclass
+    from tenyson.tasks import TaskPlugin
+
+    class Plain(TaskPlugin):
+        def __init__(self, size=3, **more):
+            self.size = size
+
+    class Half(TaskPlugin):
+        def __init__(self, size=3):
+            super().__init__()
+            self.size = size
+
+    @dataclass(frozen=True)
+    class Frozen(TaskPlugin):
+        size: int = 3
+"""
+
+
+@pytest.mark.parametrize("name", ["Plain", "Half", "Frozen"])
+def test_a_constructor_that_hands_nothing_on_loses_no_argument(write, name):
+    """A task is what it was built with, given by name or by place: a job in another process builds the same one."""
+    task = load_task(f"{write('forgetful.py', FORGETFUL)}:{name}", {"size": 5})
+    spec = EvalJob({"model": {"name": "m"}}, task).spec()
+    assert spec.config["task"]["args"] == {"size": 5}
+    assert load_task(spec.task, spec.config["task"]["args"]).size == 5
+    assert type(task)(7).arguments == {"size": 7}
+    assert type(task)().arguments == {}
+    assert pickle.loads(pickle.dumps(task)).arguments == {"size": 5}
+
+
+def test_a_syntax_error_names_its_line_once(write):
+    """The file in full, as for other errors of the user's code."""
+    path = write("typo.py", "class My\n    pass\n")
+    with pytest.raises(TaskError) as caught:
+        load_task(path)
+    assert str(caught.value).count(":1") == 1
+    assert "line 1" not in str(caught.value)

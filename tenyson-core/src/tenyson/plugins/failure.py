@@ -10,7 +10,8 @@ HERE = Path(__file__).resolve().parent.parent
 
 def one_line(error: BaseException) -> str:
     """The exception's type, the first line of its message, and file:line of the innermost frame outside Tenyson."""
-    text = str(error).strip()
+    # The text of a SyntaxError ends with a place of its own, and leaves the folder out.
+    text = str(error.msg if isinstance(error, SyntaxError) else error).strip()
     summary = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
     place = _place(error)
     return f"{summary} ({place})" if place else summary

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from tenyson.errors import TaskError
+from tenyson.tasks.arguments import constructor_arguments
 from tenyson.tasks.environment import Environment
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.preset import Preset
@@ -34,8 +35,17 @@ class TaskPlugin(ABC):
     report_helpers: ClassVar[Sequence[str]] = ()
     """Names of report helpers whose sections a pipeline's report shows for this task, beside those of core."""
 
+    arguments: dict[str, Any]
+    """What the same task is built from again, in another process or on another machine."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        task = super().__new__(cls)
+        # Recorded here as well, since a constructor may not call `super().__init__`; past a frozen dataclass's __setattr__.
+        task.__dict__["arguments"] = constructor_arguments(cls, args, kwargs)
+        return task
+
     def __init__(self, **arguments: Any) -> None:
-        self.arguments: dict[str, Any] = dict(arguments)
+        self.arguments = {**self.arguments, **arguments}
 
     def sft_samples(self, split: str, seed: int) -> Iterable[Sample]:
         """Samples with a `completion` to imitate. `split` is "train" or "eval"."""
