@@ -30,6 +30,8 @@ def test_a_result_whose_folder_another_databases_run_took_is_not_reused(project)
     assert project.starts == ["exp-sft", "exp-sft", "again-sft", "again-after"]
     assert project.measured("again-after") == 0.1
     # What is still there is reused as ever.
+    shown = project.run("show", "exp-sft", "--db-url", "sqlite:///./one.db")[1]
+    assert "this is not the run that step sft of exp left in outputs/exp-sft" in shown
     assert "again-after, whose result" in project.run("run", "exp.yaml", "--run-id", "third", TENYSON_DB_URL="sqlite:///./one.db")[1]  # fmt: skip
 
 

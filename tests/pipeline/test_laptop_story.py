@@ -134,7 +134,7 @@ def test_a_pipeline_survives_its_controller_waits_for_a_person_and_tells_it_all(
     assert "step sft of story" in lineage.stdout
 
     # Nothing has changed, so nothing runs; one edit of the task's code, and what it touches runs again.
-    reused = laptop.run("run", "experiment.yaml")
+    reused = laptop.run("run", "experiment.yaml", "--run-id", "again")
     assert reused.stderr.count("nothing changed since story-") == 2, reused.stderr
     told = laptop.run("why", "after")
     assert (

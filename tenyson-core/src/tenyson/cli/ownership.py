@@ -13,12 +13,36 @@ if TYPE_CHECKING:
     from tenyson.cli.records import Record
 
 
-def taken_by_another(record: Record, db_url: str | None) -> str | None:
-    """Why the folder's files are not the run's, by its telemetry or by the journal; None where they are, or nobody can tell."""
+def taken_by_another(record: Record) -> str | None:
+    """That the folder's files are not the run's, by its telemetry; None where they are, or nobody can tell."""
+    folder = Path(record.folder)
+    why = _by_telemetry(record, folder) if folder.is_dir() else None
+    return None if why is None else f"{folder} holds another run of this name now: {why}"
+
+
+def unlike_the_journal(record: Record, db_url: str | None) -> str | None:
+    """That the run is not the one that a pipeline of the journal had under this name; None where it is, or there was none."""
+    from tenyson.cli.options import database_url
+    from tenyson.pipeline.identity import displaced
+    from tenyson.pipeline.journal import Journal
+
     folder = Path(record.folder)
     if not folder.is_dir():
         return None
-    return _by_telemetry(record, folder) or _by_journal(record, folder, db_url)
+    try:
+        with Journal(database_url(db_url), read_only=True) as journal:
+            attempts = [one for one in journal.attempts_of_run(record.run_id) if one.reused_from is None]
+    except TenysonError:
+        return None
+    if not attempts or attempts[-1].ended_at is None:
+        return None
+    last = attempts[-1]
+    why = displaced(last, folder, weights=False)
+    return (
+        None
+        if why is None
+        else f"this is not the run that step {last.label} of {last.pipeline_id} left in {folder}: {why}"
+    )
 
 
 def _by_telemetry(record: Record, folder: Path) -> str | None:
@@ -34,19 +58,3 @@ def _by_telemetry(record: Record, folder: Path) -> str | None:
         return None
     same = ("status", "total_time_seconds")
     return None if all(recorded.get(key) == left[key] for key in same) else "its job_result.json is another's"
-
-
-def _by_journal(record: Record, folder: Path, db_url: str | None) -> str | None:
-    from tenyson.cli.options import database_url
-    from tenyson.pipeline.identity import displaced
-    from tenyson.pipeline.journal import Journal
-
-    try:
-        with Journal(database_url(db_url), read_only=True) as journal:
-            attempts = [one for one in journal.attempts_of_run(record.run_id) if one.reused_from is None]
-    except TenysonError:
-        return None
-    if not attempts or attempts[-1].ended_at is None or attempts[-1].state == "INTENT":
-        return None
-    why = displaced(attempts[-1], folder, weights=False)
-    return None if why is None else f"{why} (by step {attempts[-1].label} of {attempts[-1].pipeline_id})"

@@ -35,16 +35,17 @@ def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
     """Show one run: configuration, attempts, metrics, where its files are, and what to do next."""
     from tenyson.cli.databases import shown, without_password
     from tenyson.cli.history import read_history
-    from tenyson.cli.ownership import taken_by_another
+    from tenyson.cli.ownership import taken_by_another, unlike_the_journal
     from tenyson.cli.records import damage, read_record
 
     record = read_record(run, db_url, output_dir)
     history = read_history(record)
-    taken = taken_by_another(record, db_url)
+    taken = taken_by_another(record)
     if taken is not None:
         # What lies there now is somebody else's: neither its numbers nor its files are this run's.
-        taken = f"{record.folder} holds another run of this name now: {taken}"
         record = replace(record, results={}, folder="")
+    else:
+        taken = unlike_the_journal(record, db_url)
     following = next_command(record, db_url, output_dir)
     if as_json:
         url = record.db_url and without_password(record.db_url)
