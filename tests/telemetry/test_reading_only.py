@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from recording import UID, finished, metrics, rollout, started
+from sqlalchemy.exc import DBAPIError
 
 from tenyson.cli.main import main
 from tenyson.pipeline.journal import Journal
 from tenyson.telemetry.build import open_telemetry
+from tenyson.telemetry.database import open_database
 
 COMMANDS = (
     "runs", "show run-1", "logs run-1", "metrics run-1", "rollouts run-1", "compare run-1 run-1", "lineage run-1",
@@ -295,3 +297,25 @@ def test_a_user_without_the_reading_role_reads_with_its_own_rights(
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("DROP OWNED BY plain_reader")
         connection.execute("DROP ROLE plain_reader")
+
+
+def test_readers_of_postgres_keep_the_options_of_the_url(make_config, tmp_path, postgres_url, capsys):
+    """A search path in the URL names the schema that is written and the one that is read; reading stays read-only."""
+    import psycopg
+
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA mine")
+    mine = f"{postgres_url}&options=-csearch_path%3Dmine"
+    for url, name in ((postgres_url, "theirs"), (mine, "mine")):
+        config = make_config(telemetry={"db_url": url, "sinks": ["sql"]})
+        telemetry = open_telemetry(config, tmp_path / name, attempt_uid=name.rjust(32, "0"))
+        telemetry.emit(started(run_id=name), finished(run_id=name))
+        telemetry.close()
+    assert _sql_json("select run_id from runs", mine, capsys) == [{"run_id": "mine"}]
+    assert main(["runs", "--json", "--db-url", mine]) == 0
+    assert [one["run_id"] for one in json.loads(capsys.readouterr().out)] == ["mine"]
+    with (
+        open_database(mine, create=False).connect() as connection,
+        pytest.raises(DBAPIError, match="read-only"),
+    ):
+        connection.exec_driver_sql("delete from runs")

@@ -233,14 +233,20 @@ def _postgres(url: URL, *, create: bool) -> Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     arguments: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, "application_name": "tenyson"}
-    if not create:
-        arguments["options"] = "-c default_transaction_read_only=on"
     try:
-        return _engine(url, pool_pre_ping=True, connect_args=arguments)
+        engine = _engine(url, pool_pre_ping=True, connect_args=arguments)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise MissingDependencyError(
             "psycopg", needed_for="telemetry in PostgreSQL", install="tenyson-core[postgres]"
         ) from error
+    if not create:
+        event.listen(engine, "connect", _begin_read_only)
+    return engine
+
+
+def _begin_read_only(connection: Any, _record: Any) -> None:
+    # Not as an option of the connection: it would replace those of the URL, such as search_path, and poolers refuse options.
+    connection.read_only = True
 
 
 def _engine(url: URL, **options: Any) -> Engine:
