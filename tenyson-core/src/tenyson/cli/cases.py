@@ -10,6 +10,7 @@ import click
 
 from tenyson.cli.request import Request, make_plan
 from tenyson.errors import TaskError
+from tenyson.pipeline.preflight import standing_in
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from tenyson.tasks.preset import JobType
 
 _PAIRS: tuple[tuple[JobType, JobType], ...] = (("sft", "rl"), ("rl", "sft"))
-_SOURCE = ("name", "revision", "factory", "factory_args", "adapter")
 
 
 @dataclass(frozen=True)
@@ -105,15 +105,10 @@ def _foreign(config: Config, kind: JobType) -> set[str]:
 
 def _before(step: PlannedStep, seen: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], str]:
     """A step's configuration on the model that the steps before it start from: what they train is not there yet."""
-    config, note = dict(step.config), ""
+    config = standing_in(step.config, step.model_from, step.checkpoint_from, seen)
+    note = ""
     if step.model_from is not None:
-        source = seen[step.model_from]
-        if config["model"].get("adapter") and config["peft"] is None:
-            config["peft"] = source["peft"]
-        config["model"] = {**config["model"], **{key: source["model"][key] for key in _SOURCE}}
         note = f"on the model that {step.model_from} starts from: what it trains is not there yet"
-    if step.checkpoint_from is not None:
-        config["training"] = {**config["training"], "resume_from_checkpoint": None}
     return config, note
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -147,11 +148,20 @@ def run(
         "anew": selection.anew, "required": selection.required,
     }  # fmt: skip
     with Journal(database_url(None)) as journal:
-        record, again = _register(journal, request, selection, definitions, about, new=new)
+        record, again = _register(journal, request, selection, definitions, about, made, new=new)
         return drive_recorded(
             journal, record, again=again, on_failure=on_failure, edited_code=edited_code, as_json=as_json,
             attach=attach_command(record.id, None),
         )  # fmt: skip
+
+
+def _is_known(journal: Journal, selection: Selection, definitions: Sequence[Definition]) -> bool:
+    """Whether the steps that nothing comes before have been run already, so that most of the pipeline is taken from then."""
+    from tenyson.pipeline.inputs import Reuse
+
+    reuse = Reuse(journal, anew=selection.anew)
+    first = [one for one in definitions if not one.needs]
+    return all(reuse.find(one.label, reuse.inputs(one.spec)[1]) for one in first)
 
 
 def _register(
@@ -160,6 +170,7 @@ def _register(
     selection: Selection,
     definitions: list[Definition],
     about: dict[str, Any],
+    backend: Backend,
     *,
     new: bool,
 ) -> tuple[PipelineRecord, bool]:
@@ -167,6 +178,7 @@ def _register(
     from tenyson.cli.attach import settle_project
     from tenyson.errors import PipelineError
     from tenyson.pipeline.execute import plan_fingerprint, register
+    from tenyson.pipeline.preflight import check_ahead
     from tenyson.pipeline.reopen import reopen, steps_again
     from tenyson.pipeline.run import is_ours, unfinished
 
@@ -202,6 +214,8 @@ def _register(
         # A single job that is asked for again is run again, as it is asked for now.
         reopen(journal, plan.id, all_steps=True)
     again = over and request.whole
+    if before is None and not _is_known(journal, selection, definitions):
+        check_ahead(definitions, backend)
     record = register(
         journal,
         plan,

@@ -80,6 +80,7 @@ def run_pipeline(
         PipelineError: the journal cannot be used, another process drives this pipeline, or its code was edited.
     """
     from tenyson.pipeline.journal import Journal
+    from tenyson.pipeline.preflight import check_ahead
     from tenyson.pipeline.relocation import settle
 
     policy = policy or FailurePolicy(on_failure)
@@ -117,6 +118,7 @@ def run_pipeline(
                 _check_goes_on(journal, record, definitions, edited_code)
                 break
             require_free(journal, name, definitions, "pipeline_id")
+            check_ahead(definitions, getattr(cloud, "backend", None))
             about = _about(journal, cloud, definitions, policy, max_parallel)
             steps_of = {one.label: one.to_json() for one in definitions}
             ours = (lambda found: is_ours(journal, found)) if pipeline_id is None else lambda _: False
