@@ -121,4 +121,4 @@ def test_a_project_file_with_something_else_is_refused_with_its_name(tmp_path):
     (tmp_path / "tenyson.yaml").write_text("backends: {}\n")
     told = tenyson("list", cwd=tmp_path)
     assert told.returncode == 2
-    assert "tenyson.yaml: backends: unknown key" in told.stderr
+    assert "tenyson.yaml:1: backends: unknown key" in told.stderr

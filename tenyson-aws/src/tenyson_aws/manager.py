@@ -15,7 +15,8 @@ class AWSManager(CloudManager):
     Args:
         instance_type, key_name, key_path, security_group, use_spot, spot_max_price, region: see `AWSSettings`.
         follower: what shows a job's progress; plain lines on stderr by default.
-        grace_seconds: how long an interrupted job may take to save before it is ended.
+        grace_seconds: how long an interrupted job may take to save before it is ended; by default twice as long as its steps take, at
+            least two minutes.
         max_preemptions: further attempts, each on another machine and from the latest checkpoint, after AWS took one back.
         more: further fields of `AWSSettings`.
 
@@ -34,7 +35,7 @@ class AWSManager(CloudManager):
         spot_max_price: float | None = None,
         region: str | None = None,
         follower: Follower | None = None,
-        grace_seconds: float = 120.0,
+        grace_seconds: float | None = None,
         max_preemptions: int = 0,
         **more: Any,
     ) -> None:

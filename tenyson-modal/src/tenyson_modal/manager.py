@@ -16,7 +16,8 @@ class ModalManager(CloudManager):
         gpu: see `ModalSettings`; a list is a choice and its fallbacks.
         timeout: seconds of one container; a job that needs longer goes on in another one, up to `max_hours`.
         follower: what shows a job's progress; plain lines on stderr by default.
-        grace_seconds: how long an interrupted job may take to save before it is ended.
+        grace_seconds: how long an interrupted job may take to save before it is ended; by default twice as long as its steps take, at
+            least two minutes.
         max_preemptions: further attempts, each from the latest checkpoint, after Modal took containers away more often than
             `preemptions` allows within one attempt.
         more: further fields of `ModalSettings`.
@@ -31,7 +32,7 @@ class ModalManager(CloudManager):
         timeout: int = 86400,
         *,
         follower: Follower | None = None,
-        grace_seconds: float = 120.0,
+        grace_seconds: float | None = None,
         max_preemptions: int = 0,
         **more: Any,
     ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from tenyson.cli.options import database_url, db_url, json_option
+from tenyson.cli.options import database_url, db_url, grace_option, json_option
 from tenyson.errors import BackendError, PipelineError
 from tenyson.pipeline.policy import OnFailure
 from tenyson.stdio import is_terminal
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="The machine on which jobs of the pipeline ran is gone for good: count them as lost, and go on here.",
 )
+@grace_option
 @json_option("Print the outcome as JSON on stdout, and nothing else there.")
 @db_url
 def attach(
@@ -55,6 +56,7 @@ def attach(
     edited_code: str | None,
     here: bool,
     gone: bool,
+    grace: float | None,
     as_json: bool,
     db_url: str | None,
 ) -> int:
@@ -71,7 +73,7 @@ def attach(
     rented = find_rented(pipeline)
     with Journal(url, create=rented is not None) as journal:
         if rented is not None and journal.pipeline(pipeline) is None:
-            return _watch_run(rented)
+            return _watch_run(rented, grace)
         record = find_pipeline(journal, pipeline)
         begun = record.plan.get("cwd")
         record = settle_project(journal, record, here=here)
@@ -79,7 +81,7 @@ def attach(
             click.echo(f"--here: the project in {begun} is no copy", err=True)
         return drive_recorded(
             journal, record, again=again, on_failure=on_failure, edited_code=edited_code, as_json=as_json,
-            attach=attach_command(record.id, db_url), gone=gone,
+            attach=attach_command(record.id, db_url), gone=gone, grace=grace,
         )  # fmt: skip
 
 
@@ -93,6 +95,7 @@ def drive_recorded(
     edited_code: str | None = None,
     as_json: bool = False,
     gone: bool = False,
+    grace: float | None = None,
 ) -> int:
     """Drive a pipeline of the journal to its end and show what came of it; returns the exit status."""
     from rich.console import Console
@@ -121,7 +124,9 @@ def drive_recorded(
     backend = _backend_again(record, where)
     kept = record.plan.get("policy") or {}
     policy = FailurePolicy(**({**kept, "on_failure": on_failure} if on_failure else kept))
-    execution = execute(journal, record.id, backend, choose_follower(), policy=policy, gone=lost)
+    execution = execute(
+        journal, record.id, backend, choose_follower(), policy=policy, grace_seconds=grace, gone=lost
+    )
     status = execution.result.status
     if as_json:
         print_json(outcome_data(journal, record.id, execution, attach))
@@ -150,7 +155,7 @@ def _backend_again(record: PipelineRecord, where: Mapping[str, Any]) -> Backend:
     return backend
 
 
-def _watch_run(rented: Rented) -> int:
+def _watch_run(rented: Rented, grace: float | None) -> int:
     """Watch one run to its end."""
     from tenyson.cli.progress import choose_follower
     from tenyson.cloud.manager import CloudManager
@@ -162,7 +167,7 @@ def _watch_run(rented: Rented) -> int:
     handle = backend.reattach(rented.spec.run_id)
     if handle is None:
         raise BackendError(f"{rented.spec.run_id} has no machine any more", place=str(rented.folder))
-    manager = CloudManager(backend, follower=choose_follower())
+    manager = CloudManager(backend, follower=choose_follower(), grace_seconds=grace)
     result = manager.attach(rented.spec, handle)
     click.echo(f"{result.run_id}: {result.status}")
     return {"success": 0, "stopped": 130}.get(result.status, 1)

@@ -40,6 +40,13 @@ def json_option(help_text: str) -> Callable[[Any], Any]:
 
 as_json = json_option("Print JSON.")
 
+grace_option = click.option(
+    "--grace",
+    type=click.FloatRange(min=1, max=86400),
+    metavar="SECONDS",
+    help="How long a job that Ctrl-C interrupts may take to save before it is ended  [default: twice as long as its steps take, "
+    "at least 120]",
+)
 
 LATEST = "latest"
 """In place of a run's or a pipeline's name: the one that started last."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from tenyson.cli.names import complete_backend, complete_preset, complete_task
-from tenyson.cli.options import json_option
+from tenyson.cli.options import grace_option, json_option
 from tenyson.cli.request import Request, make_plan
 from tenyson.errors import ConfigError
 from tenyson.pipeline.policy import FailurePolicy, OnFailure
@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     help="With --on-failure retry: after its machine was taken or lost.",
 )
 @click.option("--edited-code", type=click.Choice(["use", "stop"]), help="As for `tenyson attach`.")
+@grace_option
 @click.option("--dry-run", is_flag=True, help="Print what would run and what it would cost; start nothing.")
 @json_option("Print the outcome as JSON on stdout, and nothing else there.")
 def run(
@@ -99,6 +100,7 @@ def run(
     retries: int,
     preemptions: int,
     edited_code: str | None,
+    grace: float | None,
     **options: Any,
 ) -> int:
     """Run an experiment FILE, a task's preset pipeline, or one job of your own.
@@ -151,7 +153,7 @@ def run(
         record, again = _register(journal, request, selection, definitions, about, made, new=new)
         return drive_recorded(
             journal, record, again=again, on_failure=on_failure, edited_code=edited_code, as_json=as_json,
-            attach=attach_command(record.id, None),
+            attach=attach_command(record.id, None), grace=grace,
         )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 EARLIER = "earlier"
 _VERDICT = (
-    "job_result.json", "results.json", "exit_status.json", "process.json", "cancel", "stopped.json",
+    "job_result.json", "results.json", "exit_status.json", "process.json", "cancel", "terminated", "stopped.json",
     "spot-notice", "control", "control.read", ".controller",
 )  # fmt: skip
 """What must never be taken for the new attempt's, even where it goes on from the old one's checkpoints."""

@@ -20,13 +20,16 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
-def diagnose(exit_code: int | None, *, oom_kills: int | None, log_tail: str) -> tuple[Reason | None, str]:
+def diagnose(
+    exit_code: int | None, *, oom_kills: int | None, log_tail: str, by: str | None = None
+) -> tuple[Reason | None, str]:
     """The reason class and a sentence on it; (None, "") where the job ended well or was asked to end.
 
     Args:
         exit_code: exit status, negative for a signal; None if nobody was there to see it.
         oom_kills: processes that the kernel killed for memory while the job ran; None where not counted.
         log_tail: the last lines of the log. Read only for jobs that failed by themselves.
+        by: who ended it, as its supervisor wrote down.
     """
     if exit_code in (0, EXIT_INTERRUPTED):
         return None, ""
@@ -39,7 +42,7 @@ def diagnose(exit_code: int | None, *, oom_kills: int | None, log_tail: str) -> 
         if -exit_code == signal.SIGKILL and oom_kills:
             return "out_of_memory", f"the kernel killed the job for want of memory ({name})"
         if -exit_code == signal.SIGKILL or not _OUT_OF_MEMORY.search(log_tail):
-            return "killed", f"the job was ended by {name}"
+            return "killed", f"the job was ended by {name}" + (f": {by}" if by else "")
     if _OUT_OF_MEMORY.search(log_tail):
         return "out_of_memory", f"the job ran out of memory (exit status {exit_code})"
     if _DISK_FULL.search(log_tail):

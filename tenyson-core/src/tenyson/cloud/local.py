@@ -37,7 +37,7 @@ from tenyson.cloud.occupant import (
     set_aside,
 )
 from tenyson.cloud.process import is_alive
-from tenyson.cloud.supervisor import CANCEL_FILE, EXIT_FILE, LOG_FILE, PROCESS_FILE
+from tenyson.cloud.supervisor import CANCEL_FILE, EXIT_FILE, LOG_FILE, PROCESS_FILE, TERMINATED_FILE
 from tenyson.cloud.watch import output_folder
 from tenyson.errors import BackendError, ConfigError, DisplacedError, MissingDependencyError
 from tenyson.jobs.spec import JobSpec
@@ -143,7 +143,9 @@ class LocalBackend:
         if ended is None:
             return Observation(phase="running", observed=True)
         code = ended["exit_code"]
-        reason, detail = diagnose(code, oom_kills=ended.get("oom_kills"), log_tail=self._log_tail(handle))
+        reason, detail = diagnose(
+            code, oom_kills=ended.get("oom_kills"), log_tail=self._log_tail(handle), by=ended.get("by")
+        )
         return Observation(phase="ended", observed=True, exit_code=code, reason=reason, detail=detail)
 
     def stream_logs(self, handle: Handle, cursor: int = 0) -> Iterator[tuple[int, bytes]]:
@@ -192,6 +194,11 @@ class LocalBackend:
         """
         job = handle.data["job"]
         if is_alive(job["pid"], job["mark"]):
+            with contextlib.suppress(OSError):
+                (_folder(handle) / TERMINATED_FILE).write_text(
+                    f"its controller (process {os.getpid()}) ended it at once, without saving",
+                    encoding="utf-8",
+                )
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(job["pid"], signal.SIGKILL)
         if not self._wait_until_gone(handle, CONFIRM_SECONDS):
@@ -290,7 +297,7 @@ class LocalManager(CloudManager):
         *,
         runner: Sequence[str] = RUNNER,
         follower: Follower | None = None,
-        grace_seconds: float = 120.0,
+        grace_seconds: float | None = None,
     ) -> None:
         super().__init__(LocalBackend(output_dir, runner), follower=follower, grace_seconds=grace_seconds)
 

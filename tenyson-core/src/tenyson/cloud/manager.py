@@ -10,6 +10,7 @@ from typing import Protocol
 from tenyson.cloud.backend import Backend, Handle, Observation
 from tenyson.cloud.cost import budget_of, cost_in_words
 from tenyson.cloud.follow import Follower, PlainFollower, safe_follower, speak_through
+from tenyson.cloud.grace import grace_of
 from tenyson.cloud.interrupts import Interrupts
 from tenyson.cloud.verdict import not_launched, print_failure
 from tenyson.cloud.watch import JobWatch, is_mistake, out_of_reach, output_folder
@@ -34,7 +35,8 @@ class CloudManager:
     Args:
         backend: where jobs run.
         follower: what shows a job's progress; plain lines on stderr by default.
-        grace_seconds: how long an interrupted job may take to save before it is ended.
+        grace_seconds: how long an interrupted job may take to save before it is ended; by default twice as long as its steps take, at
+            least two minutes.
         max_preemptions: further attempts, each from the latest checkpoint, after a spot machine was taken back.
     """
 
@@ -43,7 +45,7 @@ class CloudManager:
         backend: Backend,
         *,
         follower: Follower | None = None,
-        grace_seconds: float = 120.0,
+        grace_seconds: float | None = None,
         max_preemptions: int = 0,
     ) -> None:
         self.backend = backend
@@ -141,14 +143,15 @@ class CloudManager:
         while (seen := watch.look()).phase != "ended":
             if interrupts.count > answered:
                 answered = interrupts.count
-                leave_at = self._interrupt(watch.handle, answered)
+                leave_at = self._interrupt(watch, answered)
             if leave_at is not None and time.monotonic() > leave_at:
                 return None
             time.sleep(POLL_SECONDS)
         return seen
 
-    def _interrupt(self, handle: Handle, count: int) -> float | None:
+    def _interrupt(self, watch: JobWatch, count: int) -> float | None:
         """Returns when to leave the job to itself, if it is to be."""
+        handle = watch.handle
         rented = getattr(self.backend, "rented", False)
         if not self.interrupted:
             self.interrupted = True
@@ -158,10 +161,11 @@ class CloudManager:
                     f"tenyson attach {handle.run_id} (Ctrl-C again ends the job now and gives its machine back)"
                 )
                 return time.monotonic() + DETACH_SECONDS
+            grace = grace_of(watch, self.grace_seconds)
             self.follower.say(
-                f"interrupted: the job saves and ends, within {self.grace_seconds:.0f} s (Ctrl-C again ends it now)"
+                f"interrupted: the job saves and ends, within {grace:.0f} s (Ctrl-C again ends it now)"
             )
-            self.backend.cancel(handle, self.grace_seconds)
+            self.backend.cancel(handle, grace)
         if count > 1:
             self.follower.say("interrupted again: the job is ended now, without saving")
             self.backend.terminate(handle)

@@ -30,6 +30,9 @@ from tenyson.jobs.lingering import Lingering
 PROCESS_FILE = "process.json"
 EXIT_FILE = "exit_status.json"
 CANCEL_FILE = "cancel"
+TERMINATED_FILE = "terminated"
+"""Who ended the job at once."""
+MOST_WORDS = 300
 LOG_FILE = "log.txt"
 DEFAULT_GRACE_SECONDS = 120.0
 LOOK_SECONDS = 1.0
@@ -55,6 +58,9 @@ class Supervisor:
         self._told = False
         self._killed = False
         """Whether its process was ended from here."""
+        self._by = ""
+        """Who asked the job to end, or ended it, and why."""
+        self._grace = DEFAULT_GRACE_SECONDS
         self._lingering = Lingering(folder)
         self._over = threading.Event()
 
@@ -108,6 +114,7 @@ class Supervisor:
                 "exit_code": code if stands is None else stands,
                 "oom_kills": counted,
                 "cancelled": self.asked_to_end,
+                "by": self._who_ended(code),
                 "ended_at": time.time(),
             },
         )
@@ -127,12 +134,28 @@ class Supervisor:
             grace = DEFAULT_GRACE_SECONDS
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.child.pid, signal.SIGTERM)
+        self._grace = grace
+        self._by = "its controller had asked it to save and end"
         signal.setitimer(signal.ITIMER_REAL, max(grace, 0.001))
 
     def _on_grace_over(self, _number: int, _frame: FrameType | None) -> None:
         self._killed = True
-        self._say("the job was asked to save and end, and did not within its grace; its process is ended")
+        self._by = (
+            f"its supervisor did that, since it had not saved and ended {self._grace:.0f} s after its controller asked for it; "
+            "--grace gives it longer"
+        )
+        self._say(f"the job has not ended {self._grace:.0f} s after it was asked to; its process is ended")
         self._kill_group()
+
+    def _who_ended(self, code: int) -> str:
+        """Of a job that a signal ended; empty where it ended by itself."""
+        if code >= 0:
+            return ""
+        if self._by:
+            return self._by
+        with contextlib.suppress(OSError):
+            return (self.folder / TERMINATED_FILE).read_text(encoding="utf-8")[:MOST_WORDS].strip()
+        return "nobody of Tenyson did that: another process or the system"
 
     def _watch_result(self) -> None:
         while not self._over.wait(LOOK_SECONDS):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tenyson.cloud.backend import Backend, Handle, Observation, Reason
 from tenyson.cloud.follow import Follower, safe_follower
+from tenyson.cloud.grace import StepClock
 from tenyson.cloud.log import LineReader
 from tenyson.cloud.verdict import conclude
 from tenyson.errors import DisplacedError, TenysonError
@@ -45,6 +46,7 @@ class JobWatch:
         self._cursor = 0
         self._reader = LineReader()
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self.steps = StepClock()
         self._odd = 0
         """Lines that claim to be events of ours and are none."""
         self.follower.started(spec, str(self._folder / "log.txt"))
@@ -55,6 +57,11 @@ class JobWatch:
     def seconds(self) -> float:
         """Since its launch."""
         return max(0.0, time.time() - self._begun)
+
+    @property
+    def grace(self) -> float:
+        """Seconds in which the job can surely save, if it is asked to end now."""
+        return self.steps.grace()
 
     def look(self) -> Observation:
         """Poll once, and show what was logged since. Raises: TenysonError, OSError: the job is out of reach for good."""
@@ -100,12 +107,14 @@ class JobWatch:
         return lines
 
     def _take(self, line: str) -> None:
-        if decode(line) is None:
-            if is_marked(line):
-                self._take_odd()
-                return
-            if line.strip():
-                self._tail.append(line)
+        event = decode(line)
+        if event is not None:
+            self.steps.take(event)
+        elif is_marked(line):
+            self._take_odd()
+            return
+        elif line.strip():
+            self._tail.append(line)
         self.follower.line(line)
 
     def _take_odd(self) -> None:
@@ -128,7 +137,9 @@ class JobWatch:
                     self._odd += 1
                 elif line.strip():
                     self._tail.append(line)
-            elif event["event"] in ("RunStarted", "MetricsLogged"):
+                continue
+            self.steps.take(event)
+            if event["event"] in ("RunStarted", "MetricsLogged"):
                 last[event["event"]] = line
         for line in last.values():
             self.follower.line(line)

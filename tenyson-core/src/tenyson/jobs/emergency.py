@@ -1,4 +1,5 @@
-"""The emergency checkpoint: where the next batch cannot be generated or scored, the last step boundary is saved.
+"""The emergency checkpoint: where the next batch cannot be generated or scored, or is given up for a stop, the last step boundary is
+saved.
 
 Weights and optimizer are still those of the boundary then, since they change at the end of a step only. What has moved on
 (random numbers, counters, the task's own state) is remembered at each boundary, so that the resume is exact.
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.trainer_utils import TrainOutput
 
 from tenyson.jobs.checkpoint import CheckpointMixin
 from tenyson.jobs.randomness import random_states, set_random_states
+from tenyson.telemetry.control import INTERRUPTIONS
 
 EVALUATION_DUE = "evaluation_due"
 """In a process's own state: training was about to evaluate at this step."""
@@ -33,8 +36,12 @@ class _Boundary:
     random_states: tuple[Any, ...]
 
 
+class BatchGivenUpError(Exception):
+    """A stop was asked for in the middle of a batch, which is dropped whole: a resume makes the same one."""
+
+
 class EmergencyMixin(CheckpointMixin):
-    """Makes a Trainer lose no finished step to a batch that cannot be generated or scored."""
+    """Makes a Trainer lose no finished step to a batch that cannot be generated or scored, and end within a step that takes long."""
 
     _boundary: _Boundary | None = None
     _batch_failed = False
@@ -56,10 +63,43 @@ class EmergencyMixin(CheckpointMixin):
         """As `CheckpointMixin.resume`; a batch that fails leaves a checkpoint of the last step boundary."""
         try:
             return super().resume(checkpoint)
+        except BatchGivenUpError:
+            return self._end_within_step()
         except Exception:
             if self._batch_failed and self._boundary is not None and self.state.global_step:
                 self._save_boundary(self._boundary)
             raise
+
+    def look_at_stop(self) -> None:
+        """Between two turns or micro-batches. Raises: BatchGivenUpError: the job is to end, and need not finish the step.
+
+        Several processes come here differently often, so they finish the step together. So does a run whose best model is wanted
+        at its end, unless it is interrupted and will be resumed.
+        """
+        stop = self._job.stop
+        if not stop.requested or self.args.world_size > 1:
+            return
+        if stop.reason in INTERRUPTIONS or not self.args.load_best_model_at_end:
+            raise BatchGivenUpError
+
+    def training_step(self, *arguments: Any, **named: Any) -> Any:
+        """One micro-batch."""
+        self.look_at_stop()
+        return super().training_step(*arguments, **named)  # type: ignore[misc]
+
+    def _end_within_step(self) -> TrainOutput:
+        step = self.state.global_step
+        self._batch_failed = True
+        self._job.stopping(step)
+        self._job.controls.applied("stop", step)
+        self._job.say(
+            f"{self._job.stop.reason}: the step after {step} was under way and is dropped whole", "warning"
+        )
+        if self._boundary is not None and step:
+            self._save_boundary(self._boundary)
+        self.control.should_training_stop = True
+        self.control = self.callback_handler.on_train_end(self.args, self.state, self.control)
+        return TrainOutput(step, 0.0, {})
 
     def own_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """As `CheckpointMixin.own_state`; in an emergency, that of the last boundary."""
@@ -100,7 +140,8 @@ class EmergencyMixin(CheckpointMixin):
             self._save_checkpoint(self.model, None)
             self._saver.wait()
         if path.is_dir():
+            what = "was dropped" if self._job.stop.requested else "failed"
             self._job.say(
-                f"the batch after step {step} failed; step {step} is saved in {path}, and a resume repeats the batch",
+                f"the batch after step {step} {what}; step {step} is saved in {path}, and a resume repeats the batch",
                 "warning",
             )

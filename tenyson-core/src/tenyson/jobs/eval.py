@@ -126,28 +126,38 @@ class EvalJob(Job):
         for start in range(0, len(samples), size):
             measurement.paused += hold_while_paused(context.controls, measurement.done, context.say)
             if context.stop.requested:
-                context.stopping(measurement.done)
-                context.controls.applied("stop", measurement.done)
-                context.say(
-                    f"stopped after {measurement.done} of {len(samples)} rollouts: {context.stop.reason}",
-                    "warning",
-                )
+                self._stop(measurement, len(samples))
                 return
             seed = config.run.seed * 1_000_003 + start
 
             def generate(prompts: list[list[int]], turn: int, seed: int = seed) -> Any:
+                if turn and context.stop.requested:
+                    raise _BatchDroppedError
                 return engine.generate(prompts, replace(sampling, seed=(seed + turn * 7919) % 2**32))
 
             broken: list[Failure] = []
-            trajectories = play(
-                context.task,
-                samples[start : start + size],
-                measurement.renderer,
-                generate,
-                max_turns=config.generation.max_turns,
-                failures=broken,
-            )
+            try:
+                trajectories = play(
+                    context.task,
+                    samples[start : start + size],
+                    measurement.renderer,
+                    generate,
+                    max_turns=config.generation.max_turns,
+                    failures=broken,
+                )
+            except _BatchDroppedError:
+                self._stop(measurement, len(samples))
+                return
             measurement.take(trajectories, broken)
+
+    def _stop(self, measurement: Measurement, total: int) -> None:
+        context = measurement.context
+        context.stopping(measurement.done)
+        context.controls.applied("stop", measurement.done)
+        context.say(
+            f"stopped after {measurement.done} of {total} rollouts: {context.stop.reason}",
+            "warning",
+        )
 
     def _repeated(self, context: JobContext, prompts: Sequence[Sample], sampling: Sampling) -> list[Sample]:
         """Each prompt as often as it is to be played; once where all its rollouts would be one."""
@@ -160,6 +170,10 @@ class EvalJob(Job):
             )
             times = 1
         return [sample for sample in prompts for _ in range(times)]
+
+
+class _BatchDroppedError(Exception):
+    """A stop was asked for between two turns: the conversations of this batch are not counted, whichever had ended."""
 
 
 def hold_while_paused(controls: Controls, done: int, say: Callable[[str], None]) -> float:

@@ -80,7 +80,7 @@ class RolloutTrainer(EmergencyMixin, GRPOTrainer):  # type: ignore[misc]
     def play_games(self) -> dict[str, Any]:
         """Play the samples of this batch; TRL's `rollout_func` contract."""
         failures: list[Failure] = []
-        self._trajectories = self._play(self._playing, failures)
+        self._trajectories = self._play(self._playing, failures, between=self.look_at_stop)
         self._require_all(failures)
         return {
             "prompt_ids": [trajectory.prompt_ids for trajectory in self._trajectories],
@@ -157,12 +157,19 @@ class RolloutTrainer(EmergencyMixin, GRPOTrainer):  # type: ignore[misc]
         self,
         samples: Sequence[Sample],
         failures: list[Failure] | None = None,
+        between: Callable[[], None] = lambda: None,
     ) -> list[Trajectory]:
+        generate = self._generate_vllm if self.use_vllm else self._generate_transformers
+
+        def turn_of(prompts: list[list[int]], turn: int) -> list[Reply]:
+            between()
+            return generate(prompts, turn)
+
         return play(
             self._context.task,
             samples,
             self._renderer,
-            self._generate_vllm if self.use_vllm else self._generate_transformers,
+            turn_of,
             max_turns=self._context.config.generation.max_turns,
             failures=failures,
         )

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from tenyson.cloud.backend import Observation, Reason
+from tenyson.cloud.grace import grace_of
 from tenyson.cloud.interrupts import Interrupts
 from tenyson.cloud.manager import DETACH_SECONDS
 from tenyson.cloud.verdict import print_failure
@@ -64,7 +65,7 @@ class Controller:
         max_parallel: int = 1,
         reuse: Reuse | None = None,
         on_tick: Callable[[], None] | None = None,
-        grace_seconds: float = 120.0,
+        grace_seconds: float | None = None,
         gone: Collection[str] = (),
     ) -> None:
         """`gone`: steps whose machine is gone, as somebody said. `on_tick` is called after every look at everything; `reuse` finds earlier results that stand for a step."""
@@ -360,8 +361,9 @@ class Controller:
                 )
                 return
             if self._watches:
+                longest = max(grace_of(watch, self._grace_seconds) for watch in self._watches.values())
                 self._launcher.say(
-                    f"interrupted: the job saves and ends, within {self._grace_seconds:.0f} s (Ctrl-C again ends it now)"
+                    f"interrupted: the job saves and ends, within {longest:.0f} s (Ctrl-C again ends it now)"
                 )
             self._cancel_all()
         if interrupts.count > 1:
@@ -379,7 +381,8 @@ class Controller:
 
     def _cancel_all(self) -> None:
         for watch in self._watches.values():
-            self._quietly(lambda watch=watch: self._launcher.cancel(watch.handle, self._grace_seconds))  # type: ignore[misc]
+            grace = grace_of(watch, self._grace_seconds)
+            self._quietly(lambda watch=watch, grace=grace: self._launcher.cancel(watch.handle, grace))  # type: ignore[misc]
 
     def _quietly(self, call: Callable[[], None]) -> None:
         self._lease.check()

@@ -31,7 +31,7 @@ def drive(
     max_parallel: int = 1,
     reuse: Reuse | None = None,
     on_tick: Callable[[], None] | None = None,
-    grace_seconds: float = 120.0,
+    grace_seconds: float | None = None,
     gone: Collection[str] = (),
 ) -> PipelineResult:
     """Bring a pipeline as far as it goes.

@@ -203,7 +203,7 @@ def execute(
     *,
     policy: FailurePolicy,
     ask: Ask | None = None,
-    grace_seconds: float = 120.0,
+    grace_seconds: float | None = None,
     gone: Collection[str] = (),
 ) -> Execution:
     """Drive a pipeline of the journal and keep <output_dir>/<pipeline>/report.md and report.html up to date.

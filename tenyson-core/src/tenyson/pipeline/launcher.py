@@ -196,6 +196,10 @@ class _Returning:
         self._watch = watch
         self._over = over
 
+    @property
+    def grace(self) -> float:
+        return self._watch.grace
+
     def conclude(self, seen: Observation, *, interrupted: bool = False) -> JobResult:
         result = self._watch.conclude(seen, interrupted=interrupted)
         self._over()

@@ -133,7 +133,7 @@ def run_pipeline(
             notifier=notifier,
             ask=ask,
             max_parallel=max_parallel,
-            grace_seconds=getattr(cloud, "grace_seconds", 120.0),
+            grace_seconds=getattr(cloud, "grace_seconds", None),
         )
 
 

@@ -23,7 +23,9 @@ def verdict(record: Record, folder: Path, taken_back: str) -> Observation:
             "ended", observed=True, exit_code=code, reason="preempted", preempted=True,
             detail=f"{taken_back}, as it had announced{saved(folder)}",
         )  # fmt: skip
-    reason, detail = diagnose(code, oom_kills=ended.get("oom_kills"), log_tail=_log_tail(record, folder))
+    reason, detail = diagnose(
+        code, oom_kills=ended.get("oom_kills"), log_tail=_log_tail(record, folder), by=ended.get("by")
+    )
     return Observation("ended", observed=True, exit_code=code, reason=reason, detail=detail)
 
 

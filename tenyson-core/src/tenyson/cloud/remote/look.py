@@ -33,6 +33,7 @@ LEFT_OUT = frozenset(
         "sync.json",
         "earlier",
         "cancel",
+        "terminated",
         "heartbeat.json",
     )
 )

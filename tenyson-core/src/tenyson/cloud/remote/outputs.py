@@ -32,7 +32,7 @@ DATA = (
 OURS = frozenset(
     (
         "machine.json", "sync.json", "relay.json", "process.json", "config.yaml", "control", "control.taken", "cancel",
-        "heartbeat.json", "earlier", "unlisted",
+        "heartbeat.json", "earlier", "unlisted", "terminated",
     )
 )  # fmt: skip
 """What only we write here, whatever a machine calls its files."""
@@ -122,7 +122,9 @@ def exit_of(data: Any, odd: Oddities) -> dict[str, Any] | None:
     if code is not None and not is_integer(code, -256, 256):
         odd.note("an exit status that is none", repr(code)[:40])
         code = None
-    return {"exit_code": code, "oom_kills": kills if is_integer(kills, 0, MOST_NUMBER) else None}
+    found = {"exit_code": code, "oom_kills": kills if is_integer(kills, 0, MOST_NUMBER) else None}
+    by = text_of(data.get("by"), 300) if isinstance(data, dict) else None
+    return found | ({"by": by} if by else {})
 
 
 def sums_of(data: Any, files: Mapping[str, Any]) -> dict[str, str]:
