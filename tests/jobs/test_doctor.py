@@ -76,7 +76,6 @@ REFUSED = {
         {"training": {"lr_scheduler": "linaer"}, "model": {"name": "/nope"}},
         {"arguments": "linaer is not a valid SchedulerType", "model": "there is no such model directory"},
     ),
-    "engine": ("eval", {"generation": {"engine": "vlm"}}, {"engine": "there is no engine named 'vlm'"}),
     "groups": (
         "rl",
         {"training": UNEVEN, "peft": {"r": 4, "layers_pattern": "h"}},
@@ -98,6 +97,15 @@ def test_what_a_job_would_refuse_is_an_error_of_the_doctor(findings, fault):
     assert told.keys() == causes.keys()
     assert all(cause in told[check] for check, cause in causes.items())
     assert "disk" in {one["check"] for one in found["info"]}
+
+
+def test_an_engine_that_does_not_exist_is_refused_with_its_line_and_the_nearest_name(write, doctor):
+    """A name that no plugin has is a mistake of the file: told as all commands tell it, exit status 2."""
+    file = write(generation={"engine": "vlm"})
+    done = doctor("--config", file, "--job", "eval")
+    assert done.returncode == 2
+    assert f"{file}:" in done.stderr
+    assert "generation.engine: there is no engine named 'vlm' (Did you mean 'vllm'?)" in done.stderr
 
 
 @pytest.mark.train

@@ -125,15 +125,17 @@ def test_resuming_an_evaluation_is_refused(write):
 
 
 @pytest.mark.train
-def test_a_job_that_breaks_leaves_a_failed_result_and_its_traceback(write, tmp_path):
-    """The log holds everything; job_result.json holds the reason; exit status 1."""
+def test_a_task_that_raises_leaves_a_failed_result_that_names_its_line(write, tmp_path):
+    """An exception of the user's code is a mistake of the user: the line is named, exit status 2."""
     config = write("run", task={"args": {"break_at": 3}})
     done = runner("--job-type", "sft", "--config", config, "--task-module", str(TASKS / "echo_task.py"))
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
+    assert done.returncode == 2
     result = json.loads((tmp_path / "outputs" / "run" / "job_result.json").read_text())
     assert result["status"] == "failed"
-    assert result["failure_reason"] == "RuntimeError: the task breaks here"
+    for said in (done.stderr, result["failure_reason"]):
+        assert "sft_samples('train') of the task echo raises after 3 samples" in said
+        assert "RuntimeError: the task breaks here" in said
+        assert "echo_task.py:27" in said
 
 
 @pytest.mark.train
