@@ -306,14 +306,14 @@ def test_readers_of_postgres_keep_the_options_of_the_url(make_config, tmp_path, 
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("CREATE SCHEMA mine")
     mine = f"{postgres_url}&options=-csearch_path%3Dmine"
-    for url, name in ((postgres_url, "theirs"), (mine, "mine")):
+    for url, job_type in ((postgres_url, "sft"), (mine, "rl")):
         config = make_config(telemetry={"db_url": url, "sinks": ["sql"]})
-        telemetry = open_telemetry(config, tmp_path / name, attempt_uid=name.rjust(32, "0"))
-        telemetry.emit(started(run_id=name), finished(run_id=name))
+        telemetry = open_telemetry(config, tmp_path / job_type, attempt_uid=UID)
+        telemetry.emit(started(job_type=job_type), finished())
         telemetry.close()
-    assert _sql_json("select run_id from runs", mine, capsys) == [{"run_id": "mine"}]
+    assert _sql_json("select job_type from runs", mine, capsys) == [{"job_type": "rl"}]
     assert main(["runs", "--json", "--db-url", mine]) == 0
-    assert [one["run_id"] for one in json.loads(capsys.readouterr().out)] == ["mine"]
+    assert [one["job"] for one in json.loads(capsys.readouterr().out)] == ["rl"]
     with (
         open_database(mine, create=False).connect() as connection,
         pytest.raises(DBAPIError, match="read-only"),
