@@ -1,6 +1,7 @@
 """Whose files are these: a run's folder is used only while it holds what the attempt left there; its name proves nothing."""
 
 import json
+import shutil
 import sqlite3
 
 import pytest
@@ -121,6 +122,22 @@ def test_a_journal_of_an_earlier_version_is_checked_by_its_results(project):
     file = project.folder / "outputs" / "exp-sft" / "job_result.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "total_time_seconds": 1.5}))
     assert "nothing changed" not in project.run("run", "exp.yaml", "--run-id", "third")[1]
+
+
+def test_a_report_says_why_it_has_no_numbers_of_a_step(project):
+    """Its folder was removed to make room, or is another run's: that is the reason, and not a sink that was off."""
+    project.run("run", project.write("{label: sft, job: sft}"), "--run-id", "exp")
+    folder = project.folder / "outputs" / "exp-sft"
+    file = folder / "job_result.json"
+    for happen, why in (
+        (lambda: file.write_text(file.read_text() + " "), "its job_result.json is not what the run wrote"),
+        (lambda: shutil.rmtree(folder), "the folder is gone"),
+    ):
+        happen()
+        status, said = project.run("report", "exp")
+        assert status == 2, said
+        assert f"missing: the files of sft in outputs/exp-sft: {why}" in said
+        assert "jsonl" not in said
 
 
 def test_show_reads_no_numbers_of_another_run_that_has_the_folder_now(project):

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenyson.cloud.watch import output_folder
-from tenyson.errors import PipelineError, TenysonError
+from tenyson.errors import PipelineError, ReportError, TenysonError
 from tenyson.jobs.result import JobResult
-from tenyson.pipeline.identity import own_result
+from tenyson.pipeline.identity import displaced, own_result
 from tenyson.pipeline.project import Place, locate, rebased
 from tenyson.pipeline.records import AttemptRecord
 from tenyson.pipeline.rows import definition_of
@@ -42,6 +42,7 @@ def write_pipeline_report(
     attempts = [_located(one, place) for one in journal.attempts(pipeline_id)]
     decisions = journal.decisions(pipeline_id)
     history, stages, running = [], [], []
+    lost: list[str] = []
     for step in steps:
         own = [one for one in attempts if one.label == step.label]
         last = own[-1] if own else None
@@ -68,6 +69,8 @@ def write_pipeline_report(
         if last is None:
             continue
         if (result := own_result(last)) is not None:
+            if result.status == "success" and result.local_output_dir is None:
+                lost += [why] if (why := _why_lost(last)) else []
             stages.append((step.label, last.spec.job_type, result))
         elif last.handle is not None:
             folder = str(output_folder(last.spec))
@@ -75,6 +78,11 @@ def write_pipeline_report(
             unfinished = JobResult(last.run_id, "stopped", now - last.started_at, local_output_dir=folder)
             stages.append((step.label, last.spec.job_type, unfinished))
             running.append(step.label)
+    if lost:
+        raise ReportError(
+            f"missing: {'; '.join(lost)}",
+            next_step=f"Run what is missing again: `tenyson run FILE --no-reuse` makes all of {pipeline_id} as a new pipeline.",
+        )
     where = (
         Path(directory)
         if directory is not None
@@ -84,6 +92,14 @@ def write_pipeline_report(
         record.title, stages, where, _task([one.spec.task for one in attempts]), template=template, history=history,
         running=running,
     )  # fmt: skip
+
+
+def _why_lost(attempt: AttemptRecord) -> str | None:
+    """Why the files of a step that is done cannot be read; None where it never had any."""
+    if attempt.result is None or attempt.result.local_output_dir is None:
+        return None
+    folder = Path(attempt.result.local_output_dir)
+    return f"the files of {attempt.label} in {folder}: {displaced(attempt, folder) or 'the folder is gone'}"
 
 
 def _located(attempt: AttemptRecord, place: Place) -> AttemptRecord:
