@@ -66,6 +66,13 @@ def test_the_version():
         (["config", "show", "/no/such/file.yaml"], "error: /no/such/file.yaml: no such file"),
         (["presets", "/no/such/task.py"], "error: there is no file /no/such/task.py"),
         (["run", "--task", "wordel"], "Did you mean 'wordle'?"),
+        (["run", "wordle"], "tenyson run --task wordle"),
+        (["run", "docs/examples/reverse_task.py"], "tenyson run --task docs/examples/reverse_task.py"),
+        (["run", "docs/examples/reverse.yaml"], "tenyson run --job sft --config docs/examples/reverse.yaml"),
+        (["run", "--task", "wordle", "--run-id", "a b"], "--run-id: 'a b' cannot be the name"),
+        (["run", "--task", "wordle", "--only", ""], "'--only': it is empty"),
+        (["run", "--task", "wordle", "--run-id", " "], "'--run-id': it is empty"),
+        (["config", "check", ""], "'FILE': it is empty"),
     ],
 )
 def test_the_users_mistake_is_exit_status_2_without_a_stack_trace(arguments, expected):

@@ -11,6 +11,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from tenyson.cli.blanks import refuse_blanks
+
 COMMANDS_GROUP = "tenyson.commands"
 """Entry-point group in which plugins add sub-commands."""
 
@@ -49,6 +51,7 @@ class LazyGroup(click.Group):
         if cmd_name in self.table:
             module, _, attribute = self.table[cmd_name].load.partition(":")
             command: click.Command = getattr(importlib.import_module(module), attribute)
+            refuse_blanks(command)
             return command
         return _plugin_command(cmd_name)
 

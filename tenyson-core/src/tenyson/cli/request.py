@@ -51,7 +51,10 @@ def make_plan(request: Request) -> tuple[Plan, Tasks, str]:
         click.UsageError: the options do not fit together.
         TenysonError: configuration, preset, experiment file or task cannot be used.
     """
+    from tenyson.cli.wrongfile import check_run_id
+
     request = _expanded(request)
+    check_run_id(request.run_id)
     if request.job is None:
         plan, tasks, following = _plan_pipeline(request)
     else:
@@ -105,8 +108,10 @@ def _plan_pipeline(request: Request) -> tuple[Plan, Tasks, str]:
         raise click.UsageError("--resume-from-checkpoint latest needs the --run-id that the pipeline had")
     following = ""
     if request.file is not None:
+        from tenyson.cli.wrongfile import check_experiment_file
         from tenyson.tasks.preset import Preset
 
+        check_experiment_file(request.file)
         preset = Preset.from_file(request.file)
         title, source = preset.name, str(request.file)
     else:
@@ -129,6 +134,7 @@ def _plan_pipeline(request: Request) -> tuple[Plan, Tasks, str]:
 
 
 def _plan_job(request: Request) -> tuple[Plan, Tasks]:
+    from tenyson.cli.wrongfile import check_job_file
     from tenyson.config.load import check_document
     from tenyson.config.paths import relative_to_file
     from tenyson.config.reading import read_document
@@ -138,6 +144,7 @@ def _plan_job(request: Request) -> tuple[Plan, Tasks]:
 
     assert request.config is not None
     document = read_document(request.config)
+    check_job_file(document)
     document.data = relative_to_file(document.data, request.config)
     loaded = check_document(document, request.overrides)
     if problems := PluginChecks().problems(loaded, str(request.job), document):

@@ -9,6 +9,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tenyson.config.patterns import EXAMPLES
 from tenyson.errors import Problem
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _cause(detail: ErrorDetails) -> str:
         "model_type": "expected a mapping",
         "list_type": "expected a list",
         "literal_error": f"expected one of {context.get('expected')}",
-        "string_pattern_mismatch": f"expected text of the form {context.get('pattern')}",
+        "string_pattern_mismatch": f"expected text of the form {EXAMPLES.get(str(context.get('pattern')), context.get('pattern'))}",
     }.get(kind)
     if expected:
         return f"{expected}, not {value}"

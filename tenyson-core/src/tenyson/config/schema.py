@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tenyson.config.paths import expand, expand_url
+from tenyson.config.patterns import FACTORY, RUN_ID
 
 
 class Section(BaseModel):
@@ -63,7 +64,7 @@ UserPath = Annotated[str, AfterValidator(expand)]
 class RunConfig(Section):
     """Which run this is."""
 
-    id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    id: str | None = Field(default=None, pattern=RUN_ID)
     """Name of the run and of its folder; made up from job, task and time where it is not given."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of weights, data order and sampling."""
@@ -100,7 +101,7 @@ class ModelConfig(Section):
     """Model on the Hugging Face Hub, a directory, or the id of an earlier run that trained a full model."""
     revision: str | None = None
     """Branch, tag or commit on the Hub."""
-    factory: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    factory: str | None = Field(default=None, pattern=FACTORY)
     """A "module:function" that writes a model directory, `function(directory, seed, **factory_args)`: for models built on the spot."""
     factory_args: dict[str, Any] = {}
     """Keyword arguments of `factory`."""

@@ -43,7 +43,8 @@ def select(plan: Plan, *, start: str | None = None, only: str | None = None, reu
     labels = [step.label for step in plan.steps]
     if asked not in labels:
         near = did_you_mean(asked, labels)
-        raise ConfigError(f"there is no step {asked!r}", next_step=f"{near or 'Steps'}: {', '.join(labels)}.")
+        hint = f"{near[0].upper()}{near[1:]} " if near else ""
+        raise ConfigError(f"there is no step {asked!r}", next_step=f"{hint}Steps: {', '.join(labels)}.")
     above = _above(plan, asked)
     if only is not None:
         kept = tuple(step for step in plan.steps if step.label in above or step.label == only)
