@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tenyson.config.document import Document
-from tenyson.config.explain import did_you_mean, problems
+from tenyson.config.explain import nearest, problems
 from tenyson.errors import PluginError, Problem, UnknownPluginError
 from tenyson.plugins import discovery
 from tenyson.plugins.entries import Entry
@@ -33,7 +33,7 @@ def settings_problems(
         # Such a model drops what it does not know, and an option without effect is none.
         names = {*model.model_fields, *(info.alias for info in model.model_fields.values() if info.alias)}
         found = [
-            document.problem((*path, name), "unknown key", did_you_mean(name, names) or has)
+            document.problem((*path, name), "unknown key", _near(path, name, names) or has)
             for name in values
             if name not in names
         ]
@@ -199,10 +199,15 @@ def arguments_problems(
     names = [one.name for one in parameters if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)]
     has = f"it has {', '.join(names)}" if names else "it has none"
     return [
-        document.problem((*path, name), f"{owner} has no such setting", did_you_mean(name, names) or has)
+        document.problem((*path, name), f"{owner} has no such setting", _near(path, name, names) or has)
         for name in values
         if name not in names
     ]
+
+
+def _near(path: KeyPath, name: str, names: Iterable[str]) -> str:
+    match = nearest(name, names)
+    return f"did you mean {'.'.join((*path, match))}?" if match else ""
 
 
 def _find(
