@@ -82,6 +82,19 @@ def test_a_controller_whose_output_is_gone_runs_all_steps(folder, gone):
     assert [step["state"] for step in data["steps"]] == ["DONE", "DONE"]
 
 
+def test_a_controller_outlives_its_terminal(folder):
+    """Its window is closed, or the connection ends: SIGHUP stops no pipeline, and the later steps run."""
+    process, terminal = pty.fork()
+    if not process:
+        os.execv(TENYSON, [TENYSON, "run", "exp.yaml", "--run-id", "p"])
+    while not Path("outputs/p-first/process.json").exists():
+        os.read(terminal, 1)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    data = json.loads(call(TENYSON, "pipelines", "p", "--json").stdout)
+    assert [step["state"] for step in data["steps"]] == ["DONE", "DONE"]
+
+
 def test_closed_standard_streams_are_not_taken_by_the_next_file(folder):
     """`>&- 2>&-`: else a database would be opened as descriptor 2, and a child's error message written into it."""
     done = call("/bin/sh", "-c", f"{TENYSON} run exp.yaml --run-id p >&- 2>&-")

@@ -38,6 +38,23 @@ def test_the_same_command_twice_at_once_is_one_pipeline(project, words):
         assert len(journal.pipelines()) == 1
 
 
+def test_two_attaches_that_try_again_at_once_try_each_step_once(project):
+    """Between looking for what failed and taking the pipeline, the other command has opened it again."""
+    (project.folder / "hold-sft").unlink()
+    (project.folder / "fail-after").touch()
+    assert project.run("run", "exp.yaml", "--run-id", "exp", "--on-failure", "abort")[0] == 1
+    (project.folder / "fail-after").unlink()
+    first = (
+        "from tenyson.pipeline import reopen as module\n"
+        "take, other = module.acquire, module.reopen\n"
+        "def late(*of):\n    module.acquire = take\n    other(*of)\n    return take(*of)\n"
+        "module.acquire = late"
+    )
+    status, said = project.run("attach", "exp", "--again", first=first)
+    assert status == 0, said
+    assert project.starts == ["exp-sft", "exp-after", "exp-after"]
+
+
 def test_one_name_in_two_databases_is_worked_on_by_one_at_a_time(project):
     """They have one folder: the second command says who works there for which database, before it starts a job."""
     first = project.start("run", "exp.yaml", "--run-id", "exp", TENYSON_DB_URL="sqlite:///./one.db")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.cloud.interrupts import outliving_the_terminal
 from tenyson.errors import PipelineError, TenysonError
 from tenyson.pipeline.asked import beyond, changes, refusal, sources_of
 from tenyson.pipeline.decision import Ask
@@ -216,7 +217,7 @@ def execute(
         raise PipelineError(f"there is no pipeline {pipeline_id!r}")
     directory = Path(record.plan.get("output_dir", "./outputs")) / pipeline_id
     reporter = Reporter(journal, pipeline_id)
-    with folder_lock(journal, record, directory):
+    with outliving_the_terminal(), folder_lock(journal, record, directory):
         result = drive(
             journal,
             pipeline_id,
@@ -230,7 +231,7 @@ def execute(
             grace_seconds=grace_seconds,
             gone=gone,
         )
-    return Execution(result, reporter.write())
+        return Execution(result, reporter.write())
 
 
 class Reporter:

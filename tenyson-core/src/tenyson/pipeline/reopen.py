@@ -47,13 +47,14 @@ def reopen(journal: Journal, pipeline_id: str, *, all_steps: bool = False) -> li
 
     Raises: PipelineBusyError: a controller drives the pipeline.
     """
-    again = steps_again(journal, pipeline_id, all_steps=all_steps)
-    if not again:
+    if not steps_again(journal, pipeline_id, all_steps=all_steps):
         return []
-    steps = {step.label: step for step in journal.steps(pipeline_id)}
-    attempts = {one.label: one for one in journal.attempts(pipeline_id)}
     lease = acquire(journal, pipeline_id)
     try:
+        # Of two commands at once, the first one may have done it.
+        again = steps_again(journal, pipeline_id, all_steps=all_steps)
+        steps = {step.label: step for step in journal.steps(pipeline_id)}
+        attempts = {one.label: one for one in journal.attempts(pipeline_id)}
         with journal.entry(pipeline_id, lease.fence) as entry:
             for label in again:
                 failed = steps[label].state == "FAILED" and not all_steps
@@ -61,7 +62,8 @@ def reopen(journal: Journal, pipeline_id: str, *, all_steps: bool = False) -> li
                 resume = failed and attempt is not None and attempt.spec.job_type != "eval"
                 resume = resume and attempt is not None and has_checkpoint(attempt.result)
                 entry.again(label, resume=resume and attempt is not None and not _is_displaced(attempt))
-            entry.status("running")
+            if again:
+                entry.status("running")
     finally:
         lease.release()
     return again
