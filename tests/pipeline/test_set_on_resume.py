@@ -69,6 +69,18 @@ def test_what_was_not_set_for_all_steps_may_not_differ_in_a_step_that_is_done(pr
     assert project.starts == begun
 
 
+def test_an_edited_file_may_train_otherwise_where_only_evaluations_are_done(project):
+    """Shared settings of training are in every step; an evaluation that is done has never read them."""
+    (project.folder / "fail-sft").touch()
+    project.run("run", "exp.yaml", "--run-id", "exp", "--on-failure", "abort")
+    (project.folder / "fail-sft").unlink()
+    project.write(*STEPS, rate=0.2)
+    status, said = project.run("run", "exp.yaml", *RESUME)
+    assert status == 0, said
+    assert project.starts.count("exp-before") == 1
+    assert config(project, "exp-sft")["training"]["learning_rate"] == 0.2
+
+
 def test_an_evaluation_does_not_run_again_for_what_only_a_training_reads(project):
     """`training`, `peft` and `trl` are no inputs of it; what it does read is, and `why` names that alone."""
     assert project.run("run", "exp.yaml", "--run-id", "one")[0] == 0

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import ConfigError, Problem, TenysonError
-from tenyson.pipeline.inputs import differences, hash_of
+from tenyson.pipeline.inputs import UNREAD, differences, hash_of
 from tenyson.pipeline.source import task_source
 
 if TYPE_CHECKING:
@@ -26,6 +26,19 @@ def changes(before: Mapping[str, Definition], now: Mapping[str, Definition]) -> 
             found[label] = ()
         elif differing := tuple(differences(_asked(before[label]), _asked(now[label]))):
             found[label] = differing
+    return found
+
+
+def that_matter(
+    changed: Mapping[str, tuple[Change, ...]], before: Mapping[str, Definition]
+) -> dict[str, tuple[Change, ...]]:
+    """Without what differs in sections that a step's job does not read: an evaluation is the same whatever `training` says."""
+    found = {}
+    for label, every in changed.items():
+        unread = UNREAD.get(before[label].spec.job_type, ()) if label in before else ()
+        kept = tuple(one for one in every if one[0].removeprefix("late.").partition(".")[0] not in unread)
+        if kept or not every:
+            found[label] = kept
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenyson.cloud.interrupts import outliving_the_terminal
 from tenyson.errors import PipelineError, TenysonError
-from tenyson.pipeline.asked import beyond, changes, refusal, sources_of
+from tenyson.pipeline.asked import beyond, changes, refusal, sources_of, that_matter
 from tenyson.pipeline.decision import Ask
 from tenyson.pipeline.definition import Definition, check_order
 from tenyson.pipeline.drive import acquire, drive
@@ -186,7 +186,7 @@ def _changes(
             if (differing := beyond(every, overridden) if label in done else every) or label not in done
         }
         kept = [label for label in done if label not in fixed]
-    if fixed:
+    if fixed := that_matter(fixed, before):
         raise refusal(pipeline_id, fixed, before, "--run-id")
     told = (
         f"{', '.join(kept)}: done, with the settings of then; --set holds for {', '.join(to_run)}"

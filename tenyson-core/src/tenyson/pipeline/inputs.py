@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Where a step runs and where it is recorded does not change what it computes.
 _ELSEWHERE = ("telemetry", "wandb", "hub", "backend")
 _NAMES = ("id", "output_dir", "allow")
-_UNUSED = {
+UNREAD = {
     "eval": ("training", "peft", "trl"),
     "sft": ("generation", "evaluation", "engine_args"),
     "rl": ("evaluation",),
@@ -88,7 +88,7 @@ def inputs_of(spec: JobSpec) -> dict[str, Any]:
         ("model.adapter", model, "adapter"),
         ("training.resume_from_checkpoint", training, "resume_from_checkpoint"),
     ):
-        reference = None if name.partition(".")[0] in _UNUSED[spec.job_type] else section.get(key)
+        reference = None if name.partition(".")[0] in UNREAD[spec.job_type] else section.get(key)
         folder = Path(str(reference)).expanduser() if reference else None
         if folder is not None and folder.exists():
             # A copy elsewhere is the same input; other weights in the same place are not.
@@ -119,7 +119,7 @@ def comparable(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _used(job: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in _UNUSED.get(job, ())}
+    return {key: value for key, value in config.items() if key not in UNREAD.get(job, ())}
 
 
 def hash_of(inputs: Mapping[str, Any]) -> str:

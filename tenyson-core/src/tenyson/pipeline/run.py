@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tenyson.cloud.host import relation
 from tenyson.cloud.watch import output_folder
 from tenyson.errors import PipelineError
-from tenyson.pipeline.asked import changes, edited_tasks, refusal, sources_of
+from tenyson.pipeline.asked import changes, edited_tasks, refusal, sources_of, that_matter
 from tenyson.pipeline.decision import Ask
 from tenyson.pipeline.definition import Definition, check_order
 from tenyson.pipeline.drive import drive
@@ -142,7 +142,7 @@ def _check_goes_on(
 ) -> None:
     """Whether a pipeline that is there already may be gone on with. Raises: ConfigError, PipelineError."""
     before = {step.label: definition_of(step) for step in journal.steps(record.id)}
-    if changed := changes(before, {one.label: one for one in definitions}):
+    if changed := that_matter(changes(before, {one.label: one for one in definitions}), before):
         raise refusal(record.id, changed, before, "pipeline_id")
     if record.status in ("success", "failed"):
         say(
