@@ -137,6 +137,15 @@ def test_what_cannot_be_a_file_is_refused_in_one_line(folder, name, says, capsys
     assert sorted(folder.rglob("*")) == before
 
 
+def test_a_tilde_is_the_home(folder, monkeypatch):
+    """No shell fills it in after `--output=`; a folder called ~ is what nobody wants."""
+    monkeypatch.setenv("HOME", str(folder / "home"))
+    assert main(["export", "r", "--what", "metrics", "--to", "csv", "--output=~/out.csv"]) == 0
+    assert Path("home/out.csv").read_text().startswith(HEADER)
+    assert main(["export", "r", "--to", "csv", "-o", "~nobody-of-that-name/x"]) == 2
+    assert not list(folder.glob("~*"))
+
+
 def test_an_export_that_fails_leaves_the_old_file_and_no_draft(folder):
     """There is nothing to export; a neighbour called .part is nobody's draft."""
     Path("out").write_text("old")
@@ -158,6 +167,14 @@ def test_a_result_is_saved_through_a_link_and_into_a_fifo(folder):
     assert JobResult.load("target") == result
     result.save("/dev/null")
     assert Path("/dev/null").is_char_device()
+
+
+def test_a_report_is_no_single_file(pipeline_of_two, capsys):
+    """A name of a file is refused before a folder of that name is made."""
+    for name in ("report.pdf", "report.md"):
+        assert main(["report", "--to", name]) == 2
+        assert f"{name} looks like a file" in capsys.readouterr().err
+        assert not Path(name).exists()
 
 
 def test_a_report_goes_to_standard_output_or_into_a_folder(pipeline_of_two, capsys):

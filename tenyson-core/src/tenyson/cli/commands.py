@@ -32,7 +32,7 @@ COMMANDS = {
     ),
     "pipelines": LazyCommand(
         "tenyson.cli.pipelines:pipelines",
-        "Show how pipelines stand.",
+        "Show the state of pipelines and their steps.",
         group="Look at pipelines",
         only_prints=True,
     ),

@@ -52,7 +52,7 @@ def export(run: str, db_url: str | None, output_dir: Path, form: str, what: str,
         first = next(rows, None)
         if not first:
             raise TelemetryError(f"run {name} has no {what} to export")
-        path = f"{name}-{what}.{form}" if output is None else output
+        path = f"{name}-{what}.{form}" if output is None else options.with_home(output)
         write = {"parquet": _parquet, "jsonl": _jsonl, "csv": _csv}[form]
         with open_destination(path) as file:
             number = write(itertools.chain([first], rows), file)

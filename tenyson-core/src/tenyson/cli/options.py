@@ -90,3 +90,13 @@ def one_run(name: str, names: Collection[str], unknown: str) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}?" if near else "`tenyson runs` lists the runs that are known here"
     raise TelemetryError(unknown, next_step=safe(hint))
+
+
+def with_home(path: str) -> str:
+    """`path` with `~` filled in, which no shell does in `--output=~/rollouts.csv`. Raises: UsageError: there is no such user."""
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:
+        raise click.UsageError(
+            f"{path}: {path.partition('/')[0]} is the home of nobody on this machine"
+        ) from None

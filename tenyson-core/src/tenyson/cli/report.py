@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from tenyson.cli.options import database_url, db_url
+from tenyson.cli.options import database_url, db_url, with_home
 from tenyson.errors import ReportError
 
 
@@ -33,6 +33,7 @@ def report(pipeline: str, template: Path | None, to: str | None, db_url: str | N
     from tenyson.pipeline.project import locate
     from tenyson.pipeline.report import write_pipeline_report
 
+    to = None if to is None else with_home(to)
     template = template.absolute() if template else None
     printed = to is not None and (is_stdout(to) or is_special(to))
     folder = None if to is None or printed else _folder(to)
@@ -61,5 +62,9 @@ def _folder(to: str) -> Path:
     if Path(to).exists() and not Path(to).is_dir():
         raise click.UsageError(
             f"--to: {to} is a file, and the report is a folder of files; - prints report.md"
+        )
+    if Path(to).suffix.lower() in (".md", ".html", ".pdf") and not Path(to).exists() and not to.endswith("/"):
+        raise click.UsageError(
+            f"--to: {to} looks like a file, and the report is a folder of files; - prints report.md"
         )
     return Path(to).absolute()

@@ -63,9 +63,10 @@ def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
             shown(record.db_url) if record.db_url else f"{record.folder} only, and in no database",
         ),
     ]
+    pad = max(24, *(len(name) for name, _ in lines))
     for name, value in lines:
-        _say(wrapped(f"{name:<24} {value}", 25))
-    _show_history(history)
+        _say(wrapped(f"{name:<{pad}} {value}", pad + 1))
+    _show_history(history, pad)
     if rows := _metric_rows(record):
         click.echo()
         print_table(("metric", "value", "95% interval", "n"), rows)
@@ -89,25 +90,25 @@ def _say(text: str) -> None:
     click.echo(safe(text))
 
 
-def _show_history(history: History) -> None:
+def _show_history(history: History, pad: int) -> None:
     for made_from in history.lineage:
         source = f" (run {made_from['source_run_id']})" if made_from["source_run_id"] else ""
-        _say(f"{'from ' + made_from['kind']:<24} {made_from['reference']}{source}")
+        _say(f"{'from ' + made_from['kind']:<{pad}} {made_from['reference']}{source}")
     for attempt in history.attempts:
         code = f", {code_in_words(attempt['git_commit'], attempt['git_diff_hash'])}"
         where = ", ".join(part for part in (attempt["host"], attempt["accelerator"]) if part)
         began = f", from step {attempt['began_at_step']}" if attempt["began_at_step"] else ""
         end = attempt["exit_reason"] or attempt["status"]
         told = (
-            f"{'attempt ' + str(attempt['attempt']):<24} {moment(attempt['started_at'])}{began}: {end}"
+            f"{'attempt ' + str(attempt['attempt']):<{pad}} {moment(attempt['started_at'])}{began}: {end}"
             f"{f'; on {where}' if where else ''}{code}"
         )
-        _say(wrapped(told, 25))
+        _say(wrapped(told, pad + 1))
     for request in history.requests:
         at = f" at step {request['applied_step']}" if request["applied_step"] is not None else ""
         why = f": {request['reason']}" if request["reason"] else ""
         who = f", asked by {request['requested_by']}" if request["requested_by"] else ""
-        _say(f"{'request ' + (request['verb'] or 'stop'):<24} {request['status']}{at}{why}{who}")
+        _say(f"{'request ' + (request['verb'] or 'stop'):<{pad}} {request['status']}{at}{why}{who}")
 
 
 def _trouble(record: Record, history: History) -> list[str]:

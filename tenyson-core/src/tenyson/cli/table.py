@@ -50,9 +50,12 @@ def print_table(
             click.echo(GAP.join(paint(column, text) for column, text in enumerate(padded)).rstrip())
 
 
+NARROWEST = 20
+
+
 def reading_width() -> int:
-    """For what people read and no program: the terminal's columns, or as COLUMNS says, or 80."""
-    return shutil.get_terminal_size((80, 24)).columns
+    """For what people read and no program: the terminal's columns, or as COLUMNS says, or 80; no text fits into a few."""
+    return max(NARROWEST, shutil.get_terminal_size((80, 24)).columns)
 
 
 def _blocks(header: Sequence[str], rows: Sequence[Sequence[str]], width: int, paint: Paint) -> list[str]:
