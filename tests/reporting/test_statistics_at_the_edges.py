@@ -117,3 +117,16 @@ def test_compare_tells_the_edges(evaluations, capsys):
     result = json.loads(capsys.readouterr().out)["metrics"]["reward"]
     assert (result["low"], result["high"], result["p"]) == (None, None, None)
     assert result["note"] == "one sample has no interval"
+
+
+def test_tiny_numbers_have_a_p_value():
+    """Squares of their variances are nothing to a computer; the test is the same at every scale."""
+    tiny = welch_test([0.0, 1e-90, 0.0], [0.0, 2e-90, 3e-90])
+    assert tiny == pytest.approx(welch_test([0.0, 1.0, 0.0], [0.0, 2.0, 3.0]))
+
+
+def test_a_share_above_one_is_told_in_words():
+    """A task's own mistake: `math domain error` helps nobody."""
+    for successes, n in ((2, 1), (-1, 3), (1, 0)):
+        with pytest.raises(ValueError, match=f"{successes} successes of {n}: a proportion is from 0 to 1"):
+            Metric.proportion(successes, n)

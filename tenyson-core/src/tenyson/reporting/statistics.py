@@ -126,7 +126,9 @@ def welch_test(before: Sequence[float], after: Sequence[float]) -> float | None:
     squared = sum(part for part, _ in parts)
     if squared == 0:
         return 1.0 if difference == 0 else None
-    freedom = squared**2 / sum(part**2 / degrees for part, degrees in parts)
+    freedom = 1 / sum(
+        (part / squared) ** 2 / degrees for part, degrees in parts
+    )  # no square of a tiny number
     return _beta(freedom / (freedom + difference**2 / squared), freedom / 2, 0.5)
 
 

@@ -26,9 +26,16 @@ class Metric:
 
     @classmethod
     def proportion(cls, successes: int, n: int) -> Metric:
-        """A share of `n`, with Wilson's score interval (Wilson 1927, JASA 22, 209-212)."""
-        if n == 0:
+        """A share of `n`, with Wilson's score interval (Wilson 1927, JASA 22, 209-212).
+
+        Raises: ValueError: `successes` is not from 0 to `n`.
+        """
+        if n == 0 and not successes:
             return cls(math.nan, 0, math.nan, math.nan)
+        if not 0 <= successes <= n:
+            raise ValueError(
+                f"{successes} successes of {n}: a proportion is from 0 to 1; Metric.mean takes other numbers"
+            )
         return cls(successes / n, n, *wilson(successes / n, n))
 
     @classmethod
