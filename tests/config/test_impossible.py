@@ -32,6 +32,18 @@ CASES = {
     "a batch of nothing": ("sft", {"trl": {"per_device_train_batch_size": 0}}, "trl.per_device_train_batch_size", "above 0"),
     "a share above one": ("rl", {"trl": {"top_p": 1.5}}, "trl.top_p", "between 0 and 1"),
     "a loss that does not exist": ("rl", {"trl": {"loss_type": "gpro"}}, "trl.loss_type", "did you mean grpo?"),
+    "a scale that does not exist": ("rl", {"trl": {"scale_rewards": "grup"}}, "trl.scale_rewards", "did you mean group?"),
+    "a level that does not exist": (
+        "rl", {"trl": {"importance_sampling_level": "tokens"}}, "trl.importance_sampling_level", "did you mean token?",
+    ),
+    "a choice below none": ("rl", {"trl": {"top_k": -1}}, "trl.top_k", "at least 0"),
+    "a penalty of nothing": ("rl", {"trl": {"repetition_penalty": 0}}, "trl.repetition_penalty", "above 0"),
+    "noise below none": ("sft", {"trl": {"neftune_noise_alpha": -1}}, "trl.neftune_noise_alpha", "at least 0"),
+    "workers below none": ("sft", {"trl": {"dataloader_num_workers": -1}}, "trl.dataloader_num_workers", "at least 0"),
+    "an argument that checkpointing does not have": (
+        "sft", {"trl": {"gradient_checkpointing_kwargs": {"use_rentrant": False}}}, "trl.gradient_checkpointing_kwargs.use_rentrant",
+        "did you mean use_reentrant?",
+    ),
     "a reference that cannot move": ("rl", {"trl": {"sync_ref_model": True}}, "trl.sync_ref_model", "training.beta"),
     "a reference that an adapter holds still": (
         "rl", {"trl": {"sync_ref_model": True}, "training": {"beta": 0.1}, "peft": {"r": 4}}, "trl.sync_ref_model", "all weights",
@@ -84,6 +96,7 @@ FINE = [
     ("sft", {"training": {"packing": True, "lr_scheduler": "polynomial"}, "trl": {"padding_free": True, "warmup_steps": 0.1}}),
     ("rl", {"training": {"beta": 0.1}, "trl": {"sync_ref_model": True, "loss_type": "dr_grpo", "top_p": 1.0, "bf16": None}}),
     ("rl", {"peft": {"r": 4, "lora_alpha": 0.5, "target_modules": "all-linear", "init_lora_weights": "pissa_niter_4"}}),
+    ("rl", {"trl": {"scale_rewards": False}}),
     ("rl", {"trl": {"eval_strategy": False, "scale_rewards": "none", "reward_weights": [1, 0.5]}}),
 ]  # fmt: skip
 

@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 from tenyson.engines.engine import EngineSpec, Sampling
-from tenyson.errors import MissingDependencyError, UnknownPluginError
+from tenyson.errors import ConfigError, MissingDependencyError, UnknownPluginError
 
 pytestmark = pytest.mark.train
 
@@ -114,3 +114,16 @@ def test_vllm_that_is_missing_gives_the_pip_line(weights_free_spec, monkeypatch)
 @pytest.fixture
 def weights_free_spec():
     return EngineSpec("nowhere")
+
+
+@pytest.mark.train
+def test_an_argument_that_transformers_refuses_while_it_generates_is_named(tmp_path):
+    """Its name is right; only `generate` itself knows which values are."""
+    from tenyson.engines.choose import open_engine
+    from tenyson.testing.tiny import build
+
+    build(tmp_path, 0)
+    for arguments in ({"bad_words_ids": "x"}, {"watermarking_config": {"x": 1}}):
+        engine = open_engine("transformers", EngineSpec(str(tmp_path), args=arguments))
+        with pytest.raises(ConfigError, match=f"cannot generate with {next(iter(arguments))}: "):
+            engine.generate([[3, 4]], Sampling(max_new_tokens=2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -97,12 +98,32 @@ def test_a_tokenizer_larger_than_the_embeddings_is_refused(model, refused):
         ({"target_modules": ["nosuch"]}, "nosuch"),
         ({"target_modules": ["q_proj"], "layers_to_transform": [77]}, "PEFT cannot put this adapter on"),
         ({"target_modules": ["input_layernorm"]}, "PEFT cannot put this adapter on"),
+        (
+            {"modules_to_save": ["embed_token"]},
+            "modules_to_save: 'embed_token' names no module of this model",
+        ),
+        ({"rank_pattern": {"nosuch": 3}}, "rank_pattern: 'nosuch' names no module of this model"),
+        ({"target_parameters": ["nosuch"]}, "target_parameters: 'nosuch' names no parameter of this model"),
+        ({"trainable_token_indices": [99999]}, "the model has no token 99999"),
+        ({"trainable_token_indices": [1]}, "ties lm_head to its embeddings"),
     ],
 )
 def test_an_adapter_for_modules_that_the_model_does_not_have_is_refused(model, refused, peft, told):
     """Seen on the model's outline."""
     said = refused("sft", model={"name": str(model)}, peft=peft)
-    assert "peft: " in said
+    assert "peft: " in said or "peft." in said
+    assert told in said
+
+
+@pytest.mark.parametrize(
+    ("option", "told"), [("use_liger_kernel", "liger-kernel"), ("activation_offloading", "accelerator")]
+)
+def test_what_this_machine_does_not_have_is_refused(model, refused, option, told):
+    """A package that is not installed, memory to move activations from."""
+    if option == "use_liger_kernel" and find_spec("liger_kernel"):
+        pytest.skip("it is installed")
+    said = refused("sft", doctor=False, model={"name": str(model)}, trl={option: True})
+    assert f"trl.{option}: " in said
     assert told in said
 
 
@@ -135,7 +156,7 @@ def test_an_optimizer_that_is_not_installed_is_refused(model, refused):
     said = refused("sft", model={"name": str(model)}, trl={"optim": "schedule_free_adamw"})
     assert "trl.optim: schedule_free_adamw" in said
     assert "adam_beta1" not in said
-    said = refused("sft", model={"name": str(model)}, trl={"optim": "adamw_torch", "adam_epsilon": -1.0})
+    said = refused("sft", model={"name": str(model)}, trl={"optim": "adamw_torch", "optim_args": "nonsense"})
     assert "trl.optim: adamw_torch" in said
 
 

@@ -20,6 +20,8 @@ _MOST = 8
 
 def fits(value: Any, hint: Any, name: str = "") -> bool:
     """Whether an argument takes a value."""
+    if name == "scale_rewards" and isinstance(value, bool):
+        return True  # TRL calls it text, and takes both
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         args = typing.get_args(hint)

@@ -34,8 +34,30 @@ _KWARGS = {
 _ABOVE_ZERO = (
     "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "num_train_epochs",
     "num_iterations", "max_completion_length", "max_length", "steps_per_generation", "generation_batch_size",
+    "repetition_penalty", "delta", "ref_model_sync_steps",
 )  # fmt: skip
-_PROPORTIONS = ("top_p", "min_p", "top_entropy_quantile", "adam_beta1", "adam_beta2")
+_NOT_BELOW_ZERO = (
+    "top_k", "neftune_noise_alpha", "dataloader_num_workers", "max_grad_norm", "weight_decay", "learning_rate", "adam_epsilon",
+    "beta", "epsilon", "epsilon_high",
+)  # fmt: skip
+_PROPORTIONS = (
+    "top_p", "min_p", "top_entropy_quantile", "adam_beta1", "adam_beta2", "label_smoothing_factor", "ref_model_mixup_alpha",
+)  # fmt: skip
+_CHECKPOINTING = (
+    "use_reentrant",
+    "preserve_rng_state",
+    "context_fn",
+    "determinism_check",
+    "debug",
+    "early_stop",
+)
+_CHOICES = {
+    "scale_rewards": ("group", "batch", "none"),
+    "importance_sampling_level": ("token", "sequence"),
+    "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
+    "vllm_mode": ("colocate", "server"),
+}
+"""Of TRL's arguments that are plain text to Python; TRL looks at them in the first step."""
 
 
 def impossible_values(config: Config, job_type: str, document: Document) -> list[Problem]:
@@ -112,6 +134,10 @@ def _numbers(config: Config, document: Document) -> Iterator[Problem]:
         value = config.trl.get(name)
         if value is not None and _is_number(value) and value <= 0:
             yield document.problem(("trl", name), f"must be above 0, not {value}")
+    for name in _NOT_BELOW_ZERO:
+        value = config.trl.get(name)
+        if value is not None and _is_number(value) and value < 0:
+            yield document.problem(("trl", name), f"must be at least 0, not {value}")
     for name in _PROPORTIONS:
         value = config.trl.get(name)
         if value is not None and _is_number(value) and not 0 <= value <= 1:
@@ -174,6 +200,21 @@ def _evaluation(config: Config, document: Document) -> Iterator[Problem]:
 
 
 def _loss(config: Config, job_type: str, document: Document) -> Iterator[Problem]:
+    for argument, choices in _CHOICES.items():
+        value = config.trl.get(argument)
+        if isinstance(value, str) and value not in choices:
+            cause, hint = f"must be {' or '.join(choices)}, not {value!r}", did_you_mean(value, list(choices))
+            yield document.problem(("trl", argument), cause, hint)
+    kwargs = config.trl.get("gradient_checkpointing_kwargs")
+    for name in kwargs if isinstance(kwargs, dict) else ():
+        if name not in _CHECKPOINTING:
+            hint = did_you_mean(str(name), list(_CHECKPOINTING))
+            key = ("trl", "gradient_checkpointing_kwargs", str(name))
+            yield document.problem(key, "no argument of torch.utils.checkpoint", hint)
+    if config.trl.get("use_liger_kernel") and find_spec("liger_kernel") is None:
+        cause = "needs the package liger-kernel, which is not installed here"
+        problem = document.problem(("trl", "use_liger_kernel"), cause, "install it there, or leave it out")
+        yield dataclasses.replace(problem, severity="warning")
     name, known = config.trl.get("loss_type"), LOSSES[job_type]
     if isinstance(name, str) and name not in known:
         hint = did_you_mean(name, list(known)) or f"TRL has {', '.join(known)}"

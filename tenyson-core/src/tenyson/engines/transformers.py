@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from tenyson.engines.engine import EngineSpec, Reply, Sampling
 from tenyson.engines.weights import require_all_weights
+from tenyson.errors import ConfigError
 
 
 def generate_replies(
@@ -41,13 +42,31 @@ def generate_replies(
     if sampling.temperature > 0:
         settings |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
         settings["min_p"] = sampling.min_p or None
-    with torch.no_grad(), own_settings_hidden(model):
+    with torch.no_grad(), own_settings_hidden(model), _refusals(arguments):
         output = model.generate(
             input_ids=input_ids.to(model.device),
             attention_mask=attention_mask.to(model.device),
             generation_config=GenerationConfig(**(settings | arguments)),
         )
     return [_cut(ids, sampling.stop_token_ids) for ids in output[:, width:].tolist()]
+
+
+@contextmanager
+def _refusals(arguments: Mapping[str, Any]) -> Iterator[None]:
+    """What transformers refuses of a configuration's own arguments is one line.
+
+    Raises: ConfigError.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, ImportError) as error:
+        if not arguments:
+            raise
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ConfigError(
+            f"transformers cannot generate with {', '.join(sorted(arguments))}: {reason}",
+            next_step="Look at engine_args (and trl.generation_kwargs) in the configuration.",
+        ) from error
 
 
 @contextmanager

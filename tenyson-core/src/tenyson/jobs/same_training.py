@@ -46,7 +46,16 @@ _ARGUMENTS = {
     "off_policy_mask_threshold": "trl.off_policy_mask_threshold", "sync_ref_model": "trl.sync_ref_model",
     "ref_model_mixup_alpha": "trl.ref_model_mixup_alpha", "ref_model_sync_steps": "trl.ref_model_sync_steps",
     "use_bias_correction_kl": "trl.use_bias_correction_kl", "router_aux_loss_coef": "trl.router_aux_loss_coef",
-    "max_tool_calling_iterations": "trl.max_tool_calling_iterations",
+    "max_tool_calling_iterations": "trl.max_tool_calling_iterations", "disable_dropout": "trl.disable_dropout",
+    "use_adaptive_entropy": "trl.use_adaptive_entropy",
+} | {
+    name: f"trl.{name}"
+    for name in (
+        "optim_target_modules", "average_tokens_across_devices", "entropy_coef", "entropy_coef_delta", "entropy_coef_max",
+        "entropy_coef_min", "entropy_target", "sapo_temperature_neg", "sapo_temperature_pos", "vespo_k_neg", "vespo_k_pos",
+        "vespo_lambda_neg", "vespo_lambda_pos", "vllm_importance_sampling_correction", "vllm_importance_sampling_mode",
+        "vllm_importance_sampling_cap", "vllm_importance_sampling_clip_max", "vllm_importance_sampling_clip_min",
+    )
 }  # fmt: skip
 """Of TRL's arguments, as they act, and the key of each."""
 _AS_GIVEN = ("generation_batch_size", "steps_per_generation", "generation_kwargs")

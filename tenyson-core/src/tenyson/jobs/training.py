@@ -66,7 +66,7 @@ def refusals(what: str) -> Iterator[None]:
         yield
     except TenysonError:
         raise
-    except (ValueError, TypeError, ImportError, NotImplementedError, KeyError) as error:
+    except (ValueError, TypeError, ImportError, NotImplementedError, KeyError, AttributeError) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ConfigError(
             f"{what}: {reason}",

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from tenyson.config.explain import did_you_mean
 from tenyson.errors import ConfigError, ModelError, Problem
 from tenyson.jobs.outline import embedded_tokens, learnt_positions, outline, try_outline
 
@@ -26,6 +30,7 @@ def require_fitting(
         ConfigError: the attention cannot be had here, or PEFT cannot put such an adapter on this model.
     """
     if job != "eval":
+        _require_machine(config)
         _require_attention(config, source)
     model = try_outline(source, trust_remote_code=config.model.trust_remote_code)
     if model is None:
@@ -39,6 +44,20 @@ def positions(config: Config, source: ModelSource) -> int | None:
     """Tokens beyond which this model fails; None where it only gets worse."""
     model = try_outline(source, trust_remote_code=config.model.trust_remote_code)
     return None if model is None else learnt_positions(model)
+
+
+def _require_machine(config: Config) -> None:
+    import torch
+
+    if config.trl.get("use_liger_kernel") and find_spec("liger_kernel") is None:
+        raise _refused(
+            "trl.use_liger_kernel",
+            "needs the package liger-kernel, which is not installed here",
+            "install it",
+        )
+    if config.trl.get("activation_offloading") and not torch.accelerator.is_available():
+        cause = "moves activations from an accelerator's memory, and there is no accelerator here"
+        raise _refused("trl.activation_offloading", cause, "leave it out")
 
 
 def _require_attention(config: Config, source: ModelSource) -> None:
@@ -95,6 +114,9 @@ def _require_modules(config: Config, source: ModelSource, model: Any) -> None:
         adapter = new_adapter(config, source)
     except ConfigError:
         return  # told as a mistake in the arguments
+    if fault := _unmatched(config.peft or {}, model):
+        key, cause, hint = fault
+        raise _refused(f"peft.{key}", cause, hint)
     # How it begins needs weights; where it goes does not.
     adapter.init_lora_weights = True
     try:
@@ -103,6 +125,35 @@ def _require_modules(config: Config, source: ModelSource, model: Any) -> None:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         hint = "all-linear takes every linear layer but lm_head" if "odule" in reason else ""
         raise _refused("peft", f"PEFT cannot put this adapter on {source.path}: {reason}", hint) from error
+
+
+def _unmatched(peft: Mapping[str, Any], model: Any) -> tuple[str, str, str] | None:
+    """What PEFT takes in silence and puts nowhere: key, cause, suggestion."""
+    modules = [name for name, _ in model.named_modules() if name]
+    for key in ("modules_to_save", "rank_pattern", "alpha_pattern"):
+        for name in peft.get(key) or ():
+            pattern = rf"(.*\.)?({name})" if key.endswith("pattern") else rf"(.*\.)?{re.escape(str(name))}"
+            try:
+                found = any(re.fullmatch(pattern, module) for module in modules)
+            except re.error as error:
+                return key, f"{name!r} is no pattern: {error}", ""
+            if not found:
+                ends = sorted({module.rpartition(".")[2] for module in modules})
+                return key, f"{name!r} names no module of this model", did_you_mean(str(name), ends)
+    parameters = [name for name, _ in model.named_parameters()]
+    for name in peft.get("target_parameters") or ():
+        if not any(one == name or one.endswith(f".{name}") for one in parameters):
+            return "target_parameters", f"{name!r} names no parameter of this model", ""
+    tokens, size = peft.get("trainable_token_indices"), embedded_tokens(model)
+    for indices in tokens.values() if isinstance(tokens, dict) else [tokens or ()]:
+        beyond = [index for index in indices if not 0 <= index < (size or index + 1)]
+        if beyond:
+            cause = f"the model has no token {beyond[0]}: its embeddings hold {size}"
+            return "trainable_token_indices", cause, ""
+    if tokens and getattr(model.config, "tie_word_embeddings", False):
+        cause = "this model ties lm_head to its embeddings, and TRL reads lm_head's own weights"
+        return "trainable_token_indices", cause, "modules_to_save: [embed_tokens] trains them all"
+    return None
 
 
 def _refused(key: str, cause: str, suggestion: str) -> ConfigError:
