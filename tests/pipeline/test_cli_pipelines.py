@@ -82,6 +82,7 @@ def test_without_a_journal_it_says_so_and_makes_none(tenyson, tmp_path, words):
     told = tenyson(*words)
     assert told.returncode in (1, 2)
     assert "there is no such database" in told.stderr
+    assert "in the project's folder, or name another database with --db-url" in told.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -97,7 +97,12 @@ def connect(db_url: str, *, create: bool, must_exist: bool = False) -> Engine:
         )
     path = database_path(str(url.database))
     if (must_exist or not create) and not is_file(path):
-        raise TelemetryError("there is no such database", place=str(path))
+        raise TelemetryError(
+            "there is no such database",
+            place=str(path),
+            next_step="`tenyson run` makes it. Give the command in the project's folder, or name another database with --db-url or "
+            "TENYSON_DB_URL.",
+        )
     if not create:
         return _sqlite_reading(path)
     if asks_read_only(db_url):
