@@ -82,6 +82,21 @@ def test_a_job_whose_end_is_written_needs_no_machine(project):
     assert project.starts == ["exp-sft", "exp-after"]
 
 
+def test_a_job_that_ends_while_its_machine_is_given_up_is_no_lost_one(project):
+    """--gone waits for the lease, and a job that has written its end by then has a result, which counts."""
+    project.killed("run", "exp.yaml", "--run-id", "exp", at="exp-sft")
+    ends = (
+        "import pathlib, time\nfrom tenyson.pipeline import elsewhere as module\nlook = module.elsewhere\n"
+        "def late(*of):\n    found = look(*of)\n    pathlib.Path('hold-sft').unlink()\n"
+        "    while not pathlib.Path('outputs/exp-sft/exit_status.json').exists(): time.sleep(0.05)\n    return found\n"
+        "module.elsewhere = late"
+    )
+    other = pretend(boot="b2", machine="m2", host="other")
+    status, said = project.run("attach", "exp", "--gone", "--on-failure", "abort", first=f"{other}\n{ends}")
+    assert status == 0, said
+    assert project.starts == ["exp-sft", "exp-after"]
+
+
 @pytest.mark.parametrize(
     ("then", "how"),
     [

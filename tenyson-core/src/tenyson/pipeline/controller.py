@@ -162,8 +162,7 @@ class Controller:
                 self._submit(label, attempt.spec, adopted=True)
                 continue
             assert attempt.handle is not None
-            if label in self._gone:
-                note_gone(attempt)
+            if label in self._gone and note_gone(attempt):
                 self._ended(label, _lost(attempt.spec, "its machine is gone, as --gone said"), "lost")
                 continue
             try:

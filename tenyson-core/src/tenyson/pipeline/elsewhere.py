@@ -44,21 +44,26 @@ def require_here(journal: Journal, record: PipelineRecord) -> None:
     )
 
 
-def note_gone(attempt: AttemptRecord) -> None:
-    """Note in the attempt's folder that it ended with its machine: only by who holds the pipeline's lease."""
+def note_gone(attempt: AttemptRecord) -> bool:
+    """Note in the attempt's folder that it ended with its machine: only by who holds the pipeline's lease.
+
+    Returns False for one that has ended there in the meantime: its result counts.
+    """
     handle = attempt.handle
     folder = Path(str(handle.data.get("folder", "."))) if handle is not None else None
     if handle is None or folder is None or not (folder / PROCESS_FILE).is_file():
-        return
-    if not has_ended(folder, handle.data.get("job")):
-        status = {
-            "exit_code": None,
-            "oom_kills": None,
-            "cancelled": False,
-            "gone": True,
-            "ended_at": time.time(),
-        }
-        write_json(folder / EXIT_FILE, status)
+        return True
+    if has_ended(folder, handle.data.get("job")):
+        return False
+    status = {
+        "exit_code": None,
+        "oom_kills": None,
+        "cancelled": False,
+        "gone": True,
+        "ended_at": time.time(),
+    }
+    write_json(folder / EXIT_FILE, status)
+    return True
 
 
 def has_ended(folder: Path, job: Any) -> bool:
