@@ -144,3 +144,18 @@ def test_reading_samples_is_before_the_first_step_and_the_run_is_recorded_as_sto
         json.loads(line) for line in Path(tmp_path, "outputs/run/events.jsonl").read_text().splitlines()
     ]
     assert (events[-1]["event"], events[-1]["status"]) == ("RunFinished", "stopped")
+
+
+def test_a_process_that_runs_a_job_and_has_other_work_gets_its_signals_back():
+    """`runner.main` in a notebook or in a test leaves neither handlers nor a wake-up descriptor behind."""
+    code = """
+import signal, sys
+from tenyson import runner
+before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+flags = ["--job-type", "sft", "--config", "no-such-file.yaml", "--task-module", "no_task.py"]
+assert runner.main(flags) == 2
+assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+assert signal.set_wakeup_fd(-1) == -1
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr

@@ -71,9 +71,12 @@ def _main(arguments: Sequence[str] | None) -> int:
                 with contextlib.suppress(OSError, ValueError):
                     stream.flush()
             os._exit(STOPPED)
+        run.signals.restore()
         return STOPPED
     if __name__ == "__main__":
         run.leave(status)
+    else:
+        run.signals.restore()
     return status
 
 
@@ -87,7 +90,7 @@ class _Run:
         self._run_id: str | None = None
         self._stop = StopSignal()
         # Before anything of the user's is imported, which may hang.
-        self._signals = Signals(self._stop, self.write_stopped)
+        self.signals = Signals(self._stop, self.write_stopped)
 
     def job_of(self, options: argparse.Namespace) -> int:
         """Make the job and run it; returns the exit status. Raises: StoppedEarlyError."""
@@ -124,7 +127,7 @@ class _Run:
             )
             os._exit(status)
 
-        self._signals.over(status)
+        self.signals.over(status)
         timer = threading.Timer(exit_grace(), end)
         timer.daemon = True
         timer.start()

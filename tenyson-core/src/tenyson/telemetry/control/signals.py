@@ -37,11 +37,25 @@ class Signals:
         self._stop = stop
         self._conclude = conclude
         self._lock = threading.Lock()
-        self._forced = False
         self._over: int | None = None
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._handle)
+        self._before = {
+            number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        self._written: socket.socket | None = None
+        self._timer: threading.Timer | None = None
         self._watch_main_thread()
+
+    def restore(self) -> None:
+        """Handle signals as before: the process has other work to do after this job."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._written is not None:
+            signal.set_wakeup_fd(-1)
+            self._written.close()
+        for number, handler in self._before.items():
+            # None: it was not installed from Python, and cannot be from here.
+            if handler is not None:
+                signal.signal(number, handler)
 
     def over(self, status: int) -> None:
         """The job has ended and all is written down: from now on a signal only ends the process."""
@@ -75,20 +89,20 @@ class Signals:
             return
 
         def watch() -> None:
-            while data := near.recv(16):
-                for number in data:
-                    if number in (signal.SIGTERM, signal.SIGINT) and not self._stop.begun:
-                        self._force_later(signal.Signals(number).name)
+            with near:
+                while data := near.recv(16):
+                    for number in data:
+                        if number in (signal.SIGTERM, signal.SIGINT) and not self._stop.begun:
+                            self._force_later(signal.Signals(number).name)
 
-        self._ends = (near, far)
+        self._written = far
         threading.Thread(target=watch, name="signals", daemon=True).start()
 
     def _force_later(self, name: str) -> None:
         with self._lock:
-            if self._forced:
+            if self._timer is not None:
                 return
-            self._forced = True
-        timer = threading.Timer(UNWIND_SECONDS, self._force, (name,))
+            self._timer = timer = threading.Timer(UNWIND_SECONDS, self._force, (name,))
         timer.daemon = True
         timer.start()
 
