@@ -67,10 +67,10 @@ def _measured(path: Path) -> dict[str, Any]:
 
 
 def _of_the_backend(line: str) -> bool:
-    """What it rents and costs is its own business; progress comes when it comes."""
+    """What it rents and costs is its own business; progress comes when it comes; steps are examined ahead only here."""
     text = re.sub(r"^(?:\[[\w-]+\]|[\w-]+:) (?=\$|aws|modal|step)", "", line)
     return (
-        bool(re.match(r"aws: |modal: |\$[\d.]+ an hour|step \d+/\d+|[^ ]+: at most \$", text))
+        bool(re.match(r"aws: |modal: |\$[\d.]+ an hour|step \d+/\d+|[^ ]+: at most \$|preflight: ", text))
         or "preemption" in text
     )
 
