@@ -140,6 +140,8 @@ def test_a_damaged_step_is_named(damaged, words, statement, values, says):
         ("UPDATE pipelines SET lease_until = 'soon' WHERE id = 'p'", "lease_until: expected a number, not the text 'soon'"),
         ("UPDATE pipelines SET holder = '[]', lease_until = 1 WHERE id = 'p'", "holder: expected a mapping, not a list"),
         ("UPDATE pipelines SET fence = 'x' WHERE id = 'p'", "fence: expected a whole number, not the text 'x'"),
+        ("UPDATE pipelines SET fence = 9223372036854775807 WHERE id = 'p'", "fence: 9223372036854775807 is no count"),
+        ("UPDATE pipeline_steps SET attempt = -5 WHERE pipeline_id = 'p' AND label = 'one'", "attempt: -5 is no count"),
         ("UPDATE pipelines SET plan = replace(plan, '\"settings\": {}', '\"settings\": {\"a\": 1}')", "plan.backend.settings"),
     ],
 )  # fmt: skip

@@ -31,6 +31,8 @@ from tenyson.pipeline.records import (
 MAX_LEASE_SECONDS = 2 * 86400.0
 LAST_TIME = 253_402_300_799.0
 """Of the year 9999: what is later, no calendar can show."""
+LAST_COUNT = 2**31 - 1
+"""The largest number of a column of PostgreSQL's type integer."""
 MAX_PAUSE_SECONDS = 7 * 86400.0
 
 T = TypeVar("T")
@@ -42,6 +44,7 @@ def pipeline_record(row: Any) -> PipelineRecord:
     fields = _fields(PipelineRecord, row)
     _check(name, field_problems(fields, PipelineRecord))
     _check(name, _time_problems(fields))
+    _check(name, _count_problems(fields))
     _check(name, _plan_problems(fields["plan"]))
     holder = fields["holder"]
     if holder is not None:
@@ -58,6 +61,7 @@ def step_record(row: Any) -> StepRecord:
         fields["resume"] = bool(fields["resume"])
     _check(name, field_problems(fields, StepRecord))
     _check(name, _time_problems(fields))
+    _check(name, _count_problems(fields))
     _check(name, field_problems(fields["definition"], Definition, "definition", partial=True))
     not_before = fields["not_before"]
     if not_before is not None and not_before > fields["updated_at"] + MAX_PAUSE_SECONDS:
@@ -166,6 +170,12 @@ def _time_problems(fields: Mapping[str, Any]) -> Iterator[str]:
     for key, value in fields.items():
         if key.endswith("_at") and value is not None and not 0 <= value <= LAST_TIME:
             yield f"{key}: {value:g} is no time"
+
+
+def _count_problems(fields: Mapping[str, Any]) -> Iterator[str]:
+    for key in {"fence", "attempt"}.intersection(fields):
+        if not 0 <= fields[key] < LAST_COUNT:
+            yield f"{key}: {fields[key]} is no count: the next one has no place in the database"
 
 
 def _fields(record: type, row: Any) -> dict[str, Any]:
