@@ -161,7 +161,7 @@ def test_a_manager_whose_output_is_gone_returns_the_jobs_own_results(folder, gon
 
 
 def test_a_failure_that_cannot_be_logged_is_decided_on_all_the_same(folder):
-    """failures.log on a full disk, and nobody on stderr: the pipeline goes on as --on-failure says."""
+    """failures.log on a full disk, and nobody on stderr: the pipeline continues as --on-failure says."""
     Path("exp.yaml").write_text(EXPERIMENT.replace("./a_task.py", "./a_task.py, args: {do: crash}"))
     Path("outputs/p").mkdir(parents=True)
     Path("outputs/p/failures.log").symlink_to("/dev/full")

@@ -143,7 +143,7 @@ def test_a_part_of_a_mixture_holds_some_of_each_source(by):
 
 
 def test_a_part_of_one_source_is_its_first_samples():
-    """As ever, and without a word about it."""
+    """As ever, and nothing is said about it."""
     said = []
     found = eval_prompts(Stream(), config(evaluation={"samples": 5}), None, context=Listener(said))
     assert [sample.id for sample in found] == [f"eval-{n}" for n in range(5)]

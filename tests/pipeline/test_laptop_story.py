@@ -139,7 +139,7 @@ def test_a_pipeline_survives_its_controller_waits_for_a_person_and_tells_it_all(
     told = laptop.run("why", "after")
     assert (
         told.stdout
-        == "after of again was not run: nothing differs from story-after, whose result stands for it\n"
+        == "after of again was not run: nothing differs from story-after, whose result is reused\n"
     )
 
 

@@ -74,7 +74,7 @@ def test_a_job_of_another_machine_is_not_lost_until_somebody_says_that_it_is_gon
 
 
 def test_a_job_whose_end_is_written_needs_no_machine(project):
-    """Its supervisor told the exit status in the folder: any machine that sees that goes on."""
+    """Its supervisor told the exit status in the folder: any machine that sees that continues."""
     project.killed("run", "exp.yaml", "--run-id", "exp", at="exp-sft")
     release(project.folder, "sft")
     status, said = project.run("attach", "exp", first=pretend(boot="b2", machine="m2", host="other"))

@@ -1,4 +1,4 @@
-"""A project that was moved goes on where it is now; one that was copied asks, and whatever it does leaves the original alone."""
+"""A project that was moved continues where it is now; one that was copied asks, and whatever it does leaves the original alone."""
 
 import json
 import shutil
@@ -83,7 +83,7 @@ def test_a_project_that_is_moved_under_a_running_job_finds_it_again(project):
 
 
 def test_a_copy_asks_and_the_original_is_left_alone(project, tmp_path):
-    """Without an answer nothing starts; with --here the copy is a pipeline of its own, and the original's job goes on to its end."""
+    """Without an answer nothing starts; with --here the copy is a pipeline of its own, and the original's job runs to its end."""
     interrupted(project)
     original = project.folder
     shutil.copytree(original, tmp_path / "copy")
@@ -102,7 +102,7 @@ def test_a_copy_asks_and_the_original_is_left_alone(project, tmp_path):
     assert copy.run("report", "exp")[0] in (0, 2)  # the jobs of this test leave no records to report
     assert tree(original) == before
     assert project.states("exp")["sft"] in ("LAUNCHED", "RUNNING")
-    # The copy is at home, and the original goes on as if there were none.
+    # The copy is at home, and the original continues as if there were none.
     assert copy.run("attach", "exp")[0] == 0
     release(original, "sft")
     assert project.run("attach", "exp")[0] == 0

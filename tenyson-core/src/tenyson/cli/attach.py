@@ -212,7 +212,7 @@ def settle_project(
         if not follow:
             raise PipelineError(
                 f"{record.id} was begun in {place.root}, and its paths are relative to that",
-                next_step=f"Give the command there, or another --run-id; `tenyson attach {record.id}` goes on with it.",
+                next_step=f"Give the command there, or another --run-id; `tenyson attach {record.id}` continues it.",
             )
         click.echo(f"working in {place.root}", err=True)
         os.chdir(place.root)

@@ -28,7 +28,7 @@ def why(step: str, pipeline: str, db_url: str | None) -> int:
         last = own[-1]
         if last.reused_from:
             click.echo(
-                f"{step} of {record.id} was not run: nothing differs from {last.reused_from}, whose result stands for it"
+                f"{step} of {record.id} was not run: nothing differs from {last.reused_from}, whose result is reused"
             )
             return 0
         if last.inputs is None:
@@ -43,7 +43,7 @@ def why(step: str, pipeline: str, db_url: str | None) -> int:
         ]
         other = nearest(last, earlier)
     if other is None:
-        click.echo(f"{step} of {record.id} was run: no earlier {last.spec.job_type} step ended well")
+        click.echo(f"{step} of {record.id} was run: no earlier {last.spec.job_type} step succeeded")
         return 0
     assert other.inputs is not None
     found = list(differences(comparable(other.inputs), comparable(last.inputs)))

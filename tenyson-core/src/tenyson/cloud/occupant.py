@@ -54,7 +54,7 @@ def _database(config: Mapping[str, Any]) -> str | None:
 
 
 def _asked(config: Mapping[str, Any]) -> Any:
-    """A configuration but for where it goes on from, and where it is recorded, which the job itself writes otherwise."""
+    """A configuration but for the checkpoint that it resumes from, and where it is recorded, which the job itself writes otherwise."""
     training = {
         key: value for key, value in (config.get("training") or {}).items() if key != "resume_from_checkpoint"
     }

@@ -11,6 +11,7 @@ from tenyson.config.document import Document, KeyPath
 from tenyson.config.explain import keys, takes_only_text
 from tenyson.config.reading import build
 from tenyson.config.schema import Config
+from tenyson.config.shape import is_utf8
 from tenyson.config.yamltext import Loader
 from tenyson.errors import Problem
 
@@ -28,22 +29,13 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
                 Problem(f"cannot read {override!r:.60}", file=ORIGIN, suggestion="write section.key=value")
             )
             continue
-        if not _is_utf8(override):
+        if not is_utf8(override):
             document.problems.append(Problem(f"{override!r:.60} is not UTF-8 text", file=ORIGIN))
             continue
         document.origins[path] = ORIGIN
         # A shell has eaten the quotes, so `--set run.id=007` or `=no` can only mean text where a text is expected.
         value = _text(text) if path in text_keys else _value(text, path, document)
         _put(document, path, value)
-
-
-def _is_utf8(text: str) -> bool:
-    # Bytes of the command line that are none come as lone surrogates.
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _text(text: str) -> str | None:

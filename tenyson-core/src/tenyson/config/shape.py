@@ -122,7 +122,7 @@ def misfits(value: Any, hint: Any, place: str, *, partial: bool = False) -> Iter
 
 def _is_of(value: Any, hint: Any) -> bool:
     if hint is str:
-        return isinstance(value, str) and _is_utf8(value)
+        return isinstance(value, str) and is_utf8(value)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
@@ -130,7 +130,8 @@ def _is_of(value: Any, hint: Any) -> bool:
     return isinstance(value, hint) if isinstance(hint, type) else True
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """Whether it can be written; bytes of the command line that are no UTF-8 come as lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -40,7 +40,7 @@ class Lingering:
         self._since = 0.0
 
     def status(self) -> int | None:
-        """The exit status that the result of this job stands for; None where it has written none that can be read."""
+        """The exit status that the result of this job implies; None where it has written none that can be read."""
         if self._mark() in (None, self._before):
             return None
         try:

@@ -35,7 +35,7 @@ from tenyson.telemetry.events import RolloutFinished
 
 # Equal rewards differ from their mean by rounding alone.
 _NO_ADVANTAGE = 1e-6
-_ODD = "Correct the task; a rollout may hold any text. A run that has a checkpoint goes on from it with a resume."
+_ODD = "Correct the task; a rollout may hold any text. A run that has a checkpoint can be resumed."
 
 
 class RolloutTrainer(EmergencyMixin, GRPOTrainer):  # type: ignore[misc]

@@ -1,6 +1,6 @@
 """The same training: what scales or changes the trained state is compared with what a checkpoint was written under.
 
-A resume with another `lora_alpha` scales the adapter anew in one step; with another `learning_rate` the checkpoint's would act in
+A resume with another `lora_alpha` rescales the adapter in one step; with another `learning_rate` the checkpoint's would act in
 silence. So a difference is refused by name, or taken on purpose (`training.accept_changes`), applied, and recorded. How long a training
 is, what it logs and when it saves may always change.
 """
@@ -98,6 +98,9 @@ def training_record(
     for name in _AS_GIVEN:
         record[name] = {"key": f"trl.{name}", "value": _plain(config.trl.get(name))}
     record |= {f"peft.{name}": value for name, value in _adapter(config, source).items()}
+    if job == "rl":
+        record["generation.max_turns"] = config.generation.max_turns
+        record["engine_args"] = _plain(config.engine_args)
     if "peft.r" in record or config.training.beta:
         # All weights come from the checkpoint; under an adapter, and as a reference, the model's own act.
         model = config.model

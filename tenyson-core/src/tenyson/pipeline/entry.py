@@ -78,7 +78,7 @@ class Entry:
         self._attempt(label, attempt, state="RUNNING")
 
     def done(self, label: str, attempt: int, result: JobResult, contents: Contents = None) -> None:
-        """It ended well; `contents` tell what it left from what others leave in its folder."""
+        """It succeeded; `contents` tell what it left from what others leave in its folder."""
         self._step(label, IN_FLIGHT, state="DONE")
         self._end(label, attempt, "DONE", result, None, contents)
 

@@ -178,7 +178,7 @@ def _changes(
     fixed = {label: differing for label, differing in changed.items() if label not in editable}
     kept: list[str] = []
     if change and to_run:
-        # What is done stands for what was asked then: `--set` holds for the steps that are still to run.
+        # What is done answers what was asked then: `--set` holds for the steps that are still to run.
         done = [label for label in fixed if label in now and label in steps and steps[label].state == "DONE"]
         fixed = {
             label: differing

@@ -41,8 +41,8 @@ def steps_again(journal: Journal, pipeline_id: str, *, all_steps: bool = False) 
 def reopen(journal: Journal, pipeline_id: str, *, all_steps: bool = False) -> list[str]:
     """Let failed steps, and those that ran after them, start again; returns their labels.
 
-    A failed step goes on from its latest checkpoint, where there is one. A step whose files are needed and were taken by
-    another run starts again from scratch. With `all_steps` those that ended well
+    A failed step resumes from its latest checkpoint, where there is one. A step whose files are needed and were taken by
+    another run starts again from scratch. With `all_steps` those that succeeded
     start again too, and each of them from scratch.
 
     Raises: PipelineBusyError: a controller drives the pipeline.
@@ -72,7 +72,7 @@ def reopen(journal: Journal, pipeline_id: str, *, all_steps: bool = False) -> li
 def _missing(
     again: Collection[str], steps: Mapping[str, StepRecord], attempts: Mapping[str, AttemptRecord]
 ) -> set[str]:
-    """Steps that ended well, whose files another run has taken since, and which the steps that start again would read."""
+    """Steps that succeeded, whose files another run has taken since, and which the steps that start again would read."""
     results = {label: one.result for label, one in attempts.items()}
     read = {source for label in again for source in definition_of(steps[label]).sources(results)}
     return {

@@ -53,7 +53,7 @@ class StepHistory:
     decisions: Sequence[DecisionHistory] = ()
     """In order."""
     reused_from: str | None = None
-    """The run whose result stands for this step."""
+    """The run whose result this step reuses."""
 
     @property
     def words(self) -> str:

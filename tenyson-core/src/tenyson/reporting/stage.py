@@ -36,7 +36,7 @@ class Stage:
 
     @property
     def complete(self) -> bool:
-        """Whether it ended well; only then must its numbers be there."""
+        """Whether it succeeded; only then must its numbers be there."""
         return self.status == "success"
 
     @property
@@ -46,9 +46,9 @@ class Stage:
 
     @cached_property
     def results(self) -> Mapping[str, Any]:
-        """What `results.json` holds; empty for a job that did not end well and left none.
+        """What `results.json` holds; empty for a job that did not succeed and left none.
 
-        Raises: ReportError: a job that ended well has no such file, or it is not what a job writes.
+        Raises: ReportError: a job that succeeded has no such file, or it is not what a job writes.
         """
         text = self._read("results.json")
         if text is None:
@@ -76,7 +76,7 @@ class Stage:
 
     @cached_property
     def config(self) -> str | None:
-        """The resolved configuration as YAML text; None for a job that did not end well and left none."""
+        """The resolved configuration as YAML text; None for a job that did not succeed and left none."""
         return self._read("config.yaml")
 
     @cached_property

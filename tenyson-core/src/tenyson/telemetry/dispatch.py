@@ -31,7 +31,7 @@ class Sink(Protocol):
     """What users write in `telemetry.sinks`."""
 
     def write(self, event: Event) -> None:
-        """Take one event. May raise: the sink is then muted, and the job goes on."""
+        """Take one event. May raise: the sink is then muted, and the job continues."""
 
     def close(self) -> None:
         """Write what is left and let go of files and connections."""

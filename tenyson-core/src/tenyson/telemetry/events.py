@@ -55,7 +55,7 @@ class AttemptBegan(Event):
     """Training or evaluation begins; from here on this attempt's rows stand for those of earlier ones."""
 
     step: int
-    """Optimizer steps already done: 0, or the step of the checkpoint that it goes on from."""
+    """Optimizer steps already done: 0, or the step of the checkpoint that it resumes from."""
     checkpoint: str | None = None
     """The checkpoint."""
 

@@ -81,7 +81,7 @@ class RemoteBackend(ABC, Generic[R]):
         return {"output_dir": str(self.output_dir), **self._given}
 
     def submit(self, spec: JobSpec) -> Handle:
-        """Rent a machine for the job, or find the one that was rented for this token. The rest goes on in a thread.
+        """Rent a machine for the job, or find the one that was rented for this token. The rest happens in a thread.
 
         Raises:
             BackendError: there is none to be had, the folder cannot be used, another process looks after the run, or a later
@@ -102,7 +102,7 @@ class RemoteBackend(ABC, Generic[R]):
         return handle
 
     def poll(self, handle: Handle) -> Observation:
-        """What the thread that looks after it knows; it never waits."""
+        """What the thread that follows it knows; it never waits."""
         return self._session(handle).observation
 
     def stream_logs(self, handle: Handle, cursor: int = 0) -> Iterator[tuple[int, bytes]]:

@@ -1,4 +1,4 @@
-"""A run on a rented machine, found again by its folder: its record there says which backend looks after it, and how."""
+"""A run on a rented machine, found again by its folder: its record there says which backend follows it, and how."""
 
 from __future__ import annotations
 
