@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from pathlib import Path
 
 import pytest
 from tests.fakes.hostile_job import CODE
@@ -285,3 +286,17 @@ def test_a_spool_whose_header_names_another_file_or_run_is_left_alone(tmp_path, 
     assert relay.finish()
     assert path.exists()
     assert list((tmp_path / "victim").iterdir())
+
+
+def test_whatever_a_job_writes_keeps_its_place():
+    """The names of the job's own code, not a copy of them: a file that it gains must be on the list."""
+    from tenyson.cloud.remote.outputs import listed
+    from tenyson.jobs.folder import JobFolder
+    from tenyson.jobs.preflight.report import FILE
+
+    folder = JobFolder(Path("run"))
+    written = [folder.results, folder.stopped, folder.job_result, folder.path / FILE]
+    assert [path.name for path in written if not listed(path.name)] == []
+    assert all(
+        listed(f"{path.name}/a.safetensors") for path in (folder.checkpoints, folder.adapter, folder.model)
+    )

@@ -19,8 +19,8 @@ from tenyson.telemetry.oddities import Oddities
 
 FILES = frozenset(
     (
-        "log.txt", "guard.log", "events.jsonl", "results.json", "job_result.json", "exit_status.json", "stopped.json",
-        "spot-notice", "control.read", "control.expired", "bucket.json",
+        "log.txt", "guard.log", "events.jsonl", "preflight.json", "results.json", "job_result.json", "exit_status.json",
+        "stopped.json", "spot-notice", "control.read", "control.expired", "bucket.json",
     )
 )  # fmt: skip
 """At the top of a run's folder: what jobs and those who sit beside them write there."""
