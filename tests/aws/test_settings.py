@@ -1,5 +1,6 @@
 """tenyson-aws before anything is launched: its settings, its cost at import time."""
 
+import os
 import subprocess
 import sys
 
@@ -31,3 +32,18 @@ def test_the_plugin_imports_neither_boto3_nor_pydantic():
     """Listing plugins must stay cheap."""
     code = "import tenyson_aws.plugin, sys; assert not {'boto3', 'pydantic', 'asyncssh'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_region_that_nobody_has_set_is_the_users_mistake(tmp_path):
+    """Exit status 2, as for any other setting, and what to set."""
+    (tmp_path / "job.yaml").write_text("model: {name: m}\n")
+    names = ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE", "AWS_CONFIG_FILE")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    words = ["run", "--task", "wordle", "--job", "eval", "--config", "job.yaml", "--backend", "aws"]
+    told = subprocess.run(
+        [sys.executable, "-m", "tenyson", *words],
+        cwd=tmp_path, env={**environment, "HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 2, told.stderr
+    assert "no AWS region is set" in told.stderr
+    assert "Traceback" not in told.stderr

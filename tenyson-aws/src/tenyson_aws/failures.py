@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from tenyson.cloud.backend import Reason
-from tenyson.errors import BackendError
+from tenyson.errors import BackendError, TenysonError
 
 Kind = Literal["capacity", "quota", "auth", "throttled", "configuration", "not_found", "away"]
 
@@ -121,6 +121,8 @@ class AWSError(BackendError):
         super().__init__(cause, place=place, next_step=next_step or NEXT_STEPS.get(kind))
         self.kind = kind
         self.reason = REASONS[kind]
+        if self.reason == "user_error":
+            self.exit_status = TenysonError.exit_status
 
 
 def explained(error: Exception, doing: str) -> AWSError:
