@@ -109,9 +109,9 @@ def test_what_a_machine_says_of_its_job_is_numbers_and_words_of_a_list():
 def test_an_attempt_that_is_recalled_from_its_machine_takes_no_path_and_no_database_from_it(tmp_path):
     """Attach from another laptop: where files go, and who takes the telemetry, is said there."""
     config = {
-        "run": {"output_dir": "/etc"}, "model": {"name": "/root/.ssh"}, "telemetry": {"db_url": "sqlite:////etc/x.db"},
+        "run": {"output_dir": "/etc"}, "model": {"name": "/home/somebody/.ssh"}, "telemetry": {"db_url": "sqlite:////etc/x.db"},
     }  # fmt: skip
-    spec = {"run_id": "job", "job_type": "sft", "task": "/root/.ssh/id", "config": config}
+    spec = {"run_id": "job", "job_type": "sft", "task": "/home/somebody/.ssh/id", "config": config}
     told = recalled(
         {"token": "t", "spec": spec, "cwd": "/", "settings": {"ssh_proxy": ["x"]}}, "job", tmp_path
     )
@@ -189,7 +189,7 @@ def test_a_job_that_prints_odd_events_is_followed_to_its_end_and_they_are_counte
         ({"failure_reason": ["x"]}, "failure_reason"),
         ({"failure_reason": "x" * 200_000}, "failure_reason"),
         ({"spot_interruption": "yes"}, "spot_interruption"),
-        ({"hf_repo_id": "../../root/.ssh"}, "hf_repo_id"),
+        ({"hf_repo_id": "../../home/somebody/.ssh"}, "hf_repo_id"),
         ({"hf_repo_id": "/etc"}, "hf_repo_id"),
     ],
 )

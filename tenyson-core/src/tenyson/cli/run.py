@@ -198,7 +198,7 @@ def _register(
                 return _go_on_with(journal, found), False
             click.echo(
                 f"{name} asks for the same steps and is not over (tenyson attach {name} goes on with it); this one runs others "
-                "of them anew, so it is another",
+                "of them again, so it is another",
                 err=True,
             )
     before = journal.pipeline(plan.id)

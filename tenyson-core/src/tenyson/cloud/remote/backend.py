@@ -84,7 +84,7 @@ class RemoteBackend(ABC, Generic[R]):
         """Rent a machine for the job, or find the one that was rented for this token. The rest happens in a thread.
 
         Raises:
-            BackendError: there is none to be had, the folder cannot be used, another process looks after the run, or a later
+            BackendError: there is none to be had, the folder cannot be used, another process follows the run, or a later
                 attempt took over.
         """
         folder = output_folder(spec)
