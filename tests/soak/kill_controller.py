@@ -171,23 +171,24 @@ class Trial:
             assert [(one.label, one.answer) for one in decisions] == [("b", "abort")], decisions
             runs = [start["run_id"] for start in FileBackend(self.folder).starts()]
             assert len(runs) == len(set(runs)), runs
-            assert all(start["ends_at"] < time.time() for start in FileBackend(self.folder).starts())
+            late = [one for one in FileBackend(self.folder).starts() if one["ends_at"] >= time.time()]
+            assert not late, late
             assert f"{self.name}/b/1/failed" in received.get(self.name, []), received.get(self.name)
             return
         assert record.status == "success", record.status
-        assert {label: step.state for label, step in steps.items()} == dict.fromkeys(EXPECTED, "DONE")
-        assert {label: step.attempt for label, step in steps.items()} == {
-            k: len(v) for k, v in EXPECTED.items()
-        }
+        states = {label: (step.state, step.attempt) for label, step in steps.items()}
+        assert states == {label: ("DONE", len(did)) for label, did in EXPECTED.items()}, states
         assert [(one.label, one.answer) for one in decisions] == [("b", "resume")], decisions
         starts: dict[str, list[str]] = {}
         for start in FileBackend(self.folder).starts():
             starts.setdefault(start["run_id"].rpartition("-")[2], []).append(start["do"])
         assert starts == EXPECTED, starts
-        assert {one.token for one in attempts} == {one["token"] for one in FileBackend(self.folder).starts()}
-        assert [
+        tokens = {one.token for one in attempts}, {one["token"] for one in FileBackend(self.folder).starts()}
+        assert tokens[0] == tokens[1], tokens
+        resumed = [
             one["resumed"] for one in FileBackend(self.folder).starts() if one["run_id"].endswith("-b")
-        ] == [None, "latest"]
+        ]
+        assert resumed == [None, "latest"], resumed
         wanted = {f"{self.name}/b/1/failed", f"{self.name}/c/1/failed"}
         assert wanted <= set(received.get(self.name, [])), received.get(self.name)
 
@@ -284,12 +285,13 @@ def kill_at_random(trial: Trial, draw: random.Random) -> int:
             time.sleep(0.01)
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            assert os.waitstatus_to_exitcode(status) == 0
+            assert os.waitstatus_to_exitcode(status) == 0, status
             continue
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         kills += 1
-    assert trial.finish(trial.start()) == 0
+    status = trial.finish(trial.start())
+    assert status == 0, status
     return kills
 
 

@@ -52,7 +52,9 @@ def _recover_folder(folder: Path, db_url: str | None, keep: bool) -> None:
         connect(url, create=db_url is not None, must_exist=db_url is None).dispose()
         engine = open_database(url, create=True)
     except TelemetryError as error:
-        error.next_step = error.next_step or f"name the database of {folder.name} with --db-url"
+        if db_url is None:
+            # Running a job, as advised elsewhere, would make a database without what waits here.
+            error.next_step = f"name the database of {folder.name} with --db-url"
         raise
     pack = packer_for(url, compress=compress)
     place = engine.url.render_as_string(hide_password=True)
