@@ -13,10 +13,10 @@ from typing import Any
 from sqlalchemy import text
 
 from tenyson.pipeline import tables as journal
-from tenyson.telemetry import views
-from tenyson.telemetry.database import open_database
-from tenyson.telemetry.schema import HEAD, VERSION_TABLE
-from tenyson.telemetry.tables import metadata
+from tenyson.telemetry.database import views
+from tenyson.telemetry.database.engine import open_database
+from tenyson.telemetry.database.schema import HEAD, VERSION_TABLE
+from tenyson.telemetry.database.tables import metadata
 
 PAGE = Path(__file__).parent / "reference" / "schema.md"
 

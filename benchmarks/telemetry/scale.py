@@ -29,11 +29,17 @@ STEPS_OF_PROSE = 40
 
 def generate(url: str, runs: int, rollouts: int, folder: Path) -> None:
     """All runs, one after another."""
-    from tenyson.telemetry.batch import Encoder
-    from tenyson.telemetry.database import open_database
-    from tenyson.telemetry.events import AttemptBegan, MetricsLogged, RolloutFinished, RunFinished, RunStarted
-    from tenyson.telemetry.recover import recover
-    from tenyson.telemetry.spoolwriter import SpoolWriter
+    from tenyson.telemetry.database.engine import open_database
+    from tenyson.telemetry.events import (
+        AttemptBegan,
+        MetricsLogged,
+        RolloutFinished,
+        RunFinished,
+        RunStarted,
+    )
+    from tenyson.telemetry.events.encoder import Encoder
+    from tenyson.telemetry.spool.recover import recover
+    from tenyson.telemetry.spool.writer import SpoolWriter
 
     prose, encoder, engine = rollout_steps(STEPS_OF_PROSE), Encoder(), open_database(url, create=True)
     for number in range(runs):
@@ -95,8 +101,8 @@ def ask(url: str, run: str) -> dict[str, float]:
     """Median milliseconds of each query."""
     from sqlalchemy import text
 
-    from tenyson.telemetry.database import open_database
-    from tenyson.telemetry.store import Store
+    from tenyson.telemetry.database.engine import open_database
+    from tenyson.telemetry.read.store import Store
 
     engine = open_database(url, create=False)
     store = Store(url)

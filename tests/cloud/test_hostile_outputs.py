@@ -15,8 +15,8 @@ from tenyson.cloud.remote.recall import recalled
 from tenyson.cloud.remote.record import Record
 from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.result import JobResult
-from tenyson.telemetry.oddities import Oddities
-from tenyson.telemetry.progress import decode
+from tenyson.telemetry.events.wire import decode
+from tenyson.telemetry.spool.oddities import Oddities
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_our_record_is_in_a_folder_of_its_own_and_moves_aside_with_its_attempt(t
 
 
 def spool(folder, header, lines, uid="a" * 32):
-    from tenyson.telemetry.spool import MAGIC, record, segment_path
+    from tenyson.telemetry.spool.spool import MAGIC, record, segment_path
 
     folder.mkdir(parents=True, exist_ok=True)
     payloads = [json.dumps(header).encode(), *lines]
@@ -239,7 +239,7 @@ HEADER = {"uid": "a" * 32, "run_id": "job", "attempt_uid": "b" * 32, "rank": 0, 
 
 def test_odd_records_of_a_spool_are_counted_and_the_others_are_stored(tmp_path):
     """Text for numbers, other runs, lists, deep and torn JSON: the database gets what is sound, and its readers stay well."""
-    from tenyson.telemetry.relay import Relay
+    from tenyson.telemetry.spool.relay import Relay
 
     url = f"sqlite:///{tmp_path / 'telemetry.db'}"
     good = {"event": "MetricsLogged", "v": 2, "run_id": "job", "time": 1.0, "phase": "sft", "step": 1,
@@ -276,7 +276,7 @@ def test_odd_records_of_a_spool_are_counted_and_the_others_are_stored(tmp_path):
 )  # fmt: skip
 def test_a_spool_whose_header_names_another_file_or_run_is_left_alone(tmp_path, change):
     """By its header its files are found, and deleted."""
-    from tenyson.telemetry.relay import Relay
+    from tenyson.telemetry.spool.relay import Relay
 
     url = f"sqlite:///{tmp_path / 'telemetry.db'}"
     spool(tmp_path / "victim", HEADER | {"uid": "c" * 32}, [], uid="c" * 32)

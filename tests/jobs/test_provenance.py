@@ -18,7 +18,7 @@ from tenyson.cli.main import main
 from tenyson.config.load import parse_config
 from tenyson.telemetry.build import open_telemetry
 from tenyson.telemetry.events import RolloutFinished, RunStarted
-from tenyson.telemetry.provenance import config_hash, gather, git_state
+from tenyson.telemetry.events.provenance import config_hash, gather, git_state
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -68,7 +68,7 @@ def slow_git(tmp_path, monkeypatch):
     script = tmp_path / "bin" / "git"
     script.write_text(f'#!/bin/sh\ncase "$*" in *" diff "*) exec sleep 20;; esac\nexec {real} "$@"\n')
     script.chmod(0o755)
-    monkeypatch.setattr("tenyson.telemetry.git._SECONDS", 1)
+    monkeypatch.setattr("tenyson.telemetry.events.git._SECONDS", 1)
     return lambda: monkeypatch.setenv("PATH", f"{script.parent}{os.pathsep}{os.environ['PATH']}")
 
 

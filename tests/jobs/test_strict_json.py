@@ -13,7 +13,7 @@ from tenyson.jobs.job import Job, Outcome
 from tenyson.jobs.result import JobResult
 from tenyson.pipeline.records import result_from
 from tenyson.tasks import Metric
-from tenyson.telemetry import jsontext, strictjson
+from tenyson.telemetry.events import json_text, strict_json
 
 
 def strict(text: str) -> object:
@@ -83,7 +83,7 @@ def test_a_diverged_job_leaves_files_that_any_program_reads(configure, echo, tmp
 def test_the_journal_gives_numbers_back_as_numbers():
     """A database keeps them as text."""
     row = json.loads(
-        jsontext.dumps(vars(JobResult("r", "success", 1.0, {"loss": math.nan, "best": math.inf})))
+        json_text.dumps(vars(JobResult("r", "success", 1.0, {"loss": math.nan, "best": math.inf})))
     )
     assert math.isnan(result_from(row).metrics["loss"])
     assert result_from(row).metrics["best"] == math.inf
@@ -98,8 +98,8 @@ def test_the_journal_gives_numbers_back_as_numbers():
 )
 def test_what_is_taken_out_is_put_back(value):
     """Wherever it was: in lists, under names with dots, beside a list from before."""
-    text = strictjson.dumps(value)
-    back = strictjson.restore(strict(text))
+    text = strict_json.dumps(value)
+    back = strict_json.restore(strict(text))
     assert repr(back) == repr({"old": math.nan, "new": math.inf} if "old" in value else value)
 
 

@@ -9,10 +9,16 @@ from pathlib import Path
 
 import sqlalchemy
 
-from tenyson.telemetry.database import open_database
-from tenyson.telemetry.events import AttemptBegan, MetricsLogged, RolloutFinished, RunFinished, RunStarted
-from tenyson.telemetry.jsontext import event_line
-from tenyson.telemetry.spoolwriter import SpoolWriter
+from tenyson.telemetry.database.engine import open_database
+from tenyson.telemetry.events import (
+    AttemptBegan,
+    MetricsLogged,
+    RolloutFinished,
+    RunFinished,
+    RunStarted,
+)
+from tenyson.telemetry.events.json_text import event_line
+from tenyson.telemetry.spool.writer import SpoolWriter
 
 UID = "0123456789abcdef" * 2
 

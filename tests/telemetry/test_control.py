@@ -251,7 +251,7 @@ def steered(start, db_url):
     """A run with its controls, and a user's own SQL on its requests."""
     import sqlalchemy
 
-    from tenyson.telemetry.database import open_database
+    from tenyson.telemetry.database.engine import open_database
 
     engine = open_database(db_url, create=True)
     controls = Controls(StopSignal())

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tenyson.errors import TelemetryError
-from tenyson.telemetry import filesystem
-from tenyson.telemetry.database import open_database
+from tenyson.telemetry.database import filesystem
+from tenyson.telemetry.database.engine import open_database
 
 MOUNTS = r"""
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -52,7 +52,7 @@ def test_a_link_is_followed(mounts, tmp_path):
 def test_sqlite_on_a_network_file_system_is_refused_with_the_reason(mounts, tmp_path, monkeypatch):
     """And with what to do instead; no file is made."""
     monkeypatch.setattr(
-        "tenyson.telemetry.database.is_on_network", lambda path: filesystem.is_on_network(path, mounts)
+        "tenyson.telemetry.database.engine.is_on_network", lambda path: filesystem.is_on_network(path, mounts)
     )
     with pytest.raises(TelemetryError, match=r"network file system \(nfs4\)") as caught:
         open_database(f"sqlite:///{tmp_path}/on the server/t.db", create=True)

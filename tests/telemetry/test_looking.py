@@ -64,9 +64,9 @@ def test_runs_can_be_filtered_and_sorted(tenyson):
 
 def test_the_list_of_runs_needs_no_sqlalchemy_and_says_the_same(arithmetic, tmp_path):
     """Its import would take longer than all else."""
-    from tenyson.telemetry.listing import HEAD, list_runs
-    from tenyson.telemetry.schema import HEAD as NEWEST
-    from tenyson.telemetry.store import Store
+    from tenyson.telemetry.database.schema import HEAD as NEWEST
+    from tenyson.telemetry.read.listing import HEAD, list_runs
+    from tenyson.telemetry.read.store import Store
 
     assert HEAD == NEWEST
     with Store(arithmetic) as store:
@@ -434,7 +434,7 @@ def test_compressed_texts_are_read_by_all_of_our_commands(tenyson, tmp_path, mak
 def test_logs_follow_a_run_to_its_end(tenyson, tmp_path):
     """Marked events as lines for people, the rest as it is, without escape sequences; the end ends it."""
     from tenyson.telemetry.events import MetricsLogged, Notice
-    from tenyson.telemetry.progress import encode
+    from tenyson.telemetry.events.wire import encode
 
     folder = tmp_path / "outputs" / "run-7"
     folder.mkdir(parents=True)
@@ -461,7 +461,7 @@ def test_telemetry_recover_tells_what_it_did(tenyson, tmp_path):
     """By default for all job folders, into the database that each run's own configuration names."""
     from recording import left_behind, metrics, rows, started
 
-    from tenyson.telemetry.database import open_database
+    from tenyson.telemetry.database.engine import open_database
 
     folder = tmp_path / "outputs" / "run-1"
     url = f"sqlite:///{tmp_path}/own.db"

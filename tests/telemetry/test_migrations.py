@@ -10,10 +10,10 @@ import sqlalchemy
 from recording import rows
 
 from tenyson.errors import TelemetryError
-from tenyson.telemetry import schema
-from tenyson.telemetry.database import connect, open_database
+from tenyson.telemetry.database import schema
+from tenyson.telemetry.database.engine import connect, open_database
 from tenyson.telemetry.migrations import frozen
-from tenyson.telemetry.store import Store
+from tenyson.telemetry.read.store import Store
 
 SCHEMAS = Path(__file__).parent / "schemas"
 VERSIONS = Path(frozen.__file__).parent / "versions"

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from tenyson.cli.main import main
 from tenyson.pipeline.journal import Journal
 from tenyson.telemetry.build import open_telemetry
-from tenyson.telemetry.database import open_database
+from tenyson.telemetry.database.engine import open_database
 
 COMMANDS = (
     "runs", "show run-1", "logs run-1", "metrics run-1", "rollouts run-1", "compare run-1 run-1", "lineage run-1",

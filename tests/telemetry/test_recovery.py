@@ -29,11 +29,11 @@ from recording import (
 )
 
 from tenyson.telemetry.build import open_telemetry
-from tenyson.telemetry.database import open_database
+from tenyson.telemetry.database.engine import open_database
 from tenyson.telemetry.events import Event
-from tenyson.telemetry.recover import KILLED, recover
-from tenyson.telemetry.shipper import Shipper
-from tenyson.telemetry.spool import find_spools
+from tenyson.telemetry.spool.recover import KILLED, recover
+from tenyson.telemetry.spool.shipper import Shipper
+from tenyson.telemetry.spool.spool import find_spools
 
 HERE = str(Path(__file__).parent)
 
@@ -188,10 +188,10 @@ SHIP = """
 import sys, time
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
-from tenyson.telemetry.database import open_database
-from tenyson.telemetry.shipper import Shipper
-from tenyson.telemetry.spool import find_spools
-import tenyson.telemetry.shipper as module
+from tenyson.telemetry.database.engine import open_database
+from tenyson.telemetry.spool.shipper import Shipper
+from tenyson.telemetry.spool.spool import find_spools
+import tenyson.telemetry.spool.shipper as module
 module.BATCH_EVENTS = 64
 (found,) = find_spools(Path(sys.argv[1]))
 print("ready", flush=True)

@@ -9,10 +9,10 @@ import pytest
 from recording import finished, left_behind, metrics, rows, started, writer
 
 from tenyson.cli.main import main
-from tenyson.telemetry import recover as recovery
-from tenyson.telemetry.database import open_database
-from tenyson.telemetry.shipper import Shipper
-from tenyson.telemetry.spool import Spool, find_spools
+from tenyson.telemetry.database.engine import open_database
+from tenyson.telemetry.spool import recover as recovery
+from tenyson.telemetry.spool.shipper import Shipper
+from tenyson.telemetry.spool.spool import Spool, find_spools
 
 TENYSON = Path(sys.executable).with_name("tenyson")
 

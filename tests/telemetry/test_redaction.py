@@ -12,7 +12,7 @@ import yaml
 from recording import metrics, rollout, started
 
 from tenyson.telemetry.events import Notice, RunFinished
-from tenyson.telemetry.redact import MASK, Redactor
+from tenyson.telemetry.events.redact import MASK, Redactor
 
 TOKEN = "q7" * 20
 
@@ -100,7 +100,7 @@ def test_an_event_without_secrets_is_not_copied():
 
 def test_a_batch_is_searched_in_its_encoded_form():
     """Values with quotes, backslashes and other than ASCII letters are found in JSON too."""
-    from tenyson.telemetry.batch import Encoder
+    from tenyson.telemetry.events.encoder import Encoder
 
     for secret in ('with "quotes" and \\ in it', "schlüssel-🔑-lang", "line\nbreak-in-it"):
         redact = Redactor({"SOME_SECRET": secret})

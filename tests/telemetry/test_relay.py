@@ -12,9 +12,9 @@ from tenyson.telemetry.build import open_telemetry
 from tenyson.telemetry.control import ControlPoller
 from tenyson.telemetry.control.requests import ask
 from tenyson.telemetry.control.state import Controls
-from tenyson.telemetry.relay import Relay
-from tenyson.telemetry.relayed import VARIABLE
-from tenyson.telemetry.spool import find_spools
+from tenyson.telemetry.spool.relay import Relay
+from tenyson.telemetry.spool.relayed import VARIABLE
+from tenyson.telemetry.spool.spool import find_spools
 
 
 class Machine:
@@ -116,7 +116,7 @@ def test_while_the_database_is_away_everything_waits_here_and_it_is_told(tmp_pat
     """Nothing raises; afterwards nothing is missing."""
     path = tmp_path / "t.db"
     machine = Machine(tmp_path / "there", tmp_path / "here", f"sqlite:///{path}", monkeypatch)
-    monkeypatch.setattr("tenyson.telemetry.database.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("tenyson.telemetry.database.engine.BUSY_SECONDS", 0.1)
     machine.telemetry.emit(started(attempt_uid="a" * 32))
     machine.look()
     with sqlite3.connect(path, isolation_level=None) as other:

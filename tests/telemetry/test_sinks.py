@@ -14,7 +14,6 @@ import pytest
 from recording import rollout
 
 from tenyson.errors import TelemetryError, UnknownPluginError
-from tenyson.telemetry import jsontext, progress
 from tenyson.telemetry.build import open_telemetry, sink_names
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import (
@@ -24,6 +23,8 @@ from tenyson.telemetry.events import (
     RolloutFinished,
     RunFinished,
     RunStarted,
+    json_text,
+    wire,
 )
 from tenyson.telemetry.sinks.console import ConsoleSink
 from tenyson.telemetry.sinks.jsonl import JsonlSink
@@ -45,7 +46,7 @@ EVENTS = [
 
 @pytest.fixture(autouse=True)
 def _plain(monkeypatch):
-    for name in (progress.VARIABLE, "WANDB_MODE", "WANDB_API_KEY"):
+    for name in (wire.VARIABLE, "WANDB_MODE", "WANDB_API_KEY"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -80,13 +81,13 @@ def test_the_console_speaks_to_people(make_config, tmp_path, capsys):
 
 def test_the_console_speaks_to_a_controller(make_config, tmp_path, capsys, monkeypatch):
     """With TENYSON_PROGRESS=json each line is an event that `decode` reads back, and no rollout is among them."""
-    monkeypatch.setenv(progress.VARIABLE, "json")
+    monkeypatch.setenv(wire.VARIABLE, "json")
     sink = ConsoleSink(make_config(), tmp_path)
     for event in EVENTS:
         sink.write(event)
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("@tenyson {") for line in lines)
-    events = [progress.decode(line) for line in lines]
+    events = [wire.decode(line) for line in lines]
     assert [event["event"] for event in events] == [
         "RunStarted", "MetricsLogged", "EpochEnded", "Notice", "RunFinished",
     ]  # fmt: skip
@@ -101,20 +102,20 @@ def test_the_console_speaks_to_a_controller(make_config, tmp_path, capsys, monke
 )
 def test_ordinary_and_torn_lines_are_no_events(line):
     """A log may end anywhere."""
-    assert progress.decode(line) is None
+    assert wire.decode(line) is None
 
 
 def test_an_event_behind_an_open_progress_bar_is_found():
     """A library's progress bar leaves its line open on a merged stream."""
-    line = progress.encode(Notice(run_id="r", level="info", message='said @tenyson {"event": 1} to me'))
-    found = progress.decode(" 10%|█   | 1/10\r" + line + "\n")
+    line = wire.encode(Notice(run_id="r", level="info", message='said @tenyson {"event": 1} to me'))
+    found = wire.decode(" 10%|█   | 1/10\r" + line + "\n")
     assert found is not None
     assert found["message"] == 'said @tenyson {"event": 1} to me'
 
 
 def test_json_is_strict_and_floats_come_back():
     """NaN is no JSON; as a string `float()` reads it."""
-    text = jsontext.dumps(
+    text = json_text.dumps(
         {"a": float("nan"), "b": [float("-inf")], "c": 1.5, "d": Path("x"), "e": "\ud800\n"}
     )
     value = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))

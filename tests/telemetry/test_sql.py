@@ -12,7 +12,7 @@ import sqlalchemy
 
 from tenyson.errors import MissingDependencyError, TelemetryError
 from tenyson.telemetry.build import open_telemetry
-from tenyson.telemetry.database import open_database
+from tenyson.telemetry.database.engine import open_database
 from tenyson.telemetry.events import (
     AttemptBegan,
     EpochEnded,
@@ -21,8 +21,8 @@ from tenyson.telemetry.events import (
     RunFinished,
     RunStarted,
 )
+from tenyson.telemetry.read.store import Store
 from tenyson.telemetry.sinks.sql import SqlSink
-from tenyson.telemetry.store import Store
 
 
 def rows(db_url, query):
@@ -324,7 +324,7 @@ def test_a_missing_postgres_driver_names_the_pip_line(tmp_path):
     """Run where psycopg cannot be imported."""
     code = (
         "import sys; sys.modules['psycopg'] = None\n"
-        "from tenyson.telemetry.database import open_database\n"
+        "from tenyson.telemetry.database.engine import open_database\n"
         "from tenyson.errors import MissingDependencyError\n"
         "try: open_database('postgresql://u@127.0.0.1:1/d', create=True)\n"
         "except MissingDependencyError as error: print(error)"

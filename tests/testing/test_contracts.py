@@ -6,10 +6,10 @@ import pytest
 
 from tenyson.cloud.local import LocalBackend
 from tenyson.plugins.builtin import tenyson_report_helpers
+from tenyson.telemetry.read.store import Store
 from tenyson.telemetry.sinks.console import ConsoleSink
 from tenyson.telemetry.sinks.jsonl import JsonlSink
 from tenyson.telemetry.sinks.sql import SqlSink
-from tenyson.telemetry.store import Store
 from tenyson.testing.backends import TICKING, BackendContract
 from tenyson.testing.commands import CommandContract
 from tenyson.testing.engines import EngineContract

@@ -18,7 +18,7 @@ from tenyson.cloud.remote.outputs import parse, process_of, text_of
 from tenyson.cloud.remote.parcel import Parcel, make_parcel
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
-from tenyson.telemetry.provenance import GIT_VARIABLE, git_state
+from tenyson.telemetry.events.provenance import GIT_VARIABLE, git_state
 from tenyson_aws.naming import attempt_folder
 from tenyson_aws.record import MachineRecord
 from tenyson_aws.settings import AWSSettings

@@ -213,7 +213,7 @@ def _resuming(config: Config, reference: str) -> Config:
 
 
 def _without_secrets(job: Job | None, text: str) -> str:
-    from tenyson.telemetry.redact import redactor_of
+    from tenyson.telemetry.events.redact import redactor_of
 
     return redactor_of(None if job is None else job.config).text(text)
 

@@ -14,7 +14,7 @@ from tenyson.cloud.remote.environment import variables_of
 from tenyson.cloud.remote.owner import owner
 from tenyson.cloud.remote.parcel import make_parcel
 from tenyson.jobs.spec import JobSpec
-from tenyson.telemetry.provenance import GIT_VARIABLE, git_state
+from tenyson.telemetry.events.provenance import GIT_VARIABLE, git_state
 from tenyson_modal.apps import find_apps, stop
 from tenyson_modal.container.body import Request, run
 from tenyson_modal.container.claim import claimed_by, forget

@@ -13,10 +13,10 @@ sys.path.insert(0, str(HERE.parent))
 
 from recording import began, finished, left_behind, metrics, rollout, started  # noqa: E402
 
-from tenyson.telemetry.database import open_database  # noqa: E402
+from tenyson.telemetry.database.engine import open_database  # noqa: E402
+from tenyson.telemetry.database.schema import HEAD  # noqa: E402
 from tenyson.telemetry.events import Notice  # noqa: E402
-from tenyson.telemetry.recover import recover  # noqa: E402
-from tenyson.telemetry.schema import HEAD  # noqa: E402
+from tenyson.telemetry.spool.recover import recover  # noqa: E402
 
 TIME = 1_790_000_000.0
 

@@ -18,7 +18,7 @@ from tenyson.cloud.local import RUNNER, LocalBackend
 from tenyson.cloud.watch import output_folder
 from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.spec import JobSpec
-from tenyson.telemetry.relayed import VARIABLE as RELAY
+from tenyson.telemetry.spool.relayed import VARIABLE as RELAY
 
 JOB_PID = Path("/run/tenyson/job.pid")
 ATTEMPT = Path("/opt/tenyson/attempt.json")

@@ -17,11 +17,11 @@ from tenyson.cli.leftout import known_names, some
 from tenyson.cli.safetext import safe
 from tenyson.cli.table import print_table
 from tenyson.errors import TelemetryError
-from tenyson.telemetry.git import UNKNOWN, code_in_words
+from tenyson.telemetry.events.git import UNKNOWN, code_in_words
 
 if TYPE_CHECKING:
     from tenyson.reporting.statistics import Difference
-    from tenyson.telemetry.store import Store
+    from tenyson.telemetry.read.store import Store
 
 
 @click.command()

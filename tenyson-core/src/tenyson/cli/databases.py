@@ -19,9 +19,9 @@ from tenyson.cli.options import database_url, one_run
 from tenyson.cli.safetext import safe
 from tenyson.errors import TelemetryError
 from tenyson.jobs.folder import JobFolder
-from tenyson.telemetry.listing import list_names
-from tenyson.telemetry.readonly import sqlite_file
-from tenyson.telemetry.store import DB_URL_VARIABLE, NoRunsYetError, Store
+from tenyson.telemetry.database.readonly import sqlite_file
+from tenyson.telemetry.read.listing import list_names
+from tenyson.telemetry.read.store import DB_URL_VARIABLE, NoRunsYetError, Store
 
 _SECTION = re.compile(r"^telemetry:[ \t]*\n((?:[ \t]+[^\n]*\n|\n)*)", re.MULTILINE)
 _DB_URL = re.compile(r"^[ \t]+db_url:[ \t]*(?P<quote>['\"]?)(?P<url>[^\n]*?)(?P=quote)[ \t]*$", re.MULTILINE)

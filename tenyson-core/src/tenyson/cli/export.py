@@ -15,7 +15,7 @@ import click
 from tenyson.cli import options
 from tenyson.destination import is_stdout, open_destination
 from tenyson.errors import MissingDependencyError, TelemetryError
-from tenyson.telemetry.jsontext import dumps
+from tenyson.telemetry.events.json_text import dumps
 
 CHUNK = 2000
 """Rows that are in memory at once."""

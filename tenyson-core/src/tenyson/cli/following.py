@@ -53,7 +53,7 @@ def _evaluate(record: Record) -> str | None:
 
 
 def _look_at_rollouts(record: Record, db_url: str | None) -> str | None:
-    from tenyson.telemetry.store import Store
+    from tenyson.telemetry.read.store import Store
 
     if record.db_url is None:
         return None

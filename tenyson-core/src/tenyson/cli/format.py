@@ -62,6 +62,6 @@ def wrapped(text: str, indent: int = 0) -> str:
 
 def print_json(value: Any) -> None:
     """Indented strict JSON on stdout."""
-    from tenyson.telemetry.jsontext import dumps
+    from tenyson.telemetry.events.json_text import dumps
 
     print_result(json.dumps(json.loads(dumps(value)), indent=2))

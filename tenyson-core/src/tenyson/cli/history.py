@@ -24,8 +24,8 @@ class History:
 
 def read_history(record: Record) -> History:
     """What its database and its folder tell. Raises: TelemetryError: the database cannot be read."""
-    from tenyson.telemetry.spool import find_spools
-    from tenyson.telemetry.store import Store
+    from tenyson.telemetry.read.store import Store
+    from tenyson.telemetry.spool.spool import find_spools
 
     waiting = sum(not spool.is_alive() for spool in find_spools(Path(record.folder)))
     if record.db_url is None:

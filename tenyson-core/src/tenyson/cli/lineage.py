@@ -15,7 +15,7 @@ from tenyson.cli.databases import find_databases, open_run
 from tenyson.cli.format import moment, print_json
 from tenyson.cli.leftout import some
 from tenyson.cli.options import as_json, database_url, db_url, output_dir
-from tenyson.telemetry.git import code_in_words
+from tenyson.telemetry.events.git import code_in_words
 
 
 @click.command()
@@ -25,8 +25,8 @@ from tenyson.telemetry.git import code_in_words
 @output_dir
 def lineage(run: str, as_json: bool, db_url: str | None, output_dir: Path) -> int:
     """Show what RUN was made from, back to the base models: runs, attempts, code, seeds, and what each of them measured."""
-    from tenyson.telemetry.ancestry import ancestry
-    from tenyson.telemetry.store import Store
+    from tenyson.telemetry.read.ancestry import ancestry
+    from tenyson.telemetry.read.store import Store
 
     with ExitStack() as stack:
         store, name = stack.enter_context(open_run(run, db_url, output_dir))

@@ -50,7 +50,7 @@ def logs(run: str, db_url: str | None, output_dir: Path, follow: bool, lines: in
 
 def readable(line: str) -> str:
     """A line for a person: marked events as the console says them, the rest without escape sequences."""
-    from tenyson.telemetry.progress import decode
+    from tenyson.telemetry.events.wire import decode
 
     event = decode(line)
     if event is None:
@@ -116,7 +116,7 @@ def _has_ended(folder: Path) -> bool:
 
 def _notices(record: Record, log: Path) -> None:
     """What the database has heard, where there is no log on this machine."""
-    from tenyson.telemetry.store import Store
+    from tenyson.telemetry.read.store import Store
 
     rows = []
     if record.db_url is not None:

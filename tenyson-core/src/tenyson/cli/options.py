@@ -12,7 +12,7 @@ import click
 from tenyson.stdio import results_only
 
 if TYPE_CHECKING:
-    from tenyson.telemetry.store import Store
+    from tenyson.telemetry.read.store import Store
 
 db_url = click.option(
     "--db-url",
@@ -54,14 +54,14 @@ LATEST = "latest"
 
 def open_store(url: str | None) -> Store:
     """The database that was named, or the default one. Raises: TelemetryError: it is not there, or cannot be used."""
-    from tenyson.telemetry.store import Store
+    from tenyson.telemetry.read.store import Store
 
     return Store(database_url(url))
 
 
 def database_url(url: str | None) -> str:
     """The option, the variable, or the default, in this order."""
-    from tenyson.telemetry.store import DB_URL_VARIABLE, DEFAULT_DB_URL
+    from tenyson.telemetry.read.store import DB_URL_VARIABLE, DEFAULT_DB_URL
 
     return url or os.environ.get(DB_URL_VARIABLE) or DEFAULT_DB_URL
 

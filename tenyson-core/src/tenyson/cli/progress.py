@@ -31,7 +31,7 @@ from tenyson.cloud.follow import (
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.stdio import is_terminal, lossy_stderr
-from tenyson.telemetry.progress import decode
+from tenyson.telemetry.events.wire import decode
 
 WIDE = 110
 """Columns from which on the bar is a long one."""

@@ -15,8 +15,8 @@ from tenyson.errors import TelemetryError, TenysonError
 from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.resultsfile import read_results
-from tenyson.telemetry.listing import list_runs
-from tenyson.telemetry.store import RunRecord, Store
+from tenyson.telemetry.read.listing import list_runs
+from tenyson.telemetry.read.store import RunRecord, Store
 
 UNFINISHED = "unfinished"
 """A job folder without a result: the run goes on, or it was killed."""

@@ -188,7 +188,7 @@ def _telemetry_defaults() -> dict[str, Any]:
     Raises:
         ConfigError: the URL in the environment holds a password, which would be written beside the results.
     """
-    from tenyson.telemetry.store import DB_URL_VARIABLE, DEFAULT_DB_URL
+    from tenyson.telemetry.read.store import DB_URL_VARIABLE, DEFAULT_DB_URL
 
     url = os.environ.get(DB_URL_VARIABLE) or DEFAULT_DB_URL
     if urlsplit(url).password:

@@ -18,7 +18,7 @@ from tenyson.cli.safetext import safe
 from tenyson.errors import TelemetryError
 
 if TYPE_CHECKING:
-    from tenyson.telemetry.store import Store
+    from tenyson.telemetry.read.store import Store
 
 CUT = 600
 """Characters of a text that are shown without --full: as many from its beginning as from its end."""

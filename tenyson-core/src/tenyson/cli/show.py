@@ -16,7 +16,7 @@ from tenyson.cli.format import duration, moment, print_json, wrapped
 from tenyson.cli.logs import readable
 from tenyson.cli.safetext import safe
 from tenyson.cli.table import print_table
-from tenyson.telemetry.git import code_in_words
+from tenyson.telemetry.events.git import code_in_words
 
 if TYPE_CHECKING:
     from tenyson.cli.history import History

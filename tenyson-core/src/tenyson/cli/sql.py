@@ -54,7 +54,7 @@ def sql(
     if query == "-":
         query = sys.stdin.read()
     from tenyson.cli.databases import to_query
-    from tenyson.telemetry.query import ask
+    from tenyson.telemetry.read.query import ask
 
     answer = ask(to_query(db_url, output_dir), query, timeout=timeout, limit=limit)
     names, rows = answer.names, answer.rows
@@ -103,8 +103,8 @@ def _cell(value: Any, full: bool) -> str:
 
 
 def _print_tables() -> None:
-    from tenyson.telemetry.tables import metadata
-    from tenyson.telemetry.views import COMMENTS
+    from tenyson.telemetry.database.tables import metadata
+    from tenyson.telemetry.database.views import COMMENTS
 
     rows = [(name, "view", comment) for name, comment in COMMENTS.items()]
     rows += [(table.name, "table", table.comment or "") for table in metadata.sorted_tables]

@@ -24,7 +24,7 @@ def telemetry() -> None:
 @click.option("--keep", is_flag=True, help="Leave the spool's files where they are.")
 def recover(folders: tuple[Path, ...], output_dir: Path, db_url: str | None, keep: bool) -> None:
     """Store what killed runs left in their spools; by default those of all job folders. Calling it again does no harm."""
-    from tenyson.telemetry.spool import find_spools
+    from tenyson.telemetry.spool.spool import find_spools
 
     for folder in folders:
         if not folder.is_dir():
@@ -40,10 +40,10 @@ def recover(folders: tuple[Path, ...], output_dir: Path, db_url: str | None, kee
 def _recover_folder(folder: Path, db_url: str | None, keep: bool) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
-    from tenyson.telemetry.database import connect, first_line, open_database
-    from tenyson.telemetry.packing import packer_for
-    from tenyson.telemetry.recover import recover_spool
-    from tenyson.telemetry.spool import find_spools
+    from tenyson.telemetry.database.engine import connect, first_line, open_database
+    from tenyson.telemetry.database.packing import packer_for
+    from tenyson.telemetry.spool.recover import recover_spool
+    from tenyson.telemetry.spool.spool import find_spools
 
     configured, compress = _configured(folder)
     url = db_url or configured or options.database_url(None)
@@ -113,8 +113,8 @@ def migrate(db_url: str | None) -> None:
     """Bring a database of an older release up to date. Stop the jobs that write to it first."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from tenyson.telemetry.database import connect, first_line
-    from tenyson.telemetry.schema import migrate as run
+    from tenyson.telemetry.database.engine import connect, first_line
+    from tenyson.telemetry.database.schema import migrate as run
 
     url = options.database_url(db_url)
     engine = connect(url, create=True, must_exist=True)

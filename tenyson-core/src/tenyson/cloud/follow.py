@@ -1,6 +1,6 @@
 """Following a job: what a controller shows of a log stream while the job runs.
 
-Jobs print events as `@tenyson {json}` lines among whatever libraries print (`tenyson.telemetry.progress`). A
+Jobs print events as `@tenyson {json}` lines among whatever libraries print (`tenyson.telemetry.events.wire`). A
 follower gets every line; the log file keeps every line as well, so a follower shows only what a person needs.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Protocol, TextIO
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.stdio import say
-from tenyson.telemetry.progress import decode
+from tenyson.telemetry.events.wire import decode
 
 _WORTH_SHOWING = re.compile(
     r"^(?:Traceback \(most recent call last\)|[\w.]*(?:Error|Exception)\b|(?i:error|fatal|warning)\s*:)|"

@@ -13,7 +13,7 @@ from tenyson.cloud.host import relation
 from tenyson.cloud.supervisor import PROCESS_FILE
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
-from tenyson.telemetry.location import absolute_url
+from tenyson.telemetry.database.location import absolute_url
 
 CONFIG_FILE = "config.yaml"
 

@@ -14,7 +14,7 @@ from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.stdio import lossy_stderr
 from tenyson.telemetry.events import Notice
-from tenyson.telemetry.redact import Redactor
+from tenyson.telemetry.events.redact import Redactor
 
 
 def conclude(

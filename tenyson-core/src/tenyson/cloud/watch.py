@@ -14,7 +14,7 @@ from tenyson.cloud.verdict import conclude
 from tenyson.errors import DisplacedError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
-from tenyson.telemetry.progress import decode, is_marked
+from tenyson.telemetry.events.wire import decode, is_marked
 
 TAIL_LINES = 20
 

@@ -51,7 +51,7 @@ from tenyson.jobs.snapshot import (
     write_configs,
 )
 from tenyson.jobs.world import largest
-from tenyson.telemetry import strictjson
+from tenyson.telemetry.events import strict_json
 
 if TYPE_CHECKING:
     from tenyson.jobs.job import JobContext
@@ -132,7 +132,7 @@ class CheckpointMixin(ExtensionMixin):
         best = str(final) if self.state.best_global_step == step else self.state.best_model_checkpoint
         # A fault of the task's own state is no fault of the disk: it ends the training.
         own, tensors = self.own_state()
-        own_text = strictjson.dumps(own) + "\n"
+        own_text = strict_json.dumps(own) + "\n"
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled  # type: ignore[attr-defined]
         if sharded:
             # Every process writes its part of weights and optimizer, so training waits for them.
@@ -192,7 +192,7 @@ class CheckpointMixin(ExtensionMixin):
                     kept[name].append(callback.state())
                 else:
                     kept[name] = callback.state()
-        state, not_finite = strictjson.separate(asdict(self.state))
+        state, not_finite = strict_json.separate(asdict(self.state))
         (draft / TRAINER_STATE).write_text(
             json.dumps(state, indent=2, sort_keys=True) + "\n", encoding="utf-8"
         )
@@ -333,7 +333,7 @@ class CheckpointMixin(ExtensionMixin):
     def _restore_numbers(self, not_finite: Any) -> None:
         """What of transformers' state is not finite, such as the loss of a training that diverges."""
         for name in ("log_history", "best_metric"):
-            found = strictjson.restore({name: getattr(self.state, name)}, not_finite)
+            found = strict_json.restore({name: getattr(self.state, name)}, not_finite)
             setattr(self.state, name, found[name])
 
     def _find_best(self, resumed: Path) -> None:

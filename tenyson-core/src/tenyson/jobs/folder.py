@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.jobs.lingering import CLOSING
-from tenyson.telemetry import strictjson
+from tenyson.telemetry.events import strict_json
 
 
 @dataclass(frozen=True)
@@ -63,4 +63,4 @@ class JobFolder:
 
     def write_json(self, path: Path, data: dict[str, Any]) -> None:
         """Write strict JSON, replacing the file in one move."""
-        strictjson.write(path, data)
+        strict_json.write(path, data)

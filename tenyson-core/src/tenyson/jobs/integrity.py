@@ -14,7 +14,7 @@ from typing import Any
 
 from tenyson.config.hints import fits
 from tenyson.errors import ModelError, TenysonError
-from tenyson.telemetry import strictjson
+from tenyson.telemetry.events import strict_json
 
 MOST_JSON = 512 * 2**20
 """Bytes of a file of JSON that are read; tokenizers have some tens of millions."""
@@ -38,7 +38,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """A file that holds a JSON object. Raises: ModelError: it does not; OSError: there is no such file."""
     if fault := _object_fault(path):
         raise damaged_file(path, fault)
-    return strictjson.restore(json.loads(path.read_text(encoding="utf-8")))  # type: ignore[no-any-return]
+    return strict_json.restore(json.loads(path.read_text(encoding="utf-8")))  # type: ignore[no-any-return]
 
 
 def damaged_file(path: Path, fault: str, next_step: str | None = None) -> ModelError:

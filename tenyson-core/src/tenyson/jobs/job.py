@@ -25,11 +25,11 @@ from tenyson.tasks.preset import JobType
 from tenyson.tasks.usercode import task_name, user_code
 from tenyson.telemetry.control import INTERRUPTIONS, MANUAL_STOP, SPOT_NOTICE, Controls, StopSignal
 from tenyson.telemetry.control.signals import StoppedEarlyError
+from tenyson.telemetry.database.location import absolute_url
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import AttemptBegan, Notice, RunFinished, RunStarted
-from tenyson.telemetry.git import UNKNOWN, code_in_words
-from tenyson.telemetry.location import absolute_url
-from tenyson.telemetry.relayed import is_relayed
+from tenyson.telemetry.events.git import UNKNOWN, code_in_words
+from tenyson.telemetry.spool.relayed import is_relayed
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -157,7 +157,7 @@ class Job(ABC):
         from tenyson.jobs.lineage import inputs
         from tenyson.telemetry.build import open_telemetry
         from tenyson.telemetry.control import ControlPoller
-        from tenyson.telemetry.provenance import gather
+        from tenyson.telemetry.events.provenance import gather
 
         begun = time.monotonic()
         world = World.of_environment()

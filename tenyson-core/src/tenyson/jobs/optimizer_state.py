@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tenyson.jobs.integrity import damaged_file, reading
 from tenyson.jobs.publication import ANOTHER
-from tenyson.telemetry import strictjson
+from tenyson.telemetry.events import strict_json
 
 _BY_KEY = {
     "training.learning_rate": ("lr", "initial_lr"), "trl.learning_rate": ("lr", "initial_lr"),
@@ -45,7 +45,7 @@ def load_optimizer(optimizer: Any, path: Path, changes: Collection[str] = ()) ->
     """
     with reading(path, ANOTHER):
         with safe_open(path, framework="pt") as file:
-            plain = strictjson.restore(json.loads((file.metadata() or {})["state"]))
+            plain = strict_json.restore(json.loads((file.metadata() or {})["state"]))
         state: dict[int, dict[str, Any]] = {int(index): values for index, values in plain["state"].items()}
         for name, tensor in load_file(path).items():
             index, _, key = name.partition(".")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tenyson.errors import TenysonError
-from tenyson.telemetry import strictjson
+from tenyson.telemetry.events import strict_json
 
 SCHEMA_VERSION = 1
 MOST_BYTES = 16 << 20
@@ -56,7 +56,7 @@ class JobResult:
         `not_finite`."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        strictjson.write(path, asdict(self))
+        strict_json.write(path, asdict(self))
         return path
 
     @classmethod
@@ -73,7 +73,7 @@ class JobResult:
                 text = file.read(MOST_BYTES + 1)
             if len(text) > MOST_BYTES:
                 raise ValueError(f"it is larger than {MOST_BYTES >> 20} MiB")
-            data: dict[str, Any] = strictjson.restore(json.loads(text.decode()))
+            data: dict[str, Any] = strict_json.restore(json.loads(text.decode()))
             known = {f.name for f in fields(cls)}
             found = {key: value for key, value in data.items() if key in known}
             _require_sound(found)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tenyson.config.shape import Damaged, read_json, shape_problems
 from tenyson.errors import TenysonError
-from tenyson.telemetry.strictjson import restore
+from tenyson.telemetry.events.strict_json import restore
 
 _SHAPE: dict[str, Any] = {
     "job_type": str,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tenyson.errors import ModelError
 from tenyson.jobs.integrity import read_object
 from tenyson.jobs.resume import read_about
-from tenyson.telemetry import strictjson
+from tenyson.telemetry.events import strict_json
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -214,7 +214,7 @@ def _plain(value: Any) -> Any:
         value = sorted(map(str, value))
     if isinstance(value, str) and value.endswith("_fused"):
         value = value.removesuffix("_fused")  # the same optimizer, computed otherwise
-    return strictjson.restore(json.loads(strictjson.dumps(value, default=strictjson.plain)))
+    return strict_json.restore(json.loads(strict_json.dumps(value, default=strict_json.plain)))
 
 
 def _identity(path: str) -> str | None:

@@ -20,7 +20,7 @@ from tenyson.engines.adapter import TENSORS, verify_adapter
 from tenyson.errors import ModelError
 from tenyson.jobs.integrity import damaged_file, reading
 from tenyson.jobs.publication import ANOTHER
-from tenyson.telemetry import strictjson
+from tenyson.telemetry.events import strict_json
 
 WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -154,7 +154,7 @@ def _flatten(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str
         {key: value.item() if isinstance(value, Tensor) else value for key, value in group.items()}
         for group in state["param_groups"]
     ]
-    return tensors, {"state": strictjson.dumps({"state": rest, "param_groups": groups})}
+    return tensors, {"state": strict_json.dumps({"state": rest, "param_groups": groups})}
 
 
 def _copy(tensor: Tensor, room: Tensor | None) -> Tensor:

@@ -15,8 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from tenyson.errors import PipelineError
 from tenyson.pipeline import tables
 from tenyson.pipeline.lease import lease_seconds
-from tenyson.telemetry.database import connect, first_line
-from tenyson.telemetry.schema import lock
+from tenyson.telemetry.database.engine import connect, first_line
+from tenyson.telemetry.database.schema import lock
 
 Clock = Callable[[Connection], float]
 _NOW = {

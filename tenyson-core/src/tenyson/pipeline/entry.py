@@ -22,7 +22,7 @@ from tenyson.pipeline.records import (
     StepState,
     plain,
 )
-from tenyson.telemetry.attempts import insert_or_ignore
+from tenyson.telemetry.database.attempts import insert_or_ignore
 
 Contents = Mapping[str, str] | None
 

@@ -42,8 +42,8 @@ from tenyson.pipeline.rows import (
     readable,
     step_record,
 )
-from tenyson.telemetry.database import first_line
-from tenyson.telemetry.schema import lock
+from tenyson.telemetry.database.engine import first_line
+from tenyson.telemetry.database.schema import lock
 
 
 class Journal:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tenyson.cloud.host import this_host
 from tenyson.errors import PipelineError
 from tenyson.pipeline.records import NONCE
-from tenyson.telemetry.store import DEFAULT_DB_URL
+from tenyson.telemetry.read.store import DEFAULT_DB_URL
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal import Journal

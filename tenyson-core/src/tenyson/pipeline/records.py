@@ -10,7 +10,7 @@ from tenyson.cloud.backend import Handle
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline.decision import Decision
-from tenyson.telemetry.strictjson import number
+from tenyson.telemetry.events.strict_json import number
 
 StepState = Literal["PENDING", "INTENT", "LAUNCHED", "RUNNING", "DONE", "FAILED", "WAITING_HUMAN"]
 AttemptState = Literal["INTENT", "LAUNCHED", "RUNNING", "DONE", "FAILED", "STOPPED"]

@@ -255,6 +255,6 @@ def new_name(title: str) -> str:
 
 def default_db_url() -> str:
     """Where the journal is: the telemetry database of the command line."""
-    from tenyson.telemetry.store import DB_URL_VARIABLE, DEFAULT_DB_URL
+    from tenyson.telemetry.read.store import DB_URL_VARIABLE, DEFAULT_DB_URL
 
     return os.environ.get(DB_URL_VARIABLE) or DEFAULT_DB_URL

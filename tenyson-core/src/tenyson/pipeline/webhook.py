@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tenyson.errors import ConfigError, Problem
-from tenyson.telemetry import strictjson
+from tenyson.telemetry.events import strict_json
 
 TIMEOUT_SECONDS = 10.0
 ALLOW_VARIABLE = "TENYSON_WEBHOOK_ALLOW"
@@ -83,7 +83,7 @@ class Webhook:
             with _connected(
                 parts.scheme, self.host, self._address(port), port, self.timeout_seconds
             ) as connection:
-                connection.request("POST", path, strictjson.dumps(payload).encode(), headers)
+                connection.request("POST", path, strict_json.dumps(payload).encode(), headers)
                 status = connection.getresponse().status
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise DeliveryError(str(error) or type(error).__name__) from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tenyson.telemetry.events import Event
 
 if TYPE_CHECKING:
-    from tenyson.telemetry.dispatch import Sink
+    from tenyson.telemetry.sinks.sink import Sink
 
 LIMIT = 20_000
 """Events that may wait; more are counted as lost."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, cast
 from tenyson.config.sinks import sink_names
 from tenyson.errors import TelemetryError, TenysonError
 from tenyson.plugins.failure import one_line
-from tenyson.telemetry.dispatch import Sink, Telemetry
-from tenyson.telemetry.redact import redactor_of
+from tenyson.telemetry.dispatch import Telemetry
+from tenyson.telemetry.events.redact import redactor_of
+from tenyson.telemetry.sinks.sink import Sink
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config

@@ -7,34 +7,17 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from tenyson.stdio import say
 from tenyson.telemetry.background import Background
-from tenyson.telemetry.batch import Encoder
 from tenyson.telemetry.events import Event, EventsLost, MetricsLogged
-from tenyson.telemetry.redact import Redactor
+from tenyson.telemetry.events.encoder import Encoder
+from tenyson.telemetry.events.redact import Redactor
+from tenyson.telemetry.sinks.sink import Sink
 
 UNRECORDED = "redaction"
 """Under this name events are counted that could not be made free of secrets, and so reached no sink."""
-
-
-class Sink(Protocol):
-    """Where events go. A class registered by `tenyson_sinks` is built as `Sink(config, run_dir)`.
-
-    A sink that shows its record somewhere has an attribute `url`. By default a sink gets its events from a thread of
-    its own, on the main process only. Class attributes change that: `inline = True` for one that never waits for anything,
-    `every_rank = True` for one that records on all processes of a job.
-    """
-
-    name: str
-    """What users write in `telemetry.sinks`."""
-
-    def write(self, event: Event) -> None:
-        """Take one event. May raise: the sink is then muted, and the job continues."""
-
-    def close(self) -> None:
-        """Write what is left and let go of files and connections."""
 
 
 _open: weakref.WeakSet[Telemetry] = weakref.WeakSet()

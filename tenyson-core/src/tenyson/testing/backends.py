@@ -24,7 +24,7 @@ from tenyson.errors import BackendError
 from tenyson.jobs.publication import check
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec, resumed
-from tenyson.telemetry.store import Store
+from tenyson.telemetry.read.store import Store
 from tenyson.testing.ticking import lines, sum_of
 
 TICKING = ("-m", "tenyson.testing.ticking")

@@ -18,7 +18,7 @@ import pytest
 
 from tenyson.config.load import parse_config
 from tenyson.config.schema import Config
-from tenyson.telemetry.dispatch import Sink, Telemetry
+from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import (
     AttemptBegan,
     EpochEnded,
@@ -30,6 +30,7 @@ from tenyson.telemetry.events import (
     RunFinished,
     RunStarted,
 )
+from tenyson.telemetry.sinks.sink import Sink
 
 RUN = "contract"
 MARKS = {"metrics": "0.8125", "rollouts": "a recorded answer", "notices": "a recorded notice"}

@@ -28,7 +28,7 @@ from tenyson.jobs.spec import JobSpec, resumed
 from tenyson.stdio import say
 from tenyson.telemetry.control.file import NAME as CONTROL
 from tenyson.telemetry.control.file import NOTICE
-from tenyson.telemetry.relayed import VARIABLE as RELAY
+from tenyson.telemetry.spool.relayed import VARIABLE as RELAY
 from tenyson_modal.container.claim import Claim
 from tenyson_modal.container.keeper import Keeper
 from tenyson_modal.failures import modal_errors

@@ -334,7 +334,7 @@ def _write_config(folder: Path, record: Record) -> None:
     """As a job on this machine would: what the run was asked for is known here, and is not taken from the machine."""
     import yaml
 
-    from tenyson.telemetry.location import absolute_url
+    from tenyson.telemetry.database.location import absolute_url
 
     config = dict(record.spec["config"])
     if url := (config.get("telemetry") or {}).get("db_url"):

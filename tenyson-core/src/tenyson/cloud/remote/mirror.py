@@ -16,7 +16,7 @@ from tenyson.cloud.remote.outputs import UNLISTED, OddAnswerError, exit_of, faul
 from tenyson.cloud.remote.record import FOLDER, own_folder
 from tenyson.errors import BackendError
 from tenyson.jobs.publication import is_pinned, remove
-from tenyson.telemetry.oddities import Oddities
+from tenyson.telemetry.spool.oddities import Oddities
 
 STATE = "sync.json"
 """Among our records: what is here of the machine's files."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tenyson.errors import BackendError
-from tenyson.telemetry.oddities import Oddities
+from tenyson.telemetry.spool.oddities import Oddities
 
 FILES = frozenset(
     (

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from tenyson.cloud.remote.outputs import process_of
 from tenyson.tasks.preset import JobType
-from tenyson.telemetry.store import DB_URL_VARIABLE, DEFAULT_DB_URL
+from tenyson.telemetry.read.store import DB_URL_VARIABLE, DEFAULT_DB_URL
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,200}")
 

@@ -23,7 +23,7 @@ from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.spec import JobSpec
 
 if TYPE_CHECKING:
-    from tenyson.telemetry.relay import Relay
+    from tenyson.telemetry.spool.relay import Relay
 
 FINAL_LOOKS = 5
 """How often the outputs are fetched again before sums that do not fit are a failure."""
@@ -211,7 +211,7 @@ class Session(ABC, Generic[R]):
         if not self._relays or not (self.spec.config.get("telemetry") or {}).get("db_url"):
             return None
         if self._relay is None:
-            from tenyson.telemetry.relay import Relay
+            from tenyson.telemetry.spool.relay import Relay
 
             self._relay = Relay(self.spec.config, self.folder, self.spec.run_id)
         return self._relay

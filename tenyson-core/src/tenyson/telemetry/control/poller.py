@@ -13,7 +13,7 @@ from tenyson.telemetry.control.requests import begin_attempt, mark, read_request
 from tenyson.telemetry.control.state import SPOT_NOTICE, Answer, Asked, Controls, StopSignal
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import Notice
-from tenyson.telemetry.relayed import is_relayed
+from tenyson.telemetry.spool.relayed import is_relayed
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -87,8 +87,8 @@ class ControlPoller:
         self._thread.join(self._interval + 35)
 
     def _open(self, db_url: str) -> None:
-        from tenyson.telemetry.database import open_database
-        from tenyson.telemetry.schema import SchemaOutdatedError
+        from tenyson.telemetry.database.engine import open_database
+        from tenyson.telemetry.database.schema import SchemaOutdatedError
 
         try:
             self._engine = open_database(db_url, create=True)

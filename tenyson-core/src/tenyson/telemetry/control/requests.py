@@ -53,9 +53,9 @@ def ask(
     from sqlalchemy.exc import SQLAlchemyError
 
     from tenyson.errors import TelemetryError
-    from tenyson.telemetry.database import first_line, open_database
-    from tenyson.telemetry.tables import run_controls as table
-    from tenyson.telemetry.tables import runs
+    from tenyson.telemetry.database.engine import first_line, open_database
+    from tenyson.telemetry.database.tables import run_controls as table
+    from tenyson.telemetry.database.tables import runs
 
     # Opened for reading first: a misspelt path is an error here, not a new database.
     open_database(db_url, create=False).dispose()
@@ -97,7 +97,7 @@ def begin_attempt(connection: Connection, run_id: str) -> None:
     """Let earlier requests expire, and give the attempt its own row."""
     from sqlalchemy import insert, update
 
-    from tenyson.telemetry.tables import run_controls as table
+    from tenyson.telemetry.database.tables import run_controls as table
 
     left = table.c.status.in_(("open", "pending", "accepted"))
     connection.execute(update(table).where(table.c.run_id == run_id, left).values(status="expired"))
@@ -110,8 +110,8 @@ def read_requests(
     """New requests for this attempt, in their order; and the rows that are aimed at another one."""
     from sqlalchemy import select
 
-    from tenyson.telemetry.tables import attempts
-    from tenyson.telemetry.tables import run_controls as table
+    from tenyson.telemetry.database.tables import attempts
+    from tenyson.telemetry.database.tables import run_controls as table
 
     rows = connection.execute(
         select(table).where(table.c.run_id == run_id, _is_new()).order_by(table.c.id)
@@ -132,7 +132,7 @@ def mark(connection: Connection, rows: list[int], status: str) -> None:
     """Set the status of rows that were seen: "accepted" or "expired"."""
     from sqlalchemy import update
 
-    from tenyson.telemetry.tables import run_controls as table
+    from tenyson.telemetry.database.tables import run_controls as table
 
     values = {"status": status} | ({"accepted_at": time.time()} if status == "accepted" else {})
     connection.execute(update(table).where(table.c.id.in_(rows)).values(**values))
@@ -142,7 +142,7 @@ def write_answer(connection: Connection, answer: Answer, *, run_id: str | None =
     """Store what became of a request; where `run_id` is given, only of one of that run."""
     from sqlalchemy import update
 
-    from tenyson.telemetry.tables import run_controls as table
+    from tenyson.telemetry.database.tables import run_controls as table
 
     connection.execute(
         update(table)
@@ -159,7 +159,7 @@ def write_answer(connection: Connection, answer: Answer, *, run_id: str | None =
 def _is_new() -> ColumnElement[bool]:
     from sqlalchemy import and_, or_
 
-    from tenyson.telemetry.tables import run_controls as table
+    from tenyson.telemetry.database.tables import run_controls as table
 
     asks = or_(table.c.stop_requested, table.c.verb.is_not(None))
     return or_(
@@ -171,7 +171,7 @@ def _stop_stands(connection: Connection, run_id: str, run_status: str | None) ->
     """Whether a stop was asked for already: it waits, or the run is on its way out."""
     from sqlalchemy import or_, select
 
-    from tenyson.telemetry.tables import run_controls as table
+    from tenyson.telemetry.database.tables import run_controls as table
 
     is_stop = or_(table.c.verb.is_(None), table.c.verb == "stop")
     waits = select(table.c.id).where(table.c.run_id == run_id, is_stop, _is_new())
@@ -190,7 +190,7 @@ def _stop_stands(connection: Connection, run_id: str, run_status: str | None) ->
 def _is_of_earlier_attempt(connection: Connection, run_id: str, row: int) -> bool:
     from sqlalchemy import select
 
-    from tenyson.telemetry.tables import run_controls as table
+    from tenyson.telemetry.database.tables import run_controls as table
 
     # Each attempt's own row comes before all requests that are made of it.
     own = select(table.c.id).where(

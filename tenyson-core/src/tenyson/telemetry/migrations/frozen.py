@@ -11,9 +11,9 @@ from pathlib import Path
 import sqlalchemy
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from tenyson.telemetry.schema import HEAD
-from tenyson.telemetry.tables import metadata
-from tenyson.telemetry.views import create_views
+from tenyson.telemetry.database.schema import HEAD
+from tenyson.telemetry.database.tables import metadata
+from tenyson.telemetry.database.views import create_views
 
 FOLDER = Path(__file__).parent / "schemas"
 DIALECTS = ("sqlite", "postgresql")

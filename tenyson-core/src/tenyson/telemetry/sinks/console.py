@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenyson.stdio import say
-from tenyson.telemetry import progress
 from tenyson.telemetry.events import (
     EpochEnded,
     Event,
@@ -18,6 +17,7 @@ from tenyson.telemetry.events import (
     Notice,
     RunFinished,
     RunStarted,
+    wire,
 )
 
 if TYPE_CHECKING:
@@ -40,17 +40,17 @@ MOST = 6
 
 
 class ConsoleSink:
-    """Prints what happens; with TENYSON_PROGRESS=json in the form that `progress.decode` reads."""
+    """Prints what happens; with TENYSON_PROGRESS=json in the form that `wire.decode` reads."""
 
     name = "console"
     inline = True
 
     def __init__(self, config: Config, run_dir: Path) -> None:  # noqa: ARG002  the signature of all sinks
-        self._encode = progress.encode if os.environ.get(progress.VARIABLE) == "json" else describe
+        self._encode = wire.encode if os.environ.get(wire.VARIABLE) == "json" else describe
 
     def write(self, event: Event) -> None:
         """Rollouts are not shown."""
-        if isinstance(event, progress.SENT):
+        if isinstance(event, wire.SENT):
             say(self._encode(event), stream=sys.stdout)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.events import Event
-from tenyson.telemetry.jsontext import event_line
+from tenyson.telemetry.events.json_text import event_line
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config

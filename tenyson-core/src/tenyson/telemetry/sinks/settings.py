@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tenyson.telemetry.spoolwriter import CAP_BYTES
+from tenyson.telemetry.spool.writer import CAP_BYTES
 
 
 class SqlSettings(BaseModel):

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 from tenyson.errors import TelemetryError
 from tenyson.stdio import say
 from tenyson.telemetry.events import Event
-from tenyson.telemetry.jsontext import event_line
-from tenyson.telemetry.relayed import is_relayed
-from tenyson.telemetry.spool import FOLDER
-from tenyson.telemetry.spoolwriter import SpoolWriter
+from tenyson.telemetry.events.json_text import event_line
+from tenyson.telemetry.spool.relayed import is_relayed
+from tenyson.telemetry.spool.spool import FOLDER
+from tenyson.telemetry.spool.writer import SpoolWriter
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from tenyson.config.schema import Config
-    from tenyson.telemetry.shipper import Shipper
+    from tenyson.telemetry.spool.shipper import Shipper
 
 PERIOD_SECONDS = 0.25
 """Between two looks into the spool. The thread sleeps: waking it would cost the caller more than its write."""
@@ -41,10 +41,10 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 class SqlSink:
-    """Records into the database at `telemetry.db_url`; the tables are in `tenyson.telemetry.tables`.
+    """Records into the database at `telemetry.db_url`; the tables are in `tenyson.telemetry.database.tables`.
 
     While the database is away, events wait in `<run folder>/spool`; so they do where it holds runs in an older
-    schema. What an earlier, dead process left there is stored first. On a rented machine (`tenyson.telemetry.relayed`)
+    schema. What an earlier, dead process left there is stored first. On a rented machine (`tenyson.telemetry.spool.relayed`)
     they stay there: the controller fetches and stores them.
 
     Raises:
@@ -57,9 +57,9 @@ class SqlSink:
     every_rank = True
 
     def __init__(self, config: Config, run_dir: Path) -> None:
-        from tenyson.telemetry.database import open_database
-        from tenyson.telemetry.packing import packer_for
-        from tenyson.telemetry.schema import SchemaOutdatedError
+        from tenyson.telemetry.database.engine import open_database
+        from tenyson.telemetry.database.packing import packer_for
+        from tenyson.telemetry.database.schema import SchemaOutdatedError
         from tenyson.telemetry.sinks.settings import SqlSettings
 
         if config.telemetry.db_url is None:
@@ -196,9 +196,9 @@ class SqlSink:
 
     def _ship(self, writer: SpoolWriter) -> None:
         """Store everything that is in the spool now."""
-        from tenyson.telemetry.database import open_database
-        from tenyson.telemetry.recover import recover
-        from tenyson.telemetry.shipper import Shipper
+        from tenyson.telemetry.database.engine import open_database
+        from tenyson.telemetry.spool.recover import recover
+        from tenyson.telemetry.spool.shipper import Shipper
 
         if self._engine is None:
             self._engine = open_database(self._db_url, create=True)
@@ -210,7 +210,7 @@ class SqlSink:
             writer.mark_stored(self._shipper.segment, self._shipper.position)
 
     def _say_away(self, error: Exception) -> None:
-        from tenyson.telemetry.database import first_line
+        from tenyson.telemetry.database.engine import first_line
 
         self._say(f"the database takes no events, they wait in {self._run_dir / FOLDER}: {first_line(error)}")
 

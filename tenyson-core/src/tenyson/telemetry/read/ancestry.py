@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tenyson.telemetry.store import Store
+from tenyson.telemetry.read.store import Store
 
 _KEPT = (
     "attempt",

@@ -10,8 +10,8 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine, text
 
 from tenyson.errors import TelemetryError
-from tenyson.telemetry.tables import metadata
-from tenyson.telemetry.views import create_views
+from tenyson.telemetry.database.tables import metadata
+from tenyson.telemetry.database.views import create_views
 
 HEAD = "0002"
 """The version that this release reads and writes; the newest file in `migrations/versions`."""

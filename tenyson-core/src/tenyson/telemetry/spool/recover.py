@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from tenyson.telemetry.shipper import Shipper
-from tenyson.telemetry.spool import Spool, find_spools
+from tenyson.telemetry.spool.shipper import Shipper
+from tenyson.telemetry.spool.spool import Spool, find_spools
 
 KILLED = "its process ended and did not report how"
 

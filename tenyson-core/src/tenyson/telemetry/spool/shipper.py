@@ -16,14 +16,14 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
-from tenyson.telemetry.attempts import AttemptRow, beat, find_or_make, give_up, insert_or_ignore
-from tenyson.telemetry.bulk import upsert_rows
-from tenyson.telemetry.checked import fault
-from tenyson.telemetry.database import first_line
-from tenyson.telemetry.jsontext import read_lines
-from tenyson.telemetry.rows import Rows, any_stored, stored_numbers
-from tenyson.telemetry.spool import Header, read_records, segment_path
-from tenyson.telemetry.tables import losses, spools
+from tenyson.telemetry.database.attempts import AttemptRow, beat, find_or_make, give_up, insert_or_ignore
+from tenyson.telemetry.database.bulk import upsert_rows
+from tenyson.telemetry.database.engine import first_line
+from tenyson.telemetry.database.rows import Rows, any_stored, stored_numbers
+from tenyson.telemetry.database.tables import losses, spools
+from tenyson.telemetry.events.checked import fault
+from tenyson.telemetry.events.json_text import read_lines
+from tenyson.telemetry.spool.spool import Header, read_records, segment_path
 
 BATCH_EVENTS = 2048
 """Events of one transaction, about: a batch of the caller is never cut."""

@@ -1,7 +1,7 @@
 """Strict JSON for files: what is not finite becomes null, a list says which values those were, and reading puts them back.
 
 JSON has no NaN. A file that holds one is refused by jq, browsers and databases, and the one number that somebody looks for
-makes the whole file unreadable. Events and columns of databases have texts instead (`tenyson.telemetry.jsontext`).
+makes the whole file unreadable. Events and columns of databases have texts instead (`tenyson.telemetry.events.json_text`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The views of the telemetry database: what a user's SQL reads. `sft_metrics`, `epoch_metrics`, `rollouts` and
 `generations` are promised by the specification. Each shows the canonical record: steps that a later attempt
-repeated are left out (they stay in the tables, `tenyson.telemetry.tables`).
+repeated are left out (they stay in the tables, `tenyson.telemetry.database.tables`).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def drop_views() -> list[str]:
 def unpacking_views() -> list[str]:
     """SQLite: views of one connection that go before the stored ones and unpack compressed texts.
 
-    They need the function `tenyson_text` (`tenyson.telemetry.packing`), which other programs do not have.
+    They need the function `tenyson_text` (`tenyson.telemetry.database.packing`), which other programs do not have.
     """
     views = _views("sqlite", "temp")
     return [f"CREATE TEMP VIEW {name} AS {views[name]}" for name in ("rollouts", "generations")]

@@ -10,9 +10,9 @@ from contextlib import closing
 from dataclasses import fields
 from typing import Any
 
-from tenyson.telemetry.filesystem import is_on_network
-from tenyson.telemetry.readonly import connect_readonly, may_be_written_to, sqlite_file
-from tenyson.telemetry.store import RunRecord, Store
+from tenyson.telemetry.database.filesystem import is_on_network
+from tenyson.telemetry.database.readonly import connect_readonly, may_be_written_to, sqlite_file
+from tenyson.telemetry.read.store import RunRecord, Store
 
 HEAD = "0002"
 """The schema that the query below reads; any other is left to `Store`, which says what is wrong."""

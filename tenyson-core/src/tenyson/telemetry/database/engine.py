@@ -18,10 +18,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from tenyson.errors import MissingDependencyError, TelemetryError
-from tenyson.telemetry import jsontext
-from tenyson.telemetry.filesystem import is_on_network
-from tenyson.telemetry.packing import unpacker
-from tenyson.telemetry.readonly import (
+from tenyson.telemetry.database.filesystem import is_on_network
+from tenyson.telemetry.database.packing import unpacker
+from tenyson.telemetry.database.readonly import (
     BUSY_SECONDS,
     Reading,
     asks_read_only,
@@ -29,14 +28,15 @@ from tenyson.telemetry.readonly import (
     database_path,
     may_be_written_to,
 )
-from tenyson.telemetry.schema import (
+from tenyson.telemetry.database.schema import (
     check_version,
     holds_pipelines,
     prepare,
     read_version,
 )
-from tenyson.telemetry.store import NoRunsYetError
-from tenyson.telemetry.views import unpacking_views
+from tenyson.telemetry.database.views import unpacking_views
+from tenyson.telemetry.events import json_text
+from tenyson.telemetry.read.store import NoRunsYetError
 
 PAGE_BYTES = 8192
 """SQLite's pages; at its own 4096, two rollouts of 1,400 bytes leave a third of each page empty."""
@@ -256,4 +256,4 @@ def _begin_read_only(connection: Any, _record: Any) -> None:
 
 def _engine(url: URL, **options: Any) -> Engine:
     # Parameters hold prompts and completions: they do not belong into error messages.
-    return sqlalchemy.create_engine(url, json_serializer=jsontext.dumps, hide_parameters=True, **options)
+    return sqlalchemy.create_engine(url, json_serializer=json_text.dumps, hide_parameters=True, **options)

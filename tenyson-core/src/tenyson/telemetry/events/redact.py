@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from tenyson.telemetry.batch import holds
 from tenyson.telemetry.events import Event, MetricsLogged, RolloutFinished
+from tenyson.telemetry.events.encoder import holds
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config

@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Table, select
 
-from tenyson.telemetry import tables
-from tenyson.telemetry.attempts import AttemptRow, begin, finish, start
-from tenyson.telemetry.bulk import insert_rows, upsert_rows
+from tenyson.telemetry.database import tables
+from tenyson.telemetry.database.attempts import AttemptRow, begin, finish, start
+from tenyson.telemetry.database.bulk import insert_rows, upsert_rows
 
 Fields = dict[str, Any]
 Row = tuple[Any, ...]

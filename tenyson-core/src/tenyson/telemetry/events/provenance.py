@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tenyson.telemetry.git import UNKNOWN, code_in_words, git_state
+from tenyson.telemetry.events.git import UNKNOWN, code_in_words, git_state
 
 __all__ = ["GIT_VARIABLE", "code_in_words", "config_hash", "distributions", "gather", "git_state"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tenyson.telemetry.events import Event
-from tenyson.telemetry.jsontext import event_line
+from tenyson.telemetry.events.json_text import event_line
 
 BUFFER_BYTES = 1 << 20
 _NEWLINE = 10

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tenyson.telemetry.tables import (
+from tenyson.telemetry.database.tables import (
     attempts,
     epoch_records,
     lineage,

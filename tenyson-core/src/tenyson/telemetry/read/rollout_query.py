@@ -12,8 +12,8 @@ def rollouts_of(run_id: str) -> Select[Any]:
     """The rollouts of a run with the texts of their prompts."""
     from sqlalchemy import select
 
-    from tenyson.telemetry.tables import prompts
-    from tenyson.telemetry.tables import rollout_records as table
+    from tenyson.telemetry.database.tables import prompts
+    from tenyson.telemetry.database.tables import rollout_records as table
 
     return (
         select(table, prompts.c.text)
@@ -26,7 +26,7 @@ def chosen_rollouts(
     run_id: str, *, dropped: bool | None = None, worst: bool | None = None, **equal: Any
 ) -> Select[Any]:
     """As `Store.rollouts` says, which names the rest of them."""
-    from tenyson.telemetry.tables import rollout_records as table
+    from tenyson.telemetry.database.tables import rollout_records as table
 
     query = rollouts_of(run_id)
     columns = {
@@ -49,7 +49,7 @@ def chosen_rollouts(
 
 def readable(rows: list[dict[str, Any]], run_id: str) -> list[dict[str, Any]]:
     """Rows with their texts, as the view `rollouts` has them."""
-    from tenyson.telemetry.packing import unpacker
+    from tenyson.telemetry.database.packing import unpacker
 
     unpack = unpacker()
     found = []
@@ -64,6 +64,6 @@ def run_number(run_id: str) -> Any:
     """The number by which other tables name a run."""
     from sqlalchemy import select
 
-    from tenyson.telemetry.tables import runs
+    from tenyson.telemetry.database.tables import runs
 
     return select(runs.c.id).where(runs.c.run_id == run_id).scalar_subquery()

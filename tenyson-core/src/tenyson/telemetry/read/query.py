@@ -2,7 +2,7 @@
 
 The text is not trusted to be what it looks like: SQLite asks for leave for each thing that the statement would do
 (its authorizer), PostgreSQL gets one statement by the extended protocol in a read-only transaction that is rolled back
-(`tenyson.telemetry.query_postgres`).
+(`tenyson.telemetry.read.query_postgres`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TelemetryError
-from tenyson.telemetry.database import first_line, open_database
-from tenyson.telemetry.store import NoRunsYetError
+from tenyson.telemetry.database.engine import first_line, open_database
+from tenyson.telemetry.read.store import NoRunsYetError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -60,7 +60,7 @@ def ask(db_url: str, query: str, *, timeout: float, limit: int) -> Answer:
     engine, no_runs = _open(db_url)
     try:
         if engine.dialect.name == "postgresql":
-            from tenyson.telemetry.query_postgres import ask_postgres
+            from tenyson.telemetry.read.query_postgres import ask_postgres
 
             with engine.connect() as connection:
                 raw: Any = connection.connection.driver_connection

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TelemetryError
-from tenyson.telemetry.rollout_query import chosen_rollouts, readable, rollouts_of, run_number
+from tenyson.telemetry.read.rollout_query import chosen_rollouts, readable, rollouts_of, run_number
 
 if TYPE_CHECKING:
     from sqlalchemy import Select
@@ -74,7 +74,7 @@ class Store:
     """
 
     def __init__(self, db_url: str) -> None:
-        from tenyson.telemetry.database import open_database
+        from tenyson.telemetry.database.engine import open_database
 
         self._engine = open_database(db_url, create=False)
 
@@ -92,13 +92,13 @@ class Store:
 
     def runs(self, limit: int | None = 50) -> list[RunRecord]:
         """The runs whose latest attempt started last, newest first."""
-        from tenyson.telemetry.tables import runs
+        from tenyson.telemetry.database.tables import runs
 
         return self._runs(_with_results().order_by(runs.c.started_at.desc()).limit(limit))
 
     def run(self, run_id: str) -> RunRecord | None:
         """One run; None where the database does not know it."""
-        from tenyson.telemetry.tables import runs
+        from tenyson.telemetry.database.tables import runs
 
         return next(iter(self._runs(_with_results().where(runs.c.run_id == run_id))), None)
 
@@ -107,13 +107,13 @@ class Store:
 
         Where a resumed attempt repeats steps, its rows stand for those of the attempt before.
         """
-        from tenyson.telemetry.tables import metric_records as table
+        from tenyson.telemetry.database.tables import metric_records as table
 
         return self._rows(_of_run(table, run_id).order_by(table.c.step, table.c.id))
 
     def epochs(self, run_id: str) -> list[Row]:
         """Mean loss and KL of each epoch of an RL run, the latest attempt's where several have it."""
-        from tenyson.telemetry.tables import epoch_records as table
+        from tenyson.telemetry.database.tables import epoch_records as table
 
         return self._rows(_of_run(table, run_id).order_by(table.c.step, table.c.id))
 
@@ -158,7 +158,7 @@ class Store:
         """The different values of a column, such as "sample_id", "group_id" or "step", of a run's rollouts."""
         from sqlalchemy import select
 
-        from tenyson.telemetry.tables import rollout_records as table
+        from tenyson.telemetry.database.tables import rollout_records as table
 
         query = select(table.c[column].label("name")).where(
             table.c.run == run_number(run_id), ~table.c.superseded
@@ -172,7 +172,7 @@ class Store:
 
     def rollout_chunks(self, run_id: str, size: int) -> Iterator[list[Row]]:
         """All rollouts of a run in their order, so many at a time."""
-        from tenyson.telemetry.tables import rollout_records as table
+        from tenyson.telemetry.database.tables import rollout_records as table
 
         last = -1
         while rows := self._rows(
@@ -198,7 +198,7 @@ class Store:
         """What each rollout of a run was worth, without its texts; `prompt` is a number, the same for the same text."""
         from sqlalchemy import select
 
-        from tenyson.telemetry.tables import rollout_records as table
+        from tenyson.telemetry.database.tables import rollout_records as table
 
         columns = (
             table.c.sample_id,
@@ -215,7 +215,7 @@ class Store:
         """Names of all runs, the newest first."""
         from sqlalchemy import select
 
-        from tenyson.telemetry.tables import runs
+        from tenyson.telemetry.database.tables import runs
 
         return [row["run_id"] for row in self._rows(select(runs.c.run_id).order_by(runs.c.started_at.desc()))]
 
@@ -223,7 +223,7 @@ class Store:
         """What the latest attempt of a run was made from."""
         from sqlalchemy import func, select
 
-        from tenyson.telemetry.tables import lineage as table
+        from tenyson.telemetry.database.tables import lineage as table
 
         latest = select(func.max(table.c.attempt)).where(table.c.run_id == run_id).scalar_subquery()
         query = select(table).where(
@@ -235,7 +235,7 @@ class Store:
         """What was asked of a run; without attempts' own rows, and what expired."""
         from sqlalchemy import select
 
-        from tenyson.telemetry.tables import run_controls as table
+        from tenyson.telemetry.database.tables import run_controls as table
 
         shown = table.c.status.in_(("pending", "accepted", "applied", "rejected"))
         return self._rows(select(table).where(table.c.run_id == run_id, shown).order_by(table.c.id))
@@ -244,7 +244,7 @@ class Store:
         """Lines for a person, in their order."""
         from sqlalchemy import select
 
-        from tenyson.telemetry.tables import notices as table
+        from tenyson.telemetry.database.tables import notices as table
 
         return self._rows(select(table).where(table.c.run_id == run_id).order_by(table.c.id))
 
@@ -259,8 +259,8 @@ class Store:
         """Groups of rollouts with their sums, of one run or of all; the last steps first, or by mean reward."""
         from sqlalchemy import select
 
-        from tenyson.telemetry.tables import rollout_groups as table
-        from tenyson.telemetry.tables import runs
+        from tenyson.telemetry.database.tables import rollout_groups as table
+        from tenyson.telemetry.database.tables import runs
 
         query = select(table, runs.c.run_id).join(runs, runs.c.id == table.c.run).where(~table.c.superseded)
         if run_id is not None:
@@ -278,7 +278,7 @@ class Store:
         """Mean reward of all rollouts of each step, from the sums over groups."""
         from sqlalchemy import func, select
 
-        from tenyson.telemetry.tables import rollout_groups as table
+        from tenyson.telemetry.database.tables import rollout_groups as table
 
         query = (
             select(
@@ -295,7 +295,7 @@ class Store:
         """The attempts of a run, the first one first: code, versions, machine, times and why each ended."""
         from sqlalchemy import select
 
-        from tenyson.telemetry.tables import attempts as table
+        from tenyson.telemetry.database.tables import attempts as table
 
         return self._rows(select(table).where(table.c.run_id == run_id).order_by(table.c.started_at))
 
@@ -303,7 +303,7 @@ class Store:
         """What sinks did not record."""
         from sqlalchemy import select
 
-        from tenyson.telemetry.tables import losses as table
+        from tenyson.telemetry.database.tables import losses as table
 
         return self._rows(select(table).where(table.c.run_id == run_id).order_by(table.c.attempt))
 
@@ -320,7 +320,7 @@ class Store:
         """Rows, so many at a time; all at once without a size."""
         from sqlalchemy.exc import SQLAlchemyError
 
-        from tenyson.telemetry.database import first_line, is_stale
+        from tenyson.telemetry.database.engine import first_line, is_stale
 
         place = self._engine.url.render_as_string(hide_password=True)
         try:
@@ -348,7 +348,7 @@ def _of_run(table: Any, run_id: str) -> Select[Any]:
 def _with_results() -> Select[Any]:
     from sqlalchemy import select
 
-    from tenyson.telemetry.tables import attempts, results, runs
+    from tenyson.telemetry.database.tables import attempts, results, runs
 
     of_latest = (results.c.run_id == runs.c.run_id) & (results.c.attempt == runs.c.attempt)
     of_attempt = (attempts.c.run_id == runs.c.run_id) & (attempts.c.attempt == runs.c.attempt)

@@ -23,13 +23,13 @@ from tenyson.errors import TelemetryError
 from tenyson.telemetry.control import file as control_file
 from tenyson.telemetry.control.requests import begin_attempt, mark, read_requests, write_answer
 from tenyson.telemetry.control.state import Answer, Asked
-from tenyson.telemetry.database import first_line, open_database
-from tenyson.telemetry.oddities import Oddities
-from tenyson.telemetry.packing import packer_for
-from tenyson.telemetry.recover import recover
-from tenyson.telemetry.shipper import Shipper
+from tenyson.telemetry.database.engine import first_line, open_database
+from tenyson.telemetry.database.packing import packer_for
 from tenyson.telemetry.sinks.settings import SqlSettings
-from tenyson.telemetry.spool import Spool, find_spools
+from tenyson.telemetry.spool.oddities import Oddities
+from tenyson.telemetry.spool.recover import recover
+from tenyson.telemetry.spool.shipper import Shipper
+from tenyson.telemetry.spool.spool import Spool, find_spools
 
 STATE = ".controller/relay.json"
 """In the run's folder, where no machine writes: which attempt was begun in `run_controls`, and how much of its answers was read."""

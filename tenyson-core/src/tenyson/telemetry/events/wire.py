@@ -10,9 +10,9 @@ import json
 import re
 from typing import Any
 
-from tenyson.telemetry.checked import fault
 from tenyson.telemetry.events import EpochEnded, Event, MetricsLogged, Notice, RunFinished, RunStarted
-from tenyson.telemetry.jsontext import event_text
+from tenyson.telemetry.events.checked import fault
+from tenyson.telemetry.events.json_text import event_text
 
 MARK = "@tenyson "
 VARIABLE = "TENYSON_PROGRESS"

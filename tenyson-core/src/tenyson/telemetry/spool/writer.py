@@ -1,4 +1,4 @@
-"""The writer of a spool (`tenyson.telemetry.spool`): what a job calls. It waits for nothing but the disk's cache."""
+"""The writer of a spool (`tenyson.telemetry.spool.spool`): what a job calls. It waits for nothing but the disk's cache."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import NoReturn
 from zlib import crc32
 
 from tenyson.stdio import say
-from tenyson.telemetry.spool import FOLDER, MAGIC, RECORD, Header, record, segment_path
+from tenyson.telemetry.spool.spool import FOLDER, MAGIC, RECORD, Header, record, segment_path
 
 SEGMENT_BYTES = 64 << 20
 """A segment is closed at this size; one that is stored is deleted."""

@@ -1,0 +1,1 @@
+"""Reading the telemetry database. Nothing here writes."""
