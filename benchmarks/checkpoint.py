@@ -42,14 +42,14 @@ def main() -> None:
 
     from transformers import Trainer
 
-    from tenyson.jobs import checkpoint
+    from tenyson.jobs.checkpoints import trainer_mixin
     from tenyson.jobs.sft import SFTJob
-    from tenyson.jobs.sft_trainer import CheckpointedSFTTrainer
+    from tenyson.jobs.trainers.sft_trainer import CheckpointedSFTTrainer
 
     stalls: dict[str, list[float]] = {"background": [], "synchronous": [], "transformers": []}
     steps: list[float] = []
     mode = "background"
-    save = checkpoint.CheckpointMixin._save_checkpoint
+    save = trainer_mixin.CheckpointMixin._save_checkpoint
 
     def timed(self: Any, model: Any, trial: Any) -> None:
         self._saver.wait()  # each save alone: what is measured is one, not a queue of them
@@ -70,7 +70,7 @@ def main() -> None:
         steps.append(time.perf_counter() - begun)
         return output
 
-    checkpoint.CheckpointMixin._save_checkpoint = timed  # type: ignore[method-assign]
+    trainer_mixin.CheckpointMixin._save_checkpoint = timed  # type: ignore[method-assign]
     CheckpointedSFTTrainer.training_step = stepped
     size = 0
     for mode in stalls:

@@ -20,14 +20,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "fakes"))
 
 from file_backend import FileBackend
 
-from tenyson.cloud.follow import PlainFollower
+from tenyson.cloud.watch.follow import PlainFollower
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline import drive
-from tenyson.pipeline.definition import Definition
-from tenyson.pipeline.journal import Journal
-from tenyson.pipeline.launcher import BackendLauncher
-from tenyson.pipeline.notify import Notifier
-from tenyson.pipeline.policy import FailurePolicy
+from tenyson.pipeline.control import drive
+from tenyson.pipeline.control.launcher import BackendLauncher
+from tenyson.pipeline.graph.definition import Definition
+from tenyson.pipeline.graph.policy import FailurePolicy
+from tenyson.pipeline.journal.journal import Journal
+from tenyson.pipeline.notify.notifier import Notifier
 
 
 def control(url: str, folder: Path, runs: int) -> None:

@@ -68,7 +68,7 @@ def bare_side(count: int) -> dict[str, float]:
     import vllm
 
     from tenyson.config.load import parse_config
-    from tenyson.jobs.model import resolve_model
+    from tenyson.jobs.models.model import resolve_model
 
     model = resolve_model(parse_config({"model": {"factory": "tenyson_wordle.smollm2:build"}})).path
     llm = vllm.LLM(model=model, dtype="bfloat16", enforce_eager=True, max_num_seqs=count)

@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from tenyson.config.passthrough import OWNED
-from tenyson.config.relevance import ONLY_FOR
+from tenyson.config.checks.passthrough import OWNED
+from tenyson.config.checks.relevance import ONLY_FOR
+from tenyson.config.checks.supported import ENGINE_REFUSED, NEEDS, REFUSED, VLLM_IN_RL
 from tenyson.config.schema import Config, Section
-from tenyson.config.supported import ENGINE_REFUSED, NEEDS, REFUSED, VLLM_IN_RL
 
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
 

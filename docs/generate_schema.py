@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from tenyson.pipeline import tables as journal
+from tenyson.pipeline.journal import tables as journal
 from tenyson.telemetry.database import views
 from tenyson.telemetry.database.engine import open_database
 from tenyson.telemetry.database.schema import HEAD, VERSION_TABLE

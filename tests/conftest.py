@@ -45,7 +45,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def smollm2(shared_cache: Path) -> Path:
     """The directory of SmolLM2's weights, which takes 20 seconds to build."""
     from tenyson.config.load import parse_config
-    from tenyson.jobs.model import resolve_model
+    from tenyson.jobs.models.model import resolve_model
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TENYSON_CACHE", str(shared_cache))

@@ -4,8 +4,8 @@ import zipfile
 
 import pytest
 
-from tenyson.cloud.remote.baggage import baggage, import_roots
-from tenyson.cloud.remote.parcel import make_parcel
+from tenyson.cloud.remote.bundle import make_parcel
+from tenyson.cloud.remote.input_files import baggage, import_roots
 from tenyson.jobs.spec import JobSpec
 from tenyson_aws.catalog import MACHINES, with_gpu_memory
 

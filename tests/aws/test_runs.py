@@ -8,7 +8,7 @@ import pytest
 from tests.aws.test_stand_in import connect
 from tests.fakes.waiting import wait_for
 
-from tenyson.cloud.watch import output_folder
+from tenyson.cloud.watch.watch import output_folder
 from tenyson.testing.ticking import last_of_each_step, lines
 from tenyson_aws import session, ssh, transfer
 from tenyson_aws.record import MachineRecord

@@ -200,7 +200,7 @@ def pipeline_of_two(tmp_path, monkeypatch):
     """A pipeline that is over, run by a script."""
     from tests.fakes.stand_in_job import RUNNER, StandInJob
 
-    from tenyson.cloud.local import LocalManager
+    from tenyson.cloud.local.backend import LocalManager
     from tenyson.pipeline import run_pipeline
 
     monkeypatch.chdir(tmp_path)

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from tests.fakes.stand_in_job import RUNNER
 
-from tenyson.cli.progress import BarFollower, choose_follower
-from tenyson.cloud.follow import PlainFollower
+from tenyson.cli.terminal.progress import BarFollower, choose_follower
+from tenyson.cloud.watch.follow import PlainFollower
 from tenyson.config.load import parse_config
 from tenyson.jobs.job import new_run_id
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline.plan import new_pipeline_id
+from tenyson.pipeline.graph.plan import new_pipeline_id
 from tenyson.telemetry.build import open_telemetry
 from tenyson.telemetry.events import MetricsLogged, RunFinished, RunStarted
 
@@ -157,7 +157,7 @@ def test_a_bar_says_how_long_it_was_and_how_long_it_will_be(monkeypatch):
 
 def test_plain_lines_where_a_terminal_cannot_draw(monkeypatch):
     """TERM=dumb: a bar would be seen once, at the end."""
-    monkeypatch.setattr("tenyson.cli.progress.is_terminal", lambda stream: True)
+    monkeypatch.setattr("tenyson.cli.terminal.progress.is_terminal", lambda stream: True)
     monkeypatch.setenv("TERM", "dumb")
     assert isinstance(choose_follower(), PlainFollower)
     monkeypatch.setenv("TERM", "xterm")

@@ -124,8 +124,8 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from tenyson.cloud.local import LocalManager
-from tenyson.cloud.follow import PlainFollower
+from tenyson.cloud.local.backend import LocalManager
+from tenyson.cloud.watch.follow import PlainFollower
 from tenyson.pipeline import run_pipeline
 from tests.fakes.stand_in_job import RUNNER, StandInJob
 

@@ -12,8 +12,8 @@ import pytest
 from tenyson.cli.main import main
 from tenyson.config.load import parse_config
 from tenyson.jobs.result import JobResult
-from tenyson.pipeline.decision import Question, ask_terminal
-from tenyson.pipeline.journal import Journal
+from tenyson.pipeline.journal.decision import Question, ask_terminal
+from tenyson.pipeline.journal.journal import Journal
 from tenyson.telemetry.build import open_telemetry
 from tenyson.telemetry.events import MetricsLogged, RolloutFinished, RunFinished, RunStarted
 
@@ -186,7 +186,7 @@ def test_a_wrong_answer_at_the_terminal_is_told_before_it_is_asked_again():
 
 def test_an_answer_by_a_function_that_is_not_possible_is_told(capsys):
     """The question stays open, for `tenyson decide`."""
-    from tenyson.pipeline.asker import Asker
+    from tenyson.pipeline.control.prompt import Asker
 
     question = Question("pipe", "sft", JobResult("run-1", "failed", 1.0), ("restart", "abort"))
     stored, open_ones = [], []

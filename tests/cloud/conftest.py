@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tenyson.cloud.local import LocalManager
+from tenyson.cloud.local.backend import LocalManager
 from tenyson.jobs.spec import JobSpec
 
 RUNNER = (sys.executable, str(Path(__file__).with_name("stand_in_runner.py")))

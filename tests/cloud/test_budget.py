@@ -12,8 +12,8 @@ from tenyson.cloud.remote.backend import RemoteBackend
 from tenyson.cloud.remote.mirror import Mirror
 from tenyson.cloud.remote.record import Record
 from tenyson.cloud.remote.session import Session
-from tenyson.pipeline.launcher import BackendLauncher
-from tenyson.pipeline.policy import FailurePolicy
+from tenyson.pipeline.control.launcher import BackendLauncher
+from tenyson.pipeline.graph.policy import FailurePolicy
 
 DOLLARS = 1.0
 """An hour."""
@@ -111,7 +111,7 @@ def test_attempts_go_on_until_one_more_could_cost_more_than_the_budget(
 
 def test_a_steps_worst_case_is_of_all_its_attempts(job, tmp_path, capfd):
     """As a pipeline tries a step again, up to 20 times where machines are rented."""
-    from tenyson.cloud.follow import PlainFollower
+    from tenyson.cloud.watch.follow import PlainFollower
 
     for policy, said in [
         (FailurePolicy("wait"), "at most $609.00 in 21 attempts"),

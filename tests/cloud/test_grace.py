@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from tests.fakes.waiting import wait_for
 
 from tenyson.cli.main import cli
-from tenyson.cloud.grace import MOST_SECONDS, StepClock, grace_of
-from tenyson.cloud.local import LocalManager
+from tenyson.cloud.local.backend import LocalManager
+from tenyson.cloud.watch.grace import MOST_SECONDS, StepClock, grace_of
 
 
 def clock(*times, step=1):

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from tests.fakes.hostile_job import CODE
 
-from tenyson.cloud.follow import PlainFollower
-from tenyson.cloud.local import LocalManager
+from tenyson.cloud.local.backend import LocalManager
 from tenyson.cloud.remote.mirror import Mirror, Seen
 from tenyson.cloud.remote.outputs import exit_of, fault, files_of, lost_of, process_of
 from tenyson.cloud.remote.recall import recalled
 from tenyson.cloud.remote.record import Record
+from tenyson.cloud.watch.follow import PlainFollower
 from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.telemetry.events.wire import decode
-from tenyson.telemetry.spool.oddities import Oddities
+from tenyson.telemetry.relay.oddities import Oddities
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_result_that_is_huge_or_deep_is_one_line_of_an_error(tmp_path, text):
 
 def test_our_record_is_in_a_folder_of_its_own_and_moves_aside_with_its_attempt(tmp_path):
     """A file of its name among the outputs is not read."""
-    from tenyson.cloud.archive import archive_attempt
+    from tenyson.cloud.local.archive import archive_attempt
 
     record = Record("aws", "t", {"run_id": "job"}, {}, "/", 1.0)
     (tmp_path / "machine.json").write_text(json.dumps({"backend": "evil"}))
@@ -239,7 +239,7 @@ HEADER = {"uid": "a" * 32, "run_id": "job", "attempt_uid": "b" * 32, "rank": 0, 
 
 def test_odd_records_of_a_spool_are_counted_and_the_others_are_stored(tmp_path):
     """Text for numbers, other runs, lists, deep and torn JSON: the database gets what is sound, and its readers stay well."""
-    from tenyson.telemetry.spool.relay import Relay
+    from tenyson.telemetry.relay.relay import Relay
 
     url = f"sqlite:///{tmp_path / 'telemetry.db'}"
     good = {"event": "MetricsLogged", "v": 2, "run_id": "job", "time": 1.0, "phase": "sft", "step": 1,
@@ -276,7 +276,7 @@ def test_odd_records_of_a_spool_are_counted_and_the_others_are_stored(tmp_path):
 )  # fmt: skip
 def test_a_spool_whose_header_names_another_file_or_run_is_left_alone(tmp_path, change):
     """By its header its files are found, and deleted."""
-    from tenyson.telemetry.spool.relay import Relay
+    from tenyson.telemetry.relay.relay import Relay
 
     url = f"sqlite:///{tmp_path / 'telemetry.db'}"
     spool(tmp_path / "victim", HEADER | {"uid": "c" * 32}, [], uid="c" * 32)

@@ -16,7 +16,7 @@ import sys
 sys.path.insert(0, {here!r})
 from conftest import RUNNER, StandInJob
 from pathlib import Path
-from tenyson.cloud.local import LocalManager
+from tenyson.cloud.local.backend import LocalManager
 result = LocalManager({folder!r}, runner=RUNNER).run(StandInJob(Path({folder!r}), {do!r}))
 print("OUTCOME", result.status, result.failure_reason)
 """

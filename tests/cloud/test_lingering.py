@@ -10,8 +10,8 @@ import yaml
 from tests.fakes.lingering_job import RUNNER
 from tests.fakes.waiting import wait_for
 
-from tenyson.cloud.local import LocalBackend, LocalManager
-from tenyson.jobs.lingering import GRACE_VARIABLE, exit_grace
+from tenyson.cloud.local.backend import LocalBackend, LocalManager
+from tenyson.jobs.runtime.lingering import GRACE_VARIABLE, exit_grace
 
 
 @pytest.fixture

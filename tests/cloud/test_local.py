@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tenyson.cloud.backend import Handle
-from tenyson.cloud.local import LocalBackend
-from tenyson.cloud.process import start_mark
+from tenyson.cloud.local.backend import LocalBackend
+from tenyson.cloud.local.process import start_mark
 from tenyson.errors import BackendError
 
 HERE = Path(__file__).parent
@@ -151,7 +151,7 @@ import os, sys
 sys.path.insert(0, {here!r})
 from conftest import RUNNER, StandInJob
 from pathlib import Path
-from tenyson.cloud.local import LocalBackend
+from tenyson.cloud.local.backend import LocalBackend
 LocalBackend({folder!r}, RUNNER).submit(StandInJob(Path({folder!r}), {do!r}).spec())
 os.kill(os.getpid(), 9)
 """
@@ -255,7 +255,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_start(manager, tmp_
 
 def test_a_runner_that_does_not_exist_is_a_failed_result_that_names_it(tmp_path, job):
     """Even a launch that fails is a JobResult."""
-    from tenyson.cloud.local import LocalManager
+    from tenyson.cloud.local.backend import LocalManager
 
     result = LocalManager(tmp_path, runner=("/no/such/python",)).run(job())
     assert result.status == "failed"

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from tenyson.cloud.diagnosis import diagnose
-from tenyson.cloud.follow import PlainFollower, seconds_in_words, worth_showing
-from tenyson.cloud.log import LineReader, clean
-from tenyson.cloud.oom import oom_kills
+from tenyson.cloud.local.oom import oom_kills
+from tenyson.cloud.watch.diagnosis import diagnose
+from tenyson.cloud.watch.follow import PlainFollower, seconds_in_words, worth_showing
+from tenyson.cloud.watch.log import LineReader, clean
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 

@@ -11,7 +11,7 @@ from tenyson.cloud import manager as module
 from tenyson.cloud.backend import Estimate, Handle, Observation
 from tenyson.cloud.cost import cost_in_words
 from tenyson.cloud.manager import CloudManager
-from tenyson.pipeline.policy import FailurePolicy
+from tenyson.pipeline.graph.policy import FailurePolicy
 
 
 class Rented:

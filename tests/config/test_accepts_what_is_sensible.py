@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tenyson.cli.main import main
+from tenyson.config.checks.sinks import sink_names
 from tenyson.config.load import parse_config
-from tenyson.config.sinks import sink_names
 from tenyson.errors import ConfigError
 
 MODEL = {"model": {"name": "m"}}

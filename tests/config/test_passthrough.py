@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tenyson.config.checks.passthrough import OWNED, check_passthrough, passthrough_problems
 from tenyson.config.load import check_document, parse_config
-from tenyson.config.passthrough import OWNED, check_passthrough, passthrough_problems
 from tenyson.config.reading import read_document
 from tenyson.errors import ConfigError
 

@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tenyson.config.checks.passthrough import OWNED
+from tenyson.config.checks.relevance import ONLY_FOR, irrelevant_keys
 from tenyson.config.explain import OTHER_NAMES, keys
 from tenyson.config.load import parse_config
-from tenyson.config.passthrough import OWNED
-from tenyson.config.relevance import ONLY_FOR, irrelevant_keys
 from tenyson.config.schema import Config
 
 DOCS = Path(__file__).parents[2] / "docs"

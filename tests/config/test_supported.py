@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
+from tenyson.config.checks.passthrough import OWNED, check_passthrough
+from tenyson.config.checks.supported import HONOURED, NEEDS, REFUSED
 from tenyson.config.load import parse_config
-from tenyson.config.passthrough import OWNED, check_passthrough
-from tenyson.config.supported import HONOURED, NEEDS, REFUSED
 from tenyson.errors import ConfigError
 
 pytestmark = pytest.mark.train
@@ -93,7 +93,7 @@ def test_an_engine_argument_acts_on_every_rollout_of_rl_or_is_refused(engine, se
 
 def test_engine_args_of_vllm_reach_the_engine_that_trl_starts(tmp_path):
     """RL hands on what TRL has an argument for."""
-    from tenyson.jobs.arguments import grpo_arguments
+    from tenyson.jobs.trainers.arguments import grpo_arguments
 
     given = config(engine_args={"max_model_len": 512}, trl={"vllm_gpu_memory_utilization": 0.4})
     check_passthrough(given, "rl", engine="vllm")

@@ -147,7 +147,7 @@ def test_every_job_fills_the_tables_that_the_specification_names(workplace: Work
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Wordle experiment, run for real: its folder, with final_report.md and the journal."""
-    from tenyson.cloud.local import LocalManager
+    from tenyson.cloud.local.backend import LocalManager
     from tenyson.examples.wordle.experiment import main
 
     tmp_path = tmp_path_factory.mktemp("experiment")
@@ -187,7 +187,7 @@ def test_the_wordle_report_shows_plots_and_boards_in_a_browser(experiment: Path)
     """One HTML file from the journal: curves and guesses as images, boards as boxes of colour, nothing from the network."""
     from tests.fakes.browser import OWN, open_file
 
-    from tenyson.pipeline.journal import Journal
+    from tenyson.pipeline.journal.journal import Journal
     from tenyson.pipeline.report import write_pipeline_report
 
     with Journal(f"sqlite:///{experiment}/telemetry.db", create=False) as journal:

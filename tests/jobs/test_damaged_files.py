@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tenyson import runner
-from tenyson.jobs.publication import MANIFEST, publish
+from tenyson.jobs.checkpoints.publication import MANIFEST, publish
 
 pytestmark = pytest.mark.train
 

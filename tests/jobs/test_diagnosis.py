@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tenyson.config.schema import Sign
-from tenyson.jobs.diagnosis import Batch, Diagnosis
+from tenyson.jobs.trainers.diagnosis import Batch, Diagnosis
 
 
 def healthy(**changes):

@@ -111,8 +111,8 @@ def test_an_engine_that_does_not_exist_is_refused_with_its_line_and_the_nearest_
 @pytest.mark.train
 def test_a_batch_of_evaluation_that_holds_no_whole_groups_is_named_by_the_job_too(configure, echo):
     """In Tenyson's words, not TRL's."""
-    from tenyson.jobs.preflight.finding import PreflightError
     from tenyson.jobs.rl import RLJob
+    from tenyson.jobs.runtime.finding import PreflightError
 
     with pytest.raises(PreflightError, match="no whole groups of 8"):
         RLJob(configure("rl", training=UNEVEN), echo).run()

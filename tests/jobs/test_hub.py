@@ -96,7 +96,7 @@ def in_process(configure, echo, monkeypatch):
     """Runs a job in this process, with the Hub at a URL and short waits between tries."""
     from huggingface_hub import constants
 
-    from tenyson.jobs import hub
+    from tenyson.jobs.checkpoints import hub
     from tenyson.jobs.sft import SFTJob
 
     def run(url, **settings):
@@ -156,7 +156,7 @@ def test_a_disk_without_room_for_the_copy_that_is_pushed_costs_the_push_and_not_
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tenyson.jobs.hub._link_or_copy", full)
+    monkeypatch.setattr("tenyson.jobs.checkpoints.hub._link_or_copy", full)
     assert in_process(hub.url, checkpoints=True).hf_revision
     metadata = json.loads((tmp_path / "outputs/run/results.json").read_text())["metadata"]
     assert metadata["not_pushed"] == ["step-2", "step-4", "step-6"]

@@ -60,7 +60,7 @@ def test_a_process_that_imported_trl_without_vllm_can_use_it_with_vllm_later(tmp
     """Two RL jobs in one process may use two engines."""
     pytest.importorskip("vllm")
     code = """
-from tenyson.jobs.trl_import import import_grpo
+from tenyson.jobs.trainers.trl_import import import_grpo
 import_grpo(vllm=False)
 assert "vllm" not in sys.modules
 import_grpo(vllm=True)

@@ -20,8 +20,8 @@ import pytest
 
 from tenyson.errors import EngineError, ModelError
 from tenyson.jobs.eval import EvalJob
-from tenyson.jobs.preflight.finding import PreflightError
 from tenyson.jobs.rl import RLJob
+from tenyson.jobs.runtime.finding import PreflightError
 from tenyson.jobs.sft import SFTJob
 from tenyson.tasks import Reward, Sample, TaskPlugin
 
@@ -282,8 +282,8 @@ def test_merging_an_adapter_does_not_drift_the_base(configure, echo, tmp_path):
     pytest.importorskip("vllm")
     from tenyson.engines.engine import EngineSpec
     from tenyson.engines.vllm import _merge
-    from tenyson.jobs.model import resolve_model
-    from tenyson.jobs.publication import sha256
+    from tenyson.jobs.checkpoints.publication import sha256
+    from tenyson.jobs.models.model import resolve_model
 
     job = SFTJob(configure("sft", peft=LORA, training=QUICK), echo)
     job.run()
@@ -361,8 +361,8 @@ def test_a_model_that_does_not_fit_is_refused_with_the_arithmetic(tmp_path):
         "training: {batch_size: 16, num_generations: 8}\ngeneration: {engine: vllm, max_new_tokens: 1024}\n"
     )
     from tenyson.config.load import load_config
+    from tenyson.jobs.models.dims import find_shape
     from tenyson.jobs.preflight.machine import check_memory
-    from tenyson.jobs.shape import find_shape
 
     plain = load_config(str(config)).model_dump(mode="json")
     [finding] = check_memory(plain, "rl", find_shape(plain["model"]), 16 * 2**30)
@@ -502,12 +502,12 @@ def test_a_checkpoint_that_another_run_was_made_from_is_kept(configure, echo, tm
 
 
 def test_a_full_disk_costs_a_checkpoint_and_not_the_run(configure, echo, tmp_path, warnings, monkeypatch):
-    from tenyson.jobs import checkpoint
+    from tenyson.jobs.checkpoints import trainer_mixin
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "publish", full)
+    monkeypatch.setattr(trainer_mixin, "publish", full)
     result = SFTJob(configure("run", training={**QUICK, "save_steps": 1}), echo).run()
     assert result.status == "success"
     assert any("a checkpoint was not written: No space left on device" in one for one in warnings("run"))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tenyson.jobs.memory import GIB, Facts, estimate_memory
-from tenyson.jobs.shape import KNOWN, Shape, find_shape
+from tenyson.jobs.models.dims import KNOWN, Shape, find_shape
+from tenyson.jobs.models.memory import GIB, Facts, estimate_memory
 
 ECHO = Path(__file__).parents[1] / "tasks" / "echo_task.py"
 TENYSON = str(Path(sys.executable).parent / "tenyson")

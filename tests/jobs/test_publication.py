@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tenyson.errors import ModelError
-from tenyson.jobs.publication import (
+from tenyson.jobs.checkpoints.publication import (
     LATEST,
     check,
     make_draft,
@@ -29,7 +29,7 @@ MARK = "the-save-begins"
 SAVE = f"""
 import sys
 from pathlib import Path
-from tenyson.jobs.publication import make_draft, publish
+from tenyson.jobs.checkpoints.publication import make_draft, publish
 parent, step, text = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 (parent / "{MARK}").mkdir()
 draft = make_draft(parent / f"step-{{step}}")

@@ -11,8 +11,8 @@ import pytest
 
 from tenyson.errors import ConfigError, TaskError
 from tenyson.jobs.eval import EvalJob
-from tenyson.jobs.preflight.finding import PreflightError
 from tenyson.jobs.rl import RLJob
+from tenyson.jobs.runtime.finding import PreflightError
 from tenyson.jobs.sft import SFTJob
 
 pytestmark = pytest.mark.train
@@ -119,7 +119,7 @@ def test_a_multi_turn_task_is_played_and_learnt(configure, climb, warm_climb, ev
 
 def test_environment_tokens_do_not_enter_the_loss(configure, climb, warm_climb):
     """The mask that TRL gets is 0 exactly on what the environment wrote."""
-    from tenyson.jobs import rollout_trainer
+    from tenyson.jobs.trainers import rollout_trainer
 
     seen = []
     original = rollout_trainer.RolloutTrainer._generate_and_score_completions
@@ -263,7 +263,7 @@ def test_vllm_ends_replies_where_evaluation_does_and_plays_with_the_adapter_from
     configure, echo, climb, vllm_calls, kind
 ):
     """Its weights are brought up to date before anything is played, and not twice for one step."""
-    from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
+    from tenyson.jobs.models.model import generation_eos, load_tokenizer, resolve_model
 
     task = echo if kind == "single turn" else climb
     config = configure("rl", training={**RL, "max_steps": 2}, trl={"generation_kwargs": {"seed": 3}})

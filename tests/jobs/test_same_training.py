@@ -185,7 +185,7 @@ def test_doctor_tells_a_resume_that_would_be_refused(resume, tmp_path, capsys):
 
 def test_a_checkpoint_without_a_record_is_compared_by_its_files(resume, tmp_path):
     """Of an earlier version."""
-    from tenyson.jobs.publication import MANIFEST, publish
+    from tenyson.jobs.checkpoints.publication import MANIFEST, publish
 
     checkpoint = tmp_path / "outputs" / "sft" / "checkpoints" / "step-2"
     about = json.loads((checkpoint / "resume.json").read_text())

@@ -10,13 +10,13 @@ import pytest
 
 from tenyson.config.load import parse_config
 from tenyson.errors import TaskError
-from tenyson.jobs import samples
+from tenyson.jobs.data import samples
+from tenyson.jobs.data.samples import eval_prompts, extent, interleave, read_samples
 from tenyson.jobs.eval import EvalJob
 from tenyson.jobs.preflight.examine import Examination
-from tenyson.jobs.preflight.finding import PreflightError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.rl import RLJob
-from tenyson.jobs.samples import eval_prompts, extent, interleave, read_samples
+from tenyson.jobs.runtime.finding import PreflightError
 from tenyson.jobs.sft import SFTJob
 from tenyson.runner import main
 from tenyson.tasks import Environment, Observation, Reward, Sample, TaskPlugin

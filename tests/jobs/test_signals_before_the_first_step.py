@@ -104,7 +104,7 @@ def test_a_second_signal_ends_it_without_waiting_for_anything(tmp_path):
 @pytest.mark.train
 def test_ctrl_c_on_this_machine_ends_a_job_that_still_imports_and_leaves_a_stopped_result(tmp_path):
     """Through the manager: nobody waits for the grace, which is for a step that is to be saved."""
-    from tenyson.cloud.local import LocalManager
+    from tenyson.cloud.local.backend import LocalManager
     from tenyson.jobs.spec import JobSpec
 
     (tmp_path / "task.py").write_text(TASKS["import"])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tenyson.jobs.publication import check
+from tenyson.jobs.checkpoints.publication import check
 
 pytestmark = pytest.mark.train
 

@@ -91,7 +91,7 @@ def test_a_stop_in_the_middle_of_a_step_drops_it_and_the_resume_is_the_same_trai
     if how == "turn":
         played = Stopping(stop, at=sum(len(train_first[step]) for step in (0, 1)) + 1)
     else:
-        from tenyson.jobs.rollout_trainer import RolloutTrainer
+        from tenyson.jobs.trainers.rollout_trainer import RolloutTrainer
 
         original, calls = RolloutTrainer.training_step, []
 

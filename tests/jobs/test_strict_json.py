@@ -11,7 +11,7 @@ import pytest
 from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.job import Job, Outcome
 from tenyson.jobs.result import JobResult
-from tenyson.pipeline.records import result_from
+from tenyson.pipeline.journal.records import result_from
 from tenyson.tasks import Metric
 from tenyson.telemetry.events import json_text, strict_json
 

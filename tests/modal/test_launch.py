@@ -102,7 +102,7 @@ def test_of_two_calls_for_one_attempt_one_works_and_the_other_is_followed_to_it(
 
 def test_a_container_that_was_believed_dead_ends_its_job_once_another_has_taken_over(modal):
     """Modal gave the input away while the first one lived on: only the later one may write."""
-    from tenyson_modal.container.claim import Claim
+    from tenyson_modal.container.lock import Claim
     from tenyson_modal.launch import control
     from tenyson_modal.naming import attempt_key
 

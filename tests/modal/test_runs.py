@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.waiting import wait_for
 
 from tenyson.errors import BackendError
-from tenyson.jobs.publication import check
+from tenyson.jobs.checkpoints.publication import check
 from tenyson.testing.ticking import last_of_each_step, lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -10,7 +10,7 @@ from tests.fakes.stand_in_job import StandInJob
 from tenyson.errors import PipelineError
 from tenyson.jobs.result import JobResult
 from tenyson.pipeline import Step, run_pipeline
-from tenyson.pipeline.journal import Journal
+from tenyson.pipeline.journal.journal import Journal
 
 
 class Failing:
@@ -35,7 +35,7 @@ def test_an_answer_that_is_typed_while_the_database_is_away_is_stored_once_it_is
     server, monkeypatch, capfd
 ):
     """It is asked once, and the pipeline goes on as was said."""
-    monkeypatch.setattr("tenyson.pipeline.controller.JOURNAL_SECONDS", 0.2)
+    monkeypatch.setattr("tenyson.pipeline.control.controller.JOURNAL_SECONDS", 0.2)
     asked, over = [], threading.Event()
 
     def come_back():

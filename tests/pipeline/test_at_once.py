@@ -4,9 +4,9 @@ import pytest
 from tests.fakes.project import Project, release, wait_for_start
 from tests.fakes.stand_in_job import RUNNER, StandInJob
 
-from tenyson.cloud.local import LocalManager
+from tenyson.cloud.local.backend import LocalManager
 from tenyson.pipeline import Step, run_pipeline
-from tenyson.pipeline.journal import Journal
+from tenyson.pipeline.journal.journal import Journal
 
 QUICK = {"TENYSON_LEASE_SECONDS": "3"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tenyson.cli.main import main
-from tenyson.config.engine_arguments import engine_arguments
+from tenyson.config.checks.engine_arguments import engine_arguments
 
 TASK = str(Path(__file__).parents[1] / "tasks" / "echo_task.py")
 MODEL = '  model: {factory: "tenyson.testing.tiny:build"}\n'
@@ -105,7 +105,7 @@ def test_settings_of_one_job_are_checked_alike(run):
 def test_arguments_of_engines_are_read_without_importing_them():
     """What the source says is what the class takes."""
     found = subprocess.run(
-        [sys.executable, "-c", "import sys; from tenyson.config.engine_arguments import engine_arguments as e; "
+        [sys.executable, "-c", "import sys; from tenyson.config.checks.engine_arguments import engine_arguments as e; "
          "print('repetition_penalty' in (e('transformers') or ['repetition_penalty']), 'torch' in sys.modules)"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip

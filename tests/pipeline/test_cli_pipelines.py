@@ -7,9 +7,9 @@ import pytest
 
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline.definition import Definition
-from tenyson.pipeline.journal import Journal
-from tenyson.pipeline.lease import Lease
+from tenyson.pipeline.graph.definition import Definition
+from tenyson.pipeline.journal.journal import Journal
+from tenyson.pipeline.journal.lease import Lease
 
 TENYSON = [sys.executable, "-c", "import sys; from tenyson.cli.main import main; sys.exit(main())"]
 

@@ -14,9 +14,9 @@ from tenyson.cli.main import main
 from tenyson.errors import DamagedRowError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline.definition import Definition
-from tenyson.pipeline.journal import Journal
-from tenyson.pipeline.lease import Lease, this_process
+from tenyson.pipeline.graph.definition import Definition
+from tenyson.pipeline.journal.journal import Journal
+from tenyson.pipeline.journal.lease import Lease, this_process
 
 TASK = str(Path(__file__).parents[1] / "tasks" / "echo_task.py")
 DEEP = "[" * 100_000 + "]" * 100_000

@@ -6,10 +6,10 @@ import pytest
 
 from tenyson.config.load import parse_config
 from tenyson.errors import ConfigError, ModelError
-from tenyson.jobs import publication
+from tenyson.jobs.checkpoints import publication
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline.definition import Definition, Finished
+from tenyson.pipeline.graph.definition import Definition, Finished
 
 
 @pytest.fixture

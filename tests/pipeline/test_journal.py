@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 from tests.fakes.file_backend import FileBackend
 
-from tenyson.cloud.follow import PlainFollower
+from tenyson.cloud.watch.follow import PlainFollower
 from tenyson.errors import JournalAwayError, LeaseLostError, PipelineBusyError, PipelineError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline import drive
-from tenyson.pipeline.controller import attempt_token
-from tenyson.pipeline.definition import Definition
-from tenyson.pipeline.journal import Journal
-from tenyson.pipeline.launcher import BackendLauncher
-from tenyson.pipeline.lease import Lease
-from tenyson.pipeline.notify import Notifier
-from tenyson.pipeline.policy import FailurePolicy
+from tenyson.pipeline.control import drive
+from tenyson.pipeline.control.controller import attempt_token
+from tenyson.pipeline.control.launcher import BackendLauncher
+from tenyson.pipeline.graph.definition import Definition
+from tenyson.pipeline.graph.policy import FailurePolicy
+from tenyson.pipeline.journal.journal import Journal
+from tenyson.pipeline.journal.lease import Lease
+from tenyson.pipeline.notify.notifier import Notifier
 
 FAR = {"host": "elsewhere", "pid": 1, "mark": "m", "space": None}
 

@@ -14,9 +14,9 @@ from tenyson.cloud.backend import Handle
 from tenyson.errors import LeaseLostError, PipelineBusyError, PipelineError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline.controller import attempt_token
-from tenyson.pipeline.journal import Journal
-from tenyson.pipeline.lease import Lease, this_process
+from tenyson.pipeline.control.controller import attempt_token
+from tenyson.pipeline.journal.journal import Journal
+from tenyson.pipeline.journal.lease import Lease, this_process
 
 LABELS = ("one", "two")
 SECONDS = 10.0

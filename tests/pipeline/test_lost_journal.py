@@ -7,15 +7,16 @@ import pytest
 from tests.fakes.file_backend import FileBackend
 from tests.fakes.stand_in_job import RUNNER, StandInJob
 
-from tenyson.cloud.follow import PlainFollower
-from tenyson.cloud.local import LocalManager
+from tenyson.cloud.local.backend import LocalManager
+from tenyson.cloud.watch.follow import PlainFollower
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline import Step, drive, run_pipeline
-from tenyson.pipeline.definition import Definition
-from tenyson.pipeline.journal import Journal
-from tenyson.pipeline.launcher import BackendLauncher
-from tenyson.pipeline.notify import Notifier
-from tenyson.pipeline.policy import FailurePolicy
+from tenyson.pipeline import Step, run_pipeline
+from tenyson.pipeline.control import drive
+from tenyson.pipeline.control.launcher import BackendLauncher
+from tenyson.pipeline.graph.definition import Definition
+from tenyson.pipeline.graph.policy import FailurePolicy
+from tenyson.pipeline.journal.journal import Journal
+from tenyson.pipeline.notify.notifier import Notifier
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 from tests.fakes.project import Project, release, wait_for_start
 
-from tenyson.cloud.host import relation, this_host
+from tenyson.cloud.local.host import relation, this_host
 
 RENAMED = "import socket; socket.gethostname = lambda: 'elsewhere'"
 SAME = this_host()
@@ -11,7 +11,7 @@ SAME = this_host()
 
 def pretend(**different):
     """Code that lets a command believe that it runs elsewhere."""
-    return f"import tenyson.cloud.host as h; real = h.this_host; h.this_host = lambda: real() | {different!r}"
+    return f"import tenyson.cloud.local.host as h; real = h.this_host; h.this_host = lambda: real() | {different!r}"
 
 
 @pytest.fixture

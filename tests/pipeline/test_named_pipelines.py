@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tenyson.cli.request import Request, make_plan
+from tenyson.cli.pipelines.request import Request, make_plan
 from tenyson.errors import ConfigError, PipelineError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline import Step, run_pipeline
 from tenyson.pipeline.execute import define_plan, register
-from tenyson.pipeline.journal import Journal
+from tenyson.pipeline.journal.journal import Journal
 from tenyson.tasks.load import load_task, task_spec
 
 ECHO = Path(__file__).parents[1] / "tasks" / "echo_task.py"

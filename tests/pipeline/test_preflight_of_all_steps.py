@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tenyson.cloud.local import LocalManager
+from tenyson.cloud.local.backend import LocalManager
 from tenyson.errors import PipelineError
 from tenyson.jobs.eval import EvalJob
 from tenyson.jobs.rl import RLJob

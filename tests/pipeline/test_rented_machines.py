@@ -7,14 +7,14 @@ import time
 from tests.fakes.file_backend import FileBackend
 
 from tenyson.cloud import manager
-from tenyson.cloud.follow import PlainFollower
+from tenyson.cloud.watch.follow import PlainFollower
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline import drive
-from tenyson.pipeline.definition import Definition
-from tenyson.pipeline.journal import Journal
-from tenyson.pipeline.launcher import BackendLauncher
-from tenyson.pipeline.notify import Notifier
-from tenyson.pipeline.policy import FailurePolicy
+from tenyson.pipeline.control import drive
+from tenyson.pipeline.control.launcher import BackendLauncher
+from tenyson.pipeline.graph.definition import Definition
+from tenyson.pipeline.graph.policy import FailurePolicy
+from tenyson.pipeline.journal.journal import Journal
+from tenyson.pipeline.notify.notifier import Notifier
 
 
 class RentedFiles(FileBackend):
@@ -62,7 +62,7 @@ def test_a_machine_that_is_taken_back_is_replaced_without_a_question_and_that_is
 
 def test_ctrl_c_leaves_the_jobs_of_a_pipeline_running_and_attach_finds_them(tmp_path, monkeypatch, capfd):
     """The pipeline is stopped, its step still runs, and the next controller adopts it: one start."""
-    monkeypatch.setattr("tenyson.pipeline.controller.DETACH_SECONDS", 0.5)
+    monkeypatch.setattr("tenyson.pipeline.control.controller.DETACH_SECONDS", 0.5)
     assert manager.DETACH_SECONDS == 5.0
     backend = RentedFiles(tmp_path)
 

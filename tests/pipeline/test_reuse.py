@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from tests.fakes.file_backend import FileBackend
 
-from tenyson.cloud.follow import PlainFollower
+from tenyson.cloud.watch.follow import PlainFollower
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline import drive
-from tenyson.pipeline.definition import Definition
-from tenyson.pipeline.inputs import Reuse, differences, in_words, nearest
-from tenyson.pipeline.journal import Journal
-from tenyson.pipeline.launcher import BackendLauncher
-from tenyson.pipeline.notify import Notifier
-from tenyson.pipeline.policy import FailurePolicy
+from tenyson.pipeline.cache.inputs import Reuse, differences, in_words, nearest
+from tenyson.pipeline.control import drive
+from tenyson.pipeline.control.launcher import BackendLauncher
+from tenyson.pipeline.graph.definition import Definition
+from tenyson.pipeline.graph.policy import FailurePolicy
+from tenyson.pipeline.journal.journal import Journal
+from tenyson.pipeline.notify.notifier import Notifier
 
 
 class Lab:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.stand_in_job import RUNNER, StandInJob
 
-from tenyson.cloud.local import LocalManager
+from tenyson.cloud.local.backend import LocalManager
 from tenyson.errors import ConfigError
 from tenyson.jobs.result import JobResult
 from tenyson.pipeline import FailurePolicy, Step, run_pipeline
@@ -126,7 +126,7 @@ def test_an_adapter_is_handed_on_with_the_base_it_was_trained_on(cloud, step, tm
 
 def test_a_full_model_is_handed_on_by_its_directory(cloud, step, tmp_path):
     """model.name is the directory; the factory that made its predecessor is out."""
-    from tenyson.pipeline.handover import start_from_result
+    from tenyson.pipeline.graph.handover import start_from_result
 
     (tmp_path / "sft" / "model").mkdir(parents=True)
     done = run_pipeline([step("one")], cloud).results["one"]
@@ -365,7 +365,7 @@ def test_a_script_that_was_killed_goes_on_and_so_does_attach(cloud, step, tmp_pa
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from tests.fakes.stand_in_job import RUNNER, StandInJob
-from tenyson.cloud.local import LocalManager
+from tenyson.cloud.local.backend import LocalManager
 from tenyson.pipeline import run_pipeline
 def step(label, do):
     run = {{"id": label, "output_dir": {str(tmp_path / "outputs")!r}}}

@@ -16,8 +16,8 @@ from tests.fakes.stand_in_job import StandInJob
 from tenyson.errors import ConfigError
 from tenyson.jobs.result import JobResult
 from tenyson.pipeline import Step, run_pipeline
-from tenyson.pipeline.notify import Notifier
-from tenyson.pipeline.webhook import DeliveryError, Webhook, _is_public
+from tenyson.pipeline.notify.notifier import Notifier
+from tenyson.pipeline.notify.webhook import DeliveryError, Webhook, _is_public
 
 SECRET = "T000/B000/canary-of-the-webhook"
 
@@ -178,8 +178,8 @@ def test_failures_of_pipelines_and_steps_of_any_name_are_recorded_and_told(
     """Longer than the outbox's column, or no text for a header; a message that comes twice has one id, others have others."""
     url = request.getfixturevalue("postgres_url") if database == "postgres" else f"sqlite:///{tmp_path}/j.db"
     monkeypatch.setenv("TENYSON_WEBHOOK_ALLOW", "127.0.0.1")
-    monkeypatch.setattr("tenyson.pipeline.outbox.FIRST_PAUSE_SECONDS", 0.1)
-    monkeypatch.setattr("tenyson.pipeline.outbox.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("tenyson.pipeline.notify.outbox.FIRST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("tenyson.pipeline.notify.outbox.LOOK_SECONDS", 0.1)
 
     def refuse_the_first_try(handler):
         handler.send_response(500 if len(server.received) == 1 else 204)
@@ -205,7 +205,7 @@ def test_a_pipeline_ends_well_and_is_told_once_where_the_reply_to_its_last_commi
     """It concludes again, and finds that it had concluded."""
     url = request.getfixturevalue("postgres_url") if database == "postgres" else f"sqlite:///{tmp_path}/j.db"
     monkeypatch.setenv("TENYSON_WEBHOOK_ALLOW", "127.0.0.1")
-    monkeypatch.setattr("tenyson.pipeline.controller.JOURNAL_SECONDS", 0.1)
+    monkeypatch.setattr("tenyson.pipeline.control.controller.JOURNAL_SECONDS", 0.1)
     commit, finished, lost = DefaultDialect.do_commit, Notifier.finished, []
 
     def lose_the_reply(dialect, connection):

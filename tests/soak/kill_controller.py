@@ -31,15 +31,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 from file_backend import FileBackend
 from sqlalchemy.engine.default import DefaultDialect
 
-from tenyson.cloud.follow import PlainFollower
+from tenyson.cloud.watch.follow import PlainFollower
 from tenyson.errors import LeaseLostError
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline import controller, drive, inquiry, outbox
-from tenyson.pipeline.definition import Definition
-from tenyson.pipeline.journal import Journal
-from tenyson.pipeline.launcher import BackendLauncher
-from tenyson.pipeline.notify import Notifier
-from tenyson.pipeline.policy import FailurePolicy
+from tenyson.pipeline.control import approvals, controller, drive
+from tenyson.pipeline.control.launcher import BackendLauncher
+from tenyson.pipeline.graph.definition import Definition
+from tenyson.pipeline.graph.policy import FailurePolicy
+from tenyson.pipeline.journal.journal import Journal
+from tenyson.pipeline.notify import outbox
+from tenyson.pipeline.notify.notifier import Notifier
 
 CALLS = ("validate", "estimate", "submit", "poll", "fetch_outputs", "cancel", "terminate", "reattach")
 EXPECTED = {"a": ["succeed"], "b": ["fail", "succeed"], "c": ["preempted", "succeed"], "d": ["succeed"]}
@@ -341,7 +342,7 @@ def main() -> int:
     parser.add_argument("--first", action="store_true", help="end with the first trial that fails")
     parser.add_argument("--db-url", help="one database for all trials; SQLite files by default")
     options = parser.parse_args()
-    controller.POLL_SECONDS = inquiry.DECISION_SECONDS = controller.JOURNAL_SECONDS = 0.02
+    controller.POLL_SECONDS = approvals.DECISION_SECONDS = controller.JOURNAL_SECONDS = 0.02
     outbox.FIRST_PAUSE_SECONDS = 0.05
     outbox.LOOK_SECONDS = 0.05
     os.environ["TENYSON_WEBHOOK_ALLOW"] = "127.0.0.1"

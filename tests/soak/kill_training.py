@@ -31,14 +31,14 @@ LONGEST_SECONDS = 3.0
 
 def import_libraries() -> None:
     """Once for all trials."""
-    from tenyson.jobs.quiet import quiet_libraries
+    from tenyson.jobs.runtime.quiet import quiet_libraries
 
     quiet_libraries()
     import torch  # noqa: F401
     import trl  # noqa: F401
     from trl import GRPOTrainer  # noqa: F401
 
-    import tenyson.jobs.rollout_trainer  # noqa: F401
+    import tenyson.jobs.trainers.rollout_trainer  # noqa: F401
 
 
 def train(folder: Path) -> None:

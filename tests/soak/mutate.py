@@ -396,9 +396,9 @@ def _journal() -> Path:
         return _made["journal"]
     from tenyson.jobs.result import JobResult
     from tenyson.jobs.spec import JobSpec
-    from tenyson.pipeline.definition import Definition
-    from tenyson.pipeline.journal import Journal
-    from tenyson.pipeline.lease import Lease
+    from tenyson.pipeline.graph.definition import Definition
+    from tenyson.pipeline.journal.journal import Journal
+    from tenyson.pipeline.journal.lease import Lease
 
     file = Path(tempfile.mkdtemp()) / "j.db"
     with Journal(f"sqlite:///{file}") as journal:

@@ -10,7 +10,7 @@ import numpy
 import pytest
 
 from tenyson.errors import TaskError
-from tenyson.jobs.samples import Extent, read_samples
+from tenyson.jobs.data.samples import Extent, read_samples
 from tenyson.tasks import Metric, Observation, Reward, Rollout, Sample, TaskPlugin
 from tenyson.tasks.checks import make_environment, take_step
 from tenyson.tasks.scoring import metrics_of, rewards_of, score

@@ -70,7 +70,7 @@ def train(tmp_path):
 
 def test_sft_telemetry_callback_emits_each_logged_row(train):
     """Specification, telemetry: `SFTTelemetryCallback`; step, epoch, all numbers and the trainer's own total."""
-    from tenyson.jobs.callbacks import SFTTelemetryCallback
+    from tenyson.jobs.trainers.callbacks import SFTTelemetryCallback
 
     kept = Kept()
     trainer = train(SFTTelemetryCallback(Telemetry([kept]), "run-1"))
@@ -88,7 +88,7 @@ def test_sft_telemetry_callback_emits_each_logged_row(train):
 @pytest.mark.parametrize("logging_steps", [1, 2, 3, 100])
 def test_grpo_epoch_telemetry_callback_emits_means_over_the_epochs_steps(train, logging_steps):
     """Specification, telemetry: loss and KL of each epoch, exact whatever the distance between two rows."""
-    from tenyson.jobs.callbacks import GRPOEpochTelemetryCallback
+    from tenyson.jobs.trainers.callbacks import GRPOEpochTelemetryCallback
 
     every_step = [row["loss"] for row in train().state.log_history if "loss" in row]
     kept = Kept()
@@ -107,7 +107,7 @@ def test_grpo_epoch_telemetry_callback_emits_means_over_the_epochs_steps(train, 
 
 def test_kl_is_none_where_it_is_not_measured(train):
     """GRPO with beta = 0 logs no KL."""
-    from tenyson.jobs.callbacks import GRPOEpochTelemetryCallback
+    from tenyson.jobs.trainers.callbacks import GRPOEpochTelemetryCallback
 
     kept = Kept()
     train(GRPOEpochTelemetryCallback(Telemetry([kept]), "run-1"))
@@ -118,7 +118,7 @@ def test_manual_stop_ends_training_after_the_current_step_and_saves(train, tmp_p
     """Specification, telemetry: `ManualStopTelemetryCallback` stops cleanly and a checkpoint is there."""
     import transformers
 
-    from tenyson.jobs.callbacks import ManualStopTelemetryCallback
+    from tenyson.jobs.trainers.callbacks import ManualStopTelemetryCallback
 
     stop = StopSignal()
 
@@ -134,7 +134,7 @@ def test_manual_stop_ends_training_after_the_current_step_and_saves(train, tmp_p
 
 def test_a_checkpoint_is_written_when_its_time_has_come(train, tmp_path):
     """Every step takes longer than the interval here, so that each one is followed by a checkpoint."""
-    from tenyson.jobs.callbacks import ManualStopTelemetryCallback
+    from tenyson.jobs.trainers.callbacks import ManualStopTelemetryCallback
 
     trainer = train(ManualStopTelemetryCallback(StopSignal(), save_minutes=1e-9))
     assert trainer.state.global_step == 10
@@ -143,7 +143,7 @@ def test_a_checkpoint_is_written_when_its_time_has_come(train, tmp_path):
 
 def test_nothing_stops_without_a_request(train, tmp_path):
     """The callback alone changes nothing."""
-    from tenyson.jobs.callbacks import ManualStopTelemetryCallback
+    from tenyson.jobs.trainers.callbacks import ManualStopTelemetryCallback
 
     assert train(ManualStopTelemetryCallback(StopSignal())).state.global_step == 10
     assert not list(tmp_path.glob("checkpoint-*"))
@@ -156,7 +156,7 @@ def test_all_processes_agree_to_stop(tmp_path):
         """
         import os, sys, torch
         from transformers import TrainerControl, TrainerState, TrainingArguments
-        from tenyson.jobs.callbacks import ManualStopTelemetryCallback
+        from tenyson.jobs.trainers.callbacks import ManualStopTelemetryCallback
         from tenyson.telemetry.control import StopSignal
         store = sys.argv[1]
         rank = 0 if (child := os.fork()) else 1

@@ -14,7 +14,7 @@ from recording import UID, finished, metrics, rollout, started
 from sqlalchemy.exc import DBAPIError
 
 from tenyson.cli.main import main
-from tenyson.pipeline.journal import Journal
+from tenyson.pipeline.journal.journal import Journal
 from tenyson.telemetry.build import open_telemetry
 from tenyson.telemetry.database.engine import open_database
 

@@ -12,7 +12,7 @@ from tenyson.telemetry.build import open_telemetry
 from tenyson.telemetry.control import ControlPoller
 from tenyson.telemetry.control.requests import ask
 from tenyson.telemetry.control.state import Controls
-from tenyson.telemetry.spool.relay import Relay
+from tenyson.telemetry.relay.relay import Relay
 from tenyson.telemetry.spool.relayed import VARIABLE
 from tenyson.telemetry.spool.spool import find_spools
 

@@ -12,7 +12,7 @@ import pytest
 from recording import lines, metrics, rollout, rows, started, writer
 
 from tenyson.telemetry.build import open_telemetry
-from tenyson.telemetry.spool import writer
+from tenyson.telemetry.spool import writer as spool_writer
 from tenyson.telemetry.spool.spool import find_spools, read_records
 
 
@@ -185,7 +185,7 @@ def test_a_full_disk_is_survived_with_one_warning(small_disk, make_config, sqlit
 
 def test_a_disk_that_stays_full_drops_rollouts_first_and_counts_them(tmp_path, monkeypatch, capfd):
     """Memory is bounded; metrics are kept longest. RLIMIT_FSIZE refuses writes as a full disk does."""
-    monkeypatch.setattr(writer, "PENDING_BYTES", 20_000)
+    monkeypatch.setattr(spool_writer, "PENDING_BYTES", 20_000)
     spooled = writer(tmp_path)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = next((tmp_path / "spool").iterdir()).stat().st_size

@@ -9,10 +9,10 @@ from recording import finished, metrics, rollout, started
 from tests.fakes.stand_in_job import RUNNER, StandInJob
 
 from tenyson.cli.main import main
-from tenyson.cloud.local import LocalManager
+from tenyson.cloud.local.backend import LocalManager
 from tenyson.config.load import dump_config
 from tenyson.pipeline import Step, run_pipeline
-from tenyson.pipeline.journal import Journal
+from tenyson.pipeline.journal.journal import Journal
 from tenyson.telemetry.build import open_telemetry
 
 
@@ -180,8 +180,8 @@ def test_a_pipeline_in_python_records_where_the_command_line_does(project):
         "two": {"db_url": "sqlite:///./mine.db"},
         "three": {"db_url": None},
     }
-    from tenyson.pipeline.recording import recorded_in
-    from tenyson.pipeline.step import as_steps
+    from tenyson.pipeline.graph.recording import recorded_in
+    from tenyson.pipeline.graph.step import as_steps
 
     made = [Step("one", Config(model={"name": "x"}), StandInJob, None)]
     (step,) = recorded_in(as_steps(made), made, "postgresql://h/d")

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tenyson.cloud.local import LocalBackend
+from tenyson.cloud.local.backend import LocalBackend
 from tenyson.plugins.builtin import tenyson_report_helpers
 from tenyson.telemetry.read.store import Store
 from tenyson.telemetry.sinks.console import ConsoleSink

@@ -8,9 +8,9 @@ from typing import Any
 
 from tenyson.cloud.backend import Estimate, Handle
 from tenyson.cloud.remote.backend import RemoteBackend, starts
-from tenyson.cloud.remote.baggage import baggage
+from tenyson.cloud.remote.bundle import make_parcel
+from tenyson.cloud.remote.input_files import baggage
 from tenyson.cloud.remote.outputs import parse
-from tenyson.cloud.remote.parcel import make_parcel
 from tenyson.cloud.remote.recall import recalled
 from tenyson.cloud.settings import check_settings
 from tenyson.jobs.spec import JobSpec

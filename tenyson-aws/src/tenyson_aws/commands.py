@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from tenyson.cli.format import print_json
 from tenyson.cli.options import json_option
 from tenyson.cli.rented import attach_run, clean_up, print_checks, settings_option, settings_values
+from tenyson.cli.terminal.format import print_json
 
 
 @click.group()
@@ -33,7 +33,7 @@ _everywhere = click.option("--all-regions", is_flag=True, help="Look in every re
 @json_option("Print it as JSON.")
 def list_machines(regions: tuple[str, ...], all_regions: bool, as_json: bool) -> int:
     """Machines of Tenyson that cost, found by their tags alone."""
-    from tenyson.cli.table import print_table
+    from tenyson.cli.terminal.table import print_table
     from tenyson_aws.cleanup import find_all
 
     clients, where = _where(regions, all_regions)

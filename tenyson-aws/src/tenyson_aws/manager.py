@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tenyson.cloud.follow import Follower
 from tenyson.cloud.manager import CloudManager
+from tenyson.cloud.watch.follow import Follower
 from tenyson_aws.backend import AWSBackend
 
 

@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tenyson.cloud.remote.baggage import baggage, import_roots
+from tenyson.cloud.remote.bundle import Parcel, make_parcel
 from tenyson.cloud.remote.environment import variables_of
+from tenyson.cloud.remote.input_files import baggage, import_roots
 from tenyson.cloud.remote.mirror import Mirror
 from tenyson.cloud.remote.outputs import parse, process_of, text_of
-from tenyson.cloud.remote.parcel import Parcel, make_parcel
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.events.provenance import GIT_VARIABLE, git_state

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.cloud.backend import Observation, Reason
-from tenyson.cloud.remote.ending import saved
 from tenyson.cloud.remote.mirror import Mirror, Seen
 from tenyson.cloud.remote.outputs import OddAnswerError, files_of, parse, text_of
+from tenyson.cloud.remote.resolution import saved
 from tenyson.cloud.remote.session import LONGEST_PAUSE_SECONDS, Session
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec

@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tenyson.cloud.log import clean
+from tenyson.cloud.watch.log import clean
 from tenyson.errors import BackendError
 
 if TYPE_CHECKING:

@@ -71,8 +71,8 @@ def send_tools(connection: Connection) -> None:
     """What a look needs; core's process.py among them, so that one file says what a process is."""
     tools = {
         "install.sh": "tenyson_aws.machine",
-        "look.py": "tenyson.cloud.remote",
-        "process.py": "tenyson.cloud",
+        "poll.py": "tenyson.cloud.remote",
+        "process.py": "tenyson.cloud.local",
     }
     send_texts(
         connection,
@@ -113,7 +113,7 @@ def look(
         "most": most,
     }
     stream = connection.stream(
-        ["python3", f"{TOOLS}/look.py"], send=json.dumps(request).encode(), seconds=TRANSFER_SECONDS
+        ["python3", f"{TOOLS}/poll.py"], send=json.dumps(request).encode(), seconds=TRANSFER_SECONDS
     )
     with mirror.remembering():
         seen = take(io.BufferedReader(stream, 1 << 18), mirror, stream.finish)

@@ -17,11 +17,12 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tenyson.core.stdio import is_terminal, say, standard_streams
 from tenyson.errors import ConfigError, TenysonError
 from tenyson.jobs.folder import JobFolder
-from tenyson.jobs.lingering import exit_grace
+from tenyson.jobs.kinds import job_class
 from tenyson.jobs.result import JobResult, stopped_early
-from tenyson.stdio import is_terminal, say, standard_streams
+from tenyson.jobs.runtime.lingering import exit_grace
 from tenyson.telemetry.control.signals import STOPPED, Signals, StoppedEarlyError
 from tenyson.telemetry.control.state import StopSignal
 
@@ -190,21 +191,6 @@ def _make(job_type: str, config: Config, task_module: str) -> Job:
 
     task = load_task(task_module, config.task.args)
     return job_class(job_type)(config, task)
-
-
-def job_class(job_type: str) -> type[Job]:
-    """The class behind a job type."""
-    if job_type == "sft":
-        from tenyson.jobs.sft import SFTJob
-
-        return SFTJob
-    if job_type == "rl":
-        from tenyson.jobs.rl import RLJob
-
-        return RLJob
-    from tenyson.jobs.eval import EvalJob
-
-    return EvalJob
 
 
 def _resuming(config: Config, reference: str) -> Config:

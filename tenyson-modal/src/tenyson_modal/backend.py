@@ -9,15 +9,15 @@ from typing import Any
 
 from tenyson.cloud.backend import Estimate, Handle
 from tenyson.cloud.remote.backend import RemoteBackend, starts
-from tenyson.cloud.remote.baggage import baggage
+from tenyson.cloud.remote.bundle import make_parcel
+from tenyson.cloud.remote.input_files import baggage
 from tenyson.cloud.remote.outputs import OddAnswerError, parse
-from tenyson.cloud.remote.parcel import make_parcel
 from tenyson.cloud.remote.recall import recalled
 from tenyson.cloud.settings import check_settings
 from tenyson.jobs.spec import JobSpec
 from tenyson_modal import price, requests
 from tenyson_modal.apps import App, find_apps, stop
-from tenyson_modal.container import claim
+from tenyson_modal.container import lock
 from tenyson_modal.failures import ModalError, explained, modal_errors
 from tenyson_modal.launch import RECORD, Launcher, control
 from tenyson_modal.naming import ATTEMPT, app_name, attempt_key, tag_value
@@ -108,7 +108,7 @@ class ModalBackend(RemoteBackend[CallRecord]):
         key = attempt_key(record.token)
         try:
             entries = control(self._settings)
-            claim.forget(entries, key)
+            lock.forget(entries, key)
             requests.forget(entries, key)
             Store(record.volume, record.environment, str(record.spec["run_id"]), key).drop_baggage()
         except modal_errors(ModalError) as error:

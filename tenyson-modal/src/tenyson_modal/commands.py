@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from tenyson.cli.format import print_json
 from tenyson.cli.options import json_option
 from tenyson.cli.rented import attach_run, clean_up, print_checks, settings_option, settings_values
+from tenyson.cli.terminal.format import print_json
 
 
 @click.group()
@@ -21,7 +21,7 @@ def modal() -> None:
 @json_option("Print it as JSON.")
 def list_apps(settings: tuple[str, ...], as_json: bool) -> int:
     """Apps of Tenyson that may cost, found by their names and tags alone."""
-    from tenyson.cli.table import print_table
+    from tenyson.cli.terminal.table import print_table
     from tenyson_modal.cleanup import find_all
 
     found = find_all(_settings(settings), only_apps=True)

@@ -63,7 +63,7 @@ def _volume(settings: ModalSettings) -> str:
 
 def _packages(settings: ModalSettings) -> Iterator[Check]:
     """Wheels are made here: what a machine would install must be had before one is asked for."""
-    from tenyson.cloud.remote.parcel import make_parcel
+    from tenyson.cloud.remote.bundle import make_parcel
     from tenyson.jobs.spec import JobSpec
 
     spec = JobSpec("doctor", "eval", "none:None", {})

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenyson.cloud.remote.parcel import Parcel
+from tenyson.cloud.remote.bundle import Parcel
 from tenyson_modal.settings import ModalSettings
 
 if TYPE_CHECKING:

@@ -9,15 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tenyson.cloud.remote.baggage import baggage, import_roots
+from tenyson.cloud.remote.bundle import make_parcel
 from tenyson.cloud.remote.environment import variables_of
+from tenyson.cloud.remote.input_files import baggage, import_roots
 from tenyson.cloud.remote.owner import owner
-from tenyson.cloud.remote.parcel import make_parcel
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.events.provenance import GIT_VARIABLE, git_state
 from tenyson_modal.apps import find_apps, stop
-from tenyson_modal.container.body import Request, run
-from tenyson_modal.container.claim import claimed_by, forget
+from tenyson_modal.container.entrypoint import Request, run
+from tenyson_modal.container.lock import claimed_by, forget
 from tenyson_modal.failures import explained, modal_errors
 from tenyson_modal.image import make_image
 from tenyson_modal.naming import ATTEMPT, MOUNT, OWNER, RUN, app_name, attempt_key, control_name, tag_value

@@ -1,1 +1,1 @@
-"""What runs on the rented machine. `install.sh` and `watchdog.sh` are sent as they are, like core's `look.py`."""
+"""What runs on the rented machine. `install.sh` and `watchdog.sh` are sent as they are, like core's `poll.py`."""

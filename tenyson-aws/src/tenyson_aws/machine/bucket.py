@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tenyson.cloud.remote.look import files_below
-from tenyson.jobs.publication import MANIFEST, check, make_draft, newest_first, point_to, step_of
+from tenyson.cloud.remote.poll import files_below
+from tenyson.jobs.checkpoints.publication import MANIFEST, check, make_draft, newest_first, point_to, step_of
 
 STATUS = "exit_status.json"
 BROUGHT = "bucket.json"

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tenyson.cloud.local import LocalBackend
+from tenyson.cloud.local.backend import LocalBackend
 from tenyson.telemetry.control.file import NOTICE
 from tenyson_aws.machine.bucket import BROUGHT, Bucket
 

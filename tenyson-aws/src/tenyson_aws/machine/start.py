@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tenyson.cloud.local import RUNNER, LocalBackend
-from tenyson.cloud.watch import output_folder
+from tenyson.cloud.local.backend import RUNNER, LocalBackend
+from tenyson.cloud.watch.watch import output_folder
 from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.spool.relayed import VARIABLE as RELAY

@@ -6,77 +6,83 @@ from tenyson.cli.lazy import LazyCommand
 
 COMMANDS = {
     "run": LazyCommand(
-        "tenyson.cli.run:run",
+        "tenyson.cli.pipelines.run:run",
         "Run an experiment file, a task's preset pipeline, or one job.",
         group="Start and continue",
     ),
     "attach": LazyCommand(
-        "tenyson.cli.attach:attach",
+        "tenyson.cli.pipelines.attach:attach",
         "Continue a pipeline whose controller is gone.",
         group="Start and continue",
     ),
     "decide": LazyCommand(
-        "tenyson.cli.decide:decide",
+        "tenyson.cli.pipelines.decide:decide",
         "Decide on a failed step: resume, restart, continue, abort.",
         group="Start and continue",
     ),
     "doctor": LazyCommand(
-        "tenyson.cli.doctor:doctor",
+        "tenyson.cli.checks.doctor:doctor",
         "Check a job before it runs, or this machine.",
         group="Start and continue",
     ),
     "verify-resume": LazyCommand(
-        "tenyson.cli.verify_resume:verify_resume",
+        "tenyson.cli.checks.verify_resume:verify_resume",
         "Prove that a killed and resumed training is the same one.",
         group="Start and continue",
     ),
     "pipelines": LazyCommand(
-        "tenyson.cli.pipelines:pipelines",
+        "tenyson.cli.pipelines.pipelines:pipelines",
         "Show the state of pipelines and their steps.",
         group="Look at pipelines",
         only_prints=True,
     ),
     "report": LazyCommand(
-        "tenyson.cli.report:report", "Write a pipeline's report.", group="Look at pipelines"
+        "tenyson.cli.pipelines.report:report", "Write a pipeline's report.", group="Look at pipelines"
     ),
     "why": LazyCommand(
-        "tenyson.cli.why:why", "Say why a step was run again.", group="Look at pipelines", only_prints=True
+        "tenyson.cli.pipelines.why:why",
+        "Say why a step was run again.",
+        group="Look at pipelines",
+        only_prints=True,
     ),
     "lineage": LazyCommand(
-        "tenyson.cli.lineage:lineage",
+        "tenyson.cli.runs.lineage:lineage",
         "Show where a run's weights and numbers came from.",
         group="Look at runs",
         only_prints=True,
     ),
     "runs": LazyCommand(
-        "tenyson.cli.runs:runs",
+        "tenyson.cli.runs.runs:runs",
         "List the runs of the telemetry database.",
         group="Look at runs",
         only_prints=True,
     ),
     "show": LazyCommand(
-        "tenyson.cli.show:show",
+        "tenyson.cli.runs.show:show",
         "Show one run: attempts, metrics, where its files are.",
         group="Look at runs",
         only_prints=True,
     ),
     "logs": LazyCommand(
-        "tenyson.cli.logs:logs", "Show the log of a run, as it comes.", group="Look at runs", only_prints=True
+        "tenyson.cli.runs.logs:logs",
+        "Show the log of a run, as it comes.",
+        group="Look at runs",
+        only_prints=True,
     ),
     "metrics": LazyCommand(
-        "tenyson.cli.metrics:metrics",
+        "tenyson.cli.runs.metrics:metrics",
         "Show the curves of a run, or draw them.",
         group="Look at runs",
         only_prints=True,
     ),
     "rollouts": LazyCommand(
-        "tenyson.cli.rollouts:rollouts",
+        "tenyson.cli.runs.rollouts:rollouts",
         "Show what a model said, and what that was worth.",
         group="Look at runs",
         only_prints=True,
     ),
     "compare": LazyCommand(
-        "tenyson.cli.compare:compare",
+        "tenyson.cli.runs.compare:compare",
         "Compare two runs, sample by sample.",
         group="Look at runs",
         only_prints=True,
@@ -91,10 +97,10 @@ COMMANDS = {
     ),
     "extend": LazyCommand("tenyson.cli.control:extend", "Have a run train more steps.", group="Steer a run"),
     "sql": LazyCommand(
-        "tenyson.cli.sql:sql", "Ask the telemetry database, in SQL.", group="Telemetry", only_prints=True
+        "tenyson.cli.runs.sql:sql", "Ask the telemetry database, in SQL.", group="Telemetry", only_prints=True
     ),
     "export": LazyCommand(
-        "tenyson.cli.export:export", "Write rollouts or metrics to a file.", group="Telemetry"
+        "tenyson.cli.runs.export:export", "Write rollouts or metrics to a file.", group="Telemetry"
     ),
     "telemetry": LazyCommand(
         "tenyson.cli.telemetry:telemetry",
@@ -102,7 +108,7 @@ COMMANDS = {
         group="Telemetry",
     ),
     "presets": LazyCommand(
-        "tenyson.cli.presets:presets",
+        "tenyson.cli.pipelines.presets:presets",
         "List the preset pipelines of the installed tasks.",
         group="Configuration and plugins",
         only_prints=True,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tenyson.cli.format import print_json
 from tenyson.cli.options import json_option
+from tenyson.cli.terminal.format import print_json
 
 if TYPE_CHECKING:
     from tenyson.config.document import Document
@@ -91,9 +91,9 @@ def check(file: str, overrides: tuple[str, ...], job: str | None, as_json: bool)
 
 
 def _check(file: str, overrides: tuple[str, ...], job: str | None) -> list[Problem]:
+    from tenyson.config.checks.passthrough import engine_args_problems
     from tenyson.config.experiment import is_experiment
     from tenyson.config.load import check_document
-    from tenyson.config.passthrough import engine_args_problems
     from tenyson.config.paths import relative_to_file
     from tenyson.config.reading import read_document
     from tenyson.errors import ConfigError
@@ -113,9 +113,9 @@ def _check(file: str, overrides: tuple[str, ...], job: str | None) -> list[Probl
 
 def _check_experiment(file: str, overrides: tuple[str, ...], job: str | None) -> list[Problem]:
     """As `tenyson run FILE` does before it starts anything, and the arguments for TRL and PEFT of each step."""
-    from tenyson.cli.request import Request, make_plan
+    from tenyson.cli.pipelines.request import Request, make_plan
+    from tenyson.config.checks.passthrough import passthrough_problems
     from tenyson.config.load import parse_config
-    from tenyson.config.passthrough import passthrough_problems
     from tenyson.pipeline.execute import define_plan
 
     if job is not None:
@@ -147,7 +147,7 @@ def _check_plugins(loaded: Config, document: Document) -> list[Problem]:
 
 
 def _check_job(loaded: Config, job: str, document: Document) -> list[Problem]:
-    from tenyson.config.passthrough import passthrough_problems
-    from tenyson.config.relevance import irrelevant_keys
+    from tenyson.config.checks.passthrough import passthrough_problems
+    from tenyson.config.checks.relevance import irrelevant_keys
 
     return irrelevant_keys(loaded, job, document) + passthrough_problems(loaded, job, document)

@@ -80,8 +80,8 @@ def _ask(
     key: str | None,
     attempt: int | None,
 ) -> None:
-    from tenyson.cli.databases import database_of, job_folders
-    from tenyson.cli.records import newest_if_latest
+    from tenyson.cli.runs.databases import database_of, job_folders
+    from tenyson.cli.runs.records import newest_if_latest
     from tenyson.telemetry.control.requests import ask
 
     if run == options.LATEST:
@@ -122,7 +122,7 @@ def _ask(
 
 def _is_lost(url: str, run: str, verb: str) -> bool:
     """Whether nobody has heard of the run for a while. Raises: TelemetryError: it has ended."""
-    from tenyson.cli.records import is_lost
+    from tenyson.cli.runs.records import is_lost
 
     with options.open_store(url) as store:
         record = store.run(run)

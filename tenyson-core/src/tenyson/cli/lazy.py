@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from tenyson.cli.blanks import refuse_blanks
+from tenyson.cli.terminal.blanks import refuse_blanks
 
 COMMANDS_GROUP = "tenyson.commands"
 """Entry-point group in which plugins add sub-commands."""

@@ -11,8 +11,8 @@ import click
 from tenyson import __version__
 from tenyson.cli.commands import COMMANDS, ELSEWHERE
 from tenyson.cli.lazy import LazyGroup
+from tenyson.core.stdio import OutputError, say, standard_streams
 from tenyson.errors import TenysonError
-from tenyson.stdio import OutputError, say, standard_streams
 
 EPILOG = """\
 Plugins may add commands of their own; `tenyson plugins` lists them.

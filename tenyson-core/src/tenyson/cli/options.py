@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenyson.stdio import results_only
+from tenyson.core.stdio import results_only
 
 if TYPE_CHECKING:
     from tenyson.telemetry.read.store import Store
@@ -73,7 +73,7 @@ def one_run(name: str, names: Collection[str], unknown: str) -> str:
     """
     import difflib
 
-    from tenyson.cli.safetext import safe
+    from tenyson.cli.terminal.sanitize import safe
     from tenyson.errors import TelemetryError
 
     if name in names:

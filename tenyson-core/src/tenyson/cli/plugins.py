@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenyson.cli.format import print_json
 from tenyson.cli.options import json_option
-from tenyson.cli.table import print_table
+from tenyson.cli.terminal.format import print_json
+from tenyson.cli.terminal.table import print_table
 
 if TYPE_CHECKING:
     from tenyson.plugins.manager import PluginManager

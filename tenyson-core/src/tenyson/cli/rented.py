@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from tenyson.cli.format import print_json
+from tenyson.cli.terminal.format import print_json
 
 if TYPE_CHECKING:
     from tenyson.cloud.remote.backend import RemoteBackend
@@ -72,7 +72,7 @@ def print_checks(checks: Iterable[Check], *, as_json: bool = False) -> int:
 
 def attach_run(backend: RemoteBackend[Any], run: str, *, unknown: str, next_step: str) -> int:
     """Watch a run to its end that another machine began; returns the exit status. Raises: BackendError: nothing is known of it."""
-    from tenyson.cli.progress import choose_follower
+    from tenyson.cli.terminal.progress import choose_follower
     from tenyson.cloud.manager import CloudManager
     from tenyson.errors import BackendError
     from tenyson.jobs.spec import JobSpec
@@ -96,7 +96,7 @@ def clean_up(
     yes: bool,
 ) -> int:
     """Show what was found, ask, and remove it in that order; returns the exit status: 1 where something stays."""
-    from tenyson.cli.table import print_table
+    from tenyson.cli.terminal.table import print_table
 
     print_table(tuple(columns), [tuple(row(one)) for one in found])
     if dry_run:

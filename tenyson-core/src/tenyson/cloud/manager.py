@@ -9,11 +9,11 @@ from typing import Protocol
 
 from tenyson.cloud.backend import Backend, Handle, Observation
 from tenyson.cloud.cost import budget_of, cost_in_words
-from tenyson.cloud.follow import Follower, PlainFollower, safe_follower, speak_through
-from tenyson.cloud.grace import grace_of
-from tenyson.cloud.interrupts import Interrupts
-from tenyson.cloud.verdict import not_launched, print_failure
-from tenyson.cloud.watch import JobWatch, is_mistake, out_of_reach, output_folder
+from tenyson.cloud.watch.exit_status import not_launched, print_failure
+from tenyson.cloud.watch.follow import Follower, PlainFollower, safe_follower, speak_through
+from tenyson.cloud.watch.grace import grace_of
+from tenyson.cloud.watch.interrupts import Interrupts
+from tenyson.cloud.watch.watch import JobWatch, is_mistake, out_of_reach, output_folder
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec, resumed
 

@@ -154,7 +154,7 @@ Sign = Literal[
     "length_drift",
     "one_component",
 ]
-"""What the live diagnosis of GRPO may tell (`tenyson.jobs.diagnosis`)."""
+"""What the live diagnosis of GRPO may tell (`tenyson.jobs.trainers.diagnosis`)."""
 
 
 class TrainingConfig(Section):

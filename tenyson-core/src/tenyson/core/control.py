@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from tenyson.core.stdio import say
 from tenyson.errors import TenysonError
-from tenyson.stdio import say
 from tenyson.telemetry.control.requests import ControlRequest, ask
 from tenyson.telemetry.control.state import VERBS
 

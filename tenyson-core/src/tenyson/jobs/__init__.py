@@ -1,1 +1,32 @@
 """What runs: SFTJob, RLJob, EvalJob, and the JobResult they return."""
+
+from typing import TYPE_CHECKING
+
+from tenyson.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from tenyson.jobs.eval import EvalJob
+    from tenyson.jobs.result import JobResult
+    from tenyson.jobs.rl import RLJob
+    from tenyson.jobs.sft import SFTJob
+    from tenyson.jobs.spec import JobSpec
+
+__all__ = [
+    "EvalJob",
+    "JobResult",
+    "JobSpec",
+    "RLJob",
+    "SFTJob",
+]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "EvalJob": "tenyson.jobs.eval",
+            "JobResult": "tenyson.jobs.result",
+            "JobSpec": "tenyson.jobs.spec",
+            "RLJob": "tenyson.jobs.rl",
+            "SFTJob": "tenyson.jobs.sft",
+        },
+    )

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import ConfigError
+from tenyson.jobs.data.samples import eval_prompts
 from tenyson.jobs.job import Job, JobContext, Outcome
-from tenyson.jobs.samples import eval_prompts
 from tenyson.tasks.sample import Sample
 from tenyson.tasks.scoring import rewards_of
 from tenyson.telemetry.control import Controls
@@ -17,8 +17,8 @@ from tenyson.telemetry.control import Controls
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
     from tenyson.engines.engine import Engine, Sampling
-    from tenyson.jobs.measurement import Measurement
-    from tenyson.jobs.model import ModelSource
+    from tenyson.jobs.data.measurement import Measurement
+    from tenyson.jobs.models.model import ModelSource
 
 PAUSE_SECONDS = 0.2
 
@@ -37,21 +37,21 @@ class EvalJob(Job):
                 measured is kept.
             ModelError, EngineError: the model or the engine cannot be used.
         """
-        from tenyson.jobs.quiet import quiet_libraries
+        from tenyson.jobs.runtime.quiet import quiet_libraries
 
         quiet_libraries()
-        from tenyson.config.passthrough import check_passthrough
+        from tenyson.config.checks.passthrough import check_passthrough
         from tenyson.engines.choose import choose_engine
         from tenyson.engines.engine import Sampling
         from tenyson.engines.renderer import Renderer
-        from tenyson.jobs.generation_defaults import say_defaults, taken_by
-        from tenyson.jobs.measurement import Measurement
-        from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
-        from tenyson.jobs.parity import require_parity
+        from tenyson.jobs.checkpoints.resume import pin_inputs
+        from tenyson.jobs.data.measurement import Measurement
+        from tenyson.jobs.models.fingerprint import require_parity
+        from tenyson.jobs.models.generation_defaults import say_defaults, taken_by
+        from tenyson.jobs.models.model import generation_eos, load_tokenizer, resolve_model
         from tenyson.jobs.preflight.by_job import check_played
         from tenyson.jobs.preflight.fitting import require_fitting
         from tenyson.jobs.preflight.report import settle
-        from tenyson.jobs.resume import pin_inputs
 
         config = context.config
         if context.world.size > 1:
@@ -97,7 +97,7 @@ class EvalJob(Job):
     def _open(self, name: str, source: ModelSource, config: Config) -> Engine:
         from tenyson.engines.choose import open_engine
         from tenyson.engines.engine import EngineSpec
-        from tenyson.jobs.model import explained
+        from tenyson.jobs.models.model import explained
 
         spec = EngineSpec(
             model=source.path,

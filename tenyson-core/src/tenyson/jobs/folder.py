@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tenyson.jobs.lingering import CLOSING
+from tenyson.jobs.runtime.lingering import CLOSING
 from tenyson.telemetry.events import strict_json
 
 

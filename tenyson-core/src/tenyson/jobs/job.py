@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tenyson.errors import ConfigError, Problem, TenysonError
 from tenyson.jobs.folder import JobFolder
-from tenyson.jobs.naming import dated_name
 from tenyson.jobs.result import SCHEMA_VERSION, JobResult, Status, stopped_early
+from tenyson.jobs.runtime.naming import dated_name
+from tenyson.jobs.runtime.world import World
 from tenyson.jobs.spec import JobSpec
-from tenyson.jobs.world import World
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.preset import JobType
@@ -154,7 +154,7 @@ class Job(ABC):
             Exception: whatever breaks in training; `python -m tenyson.runner` turns it into a failed JobResult.
         """
         from tenyson.config.load import dump_config
-        from tenyson.jobs.lineage import inputs
+        from tenyson.jobs.models.lineage import inputs
         from tenyson.telemetry.build import open_telemetry
         from tenyson.telemetry.control import ControlPoller
         from tenyson.telemetry.events.provenance import gather

@@ -6,8 +6,8 @@ from copy import deepcopy
 from dataclasses import asdict
 
 from tenyson.errors import TaskError
+from tenyson.jobs.data.samples import rl_prompts
 from tenyson.jobs.job import Job, JobContext, Outcome
-from tenyson.jobs.samples import rl_prompts
 from tenyson.tasks.scoring import rewards_of
 
 
@@ -24,11 +24,11 @@ class RLJob(Job):
             ModelError: model, adapter or checkpoint cannot be used.
             ConfigError: an argument for TRL or PEFT does not exist or cannot work.
         """
-        from tenyson.jobs.quiet import quiet_libraries
+        from tenyson.jobs.runtime.quiet import quiet_libraries
 
         quiet_libraries()
         from tenyson.jobs.preflight.engine import training_engine
-        from tenyson.jobs.trl_import import import_grpo
+        from tenyson.jobs.trainers.trl_import import import_grpo
 
         config, training = context.config, context.config.training
         engine, reason = training_engine(config.generation.engine)
@@ -37,32 +37,31 @@ class RLJob(Job):
         from trl import GRPOConfig
 
         from tenyson.engines.renderer import Renderer
-        from tenyson.jobs.adapter_config import require_same_adapter
-        from tenyson.jobs.arguments import grpo_arguments, load_dtype
-        from tenyson.jobs.callbacks import (
-            AttemptTelemetryCallback,
-            GRPOEpochTelemetryCallback,
-            ManualStopTelemetryCallback,
-        )
-        from tenyson.jobs.generation_defaults import say_defaults, taken_by
-        from tenyson.jobs.model import (
+        from tenyson.jobs.checkpoints.resume import find_checkpoint, pin_inputs
+        from tenyson.jobs.checkpoints.same_training import require_same_training, training_record
+        from tenyson.jobs.models.adapter_config import new_adapter, require_same_adapter
+        from tenyson.jobs.models.fingerprint import require_parity
+        from tenyson.jobs.models.generation_defaults import say_defaults, taken_by
+        from tenyson.jobs.models.model import (
             generation_eos,
             load_model,
             load_tokenizer,
             resolve_model,
         )
-        from tenyson.jobs.parity import require_parity
         from tenyson.jobs.preflight.by_job import check_played
         from tenyson.jobs.preflight.fitting import require_fitting
         from tenyson.jobs.preflight.prompts import check_groups, check_spread
         from tenyson.jobs.preflight.report import add, settle
-        from tenyson.jobs.resume import find_checkpoint, pin_inputs
-        from tenyson.jobs.rollout_trainer import RolloutTrainer
-        from tenyson.jobs.same_training import require_same_training, training_record
-        from tenyson.jobs.training import (
+        from tenyson.jobs.runtime.refusals import refusals
+        from tenyson.jobs.trainers.arguments import grpo_arguments, load_dtype
+        from tenyson.jobs.trainers.callbacks import (
+            AttemptTelemetryCallback,
+            GRPOEpochTelemetryCallback,
+            ManualStopTelemetryCallback,
+        )
+        from tenyson.jobs.trainers.rollout_trainer import RolloutTrainer
+        from tenyson.jobs.trainers.training import (
             build_arguments,
-            new_adapter,
-            refusals,
             require_batches,
             require_optimizer,
             save_trained,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tenyson.jobs.conversations import Conversations, read_conversations
+from tenyson.jobs.data.conversations import Conversations, read_conversations
 from tenyson.jobs.job import Job, JobContext, Outcome
 
 if TYPE_CHECKING:
@@ -24,33 +24,32 @@ class SFTJob(Job):
             ModelError: model, adapter or checkpoint cannot be used.
             ConfigError: an argument for TRL or PEFT does not exist.
         """
-        from tenyson.jobs.quiet import quiet_libraries
+        from tenyson.jobs.runtime.quiet import quiet_libraries
 
         quiet_libraries()
         from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
         from trl import SFTConfig
 
         from tenyson.engines.renderer import Renderer
-        from tenyson.jobs.adapter_config import require_same_adapter
-        from tenyson.jobs.arguments import load_dtype, sft_arguments
-        from tenyson.jobs.callbacks import (
+        from tenyson.jobs.checkpoints.resume import find_checkpoint, pin_inputs
+        from tenyson.jobs.checkpoints.same_training import require_same_training, training_record
+        from tenyson.jobs.models.adapter_config import new_adapter, require_same_adapter
+        from tenyson.jobs.models.fingerprint import require_parity
+        from tenyson.jobs.models.model import generation_eos, load_model, load_tokenizer, resolve_model
+        from tenyson.jobs.preflight.by_job import check_sft
+        from tenyson.jobs.preflight.fitting import require_fitting
+        from tenyson.jobs.preflight.report import segments, settle
+        from tenyson.jobs.runtime.refusals import refusals
+        from tenyson.jobs.trainers.arguments import load_dtype, sft_arguments
+        from tenyson.jobs.trainers.callbacks import (
             AttemptTelemetryCallback,
             ManualStopTelemetryCallback,
             SFTTelemetryCallback,
         )
-        from tenyson.jobs.model import generation_eos, load_model, load_tokenizer, resolve_model
-        from tenyson.jobs.parity import require_parity
-        from tenyson.jobs.preflight.by_job import check_sft
-        from tenyson.jobs.preflight.fitting import require_fitting
-        from tenyson.jobs.preflight.report import segments, settle
-        from tenyson.jobs.resume import find_checkpoint, pin_inputs
-        from tenyson.jobs.same_training import require_same_training, training_record
-        from tenyson.jobs.sft_trainer import CheckpointedSFTTrainer
-        from tenyson.jobs.target import TargetLossCallback
-        from tenyson.jobs.training import (
+        from tenyson.jobs.trainers.sft_trainer import CheckpointedSFTTrainer
+        from tenyson.jobs.trainers.target import TargetLossCallback
+        from tenyson.jobs.trainers.training import (
             build_arguments,
-            new_adapter,
-            refusals,
             require_batches,
             require_optimizer,
             save_trained,

@@ -8,34 +8,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenyson.cloud.interrupts import outliving_the_terminal
+from tenyson.cloud.watch.interrupts import outliving_the_terminal
+from tenyson.core.stdio import say
 from tenyson.errors import PipelineError, TenysonError
-from tenyson.pipeline.asked import beyond, changes, refusal, sources_of, that_matter
-from tenyson.pipeline.decision import Ask
-from tenyson.pipeline.definition import Definition, check_order
-from tenyson.pipeline.drive import acquire, drive
-from tenyson.pipeline.folderlock import folder_lock
-from tenyson.pipeline.inputs import Reuse
-from tenyson.pipeline.launcher import BackendLauncher
-from tenyson.pipeline.names import require_free
-from tenyson.pipeline.notify import Notifier
-from tenyson.pipeline.plan import Plan, PlannedStep
-from tenyson.pipeline.policy import FailurePolicy
-from tenyson.pipeline.project import here
-from tenyson.pipeline.records import IN_FLIGHT
+from tenyson.jobs.kinds import job_class
+from tenyson.pipeline.cache.inputs import Reuse
+from tenyson.pipeline.cache.spec_diff import beyond, changes, refusal, sources_of, that_matter
+from tenyson.pipeline.control.drive import acquire, drive
+from tenyson.pipeline.control.folder_lock import folder_lock
+from tenyson.pipeline.control.launcher import BackendLauncher
+from tenyson.pipeline.graph.definition import Definition, check_order
+from tenyson.pipeline.graph.plan import Plan, PlannedStep
+from tenyson.pipeline.graph.policy import FailurePolicy
+from tenyson.pipeline.journal.decision import Ask
+from tenyson.pipeline.journal.names import require_free
+from tenyson.pipeline.journal.project import here
+from tenyson.pipeline.journal.records import IN_FLIGHT
+from tenyson.pipeline.journal.rows import definition_of
+from tenyson.pipeline.notify.notifier import Notifier
 from tenyson.pipeline.result import PipelineResult
-from tenyson.pipeline.rows import definition_of
 from tenyson.pipeline.run import fingerprint
-from tenyson.stdio import say
 from tenyson.tasks.plugin import TaskPlugin
-from tenyson.tasks.preset import JobType
 
 if TYPE_CHECKING:
     from tenyson.cloud.backend import Backend
-    from tenyson.cloud.follow import Follower
+    from tenyson.cloud.watch.follow import Follower
     from tenyson.jobs.job import Job
-    from tenyson.pipeline.journal import Journal
-    from tenyson.pipeline.records import PipelineRecord
+    from tenyson.pipeline.journal.journal import Journal
+    from tenyson.pipeline.journal.records import PipelineRecord
 
 REPORT_SECONDS = 20.0
 """At least so long between two reports of a pipeline that still runs."""
@@ -48,21 +48,6 @@ class Execution:
     result: PipelineResult
     report: Path | None
     """The report; None where there was nothing to report on, or it could not be written."""
-
-
-def job_class(job_type: JobType) -> type[Job]:
-    """SFTJob, RLJob or EvalJob. Importing one needs no torch."""
-    if job_type == "sft":
-        from tenyson.jobs.sft import SFTJob
-
-        return SFTJob
-    if job_type == "rl":
-        from tenyson.jobs.rl import RLJob
-
-        return RLJob
-    from tenyson.jobs.eval import EvalJob
-
-    return EvalJob
 
 
 def make_job(planned: PlannedStep, task: TaskPlugin) -> Job:

@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenyson.pipeline.definition import has_checkpoint
-from tenyson.pipeline.drive import acquire
-from tenyson.pipeline.identity import displaced
-from tenyson.pipeline.rows import definition_of
+from tenyson.pipeline.cache.identity import displaced
+from tenyson.pipeline.control.drive import acquire
+from tenyson.pipeline.graph.definition import has_checkpoint
+from tenyson.pipeline.journal.rows import definition_of
 
 if TYPE_CHECKING:
-    from tenyson.pipeline.journal import Journal
-    from tenyson.pipeline.records import AttemptRecord, StepRecord
+    from tenyson.pipeline.journal.journal import Journal
+    from tenyson.pipeline.journal.records import AttemptRecord, StepRecord
 
 
 def steps_again(journal: Journal, pipeline_id: str, *, all_steps: bool = False) -> list[str]:

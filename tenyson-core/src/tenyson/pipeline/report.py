@@ -6,19 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenyson.cloud.watch import output_folder
+from tenyson.cloud.watch.watch import output_folder
 from tenyson.errors import PipelineError, ReportError, TenysonError
 from tenyson.jobs.result import JobResult
-from tenyson.pipeline.identity import displaced, own_result
-from tenyson.pipeline.project import Place, locate, rebased
-from tenyson.pipeline.records import AttemptRecord
-from tenyson.pipeline.rows import definition_of
+from tenyson.pipeline.cache.identity import displaced, own_result
+from tenyson.pipeline.journal.project import Place, locate, rebased
+from tenyson.pipeline.journal.records import AttemptRecord
+from tenyson.pipeline.journal.rows import definition_of
 from tenyson.reporting.history import AttemptHistory, DecisionHistory, StepHistory
 from tenyson.reporting.pipeline import write_report
 from tenyson.tasks.plugin import TaskPlugin
 
 if TYPE_CHECKING:
-    from tenyson.pipeline.journal import Journal
+    from tenyson.pipeline.journal.journal import Journal
 
 
 def write_pipeline_report(

@@ -9,29 +9,29 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tenyson.cloud.host import relation
-from tenyson.cloud.watch import output_folder
+from tenyson.cloud.local.host import relation
+from tenyson.cloud.watch.watch import output_folder
+from tenyson.core.stdio import say
 from tenyson.errors import PipelineError
-from tenyson.pipeline.asked import changes, edited_tasks, refusal, sources_of, that_matter
-from tenyson.pipeline.decision import Ask
-from tenyson.pipeline.definition import Definition, check_order
-from tenyson.pipeline.drive import drive
-from tenyson.pipeline.elsewhere import require_here
-from tenyson.pipeline.handover import expected_kind, start_from
-from tenyson.pipeline.launcher import BackendLauncher, Cloud, CloudLauncher, Launcher
-from tenyson.pipeline.names import require_free
-from tenyson.pipeline.notify import Notifier
-from tenyson.pipeline.policy import FailurePolicy, OnFailure
-from tenyson.pipeline.project import here, locate
-from tenyson.pipeline.recording import recorded_in
+from tenyson.pipeline.cache.spec_diff import changes, edited_tasks, refusal, sources_of, that_matter
+from tenyson.pipeline.control.drive import drive
+from tenyson.pipeline.control.launcher import BackendLauncher, Cloud, CloudLauncher, Launcher
+from tenyson.pipeline.control.other_machines import require_here
+from tenyson.pipeline.graph.definition import Definition, check_order
+from tenyson.pipeline.graph.handover import expected_kind, start_from
+from tenyson.pipeline.graph.policy import FailurePolicy, OnFailure
+from tenyson.pipeline.graph.recording import recorded_in
+from tenyson.pipeline.graph.step import Step, as_steps, with_values
+from tenyson.pipeline.journal.decision import Ask
+from tenyson.pipeline.journal.names import require_free
+from tenyson.pipeline.journal.project import here, locate
+from tenyson.pipeline.journal.rows import definition_of
+from tenyson.pipeline.notify.notifier import Notifier
 from tenyson.pipeline.result import PipelineResult
-from tenyson.pipeline.rows import definition_of
-from tenyson.pipeline.step import Step, as_steps, with_values
-from tenyson.stdio import say
 
 if TYPE_CHECKING:
-    from tenyson.pipeline.journal import Journal
-    from tenyson.pipeline.records import PipelineRecord
+    from tenyson.pipeline.journal.journal import Journal
+    from tenyson.pipeline.journal.records import PipelineRecord
     from tenyson.telemetry.dispatch import Telemetry
 
 EditedCode = Literal["use", "stop"]
@@ -79,9 +79,9 @@ def run_pipeline(
             asks for something else; nothing was started.
         PipelineError: the journal cannot be used, another process drives this pipeline, or its code was edited.
     """
-    from tenyson.pipeline.journal import Journal
-    from tenyson.pipeline.preflight import check_ahead
-    from tenyson.pipeline.relocation import settle
+    from tenyson.pipeline.control.preflight import check_ahead
+    from tenyson.pipeline.control.relocation import settle
+    from tenyson.pipeline.journal.journal import Journal
 
     policy = policy or FailurePolicy(on_failure)
     notifier = Notifier.make(log_file, webhook_url, slack_webhook_url, telemetry)
@@ -248,7 +248,7 @@ def fingerprint(asked: Any) -> str:
 
 def new_name(title: str) -> str:
     """A name for a pipeline."""
-    from tenyson.pipeline.plan import new_pipeline_id
+    from tenyson.pipeline.graph.plan import new_pipeline_id
 
     return new_pipeline_id(title)
 

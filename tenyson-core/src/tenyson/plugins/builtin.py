@@ -14,8 +14,8 @@ def tenyson_backends() -> Iterable[BackendEntry]:
         BackendEntry(
             name="local",
             summary="This machine, in a process of its own",
-            load="tenyson.cloud.local:LocalBackend",
-            settings="tenyson.cloud.localsettings:LocalSettings",
+            load="tenyson.cloud.local.backend:LocalBackend",
+            settings="tenyson.cloud.local.settings:LocalSettings",
         )
     ]
 

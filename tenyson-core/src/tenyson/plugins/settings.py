@@ -75,7 +75,7 @@ class PluginChecks:
 
     def problems(self, config: Config, job_type: str, document: Document) -> list[Problem]:
         """As `check_settings`, and wrong names under `engine_args` where the job generates text."""
-        from tenyson.config.passthrough import engine_args_problems
+        from tenyson.config.checks.passthrough import engine_args_problems
 
         named = {"backend", "telemetry", "engine_args", "task"}
         key = config.model_dump_json(include=named) + config.generation.engine + str(job_type == "sft")
@@ -136,7 +136,7 @@ def _placed(problem: Problem, backend: str, own: Mapping[str, Any], project: Doc
 
 
 def _sink_problems(config: Config, plugins: PluginManager, document: Document) -> list[Problem]:
-    from tenyson.config.sinks import sink_names
+    from tenyson.config.checks.sinks import sink_names
 
     found = []
     opened = sink_names(config)

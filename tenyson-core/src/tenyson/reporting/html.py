@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tenyson.cloud.log import clean
+from tenyson.cloud.watch.log import clean
 
 _OWN_TAGS = re.compile(r"<br>|<details><summary>[^<>&]*</summary>|</details>")
 """Tags that report helpers write; they hold no text of anybody else's."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.errors import ReportError, TenysonError
+from tenyson.jobs.data.results_file import read_results
 from tenyson.jobs.result import JobResult
-from tenyson.jobs.resultsfile import read_results
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.preset import JobType
 

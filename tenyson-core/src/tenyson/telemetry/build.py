@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from tenyson.config.sinks import sink_names
+from tenyson.config.checks.sinks import sink_names
 from tenyson.errors import TelemetryError, TenysonError
 from tenyson.plugins.failure import one_line
 from tenyson.telemetry.dispatch import Telemetry

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from tenyson.stdio import say
+from tenyson.core.stdio import say
 from tenyson.telemetry.background import Background
 from tenyson.telemetry.events import Event, EventsLost, MetricsLogged
 from tenyson.telemetry.events.encoder import Encoder

@@ -21,7 +21,7 @@ import pytest
 
 from tenyson.cloud.backend import Backend, Handle, Observation
 from tenyson.errors import BackendError
-from tenyson.jobs.publication import check
+from tenyson.jobs.checkpoints.publication import check
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec, resumed
 from tenyson.telemetry.read.store import Store

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tenyson.jobs.publication import check, make_draft, newest_first, publish
+from tenyson.jobs.checkpoints.publication import check, make_draft, newest_first, publish
 from tenyson.jobs.result import JobResult
 from tenyson.telemetry.control.file import has_notice
 

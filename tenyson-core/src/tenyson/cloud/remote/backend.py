@@ -13,16 +13,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from tenyson.cloud.archive import EARLIER, archive_attempt
 from tenyson.cloud.backend import Estimate, Handle, Observation, Reason
 from tenyson.cloud.cost import cost_in_words
-from tenyson.cloud.log import chunks
+from tenyson.cloud.local.archive import EARLIER, archive_attempt
 from tenyson.cloud.remote.record import Record
 from tenyson.cloud.remote.session import Session
-from tenyson.cloud.watch import output_folder
+from tenyson.cloud.watch.log import chunks
+from tenyson.cloud.watch.watch import output_folder
+from tenyson.core.stdio import say
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
-from tenyson.stdio import say
 
 LOCK = ".machine.lock"
 R = TypeVar("R", bound=Record)

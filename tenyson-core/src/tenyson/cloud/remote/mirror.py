@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from tenyson.cloud.remote.look import digest, growing
 from tenyson.cloud.remote.outputs import UNLISTED, OddAnswerError, exit_of, fault, files_of, listed
+from tenyson.cloud.remote.poll import digest, growing
 from tenyson.cloud.remote.record import FOLDER, own_folder
 from tenyson.errors import BackendError
-from tenyson.jobs.publication import is_pinned, remove
-from tenyson.telemetry.spool.oddities import Oddities
+from tenyson.jobs.checkpoints.publication import is_pinned, remove
+from tenyson.telemetry.relay.oddities import Oddities
 
 STATE = "sync.json"
 """Among our records: what is here of the machine's files."""

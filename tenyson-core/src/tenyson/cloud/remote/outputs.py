@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tenyson.errors import BackendError
-from tenyson.telemetry.spool.oddities import Oddities
+from tenyson.telemetry.relay.oddities import Oddities
 
 FILES = frozenset(
     (
@@ -184,7 +184,7 @@ def is_integer(value: Any, least: int, most: int) -> bool:
 
 def text_of(value: Any, most: int = MOST_TEXT) -> str | None:
     """A text for people, without control characters and not endless; None where it is none."""
-    from tenyson.cloud.log import clean
+    from tenyson.cloud.watch.log import clean
 
     return clean(value)[:most].encode("utf-8", "replace").decode() if isinstance(value, str) else None
 

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tenyson.cloud.backend import Observation
-from tenyson.cloud.diagnosis import EXIT_INTERRUPTED
-from tenyson.cloud.remote.ending import loss, verdict
 from tenyson.cloud.remote.mirror import Mirror, Seen
 from tenyson.cloud.remote.outputs import OddAnswerError
 from tenyson.cloud.remote.record import Record
-from tenyson.cloud.watch import reason_of
+from tenyson.cloud.remote.resolution import loss, verdict
+from tenyson.cloud.watch.diagnosis import EXIT_INTERRUPTED
+from tenyson.cloud.watch.watch import reason_of
 from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.spec import JobSpec
 
 if TYPE_CHECKING:
-    from tenyson.telemetry.spool.relay import Relay
+    from tenyson.telemetry.relay.relay import Relay
 
 FINAL_LOOKS = 5
 """How often the outputs are fetched again before sums that do not fit are a failure."""
@@ -211,7 +211,7 @@ class Session(ABC, Generic[R]):
         if not self._relays or not (self.spec.config.get("telemetry") or {}).get("db_url"):
             return None
         if self._relay is None:
-            from tenyson.telemetry.spool.relay import Relay
+            from tenyson.telemetry.relay.relay import Relay
 
             self._relay = Relay(self.spec.config, self.folder, self.spec.run_id)
         return self._relay

@@ -15,7 +15,7 @@ except ModuleNotFoundError as error:
 __all__ = ["main"]
 
 if __name__ == "__main__":
-    from tenyson.cloud.local import LocalManager
+    from tenyson.cloud.local.backend import LocalManager
 
     try:
         print(main(LocalManager()))  # noqa: T201

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tenyson.jobs.memory import NOTHING, Facts
+from tenyson.jobs.models.dims import find_shape
+from tenyson.jobs.models.memory import NOTHING, Facts
 from tenyson.jobs.preflight.conversations import check_conversations
 from tenyson.jobs.preflight.engine import resolve_engine
-from tenyson.jobs.preflight.finding import Finding
 from tenyson.jobs.preflight.machine import check_disk, check_memory, check_versions
 from tenyson.jobs.preflight.prompts import (
     check_count,
@@ -20,13 +20,13 @@ from tenyson.jobs.preflight.prompts import (
     plays_on,
     prompt_lengths,
 )
-from tenyson.jobs.shape import find_shape
+from tenyson.jobs.runtime.finding import Finding
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
     from tenyson.engines.renderer import Renderer
-    from tenyson.jobs.conversations import Conversations
-    from tenyson.jobs.model import ModelSource
+    from tenyson.jobs.data.conversations import Conversations
+    from tenyson.jobs.models.model import ModelSource
     from tenyson.tasks.plugin import TaskPlugin
     from tenyson.tasks.preset import JobType
     from tenyson.tasks.sample import Sample
@@ -41,7 +41,7 @@ def check_sft(
     memory: int | None = None,
 ) -> Iterator[Finding]:
     """Before SFT. `memory`: bytes of the accelerator; None for this machine's."""
-    from tenyson.jobs.model import context_length
+    from tenyson.jobs.models.model import context_length
 
     context = context_length(source)
     for rows in splits:
@@ -61,7 +61,7 @@ def check_played(
     processes: int = 1,
 ) -> Iterator[Finding]:
     """Before RL or an evaluation. Whether RL's groups are whole is checked apart, before TRL sees its arguments."""
-    from tenyson.jobs.model import context_length
+    from tenyson.jobs.models.model import context_length
 
     context, elsewhere = context_length(source), memory is not None
     lengths = prompt_lengths(samples, renderer)

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tenyson.jobs.preflight.finding import Finding
+from tenyson.jobs.runtime.finding import Finding
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
     from tenyson.engines.renderer import Renderer
-    from tenyson.jobs.conversations import Conversations
+    from tenyson.jobs.data.conversations import Conversations
 
 
 def check_conversations(

@@ -11,22 +11,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from tenyson.errors import TaskError, TenysonError
+from tenyson.jobs.data.samples import eval_prompts, rl_prompts
 from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.job import Job, JobContext
 from tenyson.jobs.preflight.by_job import check_machine, check_played, check_sft
 from tenyson.jobs.preflight.engine import require_engine
-from tenyson.jobs.preflight.finding import Finding, let_pass
 from tenyson.jobs.preflight.prompts import check_groups
 from tenyson.jobs.preflight.report import Segments, segments
-from tenyson.jobs.quiet import missing_libraries, quiet_libraries
-from tenyson.jobs.samples import eval_prompts, rl_prompts
-from tenyson.jobs.world import World
+from tenyson.jobs.runtime.finding import Finding, let_pass
+from tenyson.jobs.runtime.quiet import missing_libraries, quiet_libraries
+from tenyson.jobs.runtime.world import World
 from tenyson.tasks.scoring import rewards_of
 from tenyson.telemetry.control import Controls
 
 if TYPE_CHECKING:
     from tenyson.engines.renderer import Renderer
-    from tenyson.jobs.model import ModelSource
+    from tenyson.jobs.models.model import ModelSource
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Examination:
     def run(self) -> None:
         """Fill `findings` and `samples`. Without the training libraries, what needs none of them is looked at, and the
         versions tell of the rest."""
-        from tenyson.config.passthrough import check_passthrough
+        from tenyson.config.checks.passthrough import check_passthrough
 
         job_type, config = self.job.job_type, self.job.config
         if job_type == "eval" and self.processes > 1:
@@ -80,8 +80,8 @@ class Examination:
             self._samples(source, tokenizer, renderer)
 
     def _arguments(self, *, whole: bool) -> None:
-        from tenyson.jobs.arguments import grpo_arguments, sft_arguments
-        from tenyson.jobs.training import build_arguments, require_optimizer
+        from tenyson.jobs.trainers.arguments import grpo_arguments, sft_arguments
+        from tenyson.jobs.trainers.training import build_arguments, require_optimizer
 
         job_type, config = self.job.job_type, self.job.config
         checkpoints = JobFolder.of(config.run.output_dir, self.job.run_id).checkpoints
@@ -115,9 +115,9 @@ class Examination:
 
     def _model(self) -> tuple[ModelSource, Any, Renderer]:
         from tenyson.engines.renderer import Renderer
-        from tenyson.jobs.model import generation_eos, load_tokenizer, resolve_model
+        from tenyson.jobs.models.adapter_config import new_adapter
+        from tenyson.jobs.models.model import generation_eos, load_tokenizer, resolve_model
         from tenyson.jobs.preflight.fitting import require_fitting
-        from tenyson.jobs.training import new_adapter
 
         config = self.job.config
         source = resolve_model(config)
@@ -131,9 +131,9 @@ class Examination:
         return source, tokenizer, renderer
 
     def _checkpoint(self, source: ModelSource, renderer: Renderer) -> None:
-        from tenyson.jobs.parity import require_parity
-        from tenyson.jobs.resume import locate_checkpoint
-        from tenyson.jobs.same_training import require_same_training, training_record
+        from tenyson.jobs.checkpoints.resume import locate_checkpoint
+        from tenyson.jobs.checkpoints.same_training import require_same_training, training_record
+        from tenyson.jobs.models.fingerprint import require_parity
 
         context, reference = self._context(), self.job.config.training.resume_from_checkpoint
         resumes = reference is not None and self.job.job_type != "eval"
@@ -145,7 +145,7 @@ class Examination:
             require_same_training(context, checkpoint, record)
 
     def _samples(self, source: ModelSource, tokenizer: Any, renderer: Renderer) -> None:
-        from tenyson.jobs.conversations import read_conversations
+        from tenyson.jobs.data.conversations import read_conversations
 
         job_type, config, task = self.job.job_type, self.job.config, self.job.task
         names = ("train", "eval") if config.training.eval_steps else ("train",)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from tenyson.config.explain import did_you_mean
 from tenyson.errors import ConfigError, ModelError, Problem
-from tenyson.jobs.outline import embedded_tokens, learnt_positions, outline, try_outline
+from tenyson.jobs.models.outline import embedded_tokens, learnt_positions, outline, try_outline
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
     from tenyson.engines.renderer import Renderer
-    from tenyson.jobs.model import ModelSource
+    from tenyson.jobs.models.model import ModelSource
 
 _SHOWN = 3
 
@@ -108,7 +108,7 @@ def _require_embeddings(tokenizer: Any, renderer: Renderer, model: Any, source: 
 def _require_modules(config: Config, source: ModelSource, model: Any) -> None:
     from peft import get_peft_model
 
-    from tenyson.jobs.training import new_adapter
+    from tenyson.jobs.models.adapter_config import new_adapter
 
     try:
         adapter = new_adapter(config, source)

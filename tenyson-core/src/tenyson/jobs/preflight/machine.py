@@ -10,10 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenyson.jobs.memory import GIB, NOTHING, Facts, estimate_memory, trainable_parameters
-from tenyson.jobs.preflight.finding import Finding, Severity
-from tenyson.jobs.quiet import missing_libraries
-from tenyson.jobs.shape import Shape
+from tenyson.jobs.models.dims import Shape
+from tenyson.jobs.models.memory import GIB, NOTHING, Facts, estimate_memory, trainable_parameters
+from tenyson.jobs.runtime.finding import Finding, Severity
+from tenyson.jobs.runtime.quiet import missing_libraries
 
 if TYPE_CHECKING:
     from tenyson.tasks.preset import JobType

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from tenyson.engines.engine import Reply
 from tenyson.engines.play import play
 from tenyson.errors import TaskError
-from tenyson.jobs.memory import engine_limit
-from tenyson.jobs.preflight.finding import Finding
+from tenyson.jobs.models.memory import engine_limit
+from tenyson.jobs.runtime.finding import Finding
 from tenyson.tasks.checks import make_environment
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tenyson.jobs.preflight.finding import Finding, PreflightError, let_pass
+from tenyson.jobs.runtime.finding import Finding, PreflightError, let_pass
 
 if TYPE_CHECKING:
     from tenyson.engines.renderer import Renderer
-    from tenyson.jobs.conversations import Conversations
+    from tenyson.jobs.data.conversations import Conversations
     from tenyson.jobs.job import JobContext
 
 FILE = "preflight.json"

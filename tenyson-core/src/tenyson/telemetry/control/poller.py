@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from tenyson.telemetry.control import file
 from tenyson.telemetry.control.requests import begin_attempt, mark, read_requests, write_answer
 from tenyson.telemetry.control.state import SPOT_NOTICE, Answer, Asked, Controls, StopSignal
-from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import Notice
 from tenyson.telemetry.spool.relayed import is_relayed
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from tenyson.telemetry.dispatch import Telemetry
 
 REOPEN_SECONDS = 10.0
 

@@ -13,7 +13,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from tenyson.stdio import say
+from tenyson.core.stdio import say
 from tenyson.telemetry.control.state import StopSignal
 
 UNWIND_SECONDS = 5.0

@@ -36,7 +36,6 @@ from tenyson.telemetry.database.schema import (
 )
 from tenyson.telemetry.database.views import unpacking_views
 from tenyson.telemetry.events import json_text
-from tenyson.telemetry.read.store import NoRunsYetError
 
 PAGE_BYTES = 8192
 """SQLite's pages; at its own 4096, two rollouts of 1,400 bytes leave a third of each page empty."""
@@ -44,6 +43,10 @@ CACHE_KIB = 32768
 WAL_BYTES = 32 << 20
 """Size at which SQLite moves its write-ahead log into the database: at its own 4 MB, that was at every batch of rollouts."""
 _CONNECT_SECONDS = 10
+
+
+class NoRunsYetError(TelemetryError):
+    """The database holds a journal of pipelines, and no run has been recorded in it yet."""
 
 
 def open_database(db_url: str, *, create: bool, may_have_no_runs: bool = False) -> Engine:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tenyson.destination import is_special, open_destination
+from tenyson.core.destination import is_special, open_destination
 
 NOT_FINITE = "not_finite"
 """The key that lists them: {"metrics.loss": "NaN"}; the names are the paths to the nulls."""

@@ -11,17 +11,15 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TelemetryError
-from tenyson.telemetry.database.engine import first_line, open_database
-from tenyson.telemetry.read.store import NoRunsYetError
+from tenyson.telemetry.database.engine import NoRunsYetError, first_line, open_database
+from tenyson.telemetry.read.answer import ONLY_READS, Answer, no_query, took_too_long
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-ONLY_READS = "`tenyson sql` only reads"
 _PRAGMAS = frozenset(
     {
         "collation_list", "compile_options", "database_list", "foreign_key_list", "function_list", "index_info",
@@ -37,17 +35,6 @@ _SETTINGS = frozenset(
 )  # fmt: skip
 """Those that tell without an argument."""
 _REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer", "writefile", "edit"})
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a query returned."""
-
-    names: list[str]
-    """Of the columns; two may be the same."""
-    rows: list[tuple[Any, ...]]
-    more: bool
-    """Whether there are more rows than were asked for."""
 
 
 def ask(db_url: str, query: str, *, timeout: float, limit: int) -> Answer:
@@ -81,19 +68,6 @@ def _open(db_url: str) -> tuple[Engine, NoRunsYetError | None]:
         return open_database(db_url, create=False), None
     except NoRunsYetError as error:
         return open_database(db_url, create=False, may_have_no_runs=True), error
-
-
-def took_too_long(seconds: float) -> TelemetryError:
-    """The error of a query that was ended."""
-    return TelemetryError(
-        f"the query took longer than {seconds:g} s and was ended",
-        next_step="Ask for less, name a run_id, or give more time with --timeout.",
-    )
-
-
-def no_query(text: str) -> TelemetryError:
-    """The error of a statement that is no query."""
-    return TelemetryError(f"{ONLY_READS}, and {text}", next_step="Begin with SELECT or WITH.")
 
 
 def _ask_sqlite(connection: Any, query: str, *, timeout: float, limit: int) -> Answer:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TelemetryError
-from tenyson.telemetry.read.query import ONLY_READS, Answer, no_query, took_too_long
+from tenyson.telemetry.read.answer import ONLY_READS, Answer, no_query, took_too_long
 
 if TYPE_CHECKING:
     from psycopg import Connection

@@ -24,10 +24,6 @@ READINGS = 3
 Row = dict[str, Any]
 
 
-class NoRunsYetError(TelemetryError):
-    """The database holds a journal of pipelines, and no run has been recorded in it yet."""
-
-
 class ChangedWhileReadError(TelemetryError):
     """What was read may be mixed from before and after a change."""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenyson.stdio import say
+from tenyson.core.stdio import say
 from tenyson.telemetry.events import (
     EpochEnded,
     Event,

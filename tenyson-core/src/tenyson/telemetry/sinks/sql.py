@@ -10,8 +10,8 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tenyson.core.stdio import say
 from tenyson.errors import TelemetryError
-from tenyson.stdio import say
 from tenyson.telemetry.events import Event
 from tenyson.telemetry.events.json_text import event_line
 from tenyson.telemetry.spool.relayed import is_relayed

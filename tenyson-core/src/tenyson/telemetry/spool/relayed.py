@@ -8,5 +8,5 @@ VARIABLE = "TENYSON_TELEMETRY_RELAY"
 
 
 def is_relayed() -> bool:
-    """Whether this process records for a controller that fetches its spool (`tenyson.telemetry.spool.relay`)."""
+    """Whether this process records for a controller that fetches its spool (`tenyson.telemetry.relay.relay`)."""
     return bool(os.environ.get(VARIABLE))

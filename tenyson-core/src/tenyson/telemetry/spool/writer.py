@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 from zlib import crc32
 
-from tenyson.stdio import say
+from tenyson.core.stdio import say
 from tenyson.telemetry.spool.spool import FOLDER, MAGIC, RECORD, Header, record, segment_path
 
 SEGMENT_BYTES = 64 << 20

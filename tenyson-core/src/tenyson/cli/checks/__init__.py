@@ -1,0 +1,1 @@
+"""Commands that check a job without starting it for real."""

@@ -1,0 +1,253 @@
+"""tenyson attach: a new controller for a pipeline whose controller is gone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from tenyson.cli.options import database_url, db_url, grace_option, json_option
+from tenyson.core.stdio import is_terminal
+from tenyson.errors import BackendError, PipelineError
+from tenyson.pipeline.graph.policy import OnFailure
+
+if TYPE_CHECKING:
+    from tenyson.cloud.backend import Backend
+    from tenyson.cloud.remote.rented import Rented
+    from tenyson.pipeline.journal.journal import Journal
+    from tenyson.pipeline.journal.project import Place
+    from tenyson.pipeline.journal.records import PipelineRecord
+
+
+@click.command()
+@click.argument("pipeline", default="latest")
+@click.option("--again", is_flag=True, help="Try steps that failed again, from their latest checkpoints.")
+@click.option(
+    "--on-failure",
+    type=click.Choice(list(get_args(OnFailure))),
+    help="What to do when a step fails; as before if not given.",
+)
+@click.option(
+    "--edited-code",
+    type=click.Choice(["use", "stop"]),
+    help="What to do if the task's code is not what it was when the pipeline was begun; asked at the terminal if not given.",
+)
+@click.option(
+    "--here",
+    is_flag=True,
+    help="The project is a copy of the one the pipeline was begun in: go on in the copy, and leave the original alone.",
+)
+@click.option(
+    "--gone",
+    is_flag=True,
+    help="The machine on which jobs of the pipeline ran is gone for good: count them as lost, and go on here.",
+)
+@grace_option
+@json_option("Print the outcome as JSON on stdout, and nothing else there.")
+@db_url
+def attach(
+    pipeline: str,
+    again: bool,
+    on_failure: str | None,
+    edited_code: str | None,
+    here: bool,
+    gone: bool,
+    grace: float | None,
+    as_json: bool,
+    db_url: str | None,
+) -> int:
+    """Go on with PIPELINE (the latest if not given): find its jobs, collect what ended, start what is next.
+
+    A single run that a script has put on a rented machine is named by its id, or by its folder.
+    Jobs do not need their controller: after a crash, a reboot or a closed laptop, this is the command that goes on.
+    """
+    from tenyson.cli.pipelines.pipelines import find_pipeline
+    from tenyson.cloud.remote.rented import find_rented
+    from tenyson.pipeline.journal.journal import Journal
+
+    url = database_url(db_url)
+    rented = find_rented(pipeline)
+    with Journal(url, create=rented is not None) as journal:
+        if rented is not None and journal.pipeline(pipeline) is None:
+            return _watch_run(rented, grace)
+        record = find_pipeline(journal, pipeline)
+        begun = record.plan.get("cwd")
+        record = settle_project(journal, record, here=here)
+        if here and record.plan.get("cwd") == begun:
+            click.echo(f"--here: the project in {begun} is no copy", err=True)
+        return drive_recorded(
+            journal, record, again=again, on_failure=on_failure, edited_code=edited_code, as_json=as_json,
+            attach=attach_command(record.id, db_url), gone=gone, grace=grace,
+        )  # fmt: skip
+
+
+def drive_recorded(
+    journal: Journal,
+    record: PipelineRecord,
+    *,
+    attach: str,
+    again: bool = False,
+    on_failure: str | None = None,
+    edited_code: str | None = None,
+    as_json: bool = False,
+    gone: bool = False,
+    grace: float | None = None,
+) -> int:
+    """Drive a pipeline of the journal to its end and show what came of it; returns the exit status."""
+    from rich.console import Console
+
+    from tenyson.cli.pipelines.outcome import outcome_data, print_outcome
+    from tenyson.cli.terminal.format import print_json
+    from tenyson.cli.terminal.progress import choose_follower
+    from tenyson.pipeline.execute import execute
+    from tenyson.pipeline.graph.policy import FailurePolicy
+    from tenyson.pipeline.journal.consistency import require_whole
+    from tenyson.pipeline.reopen import reopen
+
+    definitions = list(require_whole(journal, record.id).values())
+    lost = _lost_elsewhere(journal, record, gone)
+    if again:
+        reopen(journal, record.id)
+    over = record.status in ("success", "failed") and not again
+    if not over and not _may_use_code(record, definitions, edited_code):
+        return 2
+    where = record.plan.get("backend")
+    if where is None:
+        raise PipelineError(
+            f"{record.id} was begun by a script whose cloud cannot be made again from here",
+            next_step="Run the same script again: it goes on with this pipeline.",
+        )
+    backend = _backend_again(record, where)
+    kept = record.plan.get("policy") or {}
+    policy = FailurePolicy(**({**kept, "on_failure": on_failure} if on_failure else kept))
+    execution = execute(
+        journal, record.id, backend, choose_follower(), policy=policy, grace_seconds=grace, gone=lost
+    )
+    status = execution.result.status
+    if as_json:
+        print_json(outcome_data(journal, record.id, execution, attach))
+    else:
+        print_outcome(journal, record.id, execution, attach, Console(highlight=False))
+    if status == "stopped":
+        told = f"interrupted; to go on: {attach}"
+        Console(stderr=True, highlight=False).print(told, style="yellow", markup=False, soft_wrap=True)
+        return 130
+    return 0 if status == "success" else 1
+
+
+def _backend_again(record: PipelineRecord, where: Mapping[str, Any]) -> Backend:
+    """The backend that the pipeline was begun with. Raises: DamagedRowError: the journal has settings that it does not take."""
+    from tenyson.errors import DamagedRowError
+    from tenyson.plugins.manager import PluginManager
+
+    manager = PluginManager()
+    cls = manager.load(manager.find("backend", where["name"]))
+    try:
+        backend: Backend = cls(**where["settings"])
+    except TypeError as error:
+        raise DamagedRowError(
+            f"the journal has a damaged row: pipelines, pipeline {record.id!r}: plan.backend.settings: {error}"
+        ) from error
+    return backend
+
+
+def _watch_run(rented: Rented, grace: float | None) -> int:
+    """Watch one run to its end."""
+    from tenyson.cli.terminal.progress import choose_follower
+    from tenyson.cloud.manager import CloudManager
+
+    if rented.cwd != Path.cwd() and rented.cwd.is_dir():
+        click.echo(f"working in {rented.cwd}", err=True)
+        os.chdir(rented.cwd)
+    backend = rented.backend()
+    handle = backend.reattach(rented.spec.run_id)
+    if handle is None:
+        raise BackendError(f"{rented.spec.run_id} has no machine any more", place=str(rented.folder))
+    manager = CloudManager(backend, follower=choose_follower(), grace_seconds=grace)
+    result = manager.attach(rented.spec, handle)
+    click.echo(f"{result.run_id}: {result.status}")
+    return {"success": 0, "stopped": 130}.get(result.status, 1)
+
+
+def _lost_elsewhere(journal: Journal, record: PipelineRecord, gone: bool) -> list[str]:
+    """Steps whose machine is gone, as `--gone` says. Raises: PipelineError: jobs run elsewhere, and nobody said so."""
+    from tenyson.pipeline.control.other_machines import elsewhere, require_here
+
+    if not gone:
+        require_here(journal, record)
+        return []
+    found = elsewhere(journal, record)
+    for one in found:
+        click.echo(f"{one.attempt.run_id} is counted as lost with {one.host}", err=True)
+    if not found:
+        click.echo("--gone: no job of this pipeline runs on another machine", err=True)
+    return [one.attempt.label for one in found]
+
+
+def settle_project(
+    journal: Journal, record: PipelineRecord, *, here: bool = False, follow: bool = True
+) -> PipelineRecord:
+    """Find the pipeline's project, which may have been moved or copied, and work there: its paths are relative to it.
+
+    Args:
+        here: whether a copy is gone on with; asked at the terminal if not.
+        follow: whether to go to a project in another folder.
+
+    Raises: PipelineError: this is a copy, and is not to go on; or the project is in another folder, or not found.
+    """
+    from tenyson.pipeline.control.relocation import settle
+
+    def stay(place: Place) -> bool:
+        if here or not sys.stdin.isatty():
+            return here
+        told = f"{record.id} was begun in {place.begun}, of which {place.root} is a copy. Go on in the copy, apart from the original?"
+        return click.confirm(told, default=False, err=True)
+
+    record, place = settle(journal, record, say=lambda text: click.echo(text, err=True), stay_with_copy=stay)
+    if place.root.resolve() != Path.cwd().resolve():
+        if not follow:
+            raise PipelineError(
+                f"{record.id} was begun in {place.root}, and its paths are relative to that",
+                next_step=f"Give the command there, or another --run-id; `tenyson attach {record.id}` continues it.",
+            )
+        click.echo(f"working in {place.root}", err=True)
+        os.chdir(place.root)
+    return record
+
+
+def attach_command(pipeline: str, db_url: str | None) -> str:
+    """What goes on with a pipeline."""
+    import shlex
+
+    return shlex.join(["tenyson", "attach", pipeline, *(["--db-url", db_url] if db_url else [])])
+
+
+def _may_use_code(record: PipelineRecord, definitions: list, choice: str | None) -> bool:  # type: ignore[type-arg]
+    """Ask whether edited code may be used for what is still to run; what runs already keeps the code it has."""
+    from tenyson.pipeline.cache.spec_diff import edited_tasks
+
+    edited = edited_tasks(record, definitions)
+    if not edited:
+        return True
+    names = ", ".join(edited)
+    click.echo(
+        click.style("warning: ", fg="yellow")
+        + f"the code of {names} was edited since {record.id} was begun: steps still to run would mix two versions",
+        err=True,
+    )
+    if choice is None and is_terminal(sys.stdin):
+        use = click.confirm("Go on with the code as it is now?", default=False, err=True)
+        choice = "use" if use else "stop"
+    if choice == "use":
+        click.echo("going on with the code as it is now", err=True)
+        return True
+    click.echo(
+        "nothing was started, and jobs that run go on. Put the code back and attach again, or use it as it is now:\n"
+        f"  tenyson attach {record.id} --edited-code use",
+        err=True,
+    )
+    return False

@@ -1,0 +1,104 @@
+"""Baggage: the files here that a job's configuration names. They are sent to the same paths there, so that every path in
+configuration, lineage and results means the same on both machines.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+from tenyson.cloud.remote.bundle import owner_of
+from tenyson.cloud.watch.watch import output_folder
+from tenyson.errors import BackendError
+from tenyson.jobs.checkpoints.publication import check, newest_first, point_to
+from tenyson.jobs.spec import JobSpec
+
+SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/sbin", "/sys", "/usr", "/run")
+
+
+def baggage(spec: JobSpec) -> list[Path]:
+    """Absolute paths of the files and folders that exist here and that the job reads.
+
+    Raises: BackendError: one of them lies where a machine keeps its system.
+    """
+    found = list(dict.fromkeys(path.absolute() for path in _named(spec)))
+    for path in [*found, output_folder(spec).absolute()]:
+        if str(path).startswith(tuple(f"{place}/" for place in SYSTEM)):
+            raise BackendError(
+                "files keep their paths on the machine, and there this path belongs to the system",
+                place=str(path),
+                next_step="Move it, for example into your home folder.",
+            )
+    return found
+
+
+def import_roots(spec: JobSpec) -> list[str]:
+    """Folders from which the job imports modules that no installed distribution has."""
+    return sorted({str(path.parent) for path in _loose_modules(spec)})
+
+
+def _named(spec: JobSpec) -> Iterator[Path]:
+    model, training = spec.config.get("model") or {}, spec.config.get("training") or {}
+    for reference in (model.get("name"), model.get("adapter")):
+        if reference:
+            yield from _found(str(reference), spec)
+    resume = training.get("resume_from_checkpoint")
+    if resume == "latest":
+        yield from newest_checkpoint(output_folder(spec))
+    elif resume:
+        yield from _found(str(resume), spec)
+    file, _, _ = spec.task.partition(".py:")
+    path = Path(f"{file}.py" if ".py:" in spec.task else spec.task)
+    if path.suffix == ".py" and path.is_file():
+        yield path
+    yield from _loose_modules(spec)
+
+
+def _found(reference: str, spec: JobSpec) -> Iterator[Path]:
+    """A path, or the id of an earlier run: then what that run trained."""
+    folder = output_folder(spec).parent / reference
+    if (folder / "config.yaml").is_file():
+        yield from (
+            path for path in (folder / name for name in ("config.yaml", "adapter", "model")) if path.exists()
+        )
+        return
+    path = Path(reference).expanduser()
+    if not path.exists():
+        return
+    yield path
+    # By which lineage knows the run that made it, and which of its checkpoints is the latest.
+    for parent in path.absolute().parents:
+        if (parent / "config.yaml").is_file():
+            yield parent / "config.yaml"
+            break
+
+
+def newest_checkpoint(folder: Path) -> Iterator[Path]:
+    """The newest whole checkpoint of a run, and the pointer to it."""
+    for path in newest_first(folder / "checkpoints"):
+        if check(path) is None:
+            point_to(path)
+            yield path
+            yield folder / "checkpoints" / "LATEST"
+            return
+
+
+def _loose_modules(spec: JobSpec) -> Iterator[Path]:
+    """Top-level modules of the task and the model factory that are on the path here without being installed."""
+    names = []
+    if ".py" not in spec.task and "/" not in spec.task:
+        names.append(spec.task.partition(":")[0].partition(".")[0])
+    if factory := (spec.config.get("model") or {}).get("factory"):
+        names.append(str(factory).partition(":")[0].partition(".")[0])
+    for name in dict.fromkeys(names):
+        if owner_of(name) is not None:
+            continue
+        try:
+            found = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            continue
+        if found is None or not found.origin or found.origin in ("built-in", "frozen"):
+            continue
+        origin = Path(found.origin)
+        yield origin.parent if origin.name == "__init__.py" else origin

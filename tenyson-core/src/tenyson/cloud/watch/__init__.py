@@ -1,0 +1,1 @@
+"""Following a submitted job until its result is known."""

@@ -1,0 +1,1 @@
+"""Saving, publishing, verifying and resuming checkpoints."""

@@ -1,0 +1,1 @@
+"""What a job reads of its task, and what it measures."""

@@ -1,0 +1,180 @@
+"""The memory estimate: what a job needs on its accelerator, part by part, from a model's shape and a configuration.
+
+An estimate by arithmetic, before anything is loaded. Notation: P parameters, T trainable ones; L layers; h hidden
+size; q, kv the widths of queries and of keys or values; i the width of the MLP; V the vocabulary; n tokens at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenyson.jobs.models.dims import Shape
+from tenyson.tasks.preset import JobType
+
+GIB = 2**30
+QUEUED = 16
+"""vLLM queues what finds no room in its cache; with room for fewer whole sequences than this it gets slow."""
+
+VLLM_SHARE = 0.3
+"""Of the card, what TRL gives to vLLM beside the training (`trl.vllm_gpu_memory_utilization`)."""
+
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a job beside its configuration; None where it is not."""
+
+    row: int | None = None
+    """SFT: tokens of the longest row, before it is cut."""
+    prompt: int | None = None
+    """RL and evaluation: tokens of the longest prompt."""
+    turns: int = 1
+    """RL and evaluation: replies of one conversation at most."""
+    context: int | None = None
+    """Tokens that the model can read at once."""
+    engine: str | None = None
+    """What `generation.engine` comes to on the machine that the job is for."""
+    card: int | None = None
+    """Bytes of that machine's accelerator."""
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes on one device, by part, each with its arithmetic in words."""
+
+    parts: Mapping[str, tuple[int, str]]
+    fault: str = ""
+    """What cannot work however much memory is free."""
+
+    @property
+    def total(self) -> int:
+        """All parts together, in bytes."""
+        return sum(size for size, _ in self.parts.values())
+
+    def __str__(self) -> str:
+        return f"about {self.total / GIB:.1f} GiB"
+
+
+NOTHING = Facts()
+
+
+def estimate_memory(
+    shape: Shape, job: JobType, config: Mapping[str, Any], facts: Facts = NOTHING
+) -> MemoryEstimate:
+    """What one job needs on one device, from a resolved configuration as plain data.
+
+    The optimizer is AdamW: two float32 moments for each trainable parameter. Activations are what one layer keeps
+    for its backward pass (inputs of the linear maps, queries, keys, values, attention's output, and the MLP's three
+    intermediate products); with gradient checkpointing each layer keeps its input and one layer is whole. Logits
+    are counted twice in float32: themselves and their gradient. What generates takes its share beside all of that:
+    transformers the keys and values of all completions that are generated at once, vLLM what it is given of the card.
+    """
+    training = config["training"]
+    # Where `auto` is not resolved, what needs more: vLLM's second copy in RL, keys and values of a whole batch in evaluation.
+    engine = _engine(config, facts) or ("vllm" if job == "rl" else "transformers")
+    sequence = _sequence(config, job, facts)
+    adapted = _is_adapted(config)
+    dtype = config["model"]["dtype"]
+    width = _BYTES.get(dtype, 2 if adapted or job == "eval" else 4)
+    p = shape.parameters
+    parts = {"weights": (p * width, f"{_count(p)} parameters x {width} bytes")}
+    if job == "eval":
+        at_once = config["evaluation"]["batch_size"]
+        if engine == "vllm":
+            at_once = min(at_once, QUEUED)
+        parts["KV cache"] = _cache(shape, at_once * sequence, width)
+        return MemoryEstimate(parts)
+    trainable = trainable_parameters(shape, config)
+    parts["gradients"] = (trainable * 4, f"{_count(trainable)} trainable x 4 bytes")
+    parts["optimizer"] = (trainable * 8, f"{_count(trainable)} trainable x 8 bytes")
+    if job == "rl" and training["beta"] > 0 and not adapted:
+        parts["reference"] = (p * width, "a second copy of the weights for the KL term")
+    n = training["batch_size"] * sequence
+    layer = 4 * shape.hidden + 2 * shape.query + 2 * shape.key_value + 4 * shape.intermediate
+    kept = shape.layers * shape.hidden + layer if training["gradient_checkpointing"] else shape.layers * layer
+    parts["activations"] = (n * kept * 2, f"{n} tokens x {kept} values x 2 bytes")
+    parts["logits"] = (n * shape.vocabulary * 8, f"{n} tokens x {shape.vocabulary} words x 2 x 4 bytes")
+    trl = config["trl"]
+    if job == "rl" and engine != "vllm":
+        parts["KV cache"] = _cache(shape, _at_once(config) * sequence, width)
+    elif job == "rl" and trl.get("vllm_mode", "colocate") == "colocate":
+        cache, words = _cache(shape, min(_at_once(config), QUEUED) * sequence, 2)
+        words = f"a second copy of the weights, and {words}"
+        if facts.card is None:
+            parts["vLLM"] = (p * 2 + cache, words)
+            return MemoryEstimate(parts)
+        share = float(trl.get("vllm_gpu_memory_utilization", VLLM_SHARE))
+        taken = int(share * facts.card)
+        if trl.get("vllm_enable_sleep_mode"):
+            # It is awake only while there are neither activations nor logits.
+            taken = max(0, taken - parts["activations"][0] - parts["logits"][0])
+        parts["vLLM"] = (taken, f"{share:g} of the card (trl.vllm_gpu_memory_utilization): {words}")
+        least = p * 2 + _cache(shape, sequence, 2)[0]
+        if least > share * facts.card:
+            fault = f"of these {share:g} of the card vLLM needs {least / GIB:.1f} GiB for the weights and one sequence alone"
+            return MemoryEstimate(parts, fault)
+    return MemoryEstimate(parts)
+
+
+def trainable_parameters(shape: Shape, config: Mapping[str, Any]) -> int:
+    """T: LoRA of rank r on every linear map (8 where the configuration does not say), or all of P."""
+    if not _is_adapted(config):
+        return shape.parameters
+    rank = (config.get("peft") or {}).get("r")
+    if not isinstance(rank, int):
+        rank = 8  # PEFT's default; what is no number it refuses itself
+    return shape.layers * sum(rank * (a + b) for a, b in shape.linear)
+
+
+def engine_limit(engine_args: Mapping[str, Any], trl: Mapping[str, Any]) -> int | None:
+    """Tokens that the engine is told to read at most; None where it is not told, or in words of its own such as "8k"."""
+    told = engine_args.get("max_model_len") or trl.get("vllm_max_model_length")
+    return told if isinstance(told, int) else None
+
+
+def _is_adapted(config: Mapping[str, Any]) -> bool:
+    return config.get("peft") is not None or config["model"].get("adapter") is not None
+
+
+def _sequence(config: Mapping[str, Any], job: JobType, facts: Facts) -> int:
+    """Tokens of one sequence at most, as far as is known."""
+    if job == "sft":
+        training = config["training"]
+        longest = int(training["max_length"] or facts.row or 1024)
+        # Packing fills rows up; otherwise a batch is as wide as its longest row.
+        return longest if training["packing"] else min(longest, facts.row or longest)
+    told = engine_limit(config.get("engine_args") or {}, config["trl"])
+    limits = [limit for limit in (told, facts.context) if limit]
+    reply = int(config["generation"]["max_new_tokens"])
+    if facts.prompt is not None:
+        # What the environment says between two replies is not known.
+        return min([facts.prompt + facts.turns * reply, *limits])
+    # A prompt is taken to be as long as a reply where nothing bounds it.
+    return told or min([2 * reply, *limits])
+
+
+def _engine(config: Mapping[str, Any], facts: Facts) -> str | None:
+    named = config["generation"]["engine"]
+    return facts.engine if named == "auto" else str(named)
+
+
+def _at_once(config: Mapping[str, Any]) -> int:
+    """Completions that GRPO has generated together on one device: those of all steps until it generates again."""
+    training, trl = config["training"], config["trl"]
+    steps = trl.get("steps_per_generation") or training["gradient_accumulation_steps"]
+    return int(trl.get("generation_batch_size") or training["batch_size"] * steps)
+
+
+def _cache(shape: Shape, tokens: int, width: int) -> tuple[int, str]:
+    each = 2 * shape.layers * shape.key_value * width
+    return tokens * each, f"{tokens} tokens x {each} bytes of keys and values"
+
+
+def _count(number: int) -> str:
+    """Parameters in billions, millions or one by one."""
+    if number >= 1e8:
+        return f"{number / 1e9:.2f} B"
+    return f"{number / 1e6:.1f} M" if number >= 1e5 else f"{number:,}"

@@ -1,0 +1,1 @@
+"""TRL's trainers as Tenyson runs them: arguments, callbacks, rollouts."""

@@ -1,0 +1,114 @@
+"""Arguments: what a configuration means as keyword arguments of TRL's SFTConfig and GRPOConfig."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tenyson.config.checks.supported import VLLM_IN_RL
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
+
+
+def load_dtype(config: Config) -> str:
+    """Type in which weights are loaded for training.
+
+    `auto` on a GPU: bfloat16 under an adapter; float32 where all weights are trained, since bfloat16 would round
+    small updates away (the forward pass runs in bfloat16 by autocast all the same). On a CPU: float32.
+    """
+    import torch
+
+    if config.model.dtype != "auto":
+        return config.model.dtype
+    has_adapter = config.peft is not None or config.model.adapter is not None
+    return "bfloat16" if torch.cuda.is_available() and has_adapter else "float32"
+
+
+def common_arguments(config: Config, checkpoints: Path) -> dict[str, Any]:
+    """Arguments that SFT and GRPO share. What is None is left to TRL."""
+    import torch
+
+    training = config.training
+    on_gpu = torch.cuda.is_available()
+    arguments: dict[str, Any] = {
+        "output_dir": str(checkpoints),
+        "seed": config.run.seed,
+        "data_seed": config.run.seed,
+        "max_steps": training.max_steps or -1,
+        "num_train_epochs": training.epochs,
+        "lr_scheduler_type": training.lr_scheduler,
+        "warmup_steps": training.warmup_steps,
+        "weight_decay": training.weight_decay,
+        "max_grad_norm": training.max_grad_norm,
+        "per_device_train_batch_size": training.batch_size,
+        "per_device_eval_batch_size": training.batch_size,
+        "gradient_accumulation_steps": training.gradient_accumulation_steps,
+        "gradient_checkpointing": training.gradient_checkpointing,
+        "logging_steps": training.logging_steps,
+        # A run shorter than logging_steps still shows where it began.
+        "logging_first_step": True,
+        "save_strategy": "steps" if training.save_steps else "no",
+        # Retention is ours: transformers would delete by its own names.
+        "save_total_limit": None,
+        "eval_strategy": "steps" if training.eval_steps else "no",
+        "use_cpu": not on_gpu,
+        "bf16": (on_gpu and config.model.dtype == "auto") or config.model.dtype == "bfloat16",
+        "fp16": config.model.dtype == "float16",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": on_gpu,
+    }
+    if training.learning_rate is not None:
+        arguments["learning_rate"] = training.learning_rate
+    if training.save_steps:
+        arguments["save_steps"] = training.save_steps
+    if training.eval_steps:
+        arguments["eval_steps"] = training.eval_steps
+    return arguments
+
+
+def sft_arguments(config: Config, checkpoints: Path) -> dict[str, Any]:
+    """Arguments of trl.SFTConfig; `trl` goes before all of them."""
+    training = config.training
+    arguments = common_arguments(config, checkpoints) | {
+        "max_length": training.max_length,
+        "packing": training.packing,
+        # Samples arrive as token ids with labels, so TRL has nothing left to prepare but packing.
+        "dataset_kwargs": None if training.packing else {"skip_prepare_dataset": True},
+    }
+    if training.early_stopping_patience is not None:
+        arguments |= {
+            "metric_for_best_model": "eval_loss",
+            "greater_is_better": False,
+            "load_best_model_at_end": True,
+            "save_strategy": "steps",
+            "save_steps": training.eval_steps,
+            "restore_callback_states_from_checkpoint": True,
+        }
+    return arguments | config.trl
+
+
+def grpo_arguments(config: Config, checkpoints: Path, *, vllm: bool) -> dict[str, Any]:
+    """Arguments of trl.GRPOConfig; `trl` goes before all of them."""
+    training, generation = config.training, config.generation
+    arguments = common_arguments(config, checkpoints) | {
+        "num_generations": training.num_generations,
+        "beta": training.beta,
+        "max_completion_length": generation.max_new_tokens,
+        "temperature": generation.temperature,
+        "top_p": generation.top_p,
+        "top_k": generation.top_k,
+        "min_p": generation.min_p,
+        "repetition_penalty": generation.repetition_penalty,
+        "use_vllm": vllm,
+        "remove_unused_columns": False,
+        "chat_template_kwargs": config.model.chat_template_kwargs or None,
+    }
+    if vllm:
+        arguments["vllm_mode"] = "colocate"
+        # `trl` and `engine_args` may name one thing; that they agree was checked.
+        arguments |= {
+            VLLM_IN_RL[name]: value for name, value in config.engine_args.items() if name in VLLM_IN_RL
+        }
+    return arguments | config.trl

@@ -1,0 +1,386 @@
+"""TRL's GRPOTrainer on a Tenyson task: plays multi-turn games, scores rewards, and records every rollout.
+
+Shape legend: B completions on this process; F reward functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset
+from trl import GRPOTrainer
+from trl.models import unwrap_model_for_generation
+
+from tenyson.engines.engine import Reply, Sampling
+from tenyson.engines.play import Failure, Trajectory, play
+from tenyson.engines.renderer import Renderer
+from tenyson.engines.transformers import generate_replies
+from tenyson.errors import TaskError
+from tenyson.jobs.checkpoints.buffer import pack_batches, unpack_batches
+from tenyson.jobs.checkpoints.emergency import EmergencyMixin
+from tenyson.jobs.checkpoints.randomness import random_states_kept
+from tenyson.jobs.job import JobContext
+from tenyson.jobs.runtime.world import largest
+from tenyson.jobs.trainers.diagnosis import Batch, Diagnosis
+from tenyson.jobs.trainers.sampler import EpochSampler
+from tenyson.tasks.metric import Metric
+from tenyson.tasks.reward import Reward
+from tenyson.tasks.rollout import Rollout
+from tenyson.tasks.sample import Sample
+from tenyson.tasks.scoring import rewards_of, score
+from tenyson.telemetry.control import Asked
+from tenyson.telemetry.events import RolloutFinished
+
+# Equal rewards differ from their mean by rounding alone.
+_NO_ADVANTAGE = 1e-6
+_ODD = "Correct the task; a rollout may hold any text. A run that has a checkpoint can be resumed."
+
+
+class RolloutTrainer(EmergencyMixin, GRPOTrainer):  # type: ignore[misc]
+    """GRPOTrainer whose prompts, rewards and rollouts are a task's.
+
+    Every rollout is played turn by turn, of one turn or of many, so that one renderer and one set of sampling options hold
+    for all of them. With one turn it does what TRL's own generation does, to the bit. Tokens that the environment wrote
+    are masked out of the loss.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: JobContext,
+        renderer: Renderer,
+        samples: dict[str, list[Sample]],
+        **arguments: Any,
+    ) -> None:
+        self._context = context
+        self._renderer = renderer
+        self._samples = samples
+        self._rewards = rewards_of(context.task)
+        self._playing: list[Sample] = []
+        self._trajectories: list[Trajectory] = []
+        self._local_rewards: list[list[float | None]] = []
+        self._recent: list[dict[str, float | None]] = []
+        self.rollouts_recorded = 0
+        self.diagnosis = Diagnosis()
+        super().__init__(
+            train_dataset=_dataset(samples["train"]),
+            eval_dataset=_dataset(samples["eval"]) if samples["eval"] else None,
+            reward_funcs=[_reward_function(reward) for reward in self._rewards],
+            rollout_func=lambda _, trainer: trainer.play_games(),
+            **arguments,
+        )
+        # TRL takes the weights of rewards from its arguments; the task's own hold unless the user set some.
+        if self.args.reward_weights is None:
+            self.reward_weights = torch.tensor(
+                [reward.weight for reward in self._rewards], dtype=torch.float32
+            )
+
+    def play_games(self) -> dict[str, Any]:
+        """Play the samples of this batch; TRL's `rollout_func` contract."""
+        failures: list[Failure] = []
+        self._trajectories = self._play(self._playing, failures, between=self.look_at_stop)
+        self._require_all(failures)
+        return {
+            "prompt_ids": [trajectory.prompt_ids for trajectory in self._trajectories],
+            "completion_ids": [trajectory.completion_ids for trajectory in self._trajectories],
+            "env_mask": [trajectory.mask for trajectory in self._trajectories],
+            "logprobs": [trajectory.logprobs for trajectory in self._trajectories] if self.use_vllm else None,
+        }
+
+    def try_groups(self, number: int) -> list[list[float]]:
+        """Play a few groups before training and give their rewards; nothing is recorded, and no random number is used up."""
+        group = self.num_generations
+        samples = [sample for sample in self._samples["train"][:number] for _ in range(group)]
+        if self.use_vllm:
+            # vLLM has loaded the base model alone, without an adapter. Noted as TRL does, so that the first step merges no
+            # second time: each merge moves the base a little.
+            self.vllm_generation.sync_weights()
+            self._last_loaded_step = self.state.global_step
+        with random_states_kept():
+            trajectories = self._play(samples)
+            scored = [score(self._rewards, one.rollout) for one in trajectories]
+        if failed := [one.failure for one in scored if one.failure]:
+            raise TaskError(failed[0], next_step=_ODD)
+        totals = [self._total(list(one.components.values())) for one in scored]
+        return [totals[start : start + group] for start in range(0, len(totals), group)]
+
+    def last_rewards(self) -> dict[str, Metric]:
+        """Means of the reward and its components over the last training batch."""
+        columns: dict[str, list[tuple[float, int]]] = {}
+        for index, components in enumerate(self._recent):
+            for name, value in components.items():
+                if value is not None:
+                    columns.setdefault(name, []).append((value, index // self.num_generations))
+        # Completions of one prompt are alike: the interval is over prompts.
+        return {
+            name: Metric.mean([value for value, _ in column], [group for _, group in column])
+            for name, column in columns.items()
+        }
+
+    def own_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Also where GRPO stands between two generations, and the batch that it has not used up."""
+        state, tensors = super().own_state()
+        if self._batch_failed:
+            return state, tensors  # those of the last boundary, whole
+        state |= {"micro_step": self._step, "recent": self._recent, "diagnosis": self.diagnosis.state()}
+        if self._step % (self.args.steps_per_generation * self.num_iterations):
+            state["buffer"], tensors = pack_batches(self._buffered_inputs)
+        return state, tensors
+
+    def restore_own_state(self, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        """Go on in the middle of a generated batch, where the checkpoint lies there."""
+        super().restore_own_state(state, tensors)
+        self._step, self._recent = state["micro_step"], state["recent"]
+        self.diagnosis.restore(state["diagnosis"])
+        if "buffer" in state:
+            self._buffered_inputs = unpack_batches(state["buffer"], tensors, self.args.device)
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
+        theirs = super()._get_train_sampler(dataset)
+        self._sampler = EpochSampler(
+            theirs.data_source,
+            theirs.mini_repeat_count,
+            theirs.batch_size,
+            theirs.repeat_count,
+            theirs.shuffle,
+            theirs.seed,
+        )
+        return self._sampler
+
+    def _run_epoch(self, **arguments: Any) -> None:
+        self._sampler.epoch = arguments["epoch"]
+        super()._run_epoch(**arguments)
+
+    def _play(
+        self,
+        samples: Sequence[Sample],
+        failures: list[Failure] | None = None,
+        between: Callable[[], None] = lambda: None,
+    ) -> list[Trajectory]:
+        generate = self._generate_vllm if self.use_vllm else self._generate_transformers
+
+        def turn_of(prompts: list[list[int]], turn: int) -> list[Reply]:
+            between()
+            return generate(prompts, turn)
+
+        return play(
+            self._context.task,
+            samples,
+            self._renderer,
+            turn_of,
+            max_turns=self._context.config.generation.max_turns,
+            failures=failures,
+        )
+
+    def _total(self, values: Sequence[float | None]) -> float:
+        """The weighted sum of F rewards; one that says nothing counts as 0."""
+        weights: list[float] = self.reward_weights.tolist()
+        return sum(weight * (value or 0.0) for weight, value in zip(weights, values, strict=True))
+
+    def sampling(self) -> Sampling:
+        """How every rollout is drawn. TRL's arguments decide, not `generation`: what `trl` says takes precedence."""
+        return Sampling(
+            max_new_tokens=self.args.max_completion_length,
+            temperature=self.args.temperature,
+            top_p=self.args.top_p,
+            top_k=self.args.top_k,
+            stop_token_ids=self._renderer.stop_token_ids,
+            min_p=self.args.min_p or 0.0,
+            repetition_penalty=self.args.repetition_penalty,
+        )
+
+    def sampling_arguments(self) -> dict[str, Any]:
+        """What the engine gets beyond that."""
+        engine_args = {} if self.use_vllm else self._context.config.engine_args
+        found = engine_args | (self.args.generation_kwargs or {})
+        if self.args.cache_implementation:
+            found["cache_implementation"] = self.args.cache_implementation
+        return found
+
+    def _generate_transformers(self, prompts: list[list[int]], turn: int) -> list[Reply]:  # noqa: ARG002
+        with (
+            unwrap_model_for_generation(
+                self.model_wrapped,
+                self.accelerator,
+                gather_deepspeed3_params=self.args.ds3_gather_for_generation,
+                gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+            ) as model,
+            self._dist.summon_full_params(self.model_wrapped, recurse=False),
+        ):
+            return generate_replies(
+                model, prompts, self.sampling(), self._renderer.pad_token_id, **self.sampling_arguments()
+            )
+
+    def _generate_vllm(self, prompts: list[list[int]], turn: int) -> list[Reply]:  # noqa: ARG002
+        _, ids, logprobs, _ = self.vllm_generation.generate(prompts=prompts, images=None, num_generations=1)
+        stops = self._renderer.stop_token_ids
+        return [
+            Reply(
+                list(reply), "stop" if reply and reply[-1] in stops else "length", [row[0] for row in scores]
+            )
+            for reply, scores in zip(ids, logprobs, strict=True)
+        ]
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        training = self.model.training
+        pool = self._samples["train" if training else "eval"]
+        self._playing = [pool[row["sample_index"]] for row in inputs]
+        self._trajectories = []
+        with self.making_a_batch():
+            output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        self._record(output["advantages"].tolist(), training)
+        return output
+
+    def _require_all(self, failures: Sequence[Failure]) -> None:
+        """Raise, on all processes alike, where one of the rollouts of this batch failed; the others are recorded."""
+        if not any(largest([bool(failures)])):
+            return
+        self.all_failed = True
+        cause = failures[0].cause if failures else "a rollout of another process failed"
+        more = f" (and {len(failures) - 1} more of this batch)" if len(failures) > 1 else ""
+        self._record_untrained(cause, {failure.sample.id for failure in failures})
+        raise TaskError(f"{cause}{more}", next_step=_ODD)
+
+    def _calculate_rewards(
+        self,
+        inputs: list[dict[str, Any]],
+        prompts: list[Any],
+        completions: list[Any],
+        completion_ids: list[list[int]],
+    ) -> Any:
+        failures = []
+        for row, trajectory in zip(inputs, self._trajectories, strict=True):
+            scored = score(self._rewards, trajectory.rollout)
+            row["rollout"] = trajectory.rollout = scored.rollout
+            if scored.failure:
+                failures.append(Failure(scored.rollout.sample, scored.failure))
+        self._require_all(failures)
+        gathered = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
+        first = self.accelerator.process_index * len(inputs)
+        local = gathered[first : first + len(inputs)].tolist()
+        self._local_rewards = [[None if value != value else value for value in row] for row in local]
+        return gathered
+
+    def _record(self, advantages: list[float], training: bool) -> None:
+        recent, events = [], []
+        for trajectory, values, advantage in zip(
+            self._trajectories, self._local_rewards, advantages, strict=True
+        ):
+            components = {reward.name: value for reward, value in zip(self._rewards, values, strict=True)}
+            total = self._total(values)
+            dropped = self._why_dropped(trajectory.rollout, advantage) if training else None
+            recent.append({**components, "reward": total})
+            events.append(self._event(trajectory, components, total, advantage, training, dropped))
+        self._context.telemetry.emit(*events)
+        self.rollouts_recorded += len(recent)
+        if training:
+            self._recent = recent
+            self._look_at(events)
+
+    def _record_untrained(self, cause: str, failed: set[str]) -> None:
+        """The rollouts of a batch that cannot be trained on, with what their rewards said."""
+        training = self.model.training
+        events = []
+        for trajectory in self._trajectories:
+            sample = trajectory.rollout.sample.id
+            why = cause if sample in failed else f"another rollout of its batch failed: {cause}"
+            components = trajectory.rollout.rewards
+            events.append(self._event(trajectory, components, None, None, training, why))
+        self._context.telemetry.emit(*events)
+
+    def _event(
+        self,
+        trajectory: Trajectory,
+        components: Mapping[str, float | None],
+        total: float | None,
+        advantage: float | None,
+        training: bool,
+        dropped: str | None,
+    ) -> RolloutFinished:
+        rollout = trajectory.rollout
+        return RolloutFinished(
+            run_id=self._context.run_id,
+            phase="rl",
+            training=training,
+            step=self.state.global_step,
+            sample_id=rollout.sample.id,
+            group=f"{self.state.global_step}/{rollout.sample.id}",
+            prompt=self._renderer.raw(trajectory.prompt_ids),
+            completion=self._renderer.raw(trajectory.completion_ids),
+            reward=total,
+            components=components,
+            advantage=advantage,
+            finish_reason=rollout.finish_reason,
+            trained=training and dropped is None,
+            dropped=dropped,
+            tokens=rollout.tokens,
+            info=rollout.info,
+        )
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """TRL's own; training's numbers are looked at too."""
+        training = self.model.training
+        super().log(logs, start_time)
+        if training:
+            self.diagnosis.step(logs)
+            self._tell()
+
+    def _look_at(self, events: Sequence[RolloutFinished]) -> None:
+        weights = dict(
+            zip((reward.name for reward in self._rewards), self.reward_weights.tolist(), strict=True)
+        )
+        self.diagnosis.batch(
+            Batch(
+                groups=[event.group for event in events],
+                rewards=[event.reward or 0.0 for event in events],
+                components=[
+                    {
+                        name: weights[name] * (value or 0.0)
+                        for name, value in event.components.items()
+                        if weights[name]
+                    }
+                    for event in events
+                ],
+                truncated=[event.finish_reason == "length" for event in events],
+                tokens=[event.tokens for event in events],
+            )
+        )
+        self._tell()
+
+    def _tell(self) -> None:
+        for finding in self.diagnosis.pop():
+            self._context.say(
+                f"diagnosis at step {self.state.global_step}: {finding.check}: {finding.cause}. {finding.next_step}",
+                "warning",
+            )
+            if finding.check in self._context.config.training.pause_on and self._context.world.leads:
+                self._context.controls.accept(Asked("pause"))
+                self._context.say(
+                    "training pauses after this step; `tenyson resume RUN` lets it go on", "warning"
+                )
+
+    def _why_dropped(self, rollout: Rollout, advantage: float) -> str | None:
+        """Why a rollout carries no gradient: GRPO's loss is its advantage times a ratio, plus `beta` times the KL."""
+        if self.mask_truncated_completions and rollout.finish_reason == "length":
+            return "truncated, and mask_truncated_completions is set"
+        if abs(advantage) < _NO_ADVANTAGE and not self.beta:
+            return "all rewards of its group are equal"
+        return None
+
+
+def _reward_function(reward: Reward) -> Callable[..., list[float | None]]:
+    def function(rollout: list[Rollout], **_: Any) -> list[float | None]:
+        return [one.rewards[reward.name] for one in rollout]
+
+    # TRL names its metrics after the function.
+    function.__name__ = reward.name
+    return function
+
+
+def _dataset(samples: list[Sample]) -> Dataset:
+    """What GRPOTrainer draws from: the prompt, and which sample it belongs to."""
+    return Dataset.from_list(
+        [{"prompt": list(sample.prompt), "sample_index": index} for index, sample in enumerate(samples)]
+    )

@@ -1,0 +1,1 @@
+"""Driving a pipeline: launching steps, following them, deciding what comes after a failure."""

@@ -1,0 +1,438 @@
+"""The controller: brings what the journal says and what the machines do together, until a pipeline is over.
+
+It may be killed at any moment: every intent is in the journal before it is acted on, so the next controller adopts what
+runs, submits again what may not have been submitted (with the same token), and asks nobody twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from tenyson.cloud.backend import Observation, Reason
+from tenyson.cloud.manager import DETACH_SECONDS
+from tenyson.cloud.watch.exit_status import print_failure
+from tenyson.cloud.watch.grace import grace_of
+from tenyson.cloud.watch.interrupts import Interrupts
+from tenyson.cloud.watch.watch import output_folder, reason_of
+from tenyson.errors import JournalAwayError, PipelineError, TenysonError
+from tenyson.jobs.result import JobResult
+from tenyson.jobs.spec import JobSpec
+from tenyson.pipeline.cache.identity import contents_of
+from tenyson.pipeline.control.approvals import Inquiry
+from tenyson.pipeline.control.launcher import Launcher, Watch
+from tenyson.pipeline.control.other_machines import note_gone
+from tenyson.pipeline.control.state import Progress
+from tenyson.pipeline.graph.definition import has_checkpoint
+from tenyson.pipeline.graph.policy import PREEMPTIONS, FailurePolicy
+from tenyson.pipeline.journal.consistency import require_whole
+from tenyson.pipeline.journal.decision import Ask, Decision
+from tenyson.pipeline.journal.records import IN_FLIGHT, NONCE, OVER, PipelineStatus, StepRecord
+from tenyson.pipeline.notify.notifier import Notifier, failure_in_words
+from tenyson.pipeline.result import PipelineResult
+from tenyson.telemetry.control import INTERRUPTIONS
+
+if TYPE_CHECKING:
+    from tenyson.pipeline.cache.inputs import Reuse
+    from tenyson.pipeline.journal.journal import Journal
+    from tenyson.pipeline.journal.lease import Lease
+    from tenyson.pipeline.journal.transaction import Entry
+    from tenyson.pipeline.notify.outbox import Postman
+
+POLL_SECONDS = 0.2
+SECONDS_FOR_EACH_JOB = 0.004
+"""A look at a job costs up to half a millisecond: with a thousand of them, one every four seconds keeps a core free."""
+JOURNAL_SECONDS = 2.0
+"""Between two looks at whether a journal that was away is back."""
+
+
+class Controller:
+    """Drives one pipeline under a lease. `run` returns once nothing more is to be done."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        lease: Lease,
+        launcher: Launcher,
+        *,
+        policy: FailurePolicy,
+        notifier: Notifier,
+        postman: Postman,
+        ask: Ask,
+        max_parallel: int = 1,
+        reuse: Reuse | None = None,
+        on_tick: Callable[[], None] | None = None,
+        grace_seconds: float | None = None,
+        gone: Collection[str] = (),
+    ) -> None:
+        """`gone`: steps whose machine is gone, as somebody said. `on_tick` is called after every look at everything; `reuse` finds earlier results that stand for a step."""
+        self.interrupted = False
+        self._journal = journal
+        self._lease = lease
+        self._id = lease.pipeline_id
+        self._launcher = launcher
+        self._policy = replace(policy, rented=policy.rented or launcher.rented)
+        self._notifier = notifier
+        self._postman = postman
+        self._max_parallel = max_parallel
+        self._reuse = reuse
+        self._on_tick = on_tick or (lambda: None)
+        self._grace_seconds = grace_seconds
+        self._gone = gone
+        self._watches: dict[str, Watch] = {}
+        self._definitions = require_whole(journal, self._id)
+        self._progress = Progress(journal, lease)
+        self._inquiry = Inquiry(journal, self._id, self._progress, ask, launcher.say)
+        record = journal.pipeline(self._id)
+        assert record is not None
+        self._created_at = record.created_at
+        self._nonce = str(record.plan.get(NONCE, ""))
+        # A pipeline that was ended while jobs of it still ran is only tidied up.
+        self._ending: PipelineStatus | None = "failed" if record.status == "failed" else None
+        self._answered_interrupts = 0
+        self._leave_at: float | None = None
+        """When rented machines are left to themselves, after a first Ctrl-C."""
+        self._in_vain = False
+        """Whether a step that may not run has no result that stands for it."""
+
+    def run(self) -> PipelineResult:
+        """Go on until all steps are over, somebody ends the pipeline, or Ctrl-C.
+
+        Raises: LeaseLostError: another controller has taken over; the jobs go on.
+        """
+        if self._policy.rented and self._policy.on_failure in ("wait", "retry") and self._policy.preemptions:
+            self._launcher.say(
+                "a machine that is taken back or lost is replaced, and its step goes on from the latest checkpoint: at most "
+                f"{self._policy.preemptions} times a step (--preemptions)"
+            )
+        try:
+            with Interrupts() as interrupts:
+                while True:
+                    try:
+                        self._go_on(interrupts)
+                        return self._conclude()
+                    except JournalAwayError as error:
+                        self._wait_for_journal(error, interrupts)
+        finally:
+            self._inquiry.end()
+
+    def _go_on(self, interrupts: Interrupts) -> None:
+        if self._ending is None:
+            with self._progress.entry() as entry:
+                entry.status("running")
+        self._adopt()
+        while not self._is_over():
+            self._lease.check()
+            self._heed(interrupts)
+            self._look()
+            if self._ending is None and self._inquiry.look():
+                self._end_early()
+            self._launch_ready()
+            self._on_tick()
+            if not self._is_over():
+                time.sleep(max(POLL_SECONDS, SECONDS_FOR_EACH_JOB * len(self._watches)))
+
+    def _wait_for_journal(self, error: JournalAwayError, interrupts: Interrupts) -> None:
+        """The journal is away, or was for a moment: what it says once it is back is where to go on."""
+        self._launcher.say(f"the journal cannot be reached, and the jobs go on without it: {error.cause}")
+        while True:
+            if interrupts.count > self._answered_interrupts:
+                raise PipelineError(
+                    "interrupted while the journal was away", next_step="The jobs go on."
+                ) from error
+            time.sleep(JOURNAL_SECONDS)
+            try:
+                self._progress.read()
+            except JournalAwayError:
+                continue
+            self._watches.clear()
+            self._launcher.say("the journal is back")
+            return
+
+    # What runs
+
+    def _adopt(self) -> None:
+        """Find again what an earlier controller has launched, or was about to."""
+        for label in self._progress.in_flight():
+            attempt = self._progress.attempts[label]
+            if self._progress.steps[label].state == "INTENT":
+                self._submit(label, attempt.spec, adopted=True)
+                continue
+            assert attempt.handle is not None
+            if label in self._gone and note_gone(attempt):
+                self._ended(label, _lost(attempt.spec, "its machine is gone, as --gone said"), "lost")
+                continue
+            try:
+                self._watches[label] = self._launcher.watch(
+                    attempt.spec, attempt.handle, begun=attempt.started_at, adopted=True
+                )
+                self._launcher.say(f"{attempt.run_id}: found again, attempt {attempt.attempt}")
+            except TenysonError as error:
+                self._ended(label, _lost(attempt.spec, str(error)), "lost")
+        if self._ending is not None:
+            self._cancel_all()
+
+    def _launch_ready(self) -> None:
+        free = self._max_parallel - len(self._progress.in_flight())
+        for label, step in self._progress.steps.items():
+            if free <= 0 or self.interrupted or self._ending is not None:
+                return
+            if step.state == "PENDING" and self._may_start(step):
+                self._launch(label)
+                free -= self._progress.steps[label].state in IN_FLIGHT
+
+    def _may_start(self, step: StepRecord) -> bool:
+        if any(self._progress.steps[name].state not in OVER for name in self._definitions[step.label].needs):
+            return False
+        return step.not_before is None or step.not_before <= self._journal.now()
+
+    def _launch(self, label: str) -> None:
+        step, definition = self._progress.steps[label], self._definitions[label]
+        attempt = step.attempt + 1
+        token = attempt_token(self._id, label, attempt, self._nonce)
+        trouble: TenysonError | None = None
+        spec = definition.spec
+        try:
+            self._progress.require_own(definition)
+            spec = definition.launchable(self._progress.finished(), resume=step.resume)
+        except TenysonError as error:
+            # A failed step as well: what ran before it must not be lost.
+            trouble = error
+        spec = replace(spec, token=token)
+        inputs: Mapping[str, Any] | None = None
+        inputs_hash: str | None = None
+        if self._reuse is not None and trouble is None:
+            inputs, inputs_hash = self._reuse.inputs(spec)
+            found = None
+            try:
+                found = None if step.resume or step.attempt else self._reuse.find(label, inputs_hash)
+            except PipelineError as error:
+                trouble, self._in_vain = error, True
+            if found is not None:
+                with self._progress.entry(label) as entry:
+                    entry.reuse(label, attempt, token, spec, found)
+                self._launcher.say(
+                    f"{label}: nothing changed since {found.run_id}, whose result is used again (--no-reuse runs it anew)"
+                )
+                return
+
+        def intend(entry: Entry) -> None:
+            entry.intend(label, attempt, token, spec, inputs, inputs_hash)
+
+        if trouble is not None:
+            # In one transaction: what cannot be launched must not be found as an intent.
+            self._ended(
+                label, _failed(spec, str(trouble), self._progress.left(label)), "user_error", first=intend
+            )
+            return
+        with self._progress.entry(label) as entry:
+            intend(entry)
+        self._submit(label, spec)
+
+    def _submit(self, label: str, spec: JobSpec, *, adopted: bool = False) -> None:
+        attempt = self._progress.attempts[label]
+        self._lease.check()
+        try:
+            handle = self._launcher.submit(label, spec)
+        except (TenysonError, OSError) as error:
+            reason = reason_of(error)
+            cause = f"{reason}: {self._launcher.name}: {error}"
+            self._ended(label, _failed(spec, cause, self._progress.left(label, attempt.attempt)), reason)
+            return
+        with self._progress.entry(label) as entry:
+            entry.launched(label, attempt.attempt, self._progress.kept(handle))
+        self._watches[label] = self._launcher.watch(spec, handle, begun=attempt.started_at, adopted=adopted)
+
+    def _look(self) -> None:
+        for label, watch in list(self._watches.items()):
+            try:
+                seen = watch.look()
+            except (TenysonError, OSError) as error:
+                seen = Observation("unknown", observed=False, reason="infrastructure", detail=str(error))
+                self._ended(label, watch.conclude(seen), "infrastructure")
+                continue
+            if seen.phase == "ended":
+                result = watch.conclude(seen, interrupted=self.interrupted or self._ending is not None)
+                self._ended(label, result, "preempted" if seen.preempted else seen.reason)
+            elif seen.phase == "running" and self._progress.steps[label].state == "LAUNCHED":
+                with self._progress.entry(label) as entry:
+                    entry.running(label, self._progress.attempts[label].attempt)
+
+    # What becomes of it
+
+    def _ended(
+        self,
+        label: str,
+        result: JobResult,
+        reason: Reason | None,
+        *,
+        first: Callable[[Entry], None] = lambda _: None,
+    ) -> None:
+        """Record how an attempt ended and what follows; `first` writes in the same transaction, before."""
+        step = self._progress.steps[label]
+        attempt = step.attempt if step.state in IN_FLIGHT else step.attempt + 1
+        contents = contents_of(result.local_output_dir)
+        if self._interrupted(result):
+            with self._progress.entry(label) as entry:
+                entry.stopped(label, attempt, result, resume=has_checkpoint(result), contents=contents)
+            self._watches.pop(label, None)
+            return
+        if result.status == "success":
+            with self._progress.entry(label) as entry:
+                entry.done(label, attempt, result, contents)
+            self._watches.pop(label, None)
+            return
+        if result.status == "stopped" or result.spot_interruption:
+            reason = "preempted"
+        resume = has_checkpoint(result) and self._definitions[label].spec.job_type != "eval"
+        ending = self._ending is not None or self._in_vain
+        pause = (
+            None
+            if ending
+            else self._policy.retry_after(reason, failures=step.failures, preemptions=step.preemptions)
+        )
+        choices: tuple[Decision, ...] = ("resume",) if resume else ()
+        choices += ("restart", "continue", "abort")
+        with self._progress.entry(label) as entry:
+            first(entry)
+            if ending:
+                next_step = "The pipeline is ending."
+                entry.failed(label, attempt, result, reason, contents)
+                entry.status("failed")
+            elif pause is not None:
+                how = "resumed from its latest checkpoint" if resume else "restarted"
+                next_step = f"It is {how}{f' in {pause:.0f} s' if pause else ''}."
+                entry.retry(
+                    label,
+                    attempt,
+                    result,
+                    reason,
+                    resume=resume,
+                    pause=pause,
+                    preempted=reason in PREEMPTIONS,
+                    contents=contents,
+                )
+            elif self._policy.on_failure in ("wait", "retry"):
+                next_step = f"It waits: {self._inquiry.how_to_decide(label, choices)}"
+                entry.wait(label, attempt, result, reason, choices, contents=contents)
+            else:
+                next_step = (
+                    "The pipeline ends." if self._policy.on_failure == "abort" else "The pipeline goes on."
+                )
+                entry.failed(label, attempt, result, reason, contents)
+                if self._policy.on_failure == "abort":
+                    entry.status("failed")
+            self._notifier.failed(entry, self._id, label, attempt, result, next_step)
+        self._watches.pop(label, None)
+        if result.status == "failed":
+            print_failure(result)
+        else:
+            self._launcher.say(failure_in_words(label, result))
+        if pause is not None:
+            self._launcher.say(f"{label}: {next_step}")
+        self._notifier.log(result, label)
+        self._postman.wake()
+        if self._policy.on_failure == "abort" or self._in_vain:
+            self._end_early()
+
+    def _interrupted(self, result: JobResult) -> bool:
+        """Whether a job ended because we asked it to."""
+        return (self.interrupted or self._ending is not None) and (
+            result.status == "stopped" or result.stop_reason in INTERRUPTIONS
+        )
+
+    # How it ends
+
+    def _heed(self, interrupts: Interrupts) -> None:
+        if interrupts.count == self._answered_interrupts:
+            return
+        first, self._answered_interrupts = not self._answered_interrupts, interrupts.count
+        if first:
+            self.interrupted = True
+            if self._watches and self._launcher.rented and interrupts.count == 1:
+                self._leave_at = time.monotonic() + DETACH_SECONDS
+                self._launcher.say(
+                    f"interrupted: the jobs go on without this process, which leaves in {DETACH_SECONDS:.0f} s. Come back with: "
+                    f"tenyson attach {self._id} (Ctrl-C again ends the jobs now and gives their machines back)"
+                )
+                return
+            if self._watches:
+                longest = max(grace_of(watch, self._grace_seconds) for watch in self._watches.values())
+                self._launcher.say(
+                    f"interrupted: the job saves and ends, within {longest:.0f} s (Ctrl-C again ends it now)"
+                )
+            self._cancel_all()
+        if interrupts.count > 1:
+            self._leave_at = None
+            self._launcher.say("interrupted again: the job is ended now, without saving")
+            for watch in self._watches.values():
+                self._quietly(lambda watch=watch: self._launcher.terminate(watch.handle))  # type: ignore[misc]
+
+    def _end_early(self) -> None:
+        """End the pipeline: what still runs saves and ends, nothing more is started."""
+        self._ending = "failed"
+        if self._watches:
+            self._launcher.say("the pipeline ends: what still runs saves and ends")
+        self._cancel_all()
+
+    def _cancel_all(self) -> None:
+        for watch in self._watches.values():
+            grace = grace_of(watch, self._grace_seconds)
+            self._quietly(lambda watch=watch, grace=grace: self._launcher.cancel(watch.handle, grace))  # type: ignore[misc]
+
+    def _quietly(self, call: Callable[[], None]) -> None:
+        self._lease.check()
+        try:
+            call()
+        except (TenysonError, OSError) as error:
+            self._launcher.say(f"warning: {error}")
+
+    def _is_over(self) -> bool:
+        if self._watches:
+            return self._leave_at is not None and time.monotonic() > self._leave_at
+        ending = self.interrupted or self._ending is not None
+        return ending or all(step.state in OVER for step in self._progress.steps.values())
+
+    def _conclude(self) -> PipelineResult:
+        status: PipelineStatus
+        if self._ending is not None:
+            status = self._ending
+        elif any(step.state not in OVER for step in self._progress.steps.values()):
+            status = "stopped"
+        else:
+            status = (
+                "success" if all(step.state == "DONE" for step in self._progress.steps.values()) else "failed"
+            )
+        with self._progress.entry() as entry:
+            entry.status(status)
+            if status != "stopped":
+                self._notifier.finished(entry, self._id, status, self._lease.fence)
+            seconds = entry.now - self._created_at
+        self._postman.wake()
+        results = {
+            label: result
+            for label in self._progress.steps
+            if label in self._progress.attempts
+            and (result := self._progress.attempts[label].result) is not None
+        }
+        assert status != "running"
+        return PipelineResult(status, results, max(0.0, seconds), self._id)
+
+
+def attempt_token(pipeline_id: str, label: str, attempt: int, nonce: str = "") -> str:
+    """Names one attempt of one step for ever; `nonce` tells its pipeline from others of the same name."""
+    parts = (pipeline_id, label, str(attempt), *([nonce] if nonce else []))
+    return sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _failed(spec: JobSpec, why: str, left: str | None) -> JobResult:
+    return JobResult(spec.run_id, "failed", 0.0, failure_reason=why, local_output_dir=left)
+
+
+def _lost(spec: JobSpec, why: str) -> JobResult:
+    return JobResult(
+        spec.run_id, "failed", 0.0, failure_reason=f"lost: {why}", local_output_dir=str(output_folder(spec))
+    )

@@ -1,0 +1,128 @@
+"""Matrix: seeds and grids. Steps that stand for many are written out, each with its own label and values."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tenyson.config.explain import did_you_mean
+from tenyson.errors import ConfigError, Problem
+from tenyson.pipeline.graph.references import find_references, put_value, step_of, substitute
+from tenyson.tasks.preset import SHORTHANDS, Preset, PresetStep
+
+MAX_STEPS = 10_000
+Cell = Mapping[str, Any]
+
+
+def expand(preset: Preset) -> list[PresetStep]:
+    """The preset's steps with every matrix written out, all needs named, and `${matrix.AXIS}` filled in.
+
+    A step has the axes of the preset, its own, and those of the steps that it takes a model, a checkpoint or a value
+    from: it runs once for each combination. A step that only needs one with an axis of its own waits for all of its cells.
+
+    Raises:
+        ConfigError: more than 10,000 steps, two of one label, or an axis that is not there.
+    """
+    axes: dict[str, dict[str, Sequence[Any]]] = {}
+    for step in preset.steps:
+        own = {**preset.matrix, **step.matrix}
+        for source in _sources(step):
+            own = {**axes.get(source, {}), **own}
+        axes[step.label] = own
+    written: list[PresetStep] = []
+    cells: dict[str, list[tuple[Cell, str]]] = {}
+    before: str | None = None
+    for step in preset.steps:
+        # Counted before they are made: a few axes multiply to more than a memory holds.
+        if sum(map(len, cells.values())) + math.prod(map(len, axes[step.label].values())) > MAX_STEPS:
+            raise ConfigError(f"the preset {preset.name} comes to more than {MAX_STEPS} steps")
+        cells[step.label] = [
+            (cell, label_of(step.label, cell, axes[step.label])) for cell in _cells(axes[step.label])
+        ]
+    for step in preset.steps:
+        needs = step.needs if step.needs is not None else ((before,) if before else ())
+        before = step.label
+        for cell, label in cells[step.label]:
+            written.append(_written(step, cell, label, needs, cells, preset.file))
+    twice = [label for label, count in Counter(step.label for step in written).items() if count > 1]
+    if twice:
+        raise ConfigError(
+            f"two steps are labelled {min(twice)!r}", next_step="Choose labels that differ otherwise."
+        )
+    return written
+
+
+def label_of(label: str, cell: Cell, axes: Mapping[str, Sequence[Any]]) -> str:
+    """Such as `sft-seed0-learning_rate0.0003`; a value that is no plain text or number goes by its place in the list."""
+    parts = [label]
+    for axis, value in cell.items():
+        plain = isinstance(value, (str, int, float)) and re.fullmatch(r"[A-Za-z0-9._-]{1,24}", str(value))
+        place = next(place for place, one in enumerate(axes[axis]) if one is value or one == value)
+        parts.append(f"{axis.rpartition('.')[2]}{value if plain else place}")
+    return "-".join(parts)
+
+
+def _written(
+    step: PresetStep,
+    cell: Cell,
+    label: str,
+    needs: Sequence[str],
+    cells: Mapping[str, list[tuple[Cell, str]]],
+    file: str,
+) -> PresetStep:
+    def fitting(name: str) -> list[str]:
+        return [
+            there
+            for other, there in cells.get(name, [])
+            if all(other[axis] == value for axis, value in cell.items() if axis in other)
+        ] or [name]
+
+    def known(name: str) -> Any:
+        if name.startswith("matrix."):
+            axis = name.removeprefix("matrix.")
+            if axis not in cell:
+                near = did_you_mean(axis, cell) or f"it has: {', '.join(cell) or 'none'}"
+                raise ConfigError(
+                    [Problem(f"step {step.label} has no axis {axis!r}", file=file, suggestion=near)]
+                )
+            return cell[axis]
+        source = step_of(name)
+        if source is not None and source in cells:
+            return "${" + f"steps.{fitting(source)[0]}" + name[len(f"steps.{source}") :] + "}"
+        raise KeyError(name)
+
+    config = dict(substitute(step.config, known))
+    for axis, value in cell.items():
+        key = SHORTHANDS.get(axis, axis)
+        if "." in key:
+            config = put_value(config, key.split("."), value)
+    all_needs = [*needs, *_sources(step)]
+    return replace(
+        step,
+        label=label,
+        config=config,
+        needs=tuple(dict.fromkeys(there for name in all_needs for there in fitting(name))),
+        model_from=fitting(step.model_from)[0] if step.model_from else None,
+        checkpoint_from=fitting(step.checkpoint_from)[0] if step.checkpoint_from else None,
+        matrix={},
+    )
+
+
+def _sources(step: PresetStep) -> list[str]:
+    """Labels of the steps that this one takes something from."""
+    named = [
+        step.model_from,
+        step.checkpoint_from,
+        *(step_of(name) for _, name in find_references(step.config)),
+    ]
+    return list(dict.fromkeys(name for name in named if name is not None))
+
+
+def _cells(axes: Mapping[str, Sequence[Any]]) -> Iterator[Cell]:
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))

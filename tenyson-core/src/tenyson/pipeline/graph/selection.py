@@ -1,0 +1,66 @@
+"""Selection: which steps of a plan are run, which are taken from earlier pipelines, and which are left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tenyson.config.explain import did_you_mean
+from tenyson.errors import ConfigError
+from tenyson.pipeline.graph.plan import Plan
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What `--from`, `--only` and `--no-reuse` come to."""
+
+    plan: Plan
+    anew: tuple[str, ...] | None = ()
+    """Steps that are run even if nothing changed; None for all."""
+    required: tuple[str, ...] = ()
+    """Steps that must be there already."""
+
+    def how(self, label: str) -> str:
+        """What becomes of a step, in a word or three."""
+        if label in self.required:
+            return "taken from an earlier pipeline"
+        return "run anew" if self.anew is None or label in self.anew else "reused if unchanged"
+
+
+def select(plan: Plan, *, start: str | None = None, only: str | None = None, reuse: bool = True) -> Selection:
+    """Choose among a plan's steps.
+
+    Args:
+        start: this step and all that stands on it are run anew, what it stands on is taken from earlier pipelines.
+        only: this step is run anew, what it stands on is taken from earlier pipelines, all else is left out.
+        reuse: whether the other steps may be taken from earlier pipelines where nothing changed.
+
+    Raises:
+        ConfigError: there is no such step.
+    """
+    asked = only or start
+    if asked is None:
+        return Selection(plan, () if reuse else None)
+    labels = [step.label for step in plan.steps]
+    if asked not in labels:
+        near = did_you_mean(asked, labels)
+        hint = f"{near[0].upper()}{near[1:]} " if near else ""
+        raise ConfigError(f"there is no step {asked!r}", next_step=f"{hint}Steps: {', '.join(labels)}.")
+    above = _above(plan, asked)
+    if only is not None:
+        kept = tuple(step for step in plan.steps if step.label in above or step.label == only)
+        return Selection(replace(plan, steps=kept), (only,), tuple(sorted(above)))
+    below = [label for label in labels if label == asked or asked in _above(plan, label)]
+    return Selection(plan, tuple(below) if reuse else None, tuple(sorted(above)) if reuse else ())
+
+
+def _above(plan: Plan, label: str) -> set[str]:
+    """Labels of all steps that a step stands on, at any distance."""
+    needs = {step.label: step.needs for step in plan.steps}
+    found: set[str] = set()
+    left = list(needs[label])
+    while left:
+        one = left.pop()
+        if one not in found:
+            found.add(one)
+            left += needs.get(one, ())
+    return found

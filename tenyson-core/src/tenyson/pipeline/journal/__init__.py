@@ -1,0 +1,1 @@
+"""The journal: a pipeline's durable state in SQL."""

@@ -1,0 +1,1 @@
+"""Telling people what happened, through an outbox that survives crashes."""

@@ -1,0 +1,1 @@
+"""Telemetry of a rented machine, carried by whoever rented it."""
