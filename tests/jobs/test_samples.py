@@ -261,21 +261,46 @@ class Twice(Environment):
         return {"turns": self._turns}
 
 
-@pytest.mark.train
-def test_a_task_may_mix_samples_of_one_turn_and_of_many(configure, events):
-    """The environment is asked for each sample, not of the first one for all; preflight looks beyond the first as well."""
+def mixed(many):
+    """A task in which the samples that `many` picks by number are games of two turns."""
 
     class Mixed(Stream):
         def environment(self, sample):
-            return Twice() if int(sample.id.split("-")[1]) % 2 else None
+            return Twice() if many(int(sample.id.split("-")[1])) else None
 
-    sections = {"training": {**RL, "max_steps": 4}, "generation": {"max_turns": 3}}
-    RLJob(configure("mixed", **sections), Mixed(16)).run()
-    turns = {
-        (int(event["sample_id"].split("-")[1]) % 2, event["info"].get("turns"))
-        for event in events("mixed", "RolloutFinished")
+    return Mixed(16)
+
+
+def turns_by_sample(events, run):
+    """How many turns the environment counted in each rollout, with the sample's number."""
+    return {
+        (int(event["sample_id"].split("-")[1]), event["info"].get("turns"))
+        for event in events(run, "RolloutFinished")
     }
-    assert turns == {(0, None), (1, 2)}
+
+
+MIXTURES = {
+    "one turn first": lambda n: n % 2 == 1,
+    "many turns first": lambda n: n % 2 == 0,
+    "a single one of many turns": lambda n: n == 9,
+    "a single one of one turn": lambda n: n != 9,
+}
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("many", MIXTURES.values(), ids=MIXTURES)
+def test_a_task_may_mix_samples_of_one_turn_and_of_many(configure, events, many):
+    """The environment is asked for each sample, not of the first one for all; preflight looks beyond the first as well."""
+    sections = {"training": {**RL, "max_steps": 8}, "generation": {"max_turns": 3}}
+    RLJob(configure("mixed", **sections), mixed(many)).run()
+    assert turns_by_sample(events, "mixed") == {(n, 2 if many(n) else None) for n in range(16)}
+
+
+@pytest.mark.train
+def test_an_evaluation_of_a_mixed_task_plays_each_sample_its_own_way(configure, events):
+    """In one batch, too."""
+    EvalJob(configure("mixed", generation={"max_turns": 3}), mixed(MIXTURES["one turn first"])).run()
+    assert turns_by_sample(events, "mixed") == {(n, 2 if n % 2 else None) for n in range(16)}
 
 
 @pytest.mark.train
