@@ -102,14 +102,14 @@ def first_steps(ec2: StandIn, folder: Path) -> None:
 def files(ec2: StandIn, folder: Path) -> None:
     """Small files in both directions, and a look at which nothing has changed; medians."""
     from tenyson.cloud.remote.mirror import Mirror
+    from tenyson.cloud.remote.ssh.connection import Connection
+    from tenyson.cloud.remote.ssh.transfer import look, send, send_tools
     from tenyson.jobs.spec import JobSpec
-    from tenyson_aws.access import find_key
     from tenyson_aws.backend import AWSBackend
-    from tenyson_aws.instance import Instance
-    from tenyson_aws.launch import Launcher
+    from tenyson_aws.ec2.access import find_key
+    from tenyson_aws.ec2.instance import Instance
+    from tenyson_aws.ec2.launch import Launcher
     from tenyson_aws.record import MachineRecord
-    from tenyson_aws.ssh import Connection
-    from tenyson_aws.transfer import look, send, send_tools
 
     backend = AWSBackend(**ec2.settings)
     record = MachineRecord(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from tenyson_aws.permissions import policy
+from tenyson_aws.api.permissions import policy
 from tenyson_aws.settings import AWSSettings
 from tenyson_modal.settings import ModalSettings
 

@@ -10,7 +10,7 @@ from tests.fakes.hostile_job import RUNNER
 
 from tenyson.cloud.remote.mirror import Mirror
 from tenyson.cloud.remote.outputs import OddAnswerError
-from tenyson_aws.answer import take
+from tenyson.cloud.remote.ssh.answer import take
 from tenyson_aws.record import MachineRecord
 
 pytestmark = pytest.mark.timeout(300)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import tenyson_aws.machine
+from tenyson.cloud.remote.ssh import machine as scripts
 
-SCRIPT = files(tenyson_aws.machine).joinpath("install.sh")
+SCRIPT = files(scripts).joinpath("install.sh")
 UV = """#!/bin/sh
 echo "$1" >>{log}
 case $1 in

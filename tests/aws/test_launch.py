@@ -11,8 +11,8 @@ import pytest
 from tests.fakes.waiting import wait_for
 
 from tenyson.errors import BackendError
-from tenyson_aws.failures import AWSError
-from tenyson_aws.launch import Launcher
+from tenyson_aws.api.failures import AWSError
+from tenyson_aws.ec2.launch import Launcher
 from tenyson_aws.record import MachineRecord
 
 pytestmark = pytest.mark.timeout(240)
@@ -37,7 +37,7 @@ def launched(aws, token):
 
 
 def end(aws, record):
-    from tenyson_aws.instance import Instance
+    from tenyson_aws.ec2.instance import Instance
 
     Instance(aws.backend().clients, record.instance_id, time.time()).terminate(lambda _: None)
 
@@ -234,7 +234,7 @@ def test_a_machine_whose_launch_got_no_answer_is_ended_even_while_no_list_shows_
     aws, tmp_path, monkeypatch
 ):
     """EC2's lists lag behind its launches; the same request, sent again, names the machine."""
-    monkeypatch.setattr("tenyson_aws.launch.SAME_REQUEST_TRIES", 2)
+    monkeypatch.setattr("tenyson_aws.ec2.launch.SAME_REQUEST_TRIES", 2)
     aws.ec2.rule("CreateFleet", "drop", times=2)
     aws.ec2.rule("DescribeInstances", "blind", where={"by": "filter"})
     with pytest.raises(AWSError, match="the launch got no answer"):

@@ -7,7 +7,7 @@ import pytest
 from tenyson.cloud.remote.bundle import make_parcel
 from tenyson.cloud.remote.input_files import baggage, import_roots
 from tenyson.jobs.spec import JobSpec
-from tenyson_aws.catalog import MACHINES, with_gpu_memory
+from tenyson_aws.prices.catalog import MACHINES, with_gpu_memory
 
 
 def spec(task="tenyson_wordle.task:WordleTask", **config):
@@ -30,8 +30,8 @@ def test_what_is_installed_from_source_goes_as_wheels_and_the_rest_as_pins(monke
     assert pins["torch"].replace(".", "").isdigit(), (
         "a build for this machine's CPU is none for that machine's GPU"
     )
-    wheel = next(wheel for wheel in parcel.wheels if wheel.name.startswith("tenyson_aws"))
-    assert "tenyson_aws/machine/watchdog.sh" in zipfile.ZipFile(wheel).namelist()
+    wheel = next(wheel for wheel in parcel.wheels if wheel.name.startswith("tenyson_core"))
+    assert "tenyson/cloud/remote/ssh/machine/watchdog.sh" in zipfile.ZipFile(wheel).namelist()
 
 
 def test_the_environments_name_changes_with_its_contents_only(monkeypatch):

@@ -8,9 +8,10 @@ import pytest
 from tests.aws.test_stand_in import connect
 from tests.fakes.waiting import wait_for
 
+from tenyson.cloud.remote.ssh import connection, transfer
 from tenyson.cloud.watch.watch import output_folder
 from tenyson.testing.ticking import last_of_each_step, lines
-from tenyson_aws import session, ssh, transfer
+from tenyson_aws import session
 from tenyson_aws.record import MachineRecord
 
 pytestmark = pytest.mark.timeout(300)
@@ -123,8 +124,8 @@ def test_a_machine_that_is_taken_back_while_it_boots_is_a_preemption_too(aws):
 def test_a_network_that_stalls_for_ten_minutes_starts_nothing_anew_and_loses_no_line(aws, monkeypatch):
     """On a clock forty times as fast: the job is healthy, AWS says so, and the log is the same to the byte."""
     for module, name in (
-        (ssh, "KEEPALIVE_SECONDS"),
-        (ssh, "CONNECT_SECONDS"),
+        (connection, "KEEPALIVE_SECONDS"),
+        (connection, "CONNECT_SECONDS"),
         (session, "LONGEST_PAUSE_SECONDS"),
     ):
         monkeypatch.setattr(module, name, getattr(module, name) / 40)
@@ -168,9 +169,9 @@ class sha256:
 
 def make_sums_slow(aws, instance, seconds):
     """Of each MB, on that machine."""
-    connection = connect(aws, MachineRecord.load(aws.folder / "job"))
-    transfer.send_texts(connection, {f"{transfer.TOOLS}/hashlib.py": SLOW_SUMS.format(seconds=seconds)})
-    connection.close()
+    link = connect(aws, MachineRecord.load(aws.folder / "job"))
+    transfer.send_texts(link, {f"{transfer.TOOLS}/hashlib.py": SLOW_SUMS.format(seconds=seconds)})
+    link.close()
 
 
 def test_outputs_whose_sums_take_longer_than_the_network_is_waited_for_are_fetched(aws, monkeypatch):

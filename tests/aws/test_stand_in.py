@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.aws.test_launch import end, launch, launched
 
-from tenyson_aws.ssh import Connection, HostKeyError
+from tenyson.cloud.remote.ssh.connection import Connection, HostKeyError
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -30,8 +30,8 @@ def machine(aws, tmp_path):
 
 
 def connect(aws, record, keys=None):
-    from tenyson_aws.access import find_key
-    from tenyson_aws.instance import Instance
+    from tenyson_aws.ec2.access import find_key
+    from tenyson_aws.ec2.instance import Instance
 
     backend = aws.backend()
     instance = Instance(backend.clients, record.instance_id, time.time())

@@ -16,7 +16,7 @@ from tests.aws.test_launch import controller
 from tests.fakes.waiting import wait_for
 
 from tenyson.testing.ticking import lines
-from tenyson_aws.naming import attempt_folder
+from tenyson_aws.api.naming import attempt_folder
 from tenyson_aws.record import MachineRecord
 
 pytestmark = pytest.mark.timeout(300)

@@ -63,7 +63,7 @@ def test_without_systemd_and_where_it_refuses_the_watchdog_runs_all_the_same(tmp
 
 def test_host_keys_that_are_made_during_the_boot_are_shown_though_the_image_came_with_others(tmp_path):
     """Also when those were shown as often as any are: cloud-init makes new ones once the watchdog runs."""
-    text = files("tenyson_aws.machine").joinpath("watchdog.sh").read_text()
+    text = files("tenyson.cloud.remote.ssh.machine").joinpath("watchdog.sh").read_text()
     places = {"/opt/tenyson": "home", "/run/tenyson": "run", "/etc/ssh": "ssh", "/dev/console": "console"}
     for place, name in places.items():
         text = text.replace(place, str(tmp_path / name))

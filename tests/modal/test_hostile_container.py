@@ -8,10 +8,10 @@ import pytest
 from tests.fakes.hostile_job import CODE
 
 from tenyson.cloud.remote.outputs import OddAnswerError
-from tenyson_modal.call import _answered
-from tenyson_modal.plain import NotPlainError, text_in
-from tenyson_modal.requests import Requests
-from tenyson_modal.state import checked
+from tenyson_modal.api.plain import NotPlainError, text_in
+from tenyson_modal.app.call import _answered
+from tenyson_modal.exchange.requests import Requests
+from tenyson_modal.exchange.state import checked
 
 
 class Evil:
@@ -88,8 +88,8 @@ def test_a_container_that_attacks_its_controller_gets_nowhere(modal, tmp_path, c
     """Records of ours among its outputs, odd names and events, and a pickle that runs a command where its requests are read."""
     import modal as client
 
-    from tenyson_modal.launch import control
-    from tenyson_modal.naming import attempt_key
+    from tenyson_modal.api.naming import attempt_key
+    from tenyson_modal.app.launch import control
 
     canary = tmp_path / "canary"
     manager = modal.manager(runner=["-c", CODE])

@@ -371,9 +371,9 @@ def test_an_app_that_is_stopped_at_modal_is_a_failure_and_what_was_saved_is_here
 
 def test_requests_reach_the_job_once_and_in_order(modal):
     """Lines of its control file, through the Dict."""
-    from tenyson_modal.launch import control
-    from tenyson_modal.naming import attempt_key
-    from tenyson_modal.requests import Requests
+    from tenyson_modal.api.naming import attempt_key
+    from tenyson_modal.app.launch import control
+    from tenyson_modal.exchange.requests import Requests
 
     backend = modal.backend()
     handle = backend.submit(modal.job(steps=4000).spec("asked"))

@@ -187,7 +187,7 @@ def test_a_dict_takes_a_key_once_where_that_is_asked_for(probe):
 
 def test_a_file_of_a_volume_is_read_whole_and_in_ranges(modal, probe, tmp_path):
     """Blocks of 8 MiB; a file that ends in zeros is whole."""
-    from tenyson_modal.store import Store
+    from tenyson_modal.exchange.store import Store
 
     data = bytes(range(256)) * 40_000 + b"\0" * 100
     (tmp_path / "big").write_bytes(data)

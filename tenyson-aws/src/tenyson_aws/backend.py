@@ -12,20 +12,20 @@ from tenyson.cloud.remote.bundle import make_parcel
 from tenyson.cloud.remote.input_files import baggage
 from tenyson.cloud.remote.outputs import parse
 from tenyson.cloud.remote.recall import recalled
+from tenyson.cloud.remote.ssh.connection import CommandError
 from tenyson.cloud.settings import check_settings
 from tenyson.jobs.spec import JobSpec
-from tenyson_aws import price
-from tenyson_aws.clients import Clients
-from tenyson_aws.failures import AWSError, aws_errors, explained
-from tenyson_aws.instance import Instance
-from tenyson_aws.launch import Launcher, find_instances
+from tenyson_aws.api.clients import Clients
+from tenyson_aws.api.failures import AWSError, aws_errors, explained
+from tenyson_aws.api.naming import RUN, tag_of
+from tenyson_aws.ec2.instance import Instance
+from tenyson_aws.ec2.launch import Launcher, find_instances
+from tenyson_aws.ec2.placement import instance_types
 from tenyson_aws.machine.start import ATTEMPT
-from tenyson_aws.naming import RUN, tag_of
-from tenyson_aws.placement import instance_types
+from tenyson_aws.prices import price
 from tenyson_aws.record import MachineRecord
 from tenyson_aws.session import MachineSession, connect
 from tenyson_aws.settings import AWSSettings
-from tenyson_aws.ssh import CommandError
 
 MOST_RECORD_BYTES = 1 << 20
 

@@ -34,7 +34,7 @@ _everywhere = click.option("--all-regions", is_flag=True, help="Look in every re
 def list_machines(regions: tuple[str, ...], all_regions: bool, as_json: bool) -> int:
     """Machines of Tenyson that cost, found by their tags alone."""
     from tenyson.cli.terminal.table import print_table
-    from tenyson_aws.cleanup import find_all
+    from tenyson_aws.ec2.cleanup import find_all
 
     clients, where = _where(regions, all_regions)
     found = find_all(clients, where, only_instances=True)
@@ -86,7 +86,7 @@ def cleanup(
 
     A machine whose job still runs is lost with it: look with `tenyson aws list` first.
     """
-    from tenyson_aws.cleanup import find_all, remove
+    from tenyson_aws.ec2.cleanup import find_all, remove
 
     clients, where = _where(regions, all_regions)
     found = [
@@ -129,8 +129,8 @@ def doctor(settings: tuple[str, ...], as_json: bool) -> int:
 )
 def policy(instance_profile: str | None, bucket: str | None, machine: bool) -> int:
     """Print the exact IAM policy that Tenyson needs."""
-    from tenyson_aws.permissions import bucket_statements
-    from tenyson_aws.permissions import policy as whole
+    from tenyson_aws.api.permissions import bucket_statements
+    from tenyson_aws.api.permissions import policy as whole
 
     if machine:
         if not bucket:
@@ -144,8 +144,8 @@ def policy(instance_profile: str | None, bucket: str | None, machine: bool) -> i
 
 def _where(regions: tuple[str, ...], all_regions: bool) -> tuple[Any, list[str]]:
     from tenyson.config.project import backend_settings
-    from tenyson_aws import cleanup
-    from tenyson_aws.clients import Clients
+    from tenyson_aws.api.clients import Clients
+    from tenyson_aws.ec2 import cleanup
 
     clients = Clients(regions[0] if regions else backend_settings("aws").get("region"))
     if all_regions:

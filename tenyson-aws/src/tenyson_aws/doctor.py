@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tenyson.cloud.remote.check import Check
 from tenyson.errors import TenysonError
-from tenyson_aws.access import find_group, find_key
-from tenyson_aws.catalog import MACHINES
-from tenyson_aws.clients import Clients
-from tenyson_aws.failures import aws_errors, code_of, kind_of_error
-from tenyson_aws.image import find_image
-from tenyson_aws.placement import find_network, find_placements, instance_types
-from tenyson_aws.price import on_demand
+from tenyson_aws.api.clients import Clients
+from tenyson_aws.api.failures import aws_errors, code_of, kind_of_error
+from tenyson_aws.ec2.access import find_group, find_key
+from tenyson_aws.ec2.image import find_image
+from tenyson_aws.ec2.placement import find_network, find_placements, instance_types
+from tenyson_aws.prices.catalog import MACHINES
+from tenyson_aws.prices.price import on_demand
 from tenyson_aws.settings import AWSSettings
 
 QUOTAS = {
@@ -71,7 +71,7 @@ def _tried(what: str, work: Callable[[], str]) -> Iterator[Check]:
 
 
 def _key(clients: Clients, settings: AWSSettings) -> str:
-    from tenyson_aws.access import home
+    from tenyson_aws.ec2.access import home
 
     if not settings.key_path and not settings.key_name and not (home() / "id_ed25519").is_file():
         return f"none yet: the first launch makes one in {home()}"

@@ -16,14 +16,14 @@ from tenyson.cloud.remote.environment import variables_of
 from tenyson.cloud.remote.input_files import baggage, import_roots
 from tenyson.cloud.remote.mirror import Mirror
 from tenyson.cloud.remote.outputs import parse, process_of, text_of
+from tenyson.cloud.remote.ssh.connection import Connection
+from tenyson.cloud.remote.ssh.transfer import HOME, TOOLS, send, send_texts
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.events.provenance import GIT_VARIABLE, git_state
-from tenyson_aws.naming import attempt_folder
+from tenyson_aws.api.naming import attempt_folder
 from tenyson_aws.record import MachineRecord
 from tenyson_aws.settings import AWSSettings
-from tenyson_aws.ssh import Connection
-from tenyson_aws.transfer import HOME, TOOLS, send, send_texts
 
 INSTALL_SECONDS = 3600.0
 START_SECONDS = 600.0

@@ -14,19 +14,19 @@ from tenyson.cloud.remote.mirror import Mirror, Seen
 from tenyson.cloud.remote.outputs import OddAnswerError, files_of, parse, text_of
 from tenyson.cloud.remote.resolution import saved
 from tenyson.cloud.remote.session import LONGEST_PAUSE_SECONDS, Session
+from tenyson.cloud.remote.ssh.connection import CommandError, Connection, HostKeyError, UnreachableError
+from tenyson.cloud.remote.ssh.transfer import MOST_BYTES, look, send_tools
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.control.file import NOTICE
-from tenyson_aws.access import private_key
-from tenyson_aws.clients import Clients
-from tenyson_aws.instance import Instance, Standing
+from tenyson_aws.api.clients import Clients
+from tenyson_aws.api.naming import attempt_folder
+from tenyson_aws.ec2.access import private_key
+from tenyson_aws.ec2.instance import Instance, Standing
 from tenyson_aws.machine.bucket import BROUGHT, Bucket
-from tenyson_aws.naming import attempt_folder
 from tenyson_aws.provision import provision
 from tenyson_aws.record import MachineRecord
 from tenyson_aws.settings import AWSSettings
-from tenyson_aws.ssh import CommandError, Connection, HostKeyError, UnreachableError
-from tenyson_aws.transfer import MOST_BYTES, look, send_tools
 
 OVERTIME_SECONDS = 900.0
 """So long after a machine's deadline it is surely gone, even if AWS cannot be asked."""

@@ -14,7 +14,7 @@ def user_data(lifetime_seconds: int, idle_seconds: int) -> str:
     The boot waits for it, SSH and all. So it waits for nothing, and the watchdog's unit is not ordered after the boot:
     else each would wait for the other for ever. A unit outlives cloud-init's clean-up, which setsid alone may not.
     """
-    watchdog = files("tenyson_aws.machine").joinpath("watchdog.sh").read_text(encoding="utf-8")
+    watchdog = files("tenyson.cloud.remote.ssh.machine").joinpath("watchdog.sh").read_text(encoding="utf-8")
     text = f"""#cloud-boothook
 #!/bin/sh
 mkdir -p /opt/tenyson

@@ -15,16 +15,17 @@ from tenyson.cloud.remote.outputs import OddAnswerError, parse
 from tenyson.cloud.remote.recall import recalled
 from tenyson.cloud.settings import check_settings
 from tenyson.jobs.spec import JobSpec
-from tenyson_modal import price, requests
-from tenyson_modal.apps import App, find_apps, stop
+from tenyson_modal import price
+from tenyson_modal.api.failures import ModalError, explained, modal_errors
+from tenyson_modal.api.naming import ATTEMPT, app_name, attempt_key, tag_value
+from tenyson_modal.app.apps import App, find_apps, stop
+from tenyson_modal.app.launch import RECORD, Launcher, control
 from tenyson_modal.container import lock
-from tenyson_modal.failures import ModalError, explained, modal_errors
-from tenyson_modal.launch import RECORD, Launcher, control
-from tenyson_modal.naming import ATTEMPT, app_name, attempt_key, tag_value
+from tenyson_modal.exchange import requests
+from tenyson_modal.exchange.store import Store, attempts_in
 from tenyson_modal.record import CallRecord
 from tenyson_modal.session import CallSession
 from tenyson_modal.settings import ModalSettings
-from tenyson_modal.store import Store, attempts_in
 
 
 class ModalBackend(RemoteBackend[CallRecord]):

@@ -22,7 +22,7 @@ def modal() -> None:
 def list_apps(settings: tuple[str, ...], as_json: bool) -> int:
     """Apps of Tenyson that may cost, found by their names and tags alone."""
     from tenyson.cli.terminal.table import print_table
-    from tenyson_modal.cleanup import find_all
+    from tenyson_modal.app.cleanup import find_all
 
     found = find_all(_settings(settings), only_apps=True)
     if as_json:
@@ -70,7 +70,7 @@ def cleanup(settings: tuple[str, ...], run: str | None, everything: bool, dry_ru
 
     A job that still runs is lost with its app, but for what it has saved: look with `tenyson modal list` first.
     """
-    from tenyson_modal.cleanup import find_all, remove
+    from tenyson_modal.app.cleanup import find_all, remove
 
     checked = _settings(settings)
     found = [one for one in find_all(checked, only_apps=not everything) if run is None or one.run == run]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from tenyson.cloud.remote.check import Check
 from tenyson.errors import TenysonError
 from tenyson_modal import price
-from tenyson_modal.apps import find_apps
+from tenyson_modal.api.failures import explained, modal_errors
+from tenyson_modal.app.apps import find_apps
 from tenyson_modal.backend import hello
-from tenyson_modal.failures import explained, modal_errors
 from tenyson_modal.settings import ModalSettings
 
 

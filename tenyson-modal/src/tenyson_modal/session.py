@@ -14,15 +14,15 @@ from tenyson.cloud.remote.mirror import Mirror, Seen
 from tenyson.cloud.remote.outputs import OddAnswerError
 from tenyson.cloud.remote.session import LONGEST_PAUSE_SECONDS, ODD_ANSWERS, Session
 from tenyson.errors import BackendError
-from tenyson_modal.apps import stop
-from tenyson_modal.call import Call, Standing
-from tenyson_modal.failures import ModalError, explained, modal_errors
-from tenyson_modal.launch import RECORD, control
-from tenyson_modal.naming import attempt_key
+from tenyson_modal.api.failures import ModalError, explained, modal_errors
+from tenyson_modal.api.naming import attempt_key
+from tenyson_modal.app.apps import stop
+from tenyson_modal.app.call import Call, Standing
+from tenyson_modal.app.launch import RECORD, control
+from tenyson_modal.exchange.requests import Requests
+from tenyson_modal.exchange.store import Store
 from tenyson_modal.record import CallRecord
-from tenyson_modal.requests import Requests
 from tenyson_modal.settings import ModalSettings
-from tenyson_modal.store import Store
 
 CALL_SECONDS = 5.0
 """How often Modal is asked about the call of a job that runs: the volume says more."""

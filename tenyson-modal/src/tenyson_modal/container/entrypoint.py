@@ -29,12 +29,12 @@ from tenyson.jobs.spec import JobSpec, resumed
 from tenyson.telemetry.control.file import NAME as CONTROL
 from tenyson.telemetry.control.file import NOTICE
 from tenyson.telemetry.spool.relayed import VARIABLE as RELAY
+from tenyson_modal.api.failures import modal_errors
+from tenyson_modal.api.naming import INTERNAL, MOUNT, attempt_key, control_name
 from tenyson_modal.container.lock import Claim
+from tenyson_modal.container.time_slice import saving_seconds
 from tenyson_modal.container.volume_sync import Keeper
-from tenyson_modal.failures import modal_errors
-from tenyson_modal.naming import INTERNAL, MOUNT, attempt_key, control_name
-from tenyson_modal.requests import Requests
-from tenyson_modal.time_slice import saving_seconds
+from tenyson_modal.exchange.requests import Requests
 
 TICK_SECONDS = 0.2
 LOOK_SECONDS = 1.0

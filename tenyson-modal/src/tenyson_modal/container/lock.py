@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tenyson_modal.plain import drop, get_text
+from tenyson_modal.api.plain import drop, get_text
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,24 @@ from tenyson.cloud.remote.input_files import baggage, import_roots
 from tenyson.cloud.remote.owner import owner
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.events.provenance import GIT_VARIABLE, git_state
-from tenyson_modal.apps import find_apps, stop
+from tenyson_modal.api.failures import explained, modal_errors
+from tenyson_modal.api.naming import (
+    ATTEMPT,
+    MOUNT,
+    OWNER,
+    RUN,
+    app_name,
+    attempt_key,
+    control_name,
+    tag_value,
+)
+from tenyson_modal.app.apps import find_apps, stop
+from tenyson_modal.app.image import make_image
 from tenyson_modal.container.entrypoint import Request, run
 from tenyson_modal.container.lock import claimed_by, forget
-from tenyson_modal.failures import explained, modal_errors
-from tenyson_modal.image import make_image
-from tenyson_modal.naming import ATTEMPT, MOUNT, OWNER, RUN, app_name, attempt_key, control_name, tag_value
+from tenyson_modal.exchange.store import Store
 from tenyson_modal.record import CallRecord
 from tenyson_modal.settings import ModalSettings
-from tenyson_modal.store import Store
 
 RECORD = "record.json"
 """In the attempt's folder of the volume: for whoever attaches from another machine."""

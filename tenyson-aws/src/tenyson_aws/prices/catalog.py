@@ -1,6 +1,6 @@
 """The catalogue: GPU machines of EC2 that Tenyson knows, with the price on demand in us-east-1 on the day below.
 
-Prices change and differ by region: `tenyson_aws.price` asks AWS for today's, and says so where it has only these.
+Prices change and differ by region: `tenyson_aws.prices.price` asks AWS for today's, and says so where it has only these.
 Sources: the instance types' pages at aws.amazon.com/ec2/instance-types, and aws.amazon.com/ec2/pricing/on-demand.
 """
 

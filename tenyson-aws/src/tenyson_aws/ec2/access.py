@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.cloud.remote.owner import owner
-from tenyson_aws.clients import Clients
-from tenyson_aws.failures import AWSError, aws_errors, code_of, explained
-from tenyson_aws.naming import tags
+from tenyson_aws.api.clients import Clients
+from tenyson_aws.api.failures import AWSError, aws_errors, code_of, explained
+from tenyson_aws.api.naming import tags
 from tenyson_aws.settings import AWSSettings
 
 WHO_AM_I = "https://checkip.amazonaws.com"

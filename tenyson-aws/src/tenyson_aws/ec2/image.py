@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tenyson_aws.clients import Clients
-from tenyson_aws.failures import AWSError, aws_errors, code_of, explained
+from tenyson_aws.api.clients import Clients
+from tenyson_aws.api.failures import AWSError, aws_errors, code_of, explained
 
 PARAMETER = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
 """A public parameter of SSM that AWS keeps up to date."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tenyson_aws.catalog import with_gpu_memory
-from tenyson_aws.clients import Clients
-from tenyson_aws.failures import AWSError, aws_errors, explained
+from tenyson_aws.api.clients import Clients
+from tenyson_aws.api.failures import AWSError, aws_errors, explained
+from tenyson_aws.prices.catalog import with_gpu_memory
 from tenyson_aws.settings import AWSSettings
 
 

@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from tenyson_aws.catalog import MACHINES, PRICED_ON
-from tenyson_aws.clients import Clients
-from tenyson_aws.failures import aws_errors, code_of
+from tenyson_aws.api.clients import Clients
+from tenyson_aws.api.failures import aws_errors, code_of
+from tenyson_aws.prices.catalog import MACHINES, PRICED_ON
 
 DISK_PER_GB_MONTH = 0.08
 """gp3 in us-east-1, aws.amazon.com/ebs/pricing."""

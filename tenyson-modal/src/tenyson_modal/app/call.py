@@ -8,8 +8,8 @@ from typing import Literal
 
 from tenyson.cloud.backend import Reason
 from tenyson.cloud.remote.outputs import OddAnswerError, parse, text_of
-from tenyson_modal.failures import explained, modal_errors
-from tenyson_modal.plain import NotPlainError, answer_of
+from tenyson_modal.api.failures import explained, modal_errors
+from tenyson_modal.api.plain import NotPlainError, answer_of
 
 _CALL_ID = re.compile(r"fc-[A-Za-z0-9]{1,64}")
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tenyson_aws.clients import Clients
-from tenyson_aws.failures import aws_errors, code_of, explained
-from tenyson_aws.instance import Instance
-from tenyson_aws.launch import find_instances
-from tenyson_aws.naming import ENDS_BY, OURS, OWNER, RUN, tag_of
+from tenyson_aws.api.clients import Clients
+from tenyson_aws.api.failures import aws_errors, code_of, explained
+from tenyson_aws.api.naming import ENDS_BY, OURS, OWNER, RUN, tag_of
+from tenyson_aws.ec2.instance import Instance
+from tenyson_aws.ec2.launch import find_instances
 
 Kind = Literal["instance", "launch template", "key pair", "security group", "volume"]
 

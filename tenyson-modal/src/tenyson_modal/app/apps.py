@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tenyson_modal.failures import ModalError, explained, modal_errors
-from tenyson_modal.naming import ATTEMPT, PREFIX, RUN
+from tenyson_modal.api.failures import ModalError, explained, modal_errors
+from tenyson_modal.api.naming import ATTEMPT, PREFIX, RUN
 
 STOP_SECONDS = 120.0
 """So long it may take until Modal says that an app is stopped."""

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tenyson_aws.clients import Clients
-from tenyson_aws.failures import AWSError, aws_errors, code_of, explained, kind_of_error
+from tenyson_aws.api.clients import Clients
+from tenyson_aws.api.failures import AWSError, aws_errors, code_of, explained, kind_of_error
 
 NOT_FOUND_SECONDS = 300.0
 """So long after a launch EC2 may not know the instance yet in every place."""

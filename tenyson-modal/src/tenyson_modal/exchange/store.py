@@ -11,9 +11,9 @@ from typing import IO, Any
 
 from tenyson.cloud.remote.mirror import Mirror, Seen
 from tenyson.cloud.remote.outputs import MOST_JSON_BYTES, exit_of, files_of, parse, sums_of
-from tenyson_modal.failures import explained, modal_errors
-from tenyson_modal.naming import INTERNAL
-from tenyson_modal.state import checked
+from tenyson_modal.api.failures import explained, modal_errors
+from tenyson_modal.api.naming import INTERNAL
+from tenyson_modal.exchange.state import checked
 
 BLOCK_SECONDS = 60.0
 """For one block of a file, of at most 8 MiB."""

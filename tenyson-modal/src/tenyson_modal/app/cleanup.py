@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tenyson.errors import TenysonError
-from tenyson_modal.apps import App, find_apps, stop
-from tenyson_modal.failures import explained, modal_errors
-from tenyson_modal.naming import OWNER, control_name
+from tenyson_modal.api.failures import explained, modal_errors
+from tenyson_modal.api.naming import OWNER, control_name
+from tenyson_modal.app.apps import App, find_apps, stop
 from tenyson_modal.settings import ModalSettings
 
 Kind = Literal["app", "folder", "dict"]

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tenyson_modal.plain import drop, get_text
+from tenyson_modal.api.plain import drop, get_text
 
 
 @dataclass

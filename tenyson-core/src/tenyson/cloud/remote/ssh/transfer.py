@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tenyson.cloud.remote.mirror import Mirror, Seen
 from tenyson.cloud.remote.outputs import EXPECTED
-from tenyson_aws.answer import take
-from tenyson_aws.ssh import Connection
+from tenyson.cloud.remote.ssh.answer import take
+from tenyson.cloud.remote.ssh.connection import Connection
 
 HOME = "/opt/tenyson"
 """Of everything of ours on the machine but the job's own files."""
@@ -70,7 +70,7 @@ def _send(connection: Connection, fill: Callable[[tarfile.TarFile], None]) -> No
 def send_tools(connection: Connection) -> None:
     """What a look needs; core's process.py among them, so that one file says what a process is."""
     tools = {
-        "install.sh": "tenyson_aws.machine",
+        "install.sh": "tenyson.cloud.remote.ssh.machine",
         "poll.py": "tenyson.cloud.remote",
         "process.py": "tenyson.cloud.local",
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tenyson_aws.failures import AWSError, explained
+from tenyson_aws.api.failures import AWSError, explained
 
 TIMEOUTS = {"connect_timeout": 10, "read_timeout": 30}
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.cloud.remote.owner import owner
-from tenyson_aws.access import find_group, find_key
-from tenyson_aws.clients import Clients
-from tenyson_aws.failures import (
+from tenyson_aws.api.clients import Clients
+from tenyson_aws.api.failures import (
     AWSError,
     Kind,
     aws_errors,
@@ -25,9 +24,10 @@ from tenyson_aws.failures import (
     kind_of,
     kind_of_error,
 )
-from tenyson_aws.image import find_image
-from tenyson_aws.naming import ATTEMPT, OURS, launch_token, tags
-from tenyson_aws.placement import Placement, find_network, find_placements
+from tenyson_aws.api.naming import ATTEMPT, OURS, launch_token, tags
+from tenyson_aws.ec2.access import find_group, find_key
+from tenyson_aws.ec2.image import find_image
+from tenyson_aws.ec2.placement import Placement, find_network, find_placements
 from tenyson_aws.record import MachineRecord
 from tenyson_aws.settings import AWSSettings
 from tenyson_aws.userdata import user_data

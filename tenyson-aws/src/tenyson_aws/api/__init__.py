@@ -1,0 +1,1 @@
+"""How AWS is asked: clients, the classes of its failures, names and tags, the IAM policy."""
