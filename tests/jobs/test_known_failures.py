@@ -280,20 +280,20 @@ def test_prompts_as_long_as_all_that_the_model_can_read_stop_the_job(configure):
 def test_merging_an_adapter_does_not_drift_the_base(configure, echo, tmp_path):
     """Each merge starts from the files, in float32: a second one gives the same, and the base is untouched."""
     pytest.importorskip("vllm")
+    from tenyson.core.digest import file_sha256
     from tenyson.engines.engine import EngineSpec
     from tenyson.engines.vllm import _merge
-    from tenyson.jobs.checkpoints.publication import sha256
     from tenyson.jobs.models.model import resolve_model
 
     job = SFTJob(configure("sft", peft=LORA, training=QUICK), echo)
     job.run()
     base = Path(resolve_model(job.config).path)
-    before = sha256(base / "model.safetensors")
+    before = file_sha256(base / "model.safetensors")
     spec = EngineSpec(model=str(base), adapter=str(tmp_path / "outputs/sft/adapter"), dtype="bfloat16")
     _merge(spec, tmp_path / "one")
     _merge(spec, tmp_path / "two")
-    assert sha256(tmp_path / "one/model.safetensors") == sha256(tmp_path / "two/model.safetensors")
-    assert sha256(base / "model.safetensors") == before
+    assert file_sha256(tmp_path / "one/model.safetensors") == file_sha256(tmp_path / "two/model.safetensors")
+    assert file_sha256(base / "model.safetensors") == before
 
 
 def test_an_adapter_that_vllm_leaves_out_is_noticed(configure, echo, tmp_path):

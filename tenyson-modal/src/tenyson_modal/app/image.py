@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenyson.cloud.remote.bundle import Parcel
+from tenyson.core.atomic import write_text
 from tenyson_modal.settings import ModalSettings
 
 if TYPE_CHECKING:
@@ -43,7 +44,5 @@ def _constraints(parcel: Parcel) -> Path:
     path = folder / "constraints.txt"
     text = "\n".join(parcel.constraints) + "\n"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        write_text(path, text, shared=True)
     return path

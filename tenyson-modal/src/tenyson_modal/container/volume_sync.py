@@ -7,7 +7,6 @@ whole, a file that only grows by what was added; then `state.json` says what is 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 from tenyson.cloud.local.archive import archive_attempt
 from tenyson.cloud.remote.poll import digest, files_below, growing, read_json
+from tenyson.core.atomic import write_json
 from tenyson.jobs.checkpoints.publication import LATEST, check, newest_first, point_to
 
 BEAT_SECONDS = 30.0
@@ -164,9 +164,7 @@ class Keeper:
         content = {
             "state": state, "time": time.time(), "starts": self._starts, "counts": self.counts, "files": files, **more,
         }  # fmt: skip
-        draft = self._state_file.with_name("state.tmp")
-        draft.write_text(json.dumps(content), encoding="utf-8")
-        draft.replace(self._state_file)
+        write_json(self._state_file, content)
 
     def _end_the_last_line(self) -> None:
         """What an earlier container logged may end in the middle of a line."""

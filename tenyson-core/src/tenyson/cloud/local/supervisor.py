@@ -11,7 +11,6 @@ file `cancel` holds. A job that has written its result and does not end is ended
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -20,11 +19,11 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from tenyson.cloud.local.host import this_host
 from tenyson.cloud.local.oom import oom_kills
 from tenyson.cloud.local.process import start_mark
+from tenyson.core.atomic import write_json
 from tenyson.jobs.runtime.lingering import Lingering
 
 PROCESS_FILE = "process.json"
@@ -37,13 +36,6 @@ LOG_FILE = "log.txt"
 DEFAULT_GRACE_SECONDS = 120.0
 LOOK_SECONDS = 1.0
 """Between two looks for the job's result."""
-
-
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Replace `path` in one move, so that a reader never sees half of it."""
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(json.dumps(data) + "\n", encoding="utf-8")
-    draft.replace(path)
 
 
 class Supervisor:

@@ -26,6 +26,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import Requirement
 
+from tenyson.core.digest import file_sha256
 from tenyson.errors import BackendError
 from tenyson.jobs.preflight.machine import TESTED
 from tenyson.jobs.spec import JobSpec
@@ -217,7 +218,7 @@ def _origin(distribution: metadata.Distribution) -> Path | str | None:
 def _wheel(name: str, source: Path) -> tuple[Path, str]:
     """A wheel of a source tree, built once for each state of it, and what names that state."""
     if source.is_file():
-        return source, hashlib.sha256(source.read_bytes()).hexdigest()
+        return source, file_sha256(source)
     digest = _digest(source)
     folder = (
         Path(os.environ.get("TENYSON_HOME") or "~/.tenyson").expanduser() / "wheels" / f"{name}-{digest[:24]}"

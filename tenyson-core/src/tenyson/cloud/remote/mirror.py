@@ -14,6 +14,7 @@ from typing import IO, Any
 from tenyson.cloud.remote.outputs import UNLISTED, OddAnswerError, exit_of, fault, files_of, listed
 from tenyson.cloud.remote.poll import digest, growing
 from tenyson.cloud.remote.record import FOLDER, own_folder
+from tenyson.core.atomic import write_json
 from tenyson.errors import BackendError
 from tenyson.jobs.checkpoints.publication import is_pinned, remove
 from tenyson.telemetry.relay.oddities import Oddities
@@ -226,7 +227,4 @@ class Mirror:
                 del self.known[path]
 
     def _remember(self) -> None:
-        final = own_folder(self.folder) / STATE
-        draft = final.with_suffix(".tmp")
-        draft.write_text(json.dumps(self.known), encoding="utf-8")
-        draft.replace(final)
+        write_json(own_folder(self.folder) / STATE, self.known)

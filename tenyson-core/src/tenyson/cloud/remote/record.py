@@ -7,11 +7,12 @@ hidden name is taken from one (`tenyson.cloud.remote.outputs`).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
+
+from tenyson.core.atomic import write_json
 
 FOLDER = ".controller"
 """In the run's folder: what whoever rented the machine writes down."""
@@ -62,13 +63,7 @@ class Record:
 
     def save(self, folder: Path) -> None:
         """Raises: OSError."""
-        folder = own_folder(folder)
-        draft = folder / f"{NAME}.tmp"
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(asdict(self), file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(folder / NAME)
+        write_json(own_folder(folder) / NAME, asdict(self), indent=1, durable=True)
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:

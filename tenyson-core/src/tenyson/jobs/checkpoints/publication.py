@@ -6,14 +6,14 @@ LATEST is replaced. A reader trusts a folder once its files have the sums of its
 
 from __future__ import annotations
 
-import hashlib
 import json
-import mmap
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from tenyson.core.atomic import sync, write_json, write_text
+from tenyson.core.digest import file_sha256
 from tenyson.errors import ModelError
 
 MANIFEST = "manifest.json"
@@ -39,13 +39,14 @@ def publish(draft: Path, final: Path) -> None:
     """
     files = sorted(path for path in draft.rglob("*") if path.is_file())
     sums = {
-        str(path.relative_to(draft)): {"sha256": sha256(path), "bytes": path.stat().st_size} for path in files
+        str(path.relative_to(draft)): {"sha256": file_sha256(path), "bytes": path.stat().st_size}
+        for path in files
     }
-    _write(draft / MANIFEST, json.dumps({"format": 1, "files": sums}, indent=1) + "\n")
+    write_json(draft / MANIFEST, {"format": 1, "files": sums}, indent=1, durable=True)
     for path in files:
-        _sync(path)
+        sync(path)
     for folder in {path.parent for path in files} | {draft}:
-        _sync(folder)
+        sync(folder)
     replaced = final.with_name(_REPLACED + final.name)
     if final.exists():
         # It stays to be found until the new one stands in its place.
@@ -54,17 +55,14 @@ def publish(draft: Path, final: Path) -> None:
     draft.rename(final)
     # The folder around them too: the first one may have been made a moment ago.
     for folder in (final.parent, final.parent.parent):
-        _sync(folder)
+        sync(folder)
     point_to(final)
     shutil.rmtree(replaced, ignore_errors=True)
 
 
 def point_to(final: Path) -> None:
     """Let LATEST name a folder. Raises: OSError: it cannot be written."""
-    pointer = final.with_name(f"{LATEST}.tmp")
-    _write(pointer, final.name + "\n")
-    pointer.replace(final.with_name(LATEST))
-    _sync(final.parent)
+    write_text(final.with_name(LATEST), final.name + "\n", durable=True)
 
 
 def remove(path: Path) -> None:
@@ -117,7 +115,7 @@ def check(path: Path) -> str | None:
                 return f"{name} is missing"
             if (size := file.stat().st_size) != entry["bytes"]:
                 return f"{name} has {size} bytes instead of {entry['bytes']}"
-            if sha256(file) != entry["sha256"]:
+            if file_sha256(file) != entry["sha256"]:
                 return f"{name} has other content than was written"
     except FileNotFoundError:
         return f"it has no {MANIFEST}"
@@ -134,28 +132,6 @@ def require_whole(path: Path) -> None:
             place=str(path),
             next_step=ANOTHER,
         )
-
-
-def sha256(path: Path) -> str:
-    """Of a file, in hexadecimal."""
-    if not path.stat().st_size:
-        return hashlib.sha256().hexdigest()
-    # In one call: between two, a thread waits for the interpreter, which a training thread may hold for milliseconds.
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return hashlib.sha256(content).hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def step_of(path: Path) -> int:

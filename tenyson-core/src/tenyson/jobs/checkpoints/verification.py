@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tenyson.core.digest import file_sha256
 from tenyson.errors import TenysonError
-from tenyson.jobs.checkpoints.publication import LATEST, sha256
+from tenyson.jobs.checkpoints.publication import LATEST
 from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.spec import JobSpec
 
@@ -190,7 +191,7 @@ def read_record(folder: JobFolder) -> Record:
                  event["advantage"])
             )  # fmt: skip
     output = folder.adapter if folder.adapter.is_dir() else folder.model
-    weights = {path.name: sha256(path) for path in output.glob("*.safetensors")}
+    weights = {path.name: file_sha256(path) for path in output.glob("*.safetensors")}
     # Several processes write as they come.
     return Record(numbers, tuple(sorted(rollouts, key=repr)), weights)
 

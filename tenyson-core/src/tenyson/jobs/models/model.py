@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.core.digest import file_sha256
 from tenyson.engines.weights import require_all_weights
 from tenyson.errors import ModelError, TenysonError
 from tenyson.jobs.folder import JobFolder
@@ -247,7 +248,6 @@ def _factory(name: str) -> Callable[..., None]:
 
 def _source_hash(factory: Callable[..., None]) -> str:
     try:
-        source = Path(inspect.getfile(factory)).read_bytes()
+        return file_sha256(Path(inspect.getfile(factory)))
     except (OSError, TypeError):
         return ""
-    return hashlib.sha256(source).hexdigest()

@@ -9,6 +9,8 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
+from tenyson.core.digest import file_sha256
+
 _PACKAGE_FILES = 2000
 _CODE = (".py", ".pyi")
 _COMPUTES = ("jobs", "engines", "tasks")
@@ -106,7 +108,4 @@ def _imports(path: Path) -> Iterator[str]:
 
 @lru_cache(maxsize=4096)
 def _file_digest(path: str, _changed: int, _size: int) -> str:
-    import hashlib
-
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(Path(path))

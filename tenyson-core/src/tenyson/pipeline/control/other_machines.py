@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.cloud.local.host import relation
-from tenyson.cloud.local.supervisor import EXIT_FILE, PROCESS_FILE, write_json
+from tenyson.cloud.local.supervisor import EXIT_FILE, PROCESS_FILE
+from tenyson.core.atomic import write_json
 from tenyson.errors import PipelineError
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tenyson.core.atomic import write_text
 from tenyson.core.destination import is_special, open_destination
 
 NOT_FINITE = "not_finite"
@@ -70,11 +71,8 @@ def write(path: Path, value: Any, *, indent: int | None = 2, sort_keys: bool = T
         with open_destination(path) as file:
             file.write((dumps(value, indent=indent, sort_keys=sort_keys, default=plain) + "\n").encode())
         return
-    path = path.resolve()
-    draft = path.with_name(path.name + ".tmp")
     text = dumps(value, indent=indent, sort_keys=sort_keys, default=plain)
-    draft.write_text(text + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_text(path.resolve(), text + "\n")
 
 
 def plain(value: Any) -> Any:

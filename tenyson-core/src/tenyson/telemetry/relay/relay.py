@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from tenyson.core.atomic import write_json
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.control import file as control_file
 from tenyson.telemetry.control.requests import begin_attempt, mark, read_requests, write_answer
@@ -205,10 +206,9 @@ class Relay:
             return {}
 
     def _write_state(self, state: dict[str, Any]) -> None:
-        draft = self._run_dir / f"{STATE}.tmp"
-        draft.parent.mkdir(exist_ok=True)
-        draft.write_text(json.dumps(state), encoding="ascii")
-        draft.replace(self._run_dir / STATE)
+        path = self._run_dir / STATE
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, state)
 
 
 def _line(asked: Asked) -> str:
