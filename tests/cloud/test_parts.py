@@ -7,8 +7,10 @@ import pytest
 
 from tenyson.cloud.local.oom import oom_kills
 from tenyson.cloud.watch.diagnosis import diagnose
-from tenyson.cloud.watch.follow import PlainFollower, seconds_in_words, worth_showing
-from tenyson.cloud.watch.log import LineReader, clean
+from tenyson.cloud.watch.follow import PlainFollower, worth_showing
+from tenyson.cloud.watch.log import LineReader
+from tenyson.core.duration import duration
+from tenyson.core.sanitize import without_controls
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 
@@ -25,7 +27,7 @@ def test_lines_survive_any_cutting_of_the_byte_stream():
 
 def test_escape_sequences_of_a_log_never_reach_the_terminal():
     """Model output is hostile text: no colour, no cursor, no title, no bell."""
-    assert clean("\x1b[31mred\x1b[0m \x1b]0;title\x07x\x1b[2J\x07\x9b1my") == "red x1my"
+    assert without_controls("\x1b[31mred\x1b[0m \x1b]0;title\x07x\x1b[2J\x07\x9b1my") == "red xy"
 
 
 @pytest.mark.parametrize(
@@ -114,4 +116,4 @@ def test_plain_progress_is_bounded_in_time_not_in_steps():
 
 def test_a_time_is_written_as_people_say_it():
     """Seconds, then minutes, then hours."""
-    assert [seconds_in_words(s) for s in (8.21, 185, 7800)] == ["8.2 s", "3 min 05 s", "2 h 10 min"]
+    assert [duration(s) for s in (8.21, 185, 7800)] == ["8.2 s", "3 min 05 s", "2 h 10 min"]

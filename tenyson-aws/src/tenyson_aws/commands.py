@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -138,7 +137,7 @@ def policy(instance_profile: str | None, bucket: str | None, machine: bool) -> i
         document: Any = {"Version": "2012-10-17", "Statement": bucket_statements(bucket)}
     else:
         document = whole(instance_profile, bucket)
-    click.echo(json.dumps(document, indent=2))
+    print_json(document)
     return 0
 
 

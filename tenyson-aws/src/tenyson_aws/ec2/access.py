@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tenyson.cloud.remote.owner import owner
+from tenyson.core.user import user_at_host
 from tenyson_aws.api.clients import Clients
 from tenyson_aws.api.failures import AWSError, aws_errors, code_of, explained
 from tenyson_aws.api.naming import tags
@@ -117,7 +117,7 @@ def _make_key(path: Path) -> None:
     """A new private key, there whole or not at all; of several processes the first one's stands."""
     import asyncssh
 
-    key = asyncssh.generate_private_key("ssh-ed25519", comment=f"tenyson {owner()}")
+    key = asyncssh.generate_private_key("ssh-ed25519", comment=f"tenyson {user_at_host()}")
     file, draft = tempfile.mkstemp(dir=path.parent)  # readable by nobody else
     with os.fdopen(file, "wb") as stream:
         stream.write(key.export_private_key())
@@ -131,7 +131,7 @@ def _register(clients: Clients, name: str, public: str) -> None:
         clients.ec2.import_key_pair(
             KeyName=name,
             PublicKeyMaterial=public.encode(),
-            TagSpecifications=[{"ResourceType": "key-pair", "Tags": tags(owner=owner())}],
+            TagSpecifications=[{"ResourceType": "key-pair", "Tags": tags(owner=user_at_host())}],
         )
     except aws_errors() as error:
         if code_of(error)[0] != "InvalidKeyPair.Duplicate":  # another process of ours was quicker
@@ -143,13 +143,13 @@ def _make_group(ec2: Any, vpc: str) -> str:
         GroupName=GROUP_NAME,
         Description="SSH to machines that Tenyson rents",
         VpcId=vpc,
-        TagSpecifications=[{"ResourceType": "security-group", "Tags": tags(owner=owner())}],
+        TagSpecifications=[{"ResourceType": "security-group", "Tags": tags(owner=user_at_host())}],
     )
     return str(made["GroupId"])
 
 
 def _open(ec2: Any, group: str, port: int, source: str) -> None:
-    ranges = [{"CidrIp": source, "Description": owner()[:255]}]
+    ranges = [{"CidrIp": source, "Description": user_at_host()[:255]}]
     try:
         ec2.authorize_security_group_ingress(
             GroupId=group,

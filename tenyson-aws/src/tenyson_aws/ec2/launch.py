@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tenyson.cloud.remote.owner import owner
+from tenyson.core.user import user_at_host
 from tenyson_aws.api.clients import Clients
 from tenyson_aws.api.failures import (
     AWSError,
@@ -159,13 +159,13 @@ class Launcher:
                     },
                 }
             ],
-            "TagSpecifications": [{"ResourceType": "volume", "Tags": tags(owner=owner())}],
+            "TagSpecifications": [{"ResourceType": "volume", "Tags": tags(owner=user_at_host())}],
         }
         if settings.instance_profile:
             data["IamInstanceProfile"] = {"Name": settings.instance_profile}
         ends_by = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + lifetime))
         named = [
-            *tags(run=record.spec["run_id"], attempt=record.token, owner=owner(), ends_by=ends_by),
+            *tags(run=record.spec["run_id"], attempt=record.token, owner=user_at_host(), ends_by=ends_by),
             {"Key": "Name", "Value": f"tenyson {record.spec['run_id']}"[:256]},
         ]
         fleet: dict[str, Any] = {
@@ -205,7 +205,7 @@ class Launcher:
             made = ec2.create_launch_template(
                 LaunchTemplateName=name,
                 LaunchTemplateData=data,
-                TagSpecifications=[{"ResourceType": "launch-template", "Tags": tags(owner=owner())}],
+                TagSpecifications=[{"ResourceType": "launch-template", "Tags": tags(owner=user_at_host())}],
             )
             return str(made["LaunchTemplate"]["LaunchTemplateId"])
         except aws_errors() as error:

@@ -17,7 +17,7 @@ from typing import Any
 from tenyson.cloud.local.backend import RUNNER, LocalBackend
 from tenyson.cloud.watch.watch import output_folder
 from tenyson.errors import BackendError, TenysonError
-from tenyson.jobs.spec import JobSpec
+from tenyson.jobs.spec import JobSpec, resumes_latest
 from tenyson.telemetry.spool.relayed import VARIABLE as RELAY
 
 JOB_PID = Path("/run/tenyson/job.pid")
@@ -66,10 +66,9 @@ def _begin_in_bucket(spec: JobSpec, guard: Mapping[str, Any]) -> None:
 
     from tenyson_aws.machine.bucket import Bucket
 
-    goes_on = (spec.config.get("training") or {}).get("resume_from_checkpoint") == "latest"
     bucket = Bucket(guard["bucket"], guard["region"], spec.run_id, guard["attempt"])
     try:
-        bucket.begin(output_folder(spec), goes_on=goes_on)
+        bucket.begin(output_folder(spec), goes_on=resumes_latest(spec.config))
     except (BotoCoreError, ClientError, Boto3Error) as error:
         raise BackendError(
             f"the bucket cannot be used from the machine: {error}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 from typing import TYPE_CHECKING
 
@@ -35,7 +34,7 @@ def schema() -> None:
     """Print the JSON Schema, for editors."""
     from tenyson.config.schema import Config
 
-    click.echo(json.dumps(Config.model_json_schema(), indent=2))
+    print_json(Config.model_json_schema())
 
 
 @config.command()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tenyson.core.database_url import default_db_url
 from tenyson.core.stdio import results_only
 
 if TYPE_CHECKING:
@@ -61,9 +61,7 @@ def open_store(url: str | None) -> Store:
 
 def database_url(url: str | None) -> str:
     """The option, the variable, or the default, in this order."""
-    from tenyson.telemetry.read.store import DB_URL_VARIABLE, DEFAULT_DB_URL
-
-    return url or os.environ.get(DB_URL_VARIABLE) or DEFAULT_DB_URL
+    return url or default_db_url()
 
 
 def one_run(name: str, names: Collection[str], unknown: str) -> str:
@@ -73,7 +71,7 @@ def one_run(name: str, names: Collection[str], unknown: str) -> str:
     """
     import difflib
 
-    from tenyson.cli.terminal.sanitize import safe
+    from tenyson.core.sanitize import safe
     from tenyson.errors import TelemetryError
 
     if name in names:

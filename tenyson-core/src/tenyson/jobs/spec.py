@@ -8,6 +8,9 @@ from typing import Any
 
 from tenyson.tasks.preset import JobType
 
+RESUME_LATEST = "latest"
+"""The value of training.resume_from_checkpoint that takes the newest whole checkpoint of the run."""
+
 
 @dataclass(frozen=True)
 class JobSpec:
@@ -29,5 +32,16 @@ def resumed(spec: JobSpec) -> JobSpec:
     """The same job, going on from its latest checkpoint; an evaluation, which has none, begins again."""
     if spec.job_type == "eval":
         return spec
-    training = {**(spec.config.get("training") or {}), "resume_from_checkpoint": "latest"}
+    training = {**(spec.config.get("training") or {}), "resume_from_checkpoint": RESUME_LATEST}
     return replace(spec, config={**spec.config, "training": training})
+
+
+def resume_reference(config: Mapping[str, Any]) -> str | None:
+    """The checkpoint that a job resumes from, as its configuration names it; None for one that begins at step 0."""
+    reference: str | None = (config.get("training") or {}).get("resume_from_checkpoint")
+    return reference or None
+
+
+def resumes_latest(config: Mapping[str, Any]) -> bool:
+    """Whether a job resumes from the newest checkpoint of its own run."""
+    return resume_reference(config) == RESUME_LATEST

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tenyson.cloud.local.host import relation
 from tenyson.cloud.watch.watch import output_folder
+from tenyson.core.database_url import default_db_url
 from tenyson.core.stdio import say
 from tenyson.errors import PipelineError
 from tenyson.pipeline.cache.spec_diff import changes, edited_tasks, refusal, sources_of, that_matter
@@ -251,10 +251,3 @@ def new_name(title: str) -> str:
     from tenyson.pipeline.graph.plan import new_pipeline_id
 
     return new_pipeline_id(title)
-
-
-def default_db_url() -> str:
-    """Where the journal is: the telemetry database of the command line."""
-    from tenyson.telemetry.read.store import DB_URL_VARIABLE, DEFAULT_DB_URL
-
-    return os.environ.get(DB_URL_VARIABLE) or DEFAULT_DB_URL

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tenyson.cloud.watch.log import clean
+from tenyson.core.sanitize import without_controls
 
 _OWN_TAGS = re.compile(r"<br>|<details><summary>[^<>&]*</summary>|</details>")
 """Tags that report helpers write; they hold no text of anybody else's."""
@@ -54,7 +54,7 @@ _PAGE = """<!DOCTYPE html>
 
 def write_html(markdown: str, path: Path, title: str) -> Path:
     """Render markdown to `path`; images are taken from its folder and put into the file. Raises: OSError."""
-    body = render(clean(markdown), path.parent)
+    body = render(without_controls(markdown), path.parent)
     path.write_text(_PAGE.format(title=html.escape(title), style=_STYLE, body=body), encoding="utf-8")
     return path
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from tenyson.jobs.checkpoints.publication import check, make_draft, newest_first, publish
 from tenyson.jobs.result import JobResult
+from tenyson.jobs.spec import resumes_latest
 from tenyson.telemetry.control.file import has_notice
 
 DEFAULTS = {
@@ -64,7 +65,7 @@ class Ticking:
         self.step, self.value = 0, ""
         self.stop = ""
         self._checkpoints = self.folder / "checkpoints"
-        if (config.get("training") or {}).get("resume_from_checkpoint") == "latest":
+        if resumes_latest(config):
             self._resume()
 
     def run(self) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from tenyson.cloud.remote.bundle import make_parcel
 from tenyson.cloud.remote.environment import variables_of
 from tenyson.cloud.remote.input_files import baggage, import_roots
-from tenyson.cloud.remote.owner import owner
+from tenyson.core.user import user_at_host
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.events.provenance import GIT_VARIABLE, git_state
 from tenyson_modal.api.failures import explained, modal_errors
@@ -185,7 +185,7 @@ def _tags(record: CallRecord, spec: JobSpec) -> dict[str, str]:
     return {
         RUN: tag_value(spec.run_id),
         ATTEMPT: attempt_key(record.token),
-        OWNER: tag_value(owner()),
+        OWNER: tag_value(user_at_host()),
     }
 
 

@@ -25,7 +25,7 @@ from tenyson.cloud.remote.poll import read_json
 from tenyson.cloud.watch.watch import output_folder
 from tenyson.core.stdio import say
 from tenyson.errors import TenysonError
-from tenyson.jobs.spec import JobSpec, resumed
+from tenyson.jobs.spec import JobSpec, resume_reference, resumed
 from tenyson.telemetry.control.file import NAME as CONTROL
 from tenyson.telemetry.control.file import NOTICE
 from tenyson.telemetry.spool.relayed import VARIABLE as RELAY
@@ -137,8 +137,7 @@ class Body:
             return {"state": "ended"}  # only our answer was lost
         if (verdict := self._count(before)) is not None:
             return verdict
-        training = self._spec.config.get("training") or {}
-        self._keeper.prepare(resumed=bool(training.get("resume_from_checkpoint")))
+        self._keeper.prepare(resumed=bool(resume_reference(self._spec.config)))
         self._unpack()
         spec = self._spec if before is None else resumed(self._spec)
         handle = self._backend.submit(spec)

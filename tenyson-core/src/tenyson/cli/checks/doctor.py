@@ -13,7 +13,7 @@ from tenyson.cli.checks.cases import Case, find_cases
 from tenyson.cli.names import complete_task
 from tenyson.cli.options import json_option
 from tenyson.cli.terminal.format import print_json
-from tenyson.cli.terminal.sanitize import safe
+from tenyson.core.sanitize import safe
 
 if TYPE_CHECKING:
     from tenyson.jobs.preflight.report import Segments

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from typing import get_args
 
 import click
 
 from tenyson.cli.options import database_url, db_url
+from tenyson.core.user import user_at_host
 from tenyson.errors import PipelineError
 from tenyson.pipeline.journal.decision import MEANINGS, Decision
 
@@ -46,7 +45,7 @@ def decide(pipeline: str, step: str, decision: Decision, db_url: str | None) -> 
                 f"step {step} of {record.id} cannot be decided by {decision}",
                 next_step=f"Possible: {', '.join(question.choices)}.",
             )
-        if not journal.answer(question.id, decision, f"{getpass.getuser()}@{socket.gethostname()}"):
+        if not journal.answer(question.id, decision, user_at_host()):
             question = next(one for one in journal.decisions(record.id) if one.id == question.id)
             raise PipelineError(
                 f"step {step} of {record.id} was decided before: {question.answer}, by {question.answered_by or 'SQL'}"

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tenyson.cli.terminal.table import print_table, reading_width
-from tenyson.cloud.watch.follow import seconds_in_words
+from tenyson.core.duration import duration
 from tenyson.errors import TenysonError
 from tenyson.jobs.data.results_file import read_results
 from tenyson.pipeline.execute import Execution
@@ -71,7 +71,7 @@ def print_outcome(
         status = "reused" if step.label in reused else one.status if one else "not run"
         told = f"{status} ({MANUAL_STOP})" if one and one.stop_reason == MANUAL_STOP else status
         cells = [in_words(measured.get(step.label, {}).get(name)) for name in columns]
-        took = seconds_in_words(one.total_time_seconds) if one else ""
+        took = duration(one.total_time_seconds) if one else ""
         rows.append((step.label, told, took, *cells))
     click.echo()
     header = ("stage", "status", "time", *(name.replace("_", " ") for name in columns))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from tenyson.core.database_url import DB_URL_VARIABLE, default_db_url
 from tenyson.errors import ConfigError, TaskError
 
 if TYPE_CHECKING:
@@ -188,9 +188,7 @@ def _telemetry_defaults() -> dict[str, Any]:
     Raises:
         ConfigError: the URL in the environment holds a password, which would be written beside the results.
     """
-    from tenyson.telemetry.read.store import DB_URL_VARIABLE, DEFAULT_DB_URL
-
-    url = os.environ.get(DB_URL_VARIABLE) or DEFAULT_DB_URL
+    url = default_db_url()
     if urlsplit(url).password:
         raise ConfigError(
             f"{DB_URL_VARIABLE} holds a password, and configurations are written beside results",

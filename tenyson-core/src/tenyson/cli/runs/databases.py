@@ -15,13 +15,13 @@ from pathlib import Path
 import click
 
 from tenyson.cli.options import database_url
-from tenyson.cli.terminal.sanitize import safe
+from tenyson.core.database_url import DB_URL_VARIABLE
+from tenyson.core.sanitize import safe
 from tenyson.errors import TelemetryError
 from tenyson.jobs.folder import JobFolder
 from tenyson.telemetry.database.engine import NoRunsYetError
 from tenyson.telemetry.database.readonly import sqlite_file
 from tenyson.telemetry.read.listing import list_names
-from tenyson.telemetry.read.store import DB_URL_VARIABLE
 
 _SECTION = re.compile(r"^telemetry:[ \t]*\n((?:[ \t]+[^\n]*\n|\n)*)", re.MULTILINE)
 _DB_URL = re.compile(r"^[ \t]+db_url:[ \t]*(?P<quote>['\"]?)(?P<url>[^\n]*?)(?P=quote)[ \t]*$", re.MULTILINE)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenyson.cli import options
-from tenyson.cli.terminal.sanitize import safe
+from tenyson.core.sanitize import safe
 from tenyson.errors import TelemetryError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import click
 from tenyson.cli import options
 from tenyson.cli.terminal.format import as_float, number, print_json
 from tenyson.cli.terminal.left_out import known_names, say_cut
-from tenyson.cli.terminal.sanitize import safe
 from tenyson.cli.terminal.table import print_table
+from tenyson.core.sanitize import safe
 from tenyson.core.stdio import is_terminal
 from tenyson.errors import TelemetryError
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TenysonError
+from tenyson.jobs.spec import resume_reference
 
 if TYPE_CHECKING:
     from tenyson.cli.runs.records import Record
@@ -43,7 +44,7 @@ def _evaluate(record: Record) -> str | None:
         changes |= {f"model.{key}": "null" for key in ("revision", "factory", "adapter") if model.get(key)}
         changes |= {"model.factory_args": "{}"} if model.get("factory_args") else {}
     changes |= {"peft": "null"} if record.config.get("peft") is not None else {}
-    if (record.config.get("training") or {}).get("resume_from_checkpoint"):
+    if resume_reference(record.config):
         changes["training.resume_from_checkpoint"] = "null"
     options = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
     return _join(

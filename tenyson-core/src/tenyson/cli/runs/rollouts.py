@@ -14,7 +14,7 @@ import click
 from tenyson.cli import options
 from tenyson.cli.terminal.format import number, print_json
 from tenyson.cli.terminal.left_out import known_names, say_cut
-from tenyson.cli.terminal.sanitize import safe
+from tenyson.core.sanitize import safe
 from tenyson.errors import TelemetryError
 
 if TYPE_CHECKING:

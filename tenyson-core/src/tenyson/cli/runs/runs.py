@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenyson.cli import options
-from tenyson.cli.terminal.format import duration, moment, number, print_json
+from tenyson.cli.terminal.format import moment, number, print_json
 from tenyson.cli.terminal.left_out import known_names, say_cut, some
-from tenyson.cli.terminal.sanitize import safe
 from tenyson.cli.terminal.table import print_table
+from tenyson.core.duration import duration
+from tenyson.core.sanitize import safe
 
 if TYPE_CHECKING:
     from tenyson.cli.runs.records import Record

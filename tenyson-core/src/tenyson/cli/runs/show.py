@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,9 +12,11 @@ import click
 from tenyson.cli import options
 from tenyson.cli.runs.logs import readable
 from tenyson.cli.runs.next_command import next_command
-from tenyson.cli.terminal.format import duration, moment, print_json, wrapped
-from tenyson.cli.terminal.sanitize import safe
+from tenyson.cli.terminal.format import moment, print_json, wrapped
 from tenyson.cli.terminal.table import print_table
+from tenyson.core.duration import duration
+from tenyson.core.log_tail import log_tail
+from tenyson.core.sanitize import safe
 from tenyson.telemetry.events.git import code_in_words
 
 if TYPE_CHECKING:
@@ -201,10 +202,5 @@ def _files(record: Record) -> list[str]:
 def _log_tail(record: Record) -> list[str]:
     if not record.folder:
         return []
-    try:
-        with (Path(record.folder) / "log.txt").open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - 64_000))
-            lines = log.read().decode("utf-8", "replace").splitlines()
-            return [line for line in map(readable, lines) if line][-LOG_LINES:]
-    except OSError:
-        return []
+    lines = log_tail(Path(record.folder) / "log.txt", 64_000).splitlines()
+    return [line for line in map(readable, lines) if line][-LOG_LINES:]

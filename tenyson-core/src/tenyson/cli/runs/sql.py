@@ -13,8 +13,8 @@ import click
 
 from tenyson.cli import options
 from tenyson.cli.terminal.format import print_json
-from tenyson.cli.terminal.sanitize import safe
 from tenyson.cli.terminal.table import print_table
+from tenyson.core.sanitize import safe
 
 CELL = 60
 """Characters of a cell in a table; --full, --json and --csv show all."""

@@ -23,16 +23,6 @@ def moment(seconds: float | None, *, exact: bool = True) -> str:
     return when.strftime(f"%Y-%m-%d %H:%M{':%S' if exact else ''} %Z")
 
 
-def duration(seconds: float | None) -> str:
-    """Such as "8.2 s", "3 min 05 s" or "2 h 10 min"."""
-    if seconds is None:
-        return ""
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
 def number(value: float | str | None) -> str:
     """Four digits; nothing for None. JSON has what is not finite as text: "NaN" is shown as nan, "Infinity" as inf."""
     return "" if value is None else f"{float(value):.4g}"

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import click
 
-from tenyson.cli.terminal.sanitize import safe
+from tenyson.core.sanitize import safe
 
 NAMED = 20
 """Names that a message lists; of more it tells the number."""

@@ -24,10 +24,10 @@ from tenyson.cloud.watch.follow import (
     Follower,
     PlainFollower,
     log_in_words,
-    seconds_in_words,
     values_in_words,
     worth_showing,
 )
+from tenyson.core.duration import duration, round_duration
 from tenyson.core.stdio import is_terminal, lossy_stderr
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
@@ -82,7 +82,7 @@ class BarFollower:
         if self._bar is not None:
             self._bars.close(self._bar)
             self._bar = None
-        told = f"{result.run_id}: {result.status} after {seconds_in_words(result.total_time_seconds)}"
+        told = f"{result.run_id}: {result.status} after {duration(result.total_time_seconds)}"
         self.console.print(Text(told, style=_OUTCOMES[result.status]))
 
     def _event(self, event: Mapping[str, Any]) -> None:
@@ -114,18 +114,10 @@ class TimesColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Nothing is left to say of a job whose number of steps is not known yet."""
         passed = task.finished_time if task.finished else task.elapsed
-        told = f"{in_round_words(passed or 0.0)} so far"
+        told = f"{round_duration(passed or 0.0)} so far"
         if not task.finished and task.time_remaining is not None:
-            told += f", about {in_round_words(task.time_remaining)} left"
+            told += f", about {round_duration(task.time_remaining)} left"
         return Text(told, style="dim", no_wrap=True)
-
-
-def in_round_words(seconds: float) -> str:
-    """Such as "23 s", "13 min" or "2 h 10 min"."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 class Bars:

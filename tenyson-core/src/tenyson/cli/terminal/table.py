@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from tenyson.cli.terminal.sanitize import safe
+from tenyson.core.sanitize import safe
 from tenyson.core.stdio import is_terminal
 
 GAP = "  "

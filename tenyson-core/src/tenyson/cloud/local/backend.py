@@ -39,9 +39,10 @@ from tenyson.cloud.watch.diagnosis import diagnose
 from tenyson.cloud.watch.follow import Follower
 from tenyson.cloud.watch.log import chunks
 from tenyson.cloud.watch.watch import output_folder
+from tenyson.core.log_tail import log_tail
 from tenyson.errors import BackendError, ConfigError, DisplacedError, MissingDependencyError
 from tenyson.jobs.runtime.writable import check_output_dir
-from tenyson.jobs.spec import JobSpec
+from tenyson.jobs.spec import JobSpec, resume_reference
 
 TAIL_BYTES = 8192
 CONFIRM_SECONDS = 10.0
@@ -123,7 +124,7 @@ class LocalBackend:
                         )
                     require_same(folder, spec)
                     return before
-                archive_attempt(folder, resumed=bool(_resume_from(spec)))
+                archive_attempt(folder, resumed=bool(resume_reference(spec.config)))
                 config = _write_config(folder, spec)
                 return self._start(folder, spec, config, lock)
         except OSError as error:
@@ -269,15 +270,9 @@ class LocalBackend:
         )
 
     def _log_tail(self, handle: Handle) -> str:
-        path = _folder(handle) / LOG_FILE
         if is_displaced(handle):
             return ""
-        try:
-            with path.open("rb") as log:
-                log.seek(max(int(handle.data["log_start"]), path.stat().st_size - TAIL_BYTES))
-                return log.read().decode("utf-8", errors="replace")
-        except OSError:
-            return ""
+        return log_tail(_folder(handle) / LOG_FILE, TAIL_BYTES, start=int(handle.data["log_start"]))
 
     def _wait_until_gone(self, handle: Handle, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -300,11 +295,6 @@ class LocalManager(CloudManager):
         grace_seconds: float | None = None,
     ) -> None:
         super().__init__(LocalBackend(output_dir, runner), follower=follower, grace_seconds=grace_seconds)
-
-
-def _resume_from(spec: JobSpec) -> str | None:
-    resume: str | None = (spec.config.get("training") or {}).get("resume_from_checkpoint")
-    return resume
 
 
 def _write_config(folder: Path, spec: JobSpec) -> Path:

@@ -22,7 +22,7 @@ from tenyson.cloud.watch.log import chunks
 from tenyson.cloud.watch.watch import output_folder
 from tenyson.core.stdio import say
 from tenyson.errors import BackendError
-from tenyson.jobs.spec import JobSpec
+from tenyson.jobs.spec import JobSpec, resume_reference
 
 LOCK = ".machine.lock"
 R = TypeVar("R", bound=Record)
@@ -248,8 +248,7 @@ class RemoteBackend(ABC, Generic[R]):
             before.times.setdefault("released", time.time())
             before.save(folder)
         self._refuse_another(spec, folder)
-        resumed = bool((spec.config.get("training") or {}).get("resume_from_checkpoint"))
-        archive_attempt(folder, resumed=resumed)
+        archive_attempt(folder, resumed=bool(resume_reference(spec.config)))
         record = self.record_class(
             backend=self.name,
             token=spec.token or uuid.uuid4().hex,

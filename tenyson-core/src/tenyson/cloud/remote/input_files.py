@@ -12,7 +12,7 @@ from tenyson.cloud.remote.bundle import owner_of
 from tenyson.cloud.watch.watch import output_folder
 from tenyson.errors import BackendError
 from tenyson.jobs.checkpoints.publication import check, newest_first, point_to
-from tenyson.jobs.spec import JobSpec
+from tenyson.jobs.spec import JobSpec, resume_reference, resumes_latest
 
 SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/sbin", "/sys", "/usr", "/run")
 
@@ -39,14 +39,13 @@ def import_roots(spec: JobSpec) -> list[str]:
 
 
 def _named(spec: JobSpec) -> Iterator[Path]:
-    model, training = spec.config.get("model") or {}, spec.config.get("training") or {}
+    model = spec.config.get("model") or {}
     for reference in (model.get("name"), model.get("adapter")):
         if reference:
             yield from _found(str(reference), spec)
-    resume = training.get("resume_from_checkpoint")
-    if resume == "latest":
+    if resumes_latest(spec.config):
         yield from newest_checkpoint(output_folder(spec))
-    elif resume:
+    elif resume := resume_reference(spec.config):
         yield from _found(str(resume), spec)
     file, _, _ = spec.task.partition(".py:")
     path = Path(f"{file}.py" if ".py:" in spec.task else spec.task)

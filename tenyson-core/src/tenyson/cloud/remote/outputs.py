@@ -184,9 +184,11 @@ def is_integer(value: Any, least: int, most: int) -> bool:
 
 def text_of(value: Any, most: int = MOST_TEXT) -> str | None:
     """A text for people, without control characters and not endless; None where it is none."""
-    from tenyson.cloud.watch.log import clean
+    from tenyson.core.sanitize import without_controls
 
-    return clean(value)[:most].encode("utf-8", "replace").decode() if isinstance(value, str) else None
+    return (
+        without_controls(value)[:most].encode("utf-8", "replace").decode() if isinstance(value, str) else None
+    )
 
 
 def _are_facts(facts: Any) -> bool:

@@ -5,14 +5,13 @@ Where its files come, which database takes its telemetry and what it costs are d
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any, get_args
 
 from tenyson.cloud.remote.outputs import process_of
+from tenyson.core.database_url import default_db_url
 from tenyson.tasks.preset import JobType
-from tenyson.telemetry.read.store import DB_URL_VARIABLE, DEFAULT_DB_URL
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,200}")
 
@@ -34,7 +33,7 @@ def recalled(data: Any, run_id: str, output_dir: Path) -> dict[str, Any] | None:
     given = spec.get("config")
     telemetry = given.get("telemetry") if isinstance(given, dict) else None
     if isinstance(telemetry, dict) and telemetry.get("db_url"):
-        config["telemetry"] = {"db_url": os.environ.get(DB_URL_VARIABLE) or DEFAULT_DB_URL}
+        config["telemetry"] = {"db_url": default_db_url()}
     job = data.get("job")
     return {
         "token": token,

@@ -9,6 +9,7 @@ from tenyson.cloud.backend import Observation
 from tenyson.cloud.remote.outputs import MOST_NUMBER, is_integer
 from tenyson.cloud.remote.record import Record
 from tenyson.cloud.watch.diagnosis import diagnose
+from tenyson.core.log_tail import log_tail
 from tenyson.telemetry.control.file import NOTICE
 
 LOG_TAIL_BYTES = 8192
@@ -24,7 +25,10 @@ def verdict(record: Record, folder: Path, taken_back: str) -> Observation:
             detail=f"{taken_back}, as it had announced{saved(folder)}",
         )  # fmt: skip
     reason, detail = diagnose(
-        code, oom_kills=ended.get("oom_kills"), log_tail=_log_tail(record, folder), by=ended.get("by")
+        code,
+        oom_kills=ended.get("oom_kills"),
+        log_tail=log_tail(folder / "log.txt", LOG_TAIL_BYTES, start=record.log_start),
+        by=ended.get("by"),
     )
     return Observation("ended", observed=True, exit_code=code, reason=reason, detail=detail)
 
@@ -60,13 +64,3 @@ def _number(path: Path, key: str) -> int | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return value if is_integer(value, -256, MOST_NUMBER) else None
-
-
-def _log_tail(record: Record, folder: Path) -> str:
-    path = folder / "log.txt"
-    try:
-        with path.open("rb") as log:
-            log.seek(max(record.log_start, path.stat().st_size - LOG_TAIL_BYTES))
-            return log.read().decode("utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from tenyson.core.duration import duration
 from tenyson.core.stdio import say
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
@@ -125,7 +126,7 @@ class PlainFollower:
         """Show the last numbers and the outcome."""
         if self._pending is not None:
             self._numbers(self._pending)
-        self.say(f"{result.status} after {seconds_in_words(result.total_time_seconds)}")
+        self.say(f"{result.status} after {duration(result.total_time_seconds)}")
         self._run_id = ""
 
     def _event(self, event: Mapping[str, Any]) -> None:
@@ -170,13 +171,3 @@ def values_in_words(values: Mapping[str, Any]) -> str:
     return "  ".join(
         f"{name.replace('_', ' ')} {float(values[name]):.4g}" for name in _SHOWN_VALUES if name in values
     )
-
-
-def seconds_in_words(seconds: float) -> str:
-    """Such as "8.2 s", "3 min 05 s" or "2 h 10 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

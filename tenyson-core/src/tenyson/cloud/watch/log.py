@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-# CSI, OSC and two-character escape sequences (ECMA-48), then the control characters that remain. What models
-# and libraries print must not move a cursor, set a title or recolour the terminal.
-_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+from tenyson.core.sanitize import without_controls
+
 MAX_LINE = 1_000_000
 CHUNK_BYTES = 1 << 16
-
-
-def clean(text: str) -> str:
-    """`text` without escape sequences and control characters (tabs and newlines stay)."""
-    return _CONTROLS.sub("", _ESCAPES.sub("", text))
 
 
 def chunks(path: Path, start: int, cursor: int) -> Iterator[tuple[int, bytes]]:
@@ -58,4 +50,4 @@ class LineReader:
 
 def _last_state(line: str) -> str:
     """A progress bar draws over itself with carriage returns: only what it showed last counts."""
-    return clean(line.rstrip("\r").rpartition("\r")[2])
+    return without_controls(line.rstrip("\r").rpartition("\r")[2])

@@ -16,6 +16,7 @@ from tenyson.jobs.checkpoints.publication import (
     require_whole,
 )
 from tenyson.jobs.models.integrity import checkpoint_fault, damaged_file, read_about, read_object
+from tenyson.jobs.spec import RESUME_LATEST
 
 if TYPE_CHECKING:
     from tenyson.jobs.job import JobContext
@@ -75,7 +76,7 @@ def checkpoint_step(path: Path) -> int:
 
 def locate_checkpoint(reference: str, context: JobContext) -> Path | None:
     """The directory that a reference means, downloaded where it is on the Hub; writes nothing into it. Raises: ModelError."""
-    if reference == "latest":
+    if reference == RESUME_LATEST:
         return _newest_whole(context.folder.checkpoints, context)
     path = Path(reference).expanduser()
     if not path.is_dir():

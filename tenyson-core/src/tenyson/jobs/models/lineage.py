@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenyson.jobs.folder import JobFolder
+from tenyson.jobs.spec import RESUME_LATEST
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -31,7 +32,7 @@ def inputs(config: Config, task: str) -> list[dict[str, str | None]]:
 
 def _source(config: Config, kind: str, reference: str) -> str | None:
     """The run in whose job folder a reference lies."""
-    if kind == "checkpoint" and reference == "latest":
+    if kind == "checkpoint" and reference == RESUME_LATEST:
         return config.run.id
     outputs = Path(config.run.output_dir)
     if JobFolder.of(outputs, reference).config.is_file():

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from tenyson.errors import ConfigError, ModelError, Problem
 from tenyson.jobs.result import JobResult
-from tenyson.jobs.spec import JobSpec
+from tenyson.jobs.spec import RESUME_LATEST, JobSpec
 from tenyson.pipeline.graph.handover import start_from_result
 from tenyson.pipeline.graph.references import fill_references
 from tenyson.pipeline.graph.step import with_values
@@ -56,7 +56,7 @@ class Definition:
             checkpoint = newest_checkpoint(self.checkpoint_from, finished.get(self.checkpoint_from))
             config = with_values(config, "training", resume_from_checkpoint=str(checkpoint))
         if resume:
-            config = with_values(config, "training", resume_from_checkpoint="latest")
+            config = with_values(config, "training", resume_from_checkpoint=RESUME_LATEST)
         return replace(self.spec, config=config)
 
     def sources(self, results: Mapping[str, JobResult | None]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tenyson.config.explain import did_you_mean
+from tenyson.core.ancestors import ancestors
 from tenyson.errors import ConfigError
 from tenyson.pipeline.graph.plan import Plan
 
@@ -45,22 +46,10 @@ def select(plan: Plan, *, start: str | None = None, only: str | None = None, reu
         near = did_you_mean(asked, labels)
         hint = f"{near[0].upper()}{near[1:]} " if near else ""
         raise ConfigError(f"there is no step {asked!r}", next_step=f"{hint}Steps: {', '.join(labels)}.")
-    above = _above(plan, asked)
+    needs = {step.label: step.needs for step in plan.steps}
+    above = ancestors(needs, asked)
     if only is not None:
         kept = tuple(step for step in plan.steps if step.label in above or step.label == only)
         return Selection(replace(plan, steps=kept), (only,), tuple(sorted(above)))
-    below = [label for label in labels if label == asked or asked in _above(plan, label)]
+    below = [label for label in labels if label == asked or asked in ancestors(needs, label)]
     return Selection(plan, tuple(below) if reuse else None, tuple(sorted(above)) if reuse else ())
-
-
-def _above(plan: Plan, label: str) -> set[str]:
-    """Labels of all steps that a step stands on, at any distance."""
-    needs = {step.label: step.needs for step in plan.steps}
-    found: set[str] = set()
-    left = list(needs[label])
-    while left:
-        one = left.pop()
-        if one not in found:
-            found.add(one)
-            left += needs.get(one, ())
-    return found

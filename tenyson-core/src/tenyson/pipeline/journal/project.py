@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tenyson.cloud.local.host import this_host
+from tenyson.core.database_url import DEFAULT_DB_URL
 from tenyson.errors import PipelineError
 from tenyson.pipeline.journal.records import NONCE
-from tenyson.telemetry.read.store import DEFAULT_DB_URL
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal.journal import Journal

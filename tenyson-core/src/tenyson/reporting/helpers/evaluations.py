@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+from tenyson.core.ancestors import ancestors
 from tenyson.errors import ReportError
 from tenyson.reporting.context import ReportContext
 from tenyson.reporting.markdown import p_value, signed, table, with_interval
@@ -101,25 +101,13 @@ def _pairs(context: ReportContext) -> list[tuple[Stage, Stage]]:
     needs = {step.label: step.needs for step in context.history}
     if not needs:
         return list(pairwise(finished.values()))
-    above = {label: _above(needs, label) for label in finished}
+    above = {label: ancestors(needs, label) for label in finished}
     pairs = []
     for label, stage in finished.items():
         before = [name for name in finished if name in above[label]]
         nearest = [name for name in before if not any(name in above[other] for other in before)]
         pairs += [(finished[name], stage) for name in nearest]
     return pairs
-
-
-def _above(needs: Mapping[str, Sequence[str]], label: str) -> set[str]:
-    """Labels of all steps that a step stands on, at any distance."""
-    found: set[str] = set()
-    left = list(needs.get(label, ()))
-    while left:
-        name = left.pop()
-        if name not in found:
-            found.add(name)
-            left += needs.get(name, ())
-    return found
 
 
 def _names(context: ReportContext) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tenyson.core.duration import duration
 from tenyson.reporting.context import ReportContext
 from tenyson.reporting.history import StepHistory
-from tenyson.reporting.markdown import duration, table
+from tenyson.reporting.markdown import table
 
 
 def steps(context: ReportContext) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tenyson.core.duration import duration
 from tenyson.reporting.context import ReportContext
-from tenyson.reporting.markdown import duration, fence, table
+from tenyson.reporting.markdown import fence, table
 from tenyson.reporting.stage import Stage
 
 

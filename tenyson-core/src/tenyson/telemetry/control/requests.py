@@ -7,12 +7,11 @@ Whoever sets `stop_requested` there, or adds a row, is obeyed. No clock is compa
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tenyson.core.user import user_at_host
 from tenyson.telemetry.control.state import Answer, Asked
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def ask(
                         stop_requested=verb == "stop",
                         argument=argument,
                         key=key,
-                        requested_by=requested_by or _who(),
+                        requested_by=requested_by or user_at_host(),
                         requested_at=time.time(),
                     )
                 )
@@ -197,11 +196,3 @@ def _is_of_earlier_attempt(connection: Connection, run_id: str, row: int) -> boo
         table.c.run_id == run_id, table.c.verb.is_(None), table.c.requested_at.is_(None), table.c.id > row
     )
     return connection.execute(own).first() is not None
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have no name
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"

@@ -14,10 +14,6 @@ from tenyson.telemetry.read.rollout_query import chosen_rollouts, readable, roll
 if TYPE_CHECKING:
     from sqlalchemy import Select
 
-DEFAULT_DB_URL = "sqlite:///./tenyson_telemetry.db"
-"""The command line's database, unless TENYSON_DB_URL or an option names another."""
-DB_URL_VARIABLE = "TENYSON_DB_URL"
-
 READINGS = 3
 """How often a query is tried again where a writer came while it was read."""
 

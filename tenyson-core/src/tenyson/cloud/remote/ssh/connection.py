@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tenyson.cloud.watch.log import clean
+from tenyson.core.sanitize import without_controls
 from tenyson.errors import BackendError
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ def _require_success(done: _Done, command: Sequence[str]) -> None:
     if done.returncode is None:
         raise UnreachableError("the connection ended in the middle of a command")
     if done.returncode != 0:
-        said = clean(done.stderr[-2000:].decode(errors="replace")).strip()
+        said = without_controls(done.stderr[-2000:].decode(errors="replace")).strip()
         raise CommandError(f"`{shlex.join(command)}` failed on the machine: {said or done.returncode}")
 
 

@@ -1,4 +1,4 @@
-"""Safe text: what a model wrote, without what a terminal would obey.
+"""Text from a model, a library or another machine, without what a terminal would obey.
 
 A completion may hold escape sequences: some set the window's title, clear the screen or write to the clipboard.
 """
@@ -23,9 +23,14 @@ _TURNS: dict[int, str | None] = {
 }
 
 
+def without_controls(text: str) -> str:
+    """The text without escape sequences and control characters; newlines and tabs stay."""
+    return _SEQUENCES.sub("", text).translate(_CONTROLS)
+
+
 def safe(text: str) -> str:
-    """The text with escape sequences and control characters taken out, but for newlines and tabs."""
-    return _SEQUENCES.sub("", text).translate(_CONTROLS | _TURNS)
+    """The same, with a visible name for each mark that turns the direction of writing."""
+    return without_controls(text).translate(_TURNS)
 
 
 def one_line(text: str, width: int) -> str:
