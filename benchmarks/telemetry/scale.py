@@ -86,11 +86,11 @@ def generate(url: str, runs: int, rollouts: int, folder: Path) -> None:
 def make_job_folders(runs: int, folder: Path) -> None:
     """What each run has left in outputs/, newer than the database."""
     from tenyson.config.load import dump_config, parse_config
-    from tenyson.jobs.folder import JobFolder
+    from tenyson.core.run_folder import RunFolder
     from tenyson.jobs.result import JobResult
 
     for number in range(runs):
-        job = JobFolder.of(folder / "outputs", f"rl-bench-{number:04d}")
+        job = RunFolder.of(folder / "outputs", f"rl-bench-{number:04d}")
         job.path.mkdir(parents=True)
         config = parse_config({"model": {"name": "m"}, "run": {"id": job.path.name}})
         job.config.write_text(dump_config(config), encoding="utf-8")

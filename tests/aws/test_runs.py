@@ -9,7 +9,6 @@ from tests.aws.test_stand_in import connect
 from tests.fakes.waiting import wait_for
 
 from tenyson.cloud.remote.ssh import connection, transfer
-from tenyson.cloud.watch.watch import output_folder
 from tenyson.testing.ticking import last_of_each_step, lines
 from tenyson_aws import session
 from tenyson_aws.record import MachineRecord
@@ -295,4 +294,4 @@ def test_cancel_lets_the_job_save_and_end(aws):
         lambda _: manager.backend.cancel(manager.backend.reattach("job"), 30),
     )
     assert (result.status, result.stop_reason) == ("stopped", "SIGTERM")
-    assert output_folder(aws.job().spec()).joinpath("checkpoints/LATEST").is_file()
+    assert aws.job().spec().folder.joinpath("checkpoints/LATEST").is_file()

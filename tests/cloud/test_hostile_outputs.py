@@ -291,11 +291,10 @@ def test_a_spool_whose_header_names_another_file_or_run_is_left_alone(tmp_path, 
 def test_whatever_a_job_writes_keeps_its_place():
     """The names of the job's own code, not a copy of them: a file that it gains must be on the list."""
     from tenyson.cloud.remote.outputs import listed
-    from tenyson.jobs.folder import JobFolder
-    from tenyson.jobs.preflight.report import FILE
+    from tenyson.core.run_folder import RunFolder
 
-    folder = JobFolder(Path("run"))
-    written = [folder.results, folder.stopped, folder.job_result, folder.path / FILE]
+    folder = RunFolder(Path("run"))
+    written = [folder.results, folder.stopped, folder.job_result, folder.preflight]
     assert [path.name for path in written if not listed(path.name)] == []
     assert all(
         listed(f"{path.name}/a.safetensors") for path in (folder.checkpoints, folder.adapter, folder.model)

@@ -12,7 +12,7 @@ import yaml
 
 from tenyson import runner
 from tenyson.cli.main import main
-from tenyson.jobs.folder import JobFolder
+from tenyson.core.run_folder import RunFolder
 
 pytestmark = pytest.mark.train
 
@@ -167,4 +167,4 @@ def test_an_output_folder_that_is_a_file_is_one_line(model, refused, tmp_path):
         "eval", doctor=False, model={"name": str(model)}, run={"output_dir": str(tmp_path / "file")}
     )
     assert "run.output_dir: " in said
-    assert not JobFolder.of(tmp_path / "file", "run").path.exists()
+    assert not RunFolder.of(tmp_path / "file", "run").path.exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tenyson.jobs.folder import JobFolder
+from tenyson.core.run_folder import RunFolder
 from tenyson.jobs.job import Job, Outcome
 from tenyson.jobs.result import JobResult
 from tenyson.pipeline.journal.records import result_from
@@ -64,7 +64,7 @@ class Diverged(Job):
 def test_a_diverged_job_leaves_files_that_any_program_reads(configure, echo, tmp_path):
     """results.json names each number that is none; what was measured on nothing is null without a name."""
     result = Diverged(configure("bad"), echo).run()
-    folder = JobFolder.of(tmp_path / "outputs", "bad")
+    folder = RunFolder.of(tmp_path / "outputs", "bad")
     for file in folder.path.glob("*.json"):
         strict(file.read_text())
     for line in (folder.path / "events.jsonl").read_text().splitlines():

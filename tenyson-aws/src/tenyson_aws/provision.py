@@ -18,6 +18,7 @@ from tenyson.cloud.remote.mirror import Mirror
 from tenyson.cloud.remote.outputs import parse, process_of, text_of
 from tenyson.cloud.remote.ssh.connection import Connection
 from tenyson.cloud.remote.ssh.transfer import HOME, TOOLS, send, send_texts
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.events.provenance import GIT_VARIABLE, git_state
@@ -58,7 +59,7 @@ def provision(
     luggage = baggage(spec)
     send(connection, [(path, str(path)) for path in luggage])
     for path in luggage:
-        if path.parent == mirror.folder.absolute() / "checkpoints" and path.is_dir():
+        if path.parent == RunFolder(mirror.folder.absolute()).checkpoints and path.is_dir():
             mirror.sent(path)
     mark("inputs sent")
     connection.run(["touch", "/run/tenyson/visited", "/run/tenyson/alive"])

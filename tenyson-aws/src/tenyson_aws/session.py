@@ -16,9 +16,9 @@ from tenyson.cloud.remote.resolution import saved
 from tenyson.cloud.remote.session import LONGEST_PAUSE_SECONDS, Session
 from tenyson.cloud.remote.ssh.connection import CommandError, Connection, HostKeyError, UnreachableError
 from tenyson.cloud.remote.ssh.transfer import MOST_BYTES, look, send_tools
+from tenyson.core.run_folder import CHECKPOINTS, SPOT_NOTICE
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
-from tenyson.telemetry.control.file import NOTICE
 from tenyson_aws.api.clients import Clients
 from tenyson_aws.api.naming import attempt_folder
 from tenyson_aws.ec2.access import private_key
@@ -69,7 +69,7 @@ class MachineSession(Session[MachineRecord]):
             folder,
             log_start=record.log_start,
             bases=record.bases,
-            without=["checkpoints"] if settings.bucket or not settings.sync_checkpoints else [],
+            without=[CHECKPOINTS] if settings.bucket or not settings.sync_checkpoints else [],
         )
         super().__init__(
             record,
@@ -229,7 +229,7 @@ class MachineSession(Session[MachineRecord]):
             return True
         now = time.monotonic()
         self._bringing_since = self._bringing_since or now
-        longest = BUCKET_NOTICE_SECONDS if NOTICE in seen.files else BUCKET_SECONDS
+        longest = BUCKET_NOTICE_SECONDS if SPOT_NOTICE in seen.files else BUCKET_SECONDS
         trouble = text_of(brought.get("trouble"))
         if trouble is None and now - self._bringing_since > longest:
             trouble = f"it takes longer than {longest:.0f} s"
@@ -265,7 +265,7 @@ class MachineSession(Session[MachineRecord]):
         """The machine ended before its job's outputs were here."""
         reason: Reason = "lost"
         detail = f"the machine is gone: {standing.detail}"
-        noticed = (self.folder / NOTICE).is_file()
+        noticed = (self.folder / SPOT_NOTICE).is_file()
         preempted = standing.preempted or noticed
         if self._ending:
             reason, detail = "killed", "the job was ended from here, and its machine given back"

@@ -17,9 +17,9 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tenyson.core.run_folder import RunFolder
 from tenyson.core.stdio import is_terminal, say, standard_streams
 from tenyson.errors import ConfigError, TenysonError
-from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.kinds import job_class
 from tenyson.jobs.result import JobResult, stopped_early
 from tenyson.jobs.runtime.lingering import exit_grace
@@ -87,7 +87,7 @@ class _Run:
     def __init__(self) -> None:
         self._begun = time.monotonic()
         self._job: Job | None = None
-        self._folder: JobFolder | None = None
+        self._folder: RunFolder | None = None
         self._run_id: str | None = None
         self._stop = StopSignal()
         # Before anything of the user's is imported, which may hang.
@@ -139,7 +139,7 @@ class _Run:
             self._save(stopped_early(self._run_id, name, self._seconds(), self._folder.path))
 
     def _known(self, output_dir: str, run_id: str) -> None:
-        self._folder, self._run_id = JobFolder.of(output_dir, run_id), run_id
+        self._folder, self._run_id = RunFolder.of(output_dir, run_id), run_id
 
     def _seconds(self) -> float:
         return time.monotonic() - self._begun

@@ -13,6 +13,7 @@ from tenyson.cloud.backend import Observation
 from tenyson.cloud.remote.mirror import Mirror, Seen
 from tenyson.cloud.remote.outputs import OddAnswerError
 from tenyson.cloud.remote.session import LONGEST_PAUSE_SECONDS, ODD_ANSWERS, Session
+from tenyson.core.run_folder import CHECKPOINTS
 from tenyson.errors import BackendError
 from tenyson_modal.api.failures import ModalError, explained, modal_errors
 from tenyson_modal.api.naming import attempt_key
@@ -55,7 +56,7 @@ class CallSession(Session[CallRecord]):
             folder,
             log_start=record.log_start,
             bases=record.bases,
-            without=[] if settings.sync_checkpoints else ["checkpoints"],
+            without=[] if settings.sync_checkpoints else [CHECKPOINTS],
             follows_removals=True,
         )
         super().__init__(

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.cloud.remote.poll import files_below
+from tenyson.core.run_folder import CHECKPOINTS, EXIT_STATUS, RunFolder
 from tenyson.jobs.checkpoints.publication import MANIFEST, check, make_draft, newest_first, point_to, step_of
 
-STATUS = "exit_status.json"
 BROUGHT = "bucket.json"
 """In the job's folder, once it has ended: {"done": true}, or the `trouble` for which not all is in the bucket yet."""
-NOT_SENT = ("checkpoints", BROUGHT)
+NOT_SENT = (CHECKPOINTS, BROUGHT)
 """Of the folder at the end: checkpoints go by themselves, the guard's own mark not at all."""
 BEGUN = {True: "began-from-a-checkpoint", False: "began-from-scratch"}
 
@@ -41,14 +41,16 @@ class Bucket:
 
     def send(self, folder: Path, *, final: bool) -> None:
         """Bring the newest whole checkpoint there; at the end everything else as well."""
-        newest = next(iter(newest_first(folder / "checkpoints")), None)
+        newest = next(iter(newest_first(RunFolder(folder).checkpoints)), None)
         if newest is not None:
             files = [path for path in newest.rglob("*") if path.is_file()]
             self._send(folder, sorted(files, key=lambda path: path.name == MANIFEST))
             self._forget_others(newest.name)
         if final:
             paths = [path for path, _, _ in files_below(folder, NOT_SENT)]
-            self._send(folder, (folder / path for path in sorted(paths, key=lambda path: path == STATUS)))
+            self._send(
+                folder, (folder / path for path in sorted(paths, key=lambda path: path == EXIT_STATUS))
+            )
 
     def listed(self) -> dict[str, list[int]]:
         """What the attempt left but for checkpoints, as the machine named it: size and modification time in ns by path."""
@@ -67,12 +69,12 @@ class Bucket:
 
     def _fetch_checkpoint(self, folder: Path) -> None:
         """The newest whole one of the attempts that this one goes on from, if it is newer than what is here."""
-        here = max((step_of(path) for path in newest_first(folder / "checkpoints")), default=-1)
+        here = max((step_of(path) for path in newest_first(RunFolder(folder).checkpoints)), default=-1)
         for attempt in self._line():
             keys = list(self._found("checkpoints/", attempt))
             steps = {key.split("/")[1] for key in keys if key.endswith(f"/{MANIFEST}")}
             for step in sorted(steps, key=lambda name: step_of(Path(name)), reverse=True):
-                final = folder / "checkpoints" / step
+                final = RunFolder(folder).checkpoints / step
                 if step_of(final) <= here:
                     return
                 draft = make_draft(final)

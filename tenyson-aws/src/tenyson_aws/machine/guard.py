@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.cloud.local.backend import LocalBackend
-from tenyson.telemetry.control.file import NOTICE
+from tenyson.core.run_folder import SPOT_NOTICE
 from tenyson_aws.machine.bucket import BROUGHT, Bucket
 
 NOTICE_SECONDS = 5.0
@@ -135,9 +135,9 @@ class Guard:
             notice = self._metadata.get("spot/instance-action")
             if notice:
                 self._noticed = True
-                draft = self.folder / f"{NOTICE}.tmp"
+                draft = self.folder / f"{SPOT_NOTICE}.tmp"
                 draft.write_text(notice + "\n", encoding="utf-8")
-                draft.replace(self.folder / NOTICE)
+                draft.replace(self.folder / SPOT_NOTICE)
                 self._say(f"this machine is taken back: {notice}")
 
     def _keep_lease(self) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.cloud.local.backend import RUNNER, LocalBackend
-from tenyson.cloud.watch.watch import output_folder
 from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.spec import JobSpec, resumes_latest
 from tenyson.telemetry.spool.relayed import VARIABLE as RELAY
@@ -39,14 +38,14 @@ def start(request: Mapping[str, Any]) -> dict[str, Any]:
     if guard["bucket"]:
         _begin_in_bucket(spec, guard)
     runner = [word.replace("{python}", sys.executable) for word in request["runner"]] or RUNNER
-    handle = LocalBackend(output_folder(spec).parent, runner).submit(spec)
+    handle = LocalBackend(spec.folder.parent, runner).submit(spec)
     supervisor = int(handle.data["supervisor"]["pid"])
     JOB_PID.parent.mkdir(parents=True, exist_ok=True)
     JOB_PID.write_text(str(supervisor), encoding="ascii")
     # For whoever attaches from another machine, knowing the tags alone.
     ATTEMPT.parent.mkdir(parents=True, exist_ok=True)
     ATTEMPT.write_text(json.dumps({**request["record"], "job": dict(handle.data)}), encoding="utf-8")
-    with (output_folder(spec) / "guard.log").open("ab") as log:
+    with (spec.folder / "guard.log").open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "tenyson_aws.machine.guard"],
             stdin=subprocess.PIPE,
@@ -68,7 +67,7 @@ def _begin_in_bucket(spec: JobSpec, guard: Mapping[str, Any]) -> None:
 
     bucket = Bucket(guard["bucket"], guard["region"], spec.run_id, guard["attempt"])
     try:
-        bucket.begin(output_folder(spec), goes_on=resumes_latest(spec.config))
+        bucket.begin(spec.folder, goes_on=resumes_latest(spec.config))
     except (BotoCoreError, ClientError, Boto3Error) as error:
         raise BackendError(
             f"the bucket cannot be used from the machine: {error}",

@@ -13,7 +13,7 @@ from tenyson.cli import options
 from tenyson.errors import TelemetryError
 
 if TYPE_CHECKING:
-    from tenyson.jobs.folder import JobFolder
+    from tenyson.core.run_folder import RunFolder
     from tenyson.telemetry.control.requests import ControlRequest
 
 
@@ -145,7 +145,7 @@ def _describe(request: ControlRequest, *, lost: bool) -> str:
     )
 
 
-def _write_file(folder: JobFolder, verb: str, argument: int | None) -> Path:
+def _write_file(folder: RunFolder, verb: str, argument: int | None) -> Path:
     """Ask by the control file. Raises: TelemetryError: the run has ended, or its folder cannot be written."""
     from tenyson.jobs.result import JobResult
     from tenyson.telemetry.control.file import write_request

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tenyson.cli import options
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import TelemetryError
 
 
@@ -58,7 +59,7 @@ def _recover_folder(folder: Path, db_url: str | None, keep: bool) -> None:
         raise
     pack = packer_for(url, compress=compress)
     place = engine.url.render_as_string(hide_password=True)
-    rented = (folder / ".controller").is_dir()  # another machine wrote it
+    rented = RunFolder(folder).controller.is_dir()  # another machine wrote it
     try:
         for spool in find_spools(folder):
             if spool.is_alive():
@@ -87,7 +88,7 @@ def _recover_folder(folder: Path, db_url: str | None, keep: bool) -> None:
     except (SQLAlchemyError, OSError) as error:
         raise TelemetryError(
             f"the database did not take everything: {first_line(error)}",
-            place=str(folder / "spool"),
+            place=str(RunFolder(folder).spool),
             next_step="Nothing is lost: call it again.",
         ) from error
     finally:
@@ -99,7 +100,7 @@ def _configured(folder: Path) -> tuple[str | None, bool]:
     import yaml
 
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = yaml.safe_load(RunFolder(folder).config.read_text(encoding="utf-8"))
         section = config["telemetry"]
         settings = (section.get("settings") or {}).get("sql") or {}
         return section["db_url"], bool(settings.get("compress"))

@@ -13,7 +13,7 @@ from tenyson.cloud.watch.exit_status import not_launched, print_failure
 from tenyson.cloud.watch.follow import Follower, PlainFollower, safe_follower, speak_through
 from tenyson.cloud.watch.grace import grace_of
 from tenyson.cloud.watch.interrupts import Interrupts
-from tenyson.cloud.watch.watch import JobWatch, is_mistake, out_of_reach, output_folder
+from tenyson.cloud.watch.watch import JobWatch, is_mistake, out_of_reach
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec, resumed
 
@@ -186,7 +186,7 @@ class CloudManager:
             watch.spec.run_id,
             "stopped",
             watch.seconds,
-            local_output_dir=str(output_folder(watch.spec)),
+            local_output_dir=str(watch.spec.folder),
             failure_reason=f"left to itself: the job goes on; come back with `tenyson attach {watch.spec.run_id}`",
             instance_id=watch.handle.data.get("instance_id"),
         )

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tenyson.core.run_folder import CONFIG
+
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?=[~$])")
 _ALWAYS = (("run", "output_dir"),)
@@ -90,7 +92,7 @@ def _is_record(config: Mapping[str, Any], file: Path) -> bool:
     """Whether it is the config.yaml that a run left in its folder: its paths hold where the run was started."""
     run = config.get("run")
     name = run.get("id") if isinstance(run, Mapping) else None
-    return file.name == "config.yaml" and bool(name) and name == file.absolute().parent.name
+    return file.name == CONFIG and bool(name) and name == file.absolute().parent.name
 
 
 def _is_own_file(module: str, folder: Path) -> bool:

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import ConfigError, Problem, TenysonError
-from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.result import SCHEMA_VERSION, JobResult, Status, stopped_early
 from tenyson.jobs.runtime.naming import dated_name
 from tenyson.jobs.runtime.world import World
@@ -27,7 +27,7 @@ from tenyson.telemetry.control import INTERRUPTIONS, MANUAL_STOP, SPOT_NOTICE, C
 from tenyson.telemetry.control.signals import StoppedEarlyError
 from tenyson.telemetry.database.location import absolute_url
 from tenyson.telemetry.dispatch import Telemetry
-from tenyson.telemetry.events import AttemptBegan, Notice, RunFinished, RunStarted
+from tenyson.telemetry.events import AttemptBegan, Notice, RunFinished, RunStarted, strict_json
 from tenyson.telemetry.events.git import UNKNOWN, code_in_words
 from tenyson.telemetry.spool.relayed import is_relayed
 
@@ -42,7 +42,7 @@ class JobContext:
     run_id: str
     config: Config
     task: TaskPlugin
-    folder: JobFolder
+    folder: RunFolder
     telemetry: Telemetry
     controls: Controls
     world: World
@@ -65,7 +65,7 @@ class JobContext:
     def stopping(self, step: int) -> None:
         """Write down why the job ends now, `step` optimizer steps (or rollouts) being done: its machine may not last."""
         if self.world.leads:
-            self.folder.write_json(
+            strict_json.write(
                 self.folder.stopped, {"reason": self.stop.reason, "step": step, "time": time.time()}
             )
 
@@ -163,7 +163,7 @@ class Job(ABC):
         world = World.of_environment()
         run_id, attempt_uid = world.agree((self.run_id, uuid.uuid4().hex))
         self._rename(run_id)
-        folder = JobFolder.of(self.config.run.output_dir, run_id)
+        folder = RunFolder.of(self.config.run.output_dir, run_id)
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
@@ -291,7 +291,7 @@ class Job(ABC):
         return result
 
     def _write_results(self, context: JobContext, outcome: Outcome, metrics: Mapping[str, Any]) -> None:
-        context.folder.write_json(
+        strict_json.write(
             context.folder.results,
             context.telemetry.clean(
                 {

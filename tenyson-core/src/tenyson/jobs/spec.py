@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from tenyson.core.run_folder import RunFolder
 from tenyson.tasks.preset import JobType
 
 RESUME_LATEST = "latest"
@@ -26,6 +28,11 @@ class JobSpec:
     """The resolved configuration; `run.id` and `task.args` are filled in."""
     token: str = ""
     """Names one attempt: a backend starts it once, however often it is submitted. "": each submission is an attempt."""
+
+    @property
+    def folder(self) -> Path:
+        """<run.output_dir>/<run id>: where the job's files are, or will be brought to."""
+        return RunFolder.configured(self.config, self.run_id).path
 
 
 def resumed(spec: JobSpec) -> JobSpec:

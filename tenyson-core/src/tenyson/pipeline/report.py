@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenyson.cloud.watch.watch import output_folder
 from tenyson.errors import PipelineError, ReportError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.pipeline.cache.identity import displaced, own_result
@@ -73,7 +72,7 @@ def write_pipeline_report(
                 lost += [why] if (why := _why_lost(last)) else []
             stages.append((step.label, last.spec.job_type, result))
         elif last.handle is not None:
-            folder = str(output_folder(last.spec))
+            folder = str(last.spec.folder)
             # A result that the report shows as `running`: JobResult itself knows only ends.
             unfinished = JobResult(last.run_id, "stopped", now - last.started_at, local_output_dir=folder)
             stages.append((step.label, last.spec.job_type, unfinished))

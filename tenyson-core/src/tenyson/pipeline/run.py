@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tenyson.cloud.local.host import relation
-from tenyson.cloud.watch.watch import output_folder
 from tenyson.core.database_url import default_db_url
 from tenyson.core.stdio import say
 from tenyson.errors import PipelineError
@@ -172,7 +171,7 @@ def define(steps: Iterable[Step], pipeline_id: str) -> list[Definition]:
         if step.model_from is not None and step.model_from in definitions:
             source = definitions[step.model_from].spec
             kind = expected_kind(source.config)
-            expected = start_from(config, source.config, output_folder(source) / kind, kind)
+            expected = start_from(config, source.config, source.folder / kind, kind)
         else:
             expected = dict(config)
         spec = step.job(expected, step.task).spec()
@@ -235,7 +234,7 @@ def _about(
         "sources": sources_of(definitions),
     }
     if definitions:
-        about["output_dir"] = str(output_folder(definitions[0].spec).parent)
+        about["output_dir"] = str(definitions[0].spec.folder.parent)
     if settings is not None:
         about["backend"] = {"name": backend.name, "settings": settings}  # type: ignore[union-attr]
     return about

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tenyson.core.run_folder import CONFIG, RESULTS, RunFolder
 from tenyson.errors import ReportError, TenysonError
 from tenyson.jobs.data.results_file import read_results
 from tenyson.jobs.result import JobResult
@@ -50,13 +51,13 @@ class Stage:
 
         Raises: ReportError: a job that succeeded has no such file, or it is not what a job writes.
         """
-        text = self._read("results.json")
+        text = self._read(RESULTS)
         if text is None:
             return {}
-        place = str(self.folder / "results.json") if self.folder else None
+        place = str(RunFolder(self.folder).results) if self.folder else None
         assert self.folder is not None
         try:
-            results = read_results(self.folder / "results.json")
+            results = read_results(RunFolder(self.folder).results)
         except TenysonError as error:
             raise ReportError(f"missing: results of {self.label}: {error.cause}", place=place) from error
         if "metrics" not in results:
@@ -77,12 +78,12 @@ class Stage:
     @cached_property
     def config(self) -> str | None:
         """The resolved configuration as YAML text; None for a job that did not succeed and left none."""
-        return self._read("config.yaml")
+        return self._read(CONFIG)
 
     @cached_property
     def record(self) -> Record:
         """What `events.jsonl` tells. An attempt that repeats a step replaces it."""
-        path = self.folder / "events.jsonl" if self.folder else None
+        path = RunFolder(self.folder).events if self.folder else None
         if path is None or not path.is_file():
             if self.complete:
                 raise ReportError(

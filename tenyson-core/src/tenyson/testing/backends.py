@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tenyson.cloud.backend import Backend, Handle, Observation
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import BackendError
 from tenyson.jobs.checkpoints.publication import check
 from tenyson.jobs.result import JobResult
@@ -85,11 +86,11 @@ class BackendContract:
         seen = self.ended(backend, handle)
         assert (seen.exit_code, seen.reason, seen.preempted) == (0, None, False)
         folder = self.fetch(backend, handle)
-        assert JobResult.load(folder / "job_result.json").status == "success"
+        assert JobResult.load(RunFolder(folder).job_result).status == "success"
         assert self.log(backend, handle).splitlines() == lines(7)
-        assert check(folder / "checkpoints" / "step-5") is None
+        assert check(RunFolder(folder).checkpoints / "step-5") is None
         backend.fetch_outputs(handle, tmp_path / "elsewhere")
-        assert (tmp_path / "elsewhere" / "job_result.json").is_file()
+        assert (RunFolder(tmp_path / "elsewhere").job_result).is_file()
 
     def test_a_token_is_one_job_however_often_it_is_submitted(
         self, backend: Backend, spec: Callable[..., JobSpec]
@@ -155,8 +156,8 @@ class BackendContract:
         seen = self.ended(backend, handle)
         assert (seen.exit_code, seen.preempted) == (130, False)
         folder = self.fetch(backend, handle)
-        step = json.loads((folder / "stopped.json").read_text())["step"]
-        assert check(folder / "checkpoints" / f"step-{step}") is None
+        step = json.loads(RunFolder(folder).stopped.read_text())["step"]
+        assert check(RunFolder(folder).checkpoints / f"step-{step}") is None
 
     def test_what_is_ended_now_is_ended_and_twice_does_no_harm(
         self, backend: Backend, spec: Callable[..., JobSpec]
@@ -178,7 +179,7 @@ class BackendContract:
         backend.cancel(first, 30.0)
         self.ended(backend, first)
         folder = self.fetch(backend, first)
-        step = json.loads((folder / "stopped.json").read_text())["step"]
+        step = json.loads(RunFolder(folder).stopped.read_text())["step"]
         second = self.submitted_and_ended(backend, resumed(spec(steps=step + 3)))
         told = self.log(backend, second).splitlines()
         assert told == [f"resuming from step {step}", *lines(step + 3)[step:]]

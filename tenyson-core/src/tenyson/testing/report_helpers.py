@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tenyson.core.run_folder import EVENTS, RESULTS, RunFolder
 from tenyson.errors import ReportError
 from tenyson.jobs.result import JobResult
 from tenyson.reporting.context import ReportContext
@@ -52,7 +53,7 @@ class ReportHelperContract:
         stages = finished(tmp_path / "outputs")
         for stage in stages:
             assert stage.folder is not None
-            for name in ("results.json", "events.jsonl"):
+            for name in (RESULTS, EVENTS):
                 (stage.folder / name).unlink()
         with contextlib.suppress(ReportError):
             assert isinstance(self.told(stages, tmp_path), str)
@@ -91,18 +92,18 @@ def finished(root: Path) -> list[Stage]:
 def _stage(root: Path, job: Any, events: list[Any], metrics: dict[str, Any]) -> Stage:
     folder = root / f"p-{job}"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "events.jsonl").unlink(missing_ok=True)
+    RunFolder(folder).events.unlink(missing_ok=True)
     _write_events(folder, events)
-    (folder / "config.yaml").write_text(f"run: {{id: p-{job}}}\n", encoding="utf-8")
+    RunFolder(folder).config.write_text(f"run: {{id: p-{job}}}\n", encoding="utf-8")
     results = {
         "schema_version": 1,
         "run_id": f"p-{job}",
         "metrics": metrics,
         "metadata": {"versions": {"tenyson-core": "1"}},
     }
-    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    RunFolder(folder).results.write_text(json.dumps(results), encoding="utf-8")
     result = JobResult(f"p-{job}", "success", 65.0, local_output_dir=str(folder))
-    result.save(folder / "job_result.json")
+    result.save(RunFolder(folder).job_result)
     return Stage(job, job, result)
 
 

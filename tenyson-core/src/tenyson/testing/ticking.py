@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tenyson.core.run_folder import RunFolder
 from tenyson.jobs.checkpoints.publication import check, make_draft, newest_first, publish
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import resumes_latest
@@ -64,7 +65,7 @@ class Ticking:
         self.wanted = DEFAULTS | config["task"]["args"]
         self.step, self.value = 0, ""
         self.stop = ""
-        self._checkpoints = self.folder / "checkpoints"
+        self._checkpoints = RunFolder(self.folder).checkpoints
         if resumes_latest(config):
             self._resume()
 
@@ -91,7 +92,7 @@ class Ticking:
             if self.step % self.wanted["save_every"] == 0:
                 self._save()
         text = json.dumps({"metrics": {}, "metadata": {"value": self.value}})
-        (self.folder / "results.json").write_text(text, encoding="utf-8")
+        RunFolder(self.folder).results.write_text(text, encoding="utf-8")
         self._result("success")
         return 0
 
@@ -127,7 +128,7 @@ class Ticking:
 
     def _stopped(self) -> int:
         about = {"reason": self.stop, "step": self.step, "time": time.time()}
-        (self.folder / "stopped.json").write_text(json.dumps(about), encoding="utf-8")
+        RunFolder(self.folder).stopped.write_text(json.dumps(about), encoding="utf-8")
         self._save()
         _print(f"{self.stop}: saved at step {self.step}")
         spot = True if self.stop == "spot notice" else None
@@ -136,7 +137,7 @@ class Ticking:
 
     def _result(self, status: Any, **more: Any) -> None:
         result = JobResult(self.run_id, status, 1.0, metrics={"steps": self.step}, **more)
-        result.save(self.folder / "job_result.json")
+        result.save(RunFolder(self.folder).job_result)
 
     def _save(self) -> None:
         final = self._checkpoints / f"step-{self.step}"

@@ -22,12 +22,10 @@ from typing import Any
 from tenyson.cloud.backend import Handle
 from tenyson.cloud.local.backend import RUNNER, LocalBackend
 from tenyson.cloud.remote.poll import read_json
-from tenyson.cloud.watch.watch import output_folder
+from tenyson.core.run_folder import CONTROL, SPOT_NOTICE, RunFolder
 from tenyson.core.stdio import say
 from tenyson.errors import TenysonError
 from tenyson.jobs.spec import JobSpec, resume_reference, resumed
-from tenyson.telemetry.control.file import NAME as CONTROL
-from tenyson.telemetry.control.file import NOTICE
 from tenyson.telemetry.spool.relayed import VARIABLE as RELAY
 from tenyson_modal.api.failures import modal_errors
 from tenyson_modal.api.naming import INTERNAL, MOUNT, attempt_key, control_name
@@ -119,7 +117,7 @@ class Body:
             os.environ[RELAY] = "1"
         Path(request.cwd).mkdir(parents=True, exist_ok=True)
         os.chdir(request.cwd)
-        self._folder = output_folder(spec)
+        self._folder = spec.folder
         self._folder.mkdir(parents=True, exist_ok=True)
         kept = Path(MOUNT) / spec.run_id
         self._internal = kept / INTERNAL / key
@@ -219,7 +217,7 @@ class Body:
 
     def _finish(self, handle: Handle, *, timeout: bool) -> dict[str, Any]:
         self._surely("running", **self._about(handle))
-        exit_status = read_json(self._folder / "exit_status.json") or {"exit_code": None}
+        exit_status = read_json(RunFolder(self._folder).exit_status) or {"exit_code": None}
         more: dict[str, Any] = {"exit": exit_status, "sums": self._keeper.sums()}
         if timeout:
             hours = self._request.max_seconds / 3600
@@ -263,7 +261,7 @@ class Body:
         return {}
 
     def _stop(self, handle: Handle, why: str, seconds: float) -> None:
-        (self._folder / NOTICE).write_text(why + "\n", encoding="utf-8")
+        (self._folder / SPOT_NOTICE).write_text(why + "\n", encoding="utf-8")
         self._wait_for(handle, seconds)
         self._backend.terminate(handle)
         self._echo()
@@ -295,17 +293,17 @@ class Body:
 
     def _ended_by_itself(self, handle: Handle) -> bool:
         """Whether the job came to its end in spite of the notice, which is then of no account."""
-        result = read_json(self._folder / "job_result.json")
+        result = read_json(RunFolder(self._folder).job_result)
         code = self._backend.poll(handle).exit_code
         if isinstance(result, dict) and result.get("status") == "success" and code == 0:
-            (self._folder / NOTICE).unlink(missing_ok=True)
+            (self._folder / SPOT_NOTICE).unlink(missing_ok=True)
             return True
         return False
 
     def _echo(self) -> None:
         """The job's log is the container's too: `modal app logs` shows it."""
         try:
-            with (self._folder / "log.txt").open("rb") as log:
+            with RunFolder(self._folder).log.open("rb") as log:
                 log.seek(self._echoed)
                 data = log.read()
         except OSError:

@@ -17,11 +17,11 @@ from typing import Any
 from tenyson.cloud.local.archive import archive_attempt
 from tenyson.cloud.remote.poll import digest, files_below, growing, read_json
 from tenyson.core.atomic import write_json
-from tenyson.jobs.checkpoints.publication import LATEST, check, newest_first, point_to
+from tenyson.core.run_folder import CHECKPOINTS, LATEST, RunFolder
+from tenyson.jobs.checkpoints.publication import check, newest_first, point_to
 
 BEAT_SECONDS = 30.0
 """The state is written at least so often: it is the container's heartbeat."""
-CHECKPOINTS = "checkpoints"
 
 
 class Keeper:
@@ -168,7 +168,7 @@ class Keeper:
 
     def _end_the_last_line(self) -> None:
         """What an earlier container logged may end in the middle of a line."""
-        log = self.kept / "log.txt"
+        log = RunFolder(self.kept).log
         if not log.exists() or not log.stat().st_size:
             return
         with log.open("r+b") as file:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tenyson.cli.terminal.table import print_table, reading_width
 from tenyson.core.duration import duration
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import TenysonError
 from tenyson.jobs.data.results_file import read_results
 from tenyson.pipeline.execute import Execution
@@ -111,7 +112,7 @@ def _paint(column: int, text: str) -> str:
 def read_metrics(folder: str | None) -> dict[str, dict[str, Any]]:
     """`metrics` of a job folder's results.json; empty where there is none."""
     try:
-        metrics: dict[str, dict[str, Any]] = read_results(Path(folder or "") / "results.json").get(
+        metrics: dict[str, dict[str, Any]] = read_results(RunFolder(Path(folder or "")).results).get(
             "metrics", {}
         )
     except TenysonError:

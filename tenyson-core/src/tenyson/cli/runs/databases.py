@@ -16,9 +16,9 @@ import click
 
 from tenyson.cli.options import database_url
 from tenyson.core.database_url import DB_URL_VARIABLE
+from tenyson.core.run_folder import RunFolder
 from tenyson.core.sanitize import safe
 from tenyson.errors import TelemetryError
-from tenyson.jobs.folder import JobFolder
 from tenyson.telemetry.database.engine import NoRunsYetError
 from tenyson.telemetry.database.readonly import sqlite_file
 from tenyson.telemetry.read.listing import list_names
@@ -109,12 +109,12 @@ def to_query(db_url: str | None, output_dir: Path) -> str:
     return others[0]
 
 
-def job_folders(output_dir: Path, *, without: Collection[str] = ()) -> dict[str, JobFolder]:
+def job_folders(output_dir: Path, *, without: Collection[str] = ()) -> dict[str, RunFolder]:
     """The folders of jobs on this machine, by the run's name, but for those `without`."""
     try:
         if not output_dir.is_dir():
             return {}
-        folders = {path.name: JobFolder(path) for path in output_dir.iterdir() if path.name not in without}
+        folders = {path.name: RunFolder(path) for path in output_dir.iterdir() if path.name not in without}
     except OSError as error:
         raise TelemetryError(
             f"the job folders cannot be read: {error.strerror}", place=str(output_dir)
@@ -130,7 +130,7 @@ def is_there(path: Path) -> bool:
         return False
 
 
-def recorded_in(folder: JobFolder) -> str | None:
+def recorded_in(folder: RunFolder) -> str | None:
     """`telemetry.db_url` of the configuration in a job's folder, read without YAML's parser, which takes long."""
     try:
         text = folder.config.read_text(encoding="utf-8")

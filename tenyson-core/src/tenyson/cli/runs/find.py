@@ -16,8 +16,8 @@ from tenyson.cli.runs.records import (
     record_of_folder,
     results_of,
 )
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import TelemetryError
-from tenyson.jobs.folder import JobFolder
 from tenyson.telemetry.read.store import Store
 
 
@@ -55,7 +55,7 @@ def open_run(run: str, db_url: str | None, output_dir: Path) -> Iterator[tuple[S
             place=str(folder.path),
             next_step=f"Its configuration names {shown(named)}, which is not there or has no such run: give --db-url."
             if named
-            else f"Its configuration names no telemetry.db_url; what it logged is in {folder.path / 'events.jsonl'}.",
+            else f"Its configuration names no telemetry.db_url; what it logged is in {folder.events}.",
         )
     say_if_other(url, db_url)
     with Store(url) as store:
@@ -75,4 +75,4 @@ def read_record(run_id: str, db_url: str | None, output_dir: Path) -> Record:
         run = store.run(name)
     if run is None:
         raise TelemetryError(f"there is no run {name!r} in {shown(url)}")
-    return replace(record_of_database(run, url), results=results_of(JobFolder(Path(run.output_dir)).results))
+    return replace(record_of_database(run, url), results=results_of(RunFolder(Path(run.output_dir)).results))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenyson.cli import options
+from tenyson.core.run_folder import RunFolder
 from tenyson.core.sanitize import safe
 from tenyson.errors import TelemetryError
 
@@ -37,7 +38,7 @@ def logs(run: str, db_url: str | None, output_dir: Path, follow: bool, lines: in
     from tenyson.cli.runs.find import read_record
 
     record = read_record(run, db_url, output_dir)
-    log = Path(record.folder) / "log.txt"
+    log = RunFolder(Path(record.folder)).log
     if not log.is_file():
         _notices(record, log)
         return
@@ -105,9 +106,9 @@ def _tail(log: Path, lines: int, follow: bool) -> Iterator[str]:
 
 def _has_ended(folder: Path) -> bool:
     """Whether the process that writes the log is gone, as its supervisor notes; else whether there is a result."""
-    started, ended = folder / "process.json", folder / "exit_status.json"
+    started, ended = RunFolder(folder).process, RunFolder(folder).exit_status
     if not started.exists():
-        return (folder / "job_result.json").exists()
+        return RunFolder(folder).job_result.exists()
     try:
         return ended.stat().st_mtime >= started.stat().st_mtime
     except OSError:

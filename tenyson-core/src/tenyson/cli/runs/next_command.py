@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import TenysonError
 from tenyson.jobs.spec import resume_reference
 
@@ -33,7 +34,7 @@ def _evaluate(record: Record) -> str | None:
 
     folder = Path(record.folder)
     left = next((kind for kind in ("adapter", "model") if is_there(folder / kind)), None)
-    if left is None or not is_there(folder / "config.yaml"):
+    if left is None or not is_there(RunFolder(folder).config):
         return None
     model = record.config.get("model") or {}
     changes = {}
@@ -48,7 +49,7 @@ def _evaluate(record: Record) -> str | None:
         changes["training.resume_from_checkpoint"] = "null"
     options = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
     return _join(
-        "run", "--job", "eval", *_task(record), "--config", str(folder / "config.yaml"),
+        "run", "--job", "eval", *_task(record), "--config", str(RunFolder(folder).config),
         "--run-id", f"{record.run_id}-eval", *options,
     )  # fmt: skip
 
@@ -103,9 +104,9 @@ def _run_again(record: Record) -> str:
     from tenyson.cli.runs.databases import is_there
 
     folder = Path(record.folder)
-    resumed = record.job != "eval" and is_there(folder / "checkpoints" / "LATEST")
+    resumed = record.job != "eval" and is_there(RunFolder(folder).latest_checkpoint)
     return _join(
-        "run", *(["--job", record.job] if record.job else []), "--config", str(folder / "config.yaml"),
+        "run", *(["--job", record.job] if record.job else []), "--config", str(RunFolder(folder).config),
         "--run-id", record.run_id, *(["--resume-from-checkpoint", "latest"] if resumed else []), *_task(record),
     )  # fmt: skip
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import TenysonError
-from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.result import JobResult
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def unlike_the_journal(record: Record, db_url: str | None) -> str | None:
 def _by_telemetry(record: Record, folder: Path) -> str | None:
     recorded = record.result or {}
     try:
-        left: dict[str, Any] = vars(JobResult.load(JobFolder(folder).job_result))
+        left: dict[str, Any] = vars(JobResult.load(RunFolder(folder).job_result))
     except TenysonError:
         return "its job_result.json is missing" if recorded.get("status") == "success" else None
     if recorded.get("status") != "success" and left["status"] != "success":

@@ -11,9 +11,9 @@ from typing import Any
 from tenyson.cli.options import LATEST
 from tenyson.cli.runs.databases import find_databases, is_there, job_folders
 from tenyson.cli.terminal.format import as_float
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import TenysonError
 from tenyson.jobs.data.results_file import read_results
-from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.result import JobResult
 from tenyson.telemetry.read.listing import list_runs
 from tenyson.telemetry.read.store import RunRecord
@@ -121,7 +121,7 @@ def is_lost(run: RunRecord) -> bool:
     return run.status == "running" and time.time() - heard > SILENT_SECONDS
 
 
-def _began(folder: JobFolder) -> float:
+def _began(folder: RunFolder) -> float:
     """A job writes its configuration first of all."""
     try:
         return folder.config.stat().st_mtime
@@ -129,7 +129,7 @@ def _began(folder: JobFolder) -> float:
         return 0.0
 
 
-def record_of_folder(folder: JobFolder) -> Record:
+def record_of_folder(folder: RunFolder) -> Record:
     """What a listing shows of a run that only a folder has."""
     import yaml
 
@@ -179,7 +179,7 @@ def results_of(path: Path) -> dict[str, Any]:
 def damage(folder: str) -> list[str]:
     """What is wrong with the files of results in a job's folder, a line each."""
     found = []
-    files = JobFolder(Path(folder))
+    files = RunFolder(Path(folder))
     for path, read in ((files.results, read_results), (files.job_result, JobResult.load)):
         try:
             if is_there(path):

@@ -16,6 +16,17 @@ from tenyson.cli.terminal.format import moment, print_json, wrapped
 from tenyson.cli.terminal.table import print_table
 from tenyson.core.duration import duration
 from tenyson.core.log_tail import log_tail
+from tenyson.core.run_folder import (
+    ADAPTER,
+    CHECKPOINTS,
+    CONFIG,
+    EVENTS,
+    JOB_RESULT,
+    LOG,
+    MODEL,
+    RESULTS,
+    RunFolder,
+)
 from tenyson.core.sanitize import safe
 from tenyson.telemetry.events.git import code_in_words
 
@@ -128,7 +139,7 @@ def _trouble(record: Record, history: History) -> list[str]:
     ]
     if history.waiting_spools:
         lines.append(
-            f"events wait in {Path(record.folder) / 'spool'}: store them with `tenyson telemetry recover {record.folder}`"
+            f"events wait in {RunFolder(Path(record.folder)).spool}: store them with `tenyson telemetry recover {record.folder}`"
         )
     return lines
 
@@ -194,13 +205,12 @@ def _files(record: Record) -> list[str]:
 
     if not record.folder:
         return []
-    names = ("config.yaml", "results.json", "job_result.json", "log.txt", "events.jsonl", "checkpoints", "adapter",
-             "model")  # fmt: skip
+    names = (CONFIG, RESULTS, JOB_RESULT, LOG, EVENTS, CHECKPOINTS, ADAPTER, MODEL)
     return [str(path) for name in names if is_there(path := Path(record.folder) / name)]
 
 
 def _log_tail(record: Record) -> list[str]:
     if not record.folder:
         return []
-    lines = log_tail(Path(record.folder) / "log.txt", 64_000).splitlines()
+    lines = log_tail(RunFolder(Path(record.folder)).log, 64_000).splitlines()
     return [line for line in map(readable, lines) if line][-LOG_LINES:]

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tenyson.core.run_folder import (
+    CANCEL,
+    CHECKPOINTS,
+    CONTROL,
+    CONTROL_READ,
+    CONTROLLER,
+    EXIT_STATUS,
+    JOB_RESULT,
+    PROCESS,
+    RESULTS,
+    SPOT_NOTICE,
+    STOPPED,
+    TERMINATED,
+)  # fmt: skip
+
 EARLIER = "earlier"
 _VERDICT = (
-    "job_result.json", "results.json", "exit_status.json", "process.json", "cancel", "terminated", "stopped.json",
-    "spot-notice", "control", "control.read", ".controller",
+    JOB_RESULT, RESULTS, EXIT_STATUS, PROCESS, CANCEL, TERMINATED, STOPPED, SPOT_NOTICE, CONTROL, CONTROL_READ,
+    CONTROLLER,
 )  # fmt: skip
 """What must never be taken for the new attempt's, even where it goes on from the old one's checkpoints."""
-_RECORDS = ".controller"
-"""`tenyson.cloud.remote.record`; the one hidden folder that belongs to an attempt."""
-_SIGNS_OF_A_JOB = ("process.json", _RECORDS, "job_result.json", "checkpoints")
+_SIGNS_OF_A_JOB = (PROCESS, CONTROLLER, JOB_RESULT, CHECKPOINTS)
 
 
 def archive_attempt(folder: Path, *, resumed: bool) -> Path | None:
@@ -23,11 +36,12 @@ def archive_attempt(folder: Path, *, resumed: bool) -> Path | None:
     if not any((folder / name).exists() for name in _SIGNS_OF_A_JOB):
         return None
     names = _VERDICT if resumed else tuple(sorted(path.name for path in folder.iterdir()))
-    # Other hidden files are locks, which are held, and what a backend keeps of attempts itself.
+    # The controller's records belong to an attempt. Other hidden files are locks, which are held, and what a backend
+    # keeps of attempts itself.
     moving = [
         folder / name
         for name in names
-        if name != EARLIER and (name == _RECORDS or not name.startswith(".")) and (folder / name).exists()
+        if name != EARLIER and (name == CONTROLLER or not name.startswith(".")) and (folder / name).exists()
     ]
     if not moving:
         return None

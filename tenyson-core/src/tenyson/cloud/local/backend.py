@@ -23,7 +23,6 @@ from typing import Any
 from tenyson.cloud.backend import Estimate, Handle, Observation
 from tenyson.cloud.local.archive import EARLIER, archive_attempt
 from tenyson.cloud.local.occupant import (
-    CONFIG_FILE,
     is_attempt,
     is_copy,
     is_displaced,
@@ -33,13 +32,12 @@ from tenyson.cloud.local.occupant import (
     set_aside,
 )
 from tenyson.cloud.local.process import is_alive
-from tenyson.cloud.local.supervisor import CANCEL_FILE, EXIT_FILE, LOG_FILE, PROCESS_FILE, TERMINATED_FILE
 from tenyson.cloud.manager import CloudManager
 from tenyson.cloud.watch.diagnosis import diagnose
 from tenyson.cloud.watch.follow import Follower
 from tenyson.cloud.watch.log import chunks
-from tenyson.cloud.watch.watch import output_folder
 from tenyson.core.log_tail import log_tail
+from tenyson.core.run_folder import CANCEL, CONFIG, EXIT_STATUS, LOG, PROCESS, TERMINATED
 from tenyson.errors import BackendError, ConfigError, DisplacedError, MissingDependencyError
 from tenyson.jobs.runtime.writable import check_output_dir
 from tenyson.jobs.spec import JobSpec, resume_reference
@@ -81,7 +79,7 @@ class LocalBackend:
             raise MissingDependencyError(
                 "torch", needed_for="running a job on this machine", install="tenyson-core[train]"
             )
-        folder = output_folder(spec)
+        folder = spec.folder
         try:
             check_output_dir(folder)
         except ConfigError as error:
@@ -102,7 +100,7 @@ class LocalBackend:
             BackendError: the folder cannot be written, the runner cannot be started, a later attempt was, or a job of
                 this run id still runs with other settings.
         """
-        folder = output_folder(spec)
+        folder = spec.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with _submit_lock(folder) as lock:
@@ -120,7 +118,7 @@ class LocalBackend:
                             f"a job called {spec.run_id} was started on {before.data['machine'].get('host')}, another machine "
                             "or container than this one, and its end was not seen",
                             place=str(folder),
-                            next_step=f"If that machine is gone, remove {folder / PROCESS_FILE}.",
+                            next_step=f"If that machine is gone, remove {folder / PROCESS}.",
                         )
                     require_same(folder, spec)
                     return before
@@ -153,7 +151,7 @@ class LocalBackend:
         """This attempt's log from byte `cursor` on, in chunks; ends when nothing more is there now."""
         if is_displaced(handle):
             return iter(())
-        return chunks(_folder(handle) / LOG_FILE, int(handle.data["log_start"]), cursor)
+        return chunks(_folder(handle) / LOG, int(handle.data["log_start"]), cursor)
 
     def fetch_outputs(self, handle: Handle, to: Path) -> None:
         """Nothing to do where `to` is the job's folder; else a copy.
@@ -180,7 +178,7 @@ class LocalBackend:
         """Ask the job to save and end. The supervisor ends it after the grace, even if we are gone by then."""
         supervisor, job = handle.data["supervisor"], handle.data["job"]
         if not is_displaced(handle):
-            (_folder(handle) / CANCEL_FILE).write_text(str(grace_seconds), encoding="ascii")
+            (_folder(handle) / CANCEL).write_text(str(grace_seconds), encoding="ascii")
         if _signal(supervisor, signal.SIGTERM):
             return
         # No supervisor is left to keep the time.
@@ -196,7 +194,7 @@ class LocalBackend:
         job = handle.data["job"]
         if is_alive(job["pid"], job["mark"]):
             with contextlib.suppress(OSError):
-                (_folder(handle) / TERMINATED_FILE).write_text(
+                (_folder(handle) / TERMINATED).write_text(
                     f"its controller (process {os.getpid()}) ended it at once, without saving",
                     encoding="utf-8",
                 )
@@ -216,7 +214,7 @@ class LocalBackend:
 
     def list(self) -> list[Handle]:
         """All jobs under `output_dir` that this backend has started, by name."""
-        folders = sorted(path.parent for path in self.output_dir.glob(f"*/{PROCESS_FILE}"))
+        folders = sorted(path.parent for path in self.output_dir.glob(f"*/{PROCESS}"))
         return [handle for folder in folders if (handle := self._handle(folder, folder.name)) is not None]
 
     def _start(self, folder: Path, spec: JobSpec, config: Path, lock: int) -> Handle:
@@ -224,7 +222,7 @@ class LocalBackend:
         words = [str(folder), str(lock), spec.token or "-"]
         supervisor = [sys.executable, "-m", "tenyson.cloud.local.supervisor", *words, "--", *job]
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "TENYSON_PROGRESS": "json"}
-        with (folder / LOG_FILE).open("ab") as log:
+        with (folder / LOG).open("ab") as log:
             child = subprocess.Popen(
                 supervisor,
                 stdin=subprocess.DEVNULL,
@@ -243,14 +241,14 @@ class LocalBackend:
         if answer != "ready" or handle is None:
             raise BackendError(
                 answer or "the job's supervisor ended before it started the job",
-                place=str(folder / LOG_FILE),
+                place=str(folder / LOG),
                 next_step="The end of that file may say why.",
             )
         return handle
 
     def _handle(self, folder: Path, run_id: str) -> Handle | None:
         try:
-            process = json.loads((folder / PROCESS_FILE).read_text(encoding="utf-8"))
+            process = json.loads((folder / PROCESS).read_text(encoding="utf-8"))
             data = {key: process[key] for key in ("supervisor", "job", "log_start")}
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -262,7 +260,7 @@ class LocalBackend:
 
     def _read_exit(self, handle: Handle) -> dict[str, Any] | None:
         folder = set_aside(handle) if is_displaced(handle) else _folder(handle)
-        return None if folder is None else read_json(folder / EXIT_FILE)
+        return None if folder is None else read_json(folder / EXIT_STATUS)
 
     def _alive(self, handle: Handle) -> bool:
         return any(
@@ -272,7 +270,7 @@ class LocalBackend:
     def _log_tail(self, handle: Handle) -> str:
         if is_displaced(handle):
             return ""
-        return log_tail(_folder(handle) / LOG_FILE, TAIL_BYTES, start=int(handle.data["log_start"]))
+        return log_tail(_folder(handle) / LOG, TAIL_BYTES, start=int(handle.data["log_start"]))
 
     def _wait_until_gone(self, handle: Handle, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -300,7 +298,7 @@ class LocalManager(CloudManager):
 def _write_config(folder: Path, spec: JobSpec) -> Path:
     import yaml
 
-    path = folder / CONFIG_FILE
+    path = folder / CONFIG
     path.write_text(yaml.safe_dump(dict(spec.config), sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
 

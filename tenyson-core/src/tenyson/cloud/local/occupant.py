@@ -10,17 +10,15 @@ from typing import Any
 from tenyson.cloud.backend import Handle
 from tenyson.cloud.local.archive import EARLIER
 from tenyson.cloud.local.host import relation
-from tenyson.cloud.local.supervisor import PROCESS_FILE
+from tenyson.core.run_folder import CONFIG, PROCESS
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.database.location import absolute_url
 
-CONFIG_FILE = "config.yaml"
-
 
 def is_attempt(folder: Path, spec: JobSpec) -> bool:
     """Whether what was started in `folder` is this very attempt."""
-    process = read_json(folder / PROCESS_FILE)
+    process = read_json(folder / PROCESS)
     return process is not None and bool(spec.token) and process.get("token") == spec.token
 
 
@@ -29,7 +27,7 @@ def require_same(folder: Path, spec: JobSpec) -> None:
     import yaml
 
     try:
-        running = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8")) or {}
+        running = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")) or {}
     except yaml.YAMLError:
         running = {}  # half of it: the job writes it just now
     if _asked(running) != _asked(spec.config):
@@ -63,13 +61,13 @@ def _asked(config: Mapping[str, Any]) -> Any:
 
 def is_displaced(handle: Handle) -> bool:
     """Whether another job was started in the handle's folder since: a process and its start time name a job for ever."""
-    process = read_json(Path(handle.data["folder"]) / PROCESS_FILE)
+    process = read_json(Path(handle.data["folder"]) / PROCESS)
     return process is not None and process.get("job") != handle.data["job"]
 
 
 def set_aside(handle: Handle) -> Path | None:
     """Where the files of an attempt went when a later one took its folder; None where they are not found."""
-    for process in Path(handle.data["folder"]).glob(f"{EARLIER}/*/{PROCESS_FILE}"):
+    for process in Path(handle.data["folder"]).glob(f"{EARLIER}/*/{PROCESS}"):
         if (read_json(process) or {}).get("job") == handle.data["job"]:
             return process.parent
     return None
@@ -90,7 +88,7 @@ def is_copy(folder: Path, process: Mapping[str, Any]) -> bool:
     except OSError:
         return False
     # Where the folder was moved, another job may have come to its old place.
-    return (read_json(original / PROCESS_FILE) or {}).get("job") == process.get("job")
+    return (read_json(original / PROCESS) or {}).get("job") == process.get("job")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -24,15 +24,10 @@ from tenyson.cloud.local.host import this_host
 from tenyson.cloud.local.oom import oom_kills
 from tenyson.cloud.local.process import start_mark
 from tenyson.core.atomic import write_json
+from tenyson.core.run_folder import CANCEL, EXIT_STATUS, LOG, PROCESS, TERMINATED
 from tenyson.jobs.runtime.lingering import Lingering
 
-PROCESS_FILE = "process.json"
-EXIT_FILE = "exit_status.json"
-CANCEL_FILE = "cancel"
-TERMINATED_FILE = "terminated"
-"""Who ended the job at once."""
 MOST_WORDS = 300
-LOG_FILE = "log.txt"
 DEFAULT_GRACE_SECONDS = 120.0
 LOOK_SECONDS = 1.0
 """Between two looks for the job's result."""
@@ -64,7 +59,7 @@ class Supervisor:
         signal.signal(signal.SIGHUP, _do_nothing)
         signal.signal(signal.SIGINT, _do_nothing)
         kills_before = oom_kills()
-        log_path = self.folder / LOG_FILE
+        log_path = self.folder / LOG
         with log_path.open("ab") as log:
             log_start = log.tell()
             try:
@@ -75,7 +70,7 @@ class Supervisor:
                 print(f"cannot start {self.command[0]}: {error.strerror}", flush=True)  # noqa: T201
                 return
         write_json(
-            self.folder / PROCESS_FILE,
+            self.folder / PROCESS,
             {
                 "supervisor": {"pid": os.getpid(), "mark": start_mark(os.getpid())},
                 "job": {"pid": self.child.pid, "mark": start_mark(self.child.pid)},
@@ -101,7 +96,7 @@ class Supervisor:
         kills_after = oom_kills()
         counted = None if kills_before is None or kills_after is None else kills_after - kills_before
         write_json(
-            self.folder / EXIT_FILE,
+            self.folder / EXIT_STATUS,
             {
                 "exit_code": code if stands is None else stands,
                 "oom_kills": counted,
@@ -121,7 +116,7 @@ class Supervisor:
             return
         self._told = True
         try:
-            grace = float((self.folder / CANCEL_FILE).read_text(encoding="ascii"))
+            grace = float((self.folder / CANCEL).read_text(encoding="ascii"))
         except (OSError, ValueError):
             grace = DEFAULT_GRACE_SECONDS
         with contextlib.suppress(ProcessLookupError):
@@ -146,7 +141,7 @@ class Supervisor:
         if self._by:
             return self._by
         with contextlib.suppress(OSError):
-            return (self.folder / TERMINATED_FILE).read_text(encoding="utf-8")[:MOST_WORDS].strip()
+            return (self.folder / TERMINATED).read_text(encoding="utf-8")[:MOST_WORDS].strip()
         return "nobody of Tenyson did that: another process or the system"
 
     def _watch_result(self) -> None:

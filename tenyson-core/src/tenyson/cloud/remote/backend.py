@@ -19,7 +19,7 @@ from tenyson.cloud.local.archive import EARLIER, archive_attempt
 from tenyson.cloud.remote.record import Record
 from tenyson.cloud.remote.session import Session
 from tenyson.cloud.watch.log import chunks
-from tenyson.cloud.watch.watch import output_folder
+from tenyson.core.run_folder import RunFolder
 from tenyson.core.stdio import say
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec, resume_reference
@@ -87,7 +87,7 @@ class RemoteBackend(ABC, Generic[R]):
             BackendError: there is none to be had, the folder cannot be used, another process follows the run, or a later
                 attempt took over.
         """
-        folder = output_folder(spec)
+        folder = spec.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock(folder)
@@ -108,7 +108,7 @@ class RemoteBackend(ABC, Generic[R]):
     def stream_logs(self, handle: Handle, cursor: int = 0) -> Iterator[tuple[int, bytes]]:
         """This attempt's log, as far as it is here, from byte `cursor` on."""
         session = self._session(handle)
-        return chunks(session.folder / "log.txt", session.record.log_start, cursor)
+        return chunks(RunFolder(session.folder).log, session.record.log_start, cursor)
 
     def fetch_outputs(self, handle: Handle, to: Path) -> None:
         """Nothing to do where `to` is the run's folder: what is there is brought there all the time, and verified at the end."""
@@ -322,7 +322,7 @@ class RemoteBackend(ABC, Generic[R]):
 
 def starts(folder: Path) -> dict[str, Any]:
     """Where a new attempt begins in the files of a run that only grow."""
-    log = folder / "log.txt"
+    log = RunFolder(folder).log
     return {
         "log_start": log.stat().st_size if log.exists() else 0,
         "bases": {path.name: path.stat().st_size for path in folder.glob("*.jsonl")},
@@ -339,7 +339,7 @@ def _write_config(folder: Path, record: Record) -> None:
     if url := (config.get("telemetry") or {}).get("db_url"):
         config["telemetry"] = {**config["telemetry"], "db_url": absolute_url(url)}
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    RunFolder(folder).config.write_text(text, encoding="utf-8")
 
 
 def _asked(config: Mapping[str, Any]) -> dict[str, Any]:

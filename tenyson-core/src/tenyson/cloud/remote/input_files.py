@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tenyson.cloud.remote.bundle import owner_of
-from tenyson.cloud.watch.watch import output_folder
+from tenyson.core.run_folder import ADAPTER, CONFIG, MODEL, RunFolder
 from tenyson.errors import BackendError
 from tenyson.jobs.checkpoints.publication import check, newest_first, point_to
 from tenyson.jobs.spec import JobSpec, resume_reference, resumes_latest
@@ -23,7 +23,7 @@ def baggage(spec: JobSpec) -> list[Path]:
     Raises: BackendError: one of them lies where a machine keeps its system.
     """
     found = list(dict.fromkeys(path.absolute() for path in _named(spec)))
-    for path in [*found, output_folder(spec).absolute()]:
+    for path in [*found, spec.folder.absolute()]:
         if str(path).startswith(tuple(f"{place}/" for place in SYSTEM)):
             raise BackendError(
                 "files keep their paths on the machine, and there this path belongs to the system",
@@ -44,7 +44,7 @@ def _named(spec: JobSpec) -> Iterator[Path]:
         if reference:
             yield from _found(str(reference), spec)
     if resumes_latest(spec.config):
-        yield from newest_checkpoint(output_folder(spec))
+        yield from newest_checkpoint(spec.folder)
     elif resume := resume_reference(spec.config):
         yield from _found(str(resume), spec)
     file, _, _ = spec.task.partition(".py:")
@@ -56,11 +56,9 @@ def _named(spec: JobSpec) -> Iterator[Path]:
 
 def _found(reference: str, spec: JobSpec) -> Iterator[Path]:
     """A path, or the id of an earlier run: then what that run trained."""
-    folder = output_folder(spec).parent / reference
-    if (folder / "config.yaml").is_file():
-        yield from (
-            path for path in (folder / name for name in ("config.yaml", "adapter", "model")) if path.exists()
-        )
+    folder = spec.folder.parent / reference
+    if RunFolder(folder).config.is_file():
+        yield from (path for path in (folder / name for name in (CONFIG, ADAPTER, MODEL)) if path.exists())
         return
     path = Path(reference).expanduser()
     if not path.exists():
@@ -68,18 +66,18 @@ def _found(reference: str, spec: JobSpec) -> Iterator[Path]:
     yield path
     # By which lineage knows the run that made it, and which of its checkpoints is the latest.
     for parent in path.absolute().parents:
-        if (parent / "config.yaml").is_file():
-            yield parent / "config.yaml"
+        if RunFolder(parent).config.is_file():
+            yield RunFolder(parent).config
             break
 
 
 def newest_checkpoint(folder: Path) -> Iterator[Path]:
     """The newest whole checkpoint of a run, and the pointer to it."""
-    for path in newest_first(folder / "checkpoints"):
+    for path in newest_first(RunFolder(folder).checkpoints):
         if check(path) is None:
             point_to(path)
             yield path
-            yield folder / "checkpoints" / "LATEST"
+            yield RunFolder(folder).latest_checkpoint
             return
 
 

@@ -13,8 +13,9 @@ from typing import IO, Any
 
 from tenyson.cloud.remote.outputs import UNLISTED, OddAnswerError, exit_of, fault, files_of, listed
 from tenyson.cloud.remote.poll import digest, growing
-from tenyson.cloud.remote.record import FOLDER, own_folder
+from tenyson.cloud.remote.record import own_folder
 from tenyson.core.atomic import write_json
+from tenyson.core.run_folder import CHECKPOINTS, CONTROLLER, LOG, RunFolder
 from tenyson.errors import BackendError
 from tenyson.jobs.checkpoints.publication import is_pinned, remove
 from tenyson.telemetry.relay.oddities import Oddities
@@ -80,9 +81,9 @@ class Mirror:
         self._follows_removals = follows_removals
         self.known: dict[str, list[int | None]] = {}
         """Size and modification time of each file as it is here; no time for one that was sent from here."""
-        self._bases = {**(bases or {}), "log.txt": log_start}
+        self._bases = {**(bases or {}), LOG: log_start}
         with contextlib.suppress(OSError, ValueError):
-            self.known = json.loads((folder / FOLDER / STATE).read_text(encoding="utf-8"))
+            self.known = json.loads((folder / CONTROLLER / STATE).read_text(encoding="utf-8"))
 
     def missing(self, files: Mapping[str, list[int]]) -> Iterator[tuple[str, int]]:
         """Of the machine's files those that changed, and the byte from which on: a file that only grows goes on where ours ends."""
@@ -127,13 +128,13 @@ class Mirror:
         """More of this attempt's log. Raises: OSError; BackendError: the disk here has no room for it."""
         self.require_room(size)
         self.moved += size
-        with (self.folder / "log.txt").open("ab") as file:
+        with RunFolder(self.folder).log.open("ab") as file:
             shutil.copyfileobj(data, file, 1 << 20)
 
     def log_size(self) -> int:
         """Bytes of this attempt's log that are here."""
         try:
-            return max(0, (self.folder / "log.txt").stat().st_size - self._bases["log.txt"])
+            return max(0, RunFolder(self.folder).log.stat().st_size - self._bases[LOG])
         except OSError:
             return 0
 
@@ -174,11 +175,11 @@ class Mirror:
             raise BackendError(f"the machine sends a file that is not taken: {why}: {path!r}")
         parts = Path(path).parts
         if (
-            parts[0] == "checkpoints"
+            parts[0] == CHECKPOINTS
             and len(parts) > 2
-            and not (self.folder / "checkpoints" / parts[1]).is_dir()
+            and not (RunFolder(self.folder).checkpoints / parts[1]).is_dir()
         ):
-            return self.folder / "checkpoints" / f".arriving-{parts[1]}" / Path(*parts[2:])
+            return RunFolder(self.folder).checkpoints / f".arriving-{parts[1]}" / Path(*parts[2:])
         return self._here(path)
 
     def _here(self, path: str) -> Path:
@@ -195,7 +196,7 @@ class Mirror:
             )
 
     def _tidy(self, seen: Seen) -> None:
-        checkpoints = self.folder / "checkpoints"
+        checkpoints = RunFolder(self.folder).checkpoints
         there = {path.split("/")[1] for path in seen.files if path.startswith("checkpoints/step-")}
         for draft in checkpoints.glob(".arriving-*"):
             name = draft.name.removeprefix(".arriving-")
@@ -206,7 +207,7 @@ class Mirror:
                 shutil.rmtree(draft, ignore_errors=True)
             elif all(self.known.get(path) == known for path, known in wanted.items()):
                 draft.rename(checkpoints / name)
-        if "checkpoints" in self.without:
+        if CHECKPOINTS in self.without:
             return
         for path in checkpoints.glob("step-*"):
             # Only those that came from there: an earlier attempt's last one is what the next goes on from.

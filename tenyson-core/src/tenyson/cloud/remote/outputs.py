@@ -14,29 +14,50 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from tenyson.core.run_folder import (
+    ADAPTER,
+    CANCEL,
+    CHECKPOINTS,
+    CONFIG,
+    CONTROL,
+    CONTROL_EXPIRED,
+    CONTROL_READ,
+    EVENTS,
+    EXIT_STATUS,
+    JOB_RESULT,
+    LOG,
+    MODEL,
+    PREFLIGHT,
+    PROCESS,
+    RESULTS,
+    SPOOL,
+    SPOT_NOTICE,
+    STOPPED,
+    TERMINATED,
+)
 from tenyson.errors import BackendError
 from tenyson.telemetry.relay.oddities import Oddities
 
 FILES = frozenset(
     (
-        "log.txt", "guard.log", "events.jsonl", "preflight.json", "results.json", "job_result.json", "exit_status.json",
-        "stopped.json", "spot-notice", "control.read", "control.expired", "bucket.json",
+        LOG, "guard.log", EVENTS, PREFLIGHT, RESULTS, JOB_RESULT, EXIT_STATUS,
+        STOPPED, SPOT_NOTICE, CONTROL_READ, CONTROL_EXPIRED, "bucket.json",
     )
 )  # fmt: skip
 """At the top of a run's folder: what jobs and those who sit beside them write there."""
-FOLDERS = frozenset(("checkpoints", "adapter", "model", "spool", "wandb", "artifacts"))
+FOLDERS = frozenset((CHECKPOINTS, ADAPTER, MODEL, SPOOL, "wandb", "artifacts"))
 DATA = (
     ".jsonl", ".csv", ".tsv", ".txt", ".log", ".md", ".html", ".png", ".svg", ".pdf", ".parquet", ".npy", ".npz",
 )  # fmt: skip
 """Endings of further files at the top, such as those of a plugin's sink: nothing here decides anything by them."""
 OURS = frozenset(
     (
-        "machine.json", "sync.json", "relay.json", "process.json", "config.yaml", "control", "control.taken", "cancel",
-        "heartbeat.json", "earlier", "unlisted", "terminated",
+        "machine.json", "sync.json", "relay.json", PROCESS, CONFIG, CONTROL, "control.taken", CANCEL,
+        "heartbeat.json", "earlier", "unlisted", TERMINATED,
     )
 )  # fmt: skip
 """What only we write here, whatever a machine calls its files."""
-EXPECTED = frozenset(("config.yaml",))
+EXPECTED = frozenset((CONFIG,))
 """Of these, what every job writes on its machine; ours is here from the beginning."""
 UNLISTED = "unlisted"
 MOST_FILES = 100_000
@@ -60,7 +81,7 @@ def listed(path: str) -> bool:
     first, slash, _ = path.partition("/")
     if not slash:
         return first in FILES or first.endswith(DATA)
-    return _SPOOL.fullmatch(path) is not None if first == "spool" else first in FOLDERS
+    return _SPOOL.fullmatch(path) is not None if first == SPOOL else first in FOLDERS
 
 
 def fault(path: str) -> str | None:

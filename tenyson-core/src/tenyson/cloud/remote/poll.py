@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 from typing import IO, Any, Callable, Iterable, Iterator  # noqa: UP035  Python 3.8 has no other
 
+# This file runs alone, by a Python 3.8 without tenyson: the names of `tenyson.core.run_folder` are repeated here.
 STATE_FOLDER = Path("/run/tenyson")
 LEFT_OUT = frozenset(
     (

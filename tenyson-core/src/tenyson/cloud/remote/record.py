@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from tenyson.core.atomic import write_json
+from tenyson.core.run_folder import CONTROLLER
 
-FOLDER = ".controller"
-"""In the run's folder: what whoever rented the machine writes down."""
 NAME = "machine.json"
 
 
@@ -69,7 +68,7 @@ class Record:
     def load(cls, folder: Path) -> Self | None:
         """None where there is none that can be read, or one of another backend."""
         try:
-            data: Mapping[str, Any] = json.loads((folder / FOLDER / NAME).read_text(encoding="utf-8"))
+            data: Mapping[str, Any] = json.loads((folder / CONTROLLER / NAME).read_text(encoding="utf-8"))
             known = {one.name for one in fields(cls)}
             return cls(**{key: value for key, value in data.items() if key in known})
         except (OSError, ValueError, TypeError, AttributeError):
@@ -78,6 +77,6 @@ class Record:
 
 def own_folder(run_dir: Path) -> Path:
     """Of a run: for records of ours. Raises: OSError."""
-    folder = run_dir / FOLDER
+    folder = run_dir / CONTROLLER
     folder.mkdir(parents=True, exist_ok=True)
     return folder

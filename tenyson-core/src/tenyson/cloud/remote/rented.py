@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenyson.cloud.remote.record import FOLDER, NAME
+from tenyson.cloud.remote.record import NAME
+from tenyson.core.run_folder import CONTROLLER
 from tenyson.jobs.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def find_rented(run: str, outputs: Path = Path("outputs")) -> Rented | None:
     """The run of that id, or in that folder; None where none of a rented machine is there."""
     for folder in (Path(run), outputs / run):
         try:
-            data = json.loads((folder / FOLDER / NAME).read_text(encoding="utf-8"))
+            data = json.loads((folder / CONTROLLER / NAME).read_text(encoding="utf-8"))
             return Rented(
                 folder, JobSpec(**data["spec"]), Path(data["cwd"]), str(data["backend"]), data["settings"]
             )

@@ -19,6 +19,7 @@ from tenyson.cloud.remote.record import Record
 from tenyson.cloud.remote.resolution import loss, verdict
 from tenyson.cloud.watch.diagnosis import EXIT_INTERRUPTED
 from tenyson.cloud.watch.watch import reason_of
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import BackendError, TenysonError
 from tenyson.jobs.spec import JobSpec
 
@@ -182,7 +183,7 @@ class Session(ABC, Generic[R]):
                 self._tell_relayed()
                 if relay.trouble:
                     self._say_once(
-                        f"the database takes no events, they wait in {self.folder / 'spool'}: {relay.trouble}"
+                        f"the database takes no events, they wait in {RunFolder(self.folder).spool}: {relay.trouble}"
                     )
             if last is not None:
                 faults = self._mirror.faults(last)
@@ -237,7 +238,7 @@ class Session(ABC, Generic[R]):
         self.record.exit = seen.exit or {"exit_code": None}
         if self._relay is not None and not self._relay.finish():
             self._say(
-                f"telemetry waits in {self.folder / 'spool'}: {self._relay.trouble} (tenyson telemetry recover)"
+                f"telemetry waits in {RunFolder(self.folder).spool}: {self._relay.trouble} (tenyson telemetry recover)"
             )
         self._tell_relayed()
         self.record.fetched = True

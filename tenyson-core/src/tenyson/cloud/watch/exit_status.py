@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tenyson.cloud.backend import Handle, Observation
 from tenyson.cloud.watch.diagnosis import EXIT_INTERRUPTED
+from tenyson.core.run_folder import RunFolder
 from tenyson.core.stdio import lossy_stderr
 from tenyson.errors import TenysonError
 from tenyson.jobs.result import JobResult
@@ -34,7 +35,7 @@ def conclude(
     failure, whose `failure_reason` begins with the reason class, where there is one, and ends with the last lines.
     """
     if own:
-        left, complaint = _read_result(folder / "job_result.json", spec.run_id)
+        left, complaint = _read_result(RunFolder(folder).job_result, spec.run_id)
     else:
         left, complaint = None, "another run has taken its folder"
     place = str(folder) if own else None
@@ -104,7 +105,7 @@ def _reason(seen: Observation, left: JobResult | None, complaint: str, folder: P
     text = f"{seen.reason}: {cause}" if seen.reason else cause
     if tail:
         lines = "\n".join(f"  {line}" for line in tail)
-        text += f"\nthe last lines of {folder / 'log.txt'}:\n{lines}"
+        text += f"\nthe last lines of {RunFolder(folder).log}:\n{lines}"
     return text
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from pathlib import Path
 
 from tenyson.cloud.backend import Backend, Handle, Observation, Reason
 from tenyson.cloud.watch.exit_status import conclude
 from tenyson.cloud.watch.follow import Follower, safe_follower
 from tenyson.cloud.watch.grace import StepClock
 from tenyson.cloud.watch.log import LineReader
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import DisplacedError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
@@ -42,14 +42,14 @@ class JobWatch:
         self.follower = safe_follower(follower)
         self._backend = backend
         self._begun = time.time() if begun is None else begun
-        self._folder = output_folder(spec)
+        self._folder = spec.folder
         self._cursor = 0
         self._reader = LineReader()
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.steps = StepClock()
         self._odd = 0
         """Lines that claim to be events of ours and are none."""
-        self.follower.started(spec, str(self._folder / "log.txt"))
+        self.follower.started(spec, str(RunFolder(self._folder).log))
         if adopted:
             self._catch_up()
 
@@ -143,11 +143,6 @@ class JobWatch:
                 last[event["event"]] = line
         for line in last.values():
             self.follower.line(line)
-
-
-def output_folder(spec: JobSpec) -> Path:
-    """<run.output_dir>/<run id>: where a job's files are, or are brought."""
-    return Path(spec.config.get("run", {}).get("output_dir", "./outputs")) / spec.run_id
 
 
 def is_mistake(error: Exception) -> bool:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tenyson.jobs.checkpoints.publication import LATEST
+from tenyson.core.run_folder import RunFolder
 from tenyson.jobs.job import JobContext
 
 RETRY_SECONDS = (1.0, 4.0, 16.0, 60.0)
@@ -49,8 +49,8 @@ class Hub:
         try:
             # Links: retention may remove a checkpoint while it is on its way.
             for path in {checkpoint} | ({best} if best is not None and best.is_dir() else set()):
-                shutil.copytree(path, copy / "checkpoints" / path.name, copy_function=_link_or_copy)
-            (copy / "checkpoints" / LATEST).write_text(checkpoint.name + "\n", encoding="utf-8")
+                shutil.copytree(path, RunFolder(copy).checkpoints / path.name, copy_function=_link_or_copy)
+            RunFolder(copy).latest_checkpoint.write_text(checkpoint.name + "\n", encoding="utf-8")
         except OSError as error:  # a full disk: the checkpoint itself is written
             shutil.rmtree(copy, ignore_errors=True)
             self._not_pushed(checkpoint.name, error, checkpoint)

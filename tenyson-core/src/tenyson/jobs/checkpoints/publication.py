@@ -14,10 +14,10 @@ from pathlib import Path
 
 from tenyson.core.atomic import sync, write_json, write_text
 from tenyson.core.digest import file_sha256
+from tenyson.core.run_folder import LATEST
 from tenyson.errors import ModelError
 
 MANIFEST = "manifest.json"
-LATEST = "LATEST"
 PINS = "used-by"
 ANOTHER = "Use another one; `--resume-from-checkpoint latest` takes the newest whole one of the run."
 _DIGITS, _NAME = 18, 100_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tenyson.core.run_folder import LATEST, RunFolder
 from tenyson.errors import ModelError
 from tenyson.jobs.checkpoints.publication import (
     ANOTHER,
-    LATEST,
     MANIFEST,
     check,
     newest_first,
@@ -85,7 +85,7 @@ def locate_checkpoint(reference: str, context: JobContext) -> Path | None:
         from tenyson.jobs.models.model import download
 
         path = Path(download(reference, context.config.hub.token_env))
-    for place in (path, path / "checkpoints"):  # the latter in a repository, or a job folder
+    for place in (path, RunFolder(path).checkpoints):  # the latter in a repository, or a job folder
         if (place / LATEST).is_file():
             return _newest_whole(place, context)
     if not (path / "trainer_state.json").is_file():

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.core.digest import file_sha256
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import TenysonError
-from tenyson.jobs.checkpoints.publication import LATEST
-from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.spec import JobSpec
 
 POLL_SECONDS = 0.01
@@ -91,7 +90,7 @@ def verify_resume(
     say("training without interruption")
     whole = _start(spec, config, folder, "whole", processes)
     _finish(whole, folder, "whole")
-    expected = read_record(JobFolder(folder / "whole"))
+    expected = read_record(RunFolder(folder / "whole"))
     steps = expected.steps
     chosen = _choose(kills, steps)
     if not training["save_steps"] and not training["early_stopping_patience"]:
@@ -111,7 +110,7 @@ def verify_resume(
             place=str(folder / "killed.log"),
             next_step="Kill later (--kill-after STEP), or save more often (--set training.save_steps=N).",
         )
-    found = read_record(JobFolder(folder / "killed"))
+    found = read_record(RunFolder(folder / "killed"))
     return Verdict(
         steps=steps,
         kills=tuple(map(Kill, done, begun[1:])),
@@ -173,7 +172,7 @@ class Record:
         return found[:SHOWN] + rest
 
 
-def read_record(folder: JobFolder) -> Record:
+def read_record(folder: RunFolder) -> Record:
     """Read events.jsonl and the trained weights of a finished run."""
     numbers: dict[int, dict[str, float]] = {}
     rollouts: list[tuple[Any, ...]] = []
@@ -202,7 +201,7 @@ def _quiet(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     # Names of earlier runs mean folders in the output directory, which is another one here.
     for key, part in (("name", "model"), ("adapter", "adapter")):
         reference = quiet["model"][key]
-        trained = JobFolder.of(quiet["run"]["output_dir"], reference or "").path / part
+        trained = RunFolder.of(quiet["run"]["output_dir"], reference or "").path / part
         if reference and trained.is_dir():
             quiet["model"][key] = str(trained.absolute())
     quiet["run"] |= {"output_dir": str(folder)}
@@ -249,7 +248,7 @@ def _finish(process: Any, folder: Path, name: str) -> None:
 
 def _kill_after(process: Any, step: int, run: Path, *, attempt: int) -> int:
     """Kill as soon as the step is recorded, or its checkpoint or a later one is published; returns the last step recorded."""
-    pointer, progress = run / "checkpoints" / LATEST, _Progress(run)
+    pointer, progress = RunFolder(run).latest_checkpoint, _Progress(run)
     try:
         while process.poll() is None:
             time.sleep(POLL_SECONDS)
@@ -275,7 +274,7 @@ class _Progress:
     """How far a run's attempts have come, by what is recorded; each line is read once."""
 
     def __init__(self, run: Path) -> None:
-        self._path = run / "events.jsonl"
+        self._path = RunFolder(run).events
         self._read = 0
         self._steps: list[int] = []
 
@@ -310,7 +309,7 @@ def _kill(pid: int) -> None:
 
 def _events(run: Path) -> list[dict[str, Any]]:
     """All that a run that has ended recorded."""
-    return [json.loads(line) for line in (run / "events.jsonl").read_bytes().splitlines()]
+    return [json.loads(line) for line in RunFolder(run).events.read_bytes().splitlines()]
 
 
 def _same(one: float | None, other: float | None) -> bool:

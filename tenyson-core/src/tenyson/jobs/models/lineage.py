@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenyson.jobs.folder import JobFolder
+from tenyson.core.run_folder import RunFolder
 from tenyson.jobs.spec import RESUME_LATEST
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ def _source(config: Config, kind: str, reference: str) -> str | None:
     if kind == "checkpoint" and reference == RESUME_LATEST:
         return config.run.id
     outputs = Path(config.run.output_dir)
-    if JobFolder.of(outputs, reference).config.is_file():
+    if RunFolder.of(outputs, reference).config.is_file():
         return reference
     path = Path(reference).expanduser()
     if not path.exists():
         return None
     for folder in (path, *path.absolute().parents):
-        if JobFolder(folder).config.is_file():
+        if RunFolder(folder).config.is_file():
             return folder.resolve().name
     return None

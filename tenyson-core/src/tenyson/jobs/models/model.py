@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.core.digest import file_sha256
+from tenyson.core.run_folder import RunFolder
 from tenyson.engines.weights import require_all_weights
 from tenyson.errors import ModelError, TenysonError
-from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.models.integrity import require_readable
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class explained:
 def _find(name: str, output_dir: str) -> str:
     if Path(name).expanduser().is_dir():
         return str(Path(name).expanduser())
-    folder = JobFolder.of(output_dir, name)
+    folder = RunFolder.of(output_dir, name)
     if folder.model.is_dir():
         return str(folder.model)
     if folder.path.is_dir():
@@ -172,7 +172,7 @@ def _find(name: str, output_dir: str) -> str:
 def _find_adapter(adapter: str, config: Config) -> str:
     if Path(adapter).expanduser().is_dir():
         return str(Path(adapter).expanduser())
-    folder = JobFolder.of(config.run.output_dir, adapter)
+    folder = RunFolder.of(config.run.output_dir, adapter)
     if folder.adapter.is_dir():
         return str(folder.adapter)
     if folder.path.is_dir():

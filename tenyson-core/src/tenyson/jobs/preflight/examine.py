@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import TaskError, TenysonError
 from tenyson.jobs.data.samples import eval_prompts, rl_prompts
-from tenyson.jobs.folder import JobFolder
 from tenyson.jobs.job import Job, JobContext
 from tenyson.jobs.preflight.by_job import check_machine, check_played, check_sft
 from tenyson.jobs.preflight.engine import require_engine
@@ -84,7 +84,7 @@ class Examination:
         from tenyson.jobs.trainers.training import build_arguments, require_optimizer
 
         job_type, config = self.job.job_type, self.job.config
-        checkpoints = JobFolder.of(config.run.output_dir, self.job.run_id).checkpoints
+        checkpoints = RunFolder.of(config.run.output_dir, self.job.run_id).checkpoints
         if job_type == "sft":
             from trl import SFTConfig
 
@@ -200,7 +200,7 @@ class Examination:
             self.job.run_id,
             config,
             self.job.task,
-            JobFolder.of(config.run.output_dir, self.job.run_id),
+            RunFolder.of(config.run.output_dir, self.job.run_id),
             cast(Any, Listener()),
             Controls(None),
             World(),

@@ -8,13 +8,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tenyson.jobs.runtime.finding import Finding, PreflightError, let_pass
+from tenyson.telemetry.events import strict_json
 
 if TYPE_CHECKING:
     from tenyson.engines.renderer import Renderer
     from tenyson.jobs.data.conversations import Conversations
     from tenyson.jobs.job import JobContext
 
-FILE = "preflight.json"
 
 Segments = list[tuple[str, bool]]
 """Text in pieces, each with whether it is learnt."""
@@ -32,8 +32,8 @@ def settle(
     """
     found = let_pass(findings, context.config.run.allow)
     if context.world.leads:
-        context.folder.write_json(
-            context.folder.path / FILE,
+        strict_json.write(
+            context.folder.preflight,
             context.telemetry.clean({"findings": [asdict(one) for one in found], "samples": list(samples)}),
         )
     if any(one.severity == "error" for one in found):
@@ -47,10 +47,10 @@ def settle(
 def add(context: JobContext, finding: Finding, warnings: list[dict[str, Any]]) -> None:
     """Add what was found once the model was loaded; to the warnings too, where it is one."""
     if context.world.leads:
-        path = context.folder.path / FILE
+        path = context.folder.preflight
         found = json.loads(path.read_text(encoding="utf-8"))
         found["findings"].append(asdict(finding))
-        context.folder.write_json(path, found)
+        strict_json.write(path, found)
     if finding.severity == "warning":
         warnings.append(asdict(finding))
         context.say(f"{finding.check}: {finding.cause}. {finding.next_step}", "warning")

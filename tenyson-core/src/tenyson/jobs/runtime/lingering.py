@@ -10,9 +10,8 @@ import os
 import time
 from pathlib import Path
 
-RESULT = "job_result.json"
-CLOSING = ".closing"
-"""In the run's folder while a job whose result is written still brings its telemetry home."""
+from tenyson.core.run_folder import CLOSING, JOB_RESULT
+
 GRACE_VARIABLE = "TENYSON_EXIT_GRACE"
 GRACE_SECONDS = 30.0
 CLOSING_SECONDS = 600.0
@@ -44,7 +43,7 @@ class Lingering:
         if self._mark() in (None, self._before):
             return None
         try:
-            with (self._folder / RESULT).open("rb") as file:
+            with (self._folder / JOB_RESULT).open("rb") as file:
                 data = json.loads(file.read(MOST_BYTES))
             return STATUSES.get(data["status"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -63,7 +62,7 @@ class Lingering:
 
     def _mark(self) -> tuple[int, int] | None:
         try:
-            entry = (self._folder / RESULT).stat()
+            entry = (self._folder / JOB_RESULT).stat()
         except OSError:
             return None
         return entry.st_mtime_ns, entry.st_ino

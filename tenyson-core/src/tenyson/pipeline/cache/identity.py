@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.cloud.local.archive import EARLIER
-from tenyson.cloud.local.supervisor import PROCESS_FILE
+from tenyson.core.run_folder import CONFIG, JOB_RESULT, PROCESS, RESULTS, RunFolder
 from tenyson.errors import ModelError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.pipeline.cache.source import digest
 from tenyson.pipeline.journal.records import AttemptRecord
 
-_FILES = ("config.yaml", "results.json", "job_result.json")
+_FILES = (CONFIG, RESULTS, JOB_RESULT)
 _TRAINED = ("adapter", "model")
 
 
@@ -78,7 +78,7 @@ def _is_of_another_process(attempt: AttemptRecord, folder: Path) -> bool:
     if attempt.reused_from is not None or attempt.handle is None or attempt.handle.backend != "local":
         return False
     try:
-        process: Any = json.loads((folder / PROCESS_FILE).read_text(encoding="utf-8"))
+        process: Any = json.loads((folder / PROCESS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return True
     return not isinstance(process, Mapping) or process.get("job") != attempt.handle.data.get("job")
@@ -104,7 +104,7 @@ def _is_result(result: JobResult | None, folder: Path) -> bool:
     if result is None:
         return False
     try:
-        left = JobResult.load(folder / "job_result.json")
+        left = JobResult.load(RunFolder(folder).job_result)
     except TenysonError:
         return result.status != "success"
     if result.status != "success":

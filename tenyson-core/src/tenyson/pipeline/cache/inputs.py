@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import PipelineError, TenysonError
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline.cache.identity import displaced
@@ -185,4 +186,4 @@ def _is_there(attempt: AttemptRecord) -> bool:
     trained = attempt.spec.job_type == "eval" or any(
         (folder / name).is_dir() for name in ("adapter", "model")
     )
-    return trained and (folder / "job_result.json").is_file() and displaced(attempt, folder) is None
+    return trained and RunFolder(folder).job_result.is_file() and displaced(attempt, folder) is None

@@ -17,7 +17,7 @@ from tenyson.cloud.manager import DETACH_SECONDS
 from tenyson.cloud.watch.exit_status import print_failure
 from tenyson.cloud.watch.grace import grace_of
 from tenyson.cloud.watch.interrupts import Interrupts
-from tenyson.cloud.watch.watch import output_folder, reason_of
+from tenyson.cloud.watch.watch import reason_of
 from tenyson.errors import JournalAwayError, PipelineError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
@@ -434,5 +434,5 @@ def _failed(spec: JobSpec, why: str, left: str | None) -> JobResult:
 
 def _lost(spec: JobSpec, why: str) -> JobResult:
     return JobResult(
-        spec.run_id, "failed", 0.0, failure_reason=f"lost: {why}", local_output_dir=str(output_folder(spec))
+        spec.run_id, "failed", 0.0, failure_reason=f"lost: {why}", local_output_dir=str(spec.folder)
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.cloud.local.host import relation
-from tenyson.cloud.local.supervisor import EXIT_FILE, PROCESS_FILE
 from tenyson.core.atomic import write_json
+from tenyson.core.run_folder import EXIT_STATUS, PROCESS
 from tenyson.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def note_gone(attempt: AttemptRecord) -> bool:
     """
     handle = attempt.handle
     folder = Path(str(handle.data.get("folder", "."))) if handle is not None else None
-    if handle is None or folder is None or not (folder / PROCESS_FILE).is_file():
+    if handle is None or folder is None or not (folder / PROCESS).is_file():
         return True
     if has_ended(folder, handle.data.get("job")):
         return False
@@ -63,17 +63,17 @@ def note_gone(attempt: AttemptRecord) -> bool:
         "gone": True,
         "ended_at": time.time(),
     }
-    write_json(folder / EXIT_FILE, status)
+    write_json(folder / EXIT_STATUS, status)
     return True
 
 
 def has_ended(folder: Path, job: Any) -> bool:
     """Whether its supervisor has written down how a job ended: then it does not matter where that was."""
     try:
-        process = json.loads((folder / PROCESS_FILE).read_text(encoding="utf-8"))
+        process = json.loads((folder / PROCESS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(process, dict) and process.get("job") == job and (folder / EXIT_FILE).is_file()
+    return isinstance(process, dict) and process.get("job") == job and (folder / EXIT_STATUS).is_file()
 
 
 def _find(journal: Journal, record: PipelineRecord) -> Iterator[Elsewhere]:

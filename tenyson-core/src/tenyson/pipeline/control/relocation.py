@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
-from tenyson.cloud.watch.watch import output_folder
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import PipelineError
 from tenyson.jobs.result import JobResult
 from tenyson.pipeline.control.drive import acquire
@@ -106,7 +106,7 @@ def _rewrite(connection: Connection, pipeline_id: str, old: Path, new: Path) -> 
 
 def _leave_to_the_original(connection: Connection, attempt: AttemptRecord, place: Place, now: float) -> None:
     """End an attempt here that the original has at work, unless it was over when the project was copied."""
-    folder = Path(rebased(str(output_folder(attempt.spec)), place.begun, place.root))
+    folder = Path(rebased(str(attempt.spec.folder), place.begun, place.root))
     left = place.root / folder
     handle = attempt.handle
     if handle is not None and handle.backend != "local":
@@ -117,7 +117,7 @@ def _leave_to_the_original(connection: Connection, attempt: AttemptRecord, place
         )
     if handle is not None and has_ended(left, handle.data.get("job")):
         return
-    resume = attempt.spec.job_type != "eval" and any((left / "checkpoints").glob("*"))
+    resume = attempt.spec.job_type != "eval" and any(RunFolder(left).checkpoints.glob("*"))
     steps, attempts = tables.steps, tables.attempts
     connection.execute(
         update(steps)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import ConfigError, ModelError, Problem
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import RESUME_LATEST, JobSpec
@@ -103,7 +104,7 @@ def has_checkpoint(result: JobResult | None) -> bool:
     if result is None or not result.local_output_dir:
         return False
     folder = Path(result.local_output_dir)
-    return not folder.is_dir() or any((folder / "checkpoints").glob("*"))
+    return not folder.is_dir() or any(RunFolder(folder).checkpoints.glob("*"))
 
 
 def check_order(definitions: Iterable[Definition]) -> None:

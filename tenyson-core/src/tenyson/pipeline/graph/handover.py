@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import ModelError
 from tenyson.jobs.checkpoints.publication import check, newest_first
 from tenyson.jobs.result import JobResult
@@ -50,7 +51,7 @@ def start_from_result(
     for kind in ("adapter", "model"):
         if folder is not None and (folder / kind).is_dir():
             return start_from(config, source, folder / kind, kind)
-    for checkpoint in newest_first(folder / "checkpoints") if folder is not None else ():
+    for checkpoint in newest_first(RunFolder(folder).checkpoints) if folder is not None else ():
         if check(checkpoint) is None:
             left: Trained = "adapter" if (checkpoint / "adapter_config.json").is_file() else "model"
             return start_from(config, source, checkpoint, left)

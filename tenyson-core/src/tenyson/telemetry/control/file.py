@@ -14,18 +14,15 @@ import os
 import time
 from pathlib import Path
 
+from tenyson.core.run_folder import CONTROL, CONTROL_EXPIRED, CONTROL_READ, SPOT_NOTICE
 from tenyson.telemetry.control.state import Answer, Asked
 
-NAME = "control"
-READ = "control.read"
-EXPIRED = "control.expired"
-NOTICE = "spot-notice"
 NOTICE_VARIABLE = "TENYSON_SPOT_NOTICE"
 
 
 def write_request(run_dir: Path, verb: str, argument: int | None = None) -> Path:
     """Add a request to the file. Raises: OSError."""
-    path = run_dir / NAME
+    path = run_dir / CONTROL
     with path.open("a", encoding="utf-8") as file:
         file.write(f"{verb} {argument}\n" if argument is not None else f"{verb}\n")
     return path
@@ -34,23 +31,23 @@ def write_request(run_dir: Path, verb: str, argument: int | None = None) -> Path
 def expire(run_dir: Path) -> None:
     """Move a file aside that was meant for an earlier attempt."""
     with contextlib.suppress(OSError):
-        (run_dir / NAME).replace(run_dir / EXPIRED)
+        (run_dir / CONTROL).replace(run_dir / CONTROL_EXPIRED)
     with contextlib.suppress(OSError):
-        (run_dir / NOTICE).unlink()
+        (run_dir / SPOT_NOTICE).unlink()
 
 
 def has_notice(run_dir: Path) -> bool:
     """Whether this machine is about to be taken away."""
     told = os.environ.get(NOTICE_VARIABLE)
-    return (run_dir / NOTICE).exists() or bool(told and Path(told).exists())
+    return (run_dir / SPOT_NOTICE).exists() or bool(told and Path(told).exists())
 
 
 def take_requests(run_dir: Path) -> list[Asked]:
     """The requests that lie there; each is given once."""
-    path = run_dir / NAME
+    path = run_dir / CONTROL
     if not path.exists():
         return []
-    aside = run_dir / f"{NAME}.taken"
+    aside = run_dir / f"{CONTROL}.taken"
     try:
         path.replace(aside)
         text = aside.read_text(encoding="utf-8", errors="replace")
@@ -80,5 +77,5 @@ def _parse(line: str) -> Asked:
 
 def _note(run_dir: Path, text: str) -> None:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    with contextlib.suppress(OSError), (run_dir / READ).open("a", encoding="utf-8") as file:
+    with contextlib.suppress(OSError), (run_dir / CONTROL_READ).open("a", encoding="utf-8") as file:
         file.writelines(f"{stamp} {line}\n" for line in text.splitlines() if line.strip())

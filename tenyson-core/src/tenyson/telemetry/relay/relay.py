@@ -20,8 +20,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from tenyson.core.atomic import write_json
+from tenyson.core.run_folder import CONTROL_READ
 from tenyson.errors import TelemetryError
-from tenyson.telemetry.control import file as control_file
 from tenyson.telemetry.control.requests import begin_attempt, mark, read_requests, write_answer
 from tenyson.telemetry.control.state import Answer, Asked
 from tenyson.telemetry.database.engine import first_line, open_database
@@ -181,7 +181,7 @@ class Relay:
 
     def _take_answers(self, engine: Engine, state: dict[str, Any]) -> None:
         try:
-            with (self._run_dir / control_file.READ).open("rb") as file:
+            with (self._run_dir / CONTROL_READ).open("rb") as file:
                 text = file.read(MOST_ANSWER_BYTES)
         except OSError:
             return

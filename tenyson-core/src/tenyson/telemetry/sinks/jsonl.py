@@ -6,14 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tenyson.core.run_folder import EVENTS
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.events import Event
 from tenyson.telemetry.events.json_text import event_line
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
-
-FILE = "events.jsonl"
 
 
 class JsonlSink:
@@ -24,7 +23,7 @@ class JsonlSink:
     every_rank = True
 
     def __init__(self, config: Config, run_dir: Path) -> None:  # noqa: ARG002  the signature of all sinks
-        self._path = run_dir / FILE
+        self._path = run_dir / EVENTS
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)

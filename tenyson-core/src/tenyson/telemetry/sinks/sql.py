@@ -10,12 +10,12 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tenyson.core.run_folder import SPOOL
 from tenyson.core.stdio import say
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.events import Event
 from tenyson.telemetry.events.json_text import event_line
 from tenyson.telemetry.spool.relayed import is_relayed
-from tenyson.telemetry.spool.spool import FOLDER
 from tenyson.telemetry.spool.writer import SpoolWriter
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class SqlSink:
             if not self._relayed:
                 self._engine = open_database(self._db_url, create=True)
         except SchemaOutdatedError as error:
-            self._say(f"{error.cause}; events wait in {run_dir / FOLDER}. {error.next_step}")
+            self._say(f"{error.cause}; events wait in {run_dir / SPOOL}. {error.next_step}")
         self._writer: SpoolWriter | None = None
         self._shipper: Shipper | None = None
         self._attempt_uid = uuid.uuid4().hex
@@ -148,7 +148,7 @@ class SqlSink:
                 )
             except OSError as error:
                 raise TelemetryError(
-                    f"cannot spool events: {error.strerror}", place=str(self._run_dir / FOLDER)
+                    f"cannot spool events: {error.strerror}", place=str(self._run_dir / SPOOL)
                 ) from error
             self._shipper = None
             self._stored_all = False
@@ -212,7 +212,7 @@ class SqlSink:
     def _say_away(self, error: Exception) -> None:
         from tenyson.telemetry.database.engine import first_line
 
-        self._say(f"the database takes no events, they wait in {self._run_dir / FOLDER}: {first_line(error)}")
+        self._say(f"the database takes no events, they wait in {self._run_dir / SPOOL}: {first_line(error)}")
 
     def _say(self, message: str) -> None:
         if self._said is None:

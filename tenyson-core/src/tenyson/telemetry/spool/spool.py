@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = "spool"
+from tenyson.core.run_folder import SPOOL
+
 MAGIC = b"tenyson spool 1\n"
 
 RECORD = struct.Struct("<II")
@@ -99,7 +100,7 @@ def find_spools(run_dir: Path) -> list[Spool]:
     Those of attempts that were moved aside, to `earlier/N`, are among them.
     """
     segments: dict[tuple[Path, str], list[int]] = {}
-    for folder in (run_dir / FOLDER, *run_dir.glob(f"earlier/*/{FOLDER}")):
+    for folder in (run_dir / SPOOL, *run_dir.glob(f"earlier/*/{SPOOL}")):
         for path in folder.glob("*.spool"):
             uid, _, segment = path.stem.partition("-")
             if segment.isdecimal():

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import NoReturn
 from zlib import crc32
 
+from tenyson.core.run_folder import SPOOL
 from tenyson.core.stdio import say
-from tenyson.telemetry.spool.spool import FOLDER, MAGIC, RECORD, Header, record, segment_path
+from tenyson.telemetry.spool.spool import MAGIC, RECORD, Header, record, segment_path
 
 SEGMENT_BYTES = 64 << 20
 """A segment is closed at this size; one that is stored is deleted."""
@@ -44,7 +45,7 @@ class SpoolWriter:
         cap_bytes: int = CAP_BYTES,
     ) -> None:
         """Open a new spool. Raises: OSError: it cannot be written."""
-        self.folder = run_dir / FOLDER
+        self.folder = run_dir / SPOOL
         self.lost = 0
         """Events that were dropped."""
         self.trouble: str | None = None

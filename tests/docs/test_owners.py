@@ -1,0 +1,35 @@
+"""What has one owner is written in one place."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tenyson.core import run_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+ALONE = ("tenyson/cloud/remote/poll.py",)
+"""Run by another machine's Python, without tenyson."""
+COMMON_WORDS = {"adapter", "model", "cancel", "terminated", "control"}
+"""Names of files that are also words of configurations, states and requests."""
+
+
+def sources() -> list[Path]:
+    """All Python files that are shipped."""
+    return sorted(path for folder in ROOT.glob("tenyson-*/src") for path in folder.rglob("*.py"))
+
+
+def test_names_in_a_runs_folder_are_written_once():
+    """`tenyson.core.run_folder` alone says how a file in a run's folder is called."""
+    names = {
+        value for name, value in vars(run_folder).items() if name.isupper() and name != "DEFAULT_OUTPUT_DIR"
+    } - COMMON_WORDS
+    assert "config.yaml" in names
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.value!r}"
+        for path in sources()
+        if not path.as_posix().endswith((*ALONE, "core/run_folder.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in names
+    ]
+    assert not found
