@@ -100,10 +100,10 @@ def first_steps(ec2: StandIn, folder: Path) -> None:
 
 
 def files(ec2: StandIn, folder: Path) -> None:
-    """Small files in both directions, and a look at which nothing has changed; medians."""
+    """Small files in both directions, and a poll at which nothing has changed; medians."""
     from tenyson.cloud.remote.mirror import Mirror
     from tenyson.cloud.remote.ssh.connection import Connection
-    from tenyson.cloud.remote.ssh.transfer import look, send, send_tools
+    from tenyson.cloud.remote.ssh.transfer import poll, send, send_tools
     from tenyson.jobs.spec import JobSpec
     from tenyson_aws.backend import AWSBackend
     from tenyson_aws.ec2.access import find_key
@@ -120,7 +120,7 @@ def files(ec2: StandIn, folder: Path) -> None:
     while not (keys := instance.host_keys()):
         time.sleep(0.1)
     connection = Connection(
-        instance.look().address,
+        instance.poll().address,
         port=2222,
         user="root",
         key=find_key(backend.clients, backend._settings).path,
@@ -140,8 +140,8 @@ def files(ec2: StandIn, folder: Path) -> None:
         here = folder / f"here-{number}"
         here.mkdir()
         mirror, there = Mirror(here), f"/srv/job/set-{number}"
-        fetched.append(timed(lambda mirror=mirror, there=there: look(connection, mirror, there)))
-        unchanged.append(timed(lambda mirror=mirror, there=there: look(connection, mirror, there)))
+        fetched.append(timed(lambda mirror=mirror, there=there: poll(connection, mirror, there)))
+        unchanged.append(timed(lambda mirror=mirror, there=there: poll(connection, mirror, there)))
     connection.close()
     instance.terminate(lambda _: None)
     print()

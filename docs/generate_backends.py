@@ -19,10 +19,12 @@ HEAD = "| setting | default | meaning |\n| --- | --- | --- |\n"
 
 
 def table(model: type[BaseModel]) -> str:
-    """The rows, in the order of the model."""
+    """The rows, in the order of the model: its own first, then those of every machine that is reached over SSH."""
     rows = []
-    for name, field in model.model_fields.items():
-        default = field.get_default()
+    own = [name for name in model.__annotations__ if name in model.model_fields]
+    for name in dict.fromkeys([*own, *model.model_fields]):
+        field = model.model_fields[name]
+        default = field.get_default(call_default_factory=True)
         shown = "" if default is None or default == [] else f"`{json.dumps(default)}`"
         meaning = " ".join((field.description or "").split())
         rows.append(f"| `{name}` | {shown} | {meaning} |\n")

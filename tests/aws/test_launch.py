@@ -189,7 +189,7 @@ def test_a_second_process_is_kept_off_a_run_that_is_looked_after(aws, tmp_path):
     first = controller(aws, spec)
     instance = first.stdout.readline().strip()
     backend = aws.backend()
-    with pytest.raises(BackendError, match="another process looks after this run"):
+    with pytest.raises(BackendError, match="another process is attached to this run"):
         backend.submit(spec)
     first.send_signal(signal.SIGKILL)
     first.wait()

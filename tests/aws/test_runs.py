@@ -8,9 +8,8 @@ import pytest
 from tests.aws.test_stand_in import connect
 from tests.fakes.waiting import wait_for
 
-from tenyson.cloud.remote.ssh import connection, transfer
+from tenyson.cloud.remote.ssh import connection, session, transfer
 from tenyson.testing.ticking import last_of_each_step, lines
-from tenyson_aws import session
 from tenyson_aws.record import MachineRecord
 
 pytestmark = pytest.mark.timeout(300)

@@ -8,6 +8,7 @@ import pytest
 
 from tenyson.cloud.aws import AWSManager
 from tenyson.errors import ConfigError
+from tenyson_aws.prices.catalog import MACHINES, with_gpu_memory
 
 
 def test_the_specifications_arguments_are_taken():
@@ -47,3 +48,14 @@ def test_a_region_that_nobody_has_set_is_the_users_mistake(tmp_path):
     assert told.returncode == 2, told.stderr
     assert "no AWS region is set" in told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_types_by_gpu_memory_are_the_cheapest_first_and_none_has_less():
+    """With as few GPUs as possible."""
+    for gb in (16, 24, 40, 80, 100):
+        names = with_gpu_memory(gb)
+        machines = [MACHINES[name] for name in names]
+        assert machines
+        assert all(machine.gpu_memory_gb >= gb for machine in machines)
+        assert [machine.per_hour for machine in machines] == sorted(machine.per_hour for machine in machines)
+    assert with_gpu_memory(1000) == []

@@ -9,7 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.aws.test_launch import end, launch, launched
 
-from tenyson.cloud.remote.ssh.connection import Connection, HostKeyError
+from tenyson.cloud.remote.ssh.connection import Connection
+from tenyson.cloud.remote.ssh.errors import HostKeyError
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -36,7 +37,7 @@ def connect(aws, record, keys=None):
     backend = aws.backend()
     instance = Instance(backend.clients, record.instance_id, time.time())
     key = find_key(backend.clients, backend._settings).path
-    address = instance.look().address
+    address = instance.poll().address
     return Connection(address, port=2222, user="root", key=key, host_keys=keys or instance.host_keys())
 
 

@@ -5,8 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tenyson.cloud.backend import Estimate
-from tenyson.cloud.cost import cost_in_words
+from tenyson.cloud.backend import Estimate, cost_in_words
 from tenyson.cloud.manager import CloudManager
 from tenyson.cloud.remote.backend import RemoteBackend
 from tenyson.cloud.remote.mirror import Mirror
@@ -30,10 +29,10 @@ class Attempt(Record):
 class TakenBack(Session):
     """Every machine is taken back."""
 
-    def _look_after_it(self):
+    def _supervise(self):
         return self._lost("preempted", "taken back", preempted=True)
 
-    def _look(self, control, *, final):
+    def _poll(self, control, *, final):
         raise AssertionError
 
     def _give_back(self):

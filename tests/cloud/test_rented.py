@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tenyson.cloud import manager as module
-from tenyson.cloud.backend import Estimate, Handle, Observation
-from tenyson.cloud.cost import cost_in_words
+from tenyson.cloud.backend import Estimate, Handle, Observation, cost_in_words
 from tenyson.cloud.manager import CloudManager
 from tenyson.pipeline.graph.policy import FailurePolicy
 

@@ -79,7 +79,7 @@ def test_a_call_whose_id_was_never_written_down_is_found_by_its_claim(modal):
 
 
 def test_of_two_calls_for_one_attempt_one_works_and_the_other_is_followed_to_it(modal):
-    """Modal has no key that makes a call once; the claim has."""
+    """Modal has no key that makes a call once; the lock has."""
     from tenyson_modal.app.launch import Launcher
     from tenyson_modal.record import CallRecord
 
@@ -104,12 +104,12 @@ def test_a_container_that_was_believed_dead_ends_its_job_once_another_has_taken_
     """Modal gave the input away while the first one lived on: only the later one may write."""
     from tenyson_modal.api.naming import attempt_key
     from tenyson_modal.app.launch import control
-    from tenyson_modal.container.lock import Claim
+    from tenyson_modal.container.lock import Lock
 
     backend = modal.backend()
     handle = backend.submit(modal.job(steps=4000).spec("fenced"))
     wait_for(lambda: backend.poll(handle).phase == "running")
-    later = Claim.take(control(backend._settings), attempt_key("fenced"), handle.data["instance_id"])
+    later = Lock.take(control(backend._settings), attempt_key("fenced"), handle.data["instance_id"])
     assert later.life == 2
     seen = ended(backend, handle)
     assert (seen.reason, seen.detail) == ("lost", "the attempt belongs to a later container")

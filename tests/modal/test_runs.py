@@ -55,7 +55,7 @@ def test_a_preempted_job_goes_on_in_another_container_without_a_step_lost_or_rep
     )
     assert result.status == "success", result.failure_reason
     assert steps_in(modal.log()) == lines(80)
-    assert "Modal took the container away; another one goes on from the checkpoint" in capfd.readouterr().err
+    assert "Modal preempted the container; another one resumes from the checkpoint" in capfd.readouterr().err
     assert not (modal.folder / "job" / "spot-notice").exists()
     assert len([one for one in modal.cloud.containers() if one["call_id"] == modal.record().call_id]) == 2
 
@@ -80,7 +80,7 @@ def test_containers_that_are_taken_away_too_often_end_the_attempt_as_preempted(m
     assert last_of_each_step(modal.log()) == lines(60)
     first = json.loads((modal.folder / "job" / "earlier" / "1" / ".controller" / "machine.json").read_text())
     assert first["lost"]["preempted"] is True
-    assert first["lost"]["detail"] == "Modal took the container away 1 times"
+    assert first["lost"]["detail"] == "Modal preempted the container 1 times"
 
 
 def test_another_attempt_that_could_cost_more_than_the_budget_is_not_begun(modal, capfd):
@@ -137,7 +137,7 @@ def test_a_job_that_needs_longer_than_a_container_may_work_is_chained_by_its_che
     result = manager.run(modal.job(steps=190, save_every=1000))
     assert result.status == "success", result.failure_reason
     assert steps_in(modal.log()) == lines(190)
-    assert "the container's time was over; another one goes on from the checkpoint" in capfd.readouterr().err
+    assert "the container's time was over; another one resumes from the checkpoint" in capfd.readouterr().err
 
 
 def test_a_chain_of_containers_lasts_for_the_whole_longest_time(modal):
@@ -261,7 +261,7 @@ def test_modals_absence_at_the_launch_is_a_failed_result_and_nothing_is_left(mod
     assert result.failure_reason.startswith("infrastructure: modal: Modal launches no container"), (
         result.failure_reason
     )
-    assert "The same command goes on" in capfd.readouterr().err
+    assert "Run the same command again to continue" in capfd.readouterr().err
 
 
 def test_secrets_reach_the_job_by_their_names(modal, monkeypatch):
@@ -297,7 +297,7 @@ def test_a_rate_limit_or_a_refused_token_is_waited_for_while_the_job_goes_on(mod
     assert result.status == "success", result.failure_reason
     assert steps_in(modal.log()) == lines(80)
     said = capfd.readouterr().err
-    assert "and the job goes on: " in said
+    assert "the job keeps running: " in said
     assert "not so fast" in said
 
 
@@ -347,7 +347,7 @@ def test_a_job_is_cancelled_in_every_phase(modal, phase):
 
 
 def test_a_call_that_is_cancelled_at_modal_saves_first(modal):
-    """The body handles Modal's signal: the job gets SIGTERM, saves, and what it saved is here."""
+    """The entrypoint handles Modal's signal: the job gets SIGTERM, saves, and what it saved is here."""
     import modal as client
 
     def cancel(record):

@@ -7,30 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.cloud.backend import Estimate, Handle
-from tenyson.cloud.remote.backend import RemoteBackend, starts
-from tenyson.cloud.remote.bundle import make_parcel
-from tenyson.cloud.remote.input_files import baggage
-from tenyson.cloud.remote.outputs import parse
-from tenyson.cloud.remote.recall import recalled
-from tenyson.cloud.remote.ssh.connection import CommandError
-from tenyson.cloud.settings import check_settings
+from tenyson.cloud.remote.ssh.backend import SSHBackend
 from tenyson.jobs.spec import JobSpec
+from tenyson.plugins.settings import build_settings
 from tenyson_aws.api.clients import Clients
-from tenyson_aws.api.failures import AWSError, aws_errors, explained
+from tenyson_aws.api.failures import aws_errors, explained
 from tenyson_aws.api.naming import RUN, tag_of
 from tenyson_aws.ec2.instance import Instance
 from tenyson_aws.ec2.launch import Launcher, find_instances
 from tenyson_aws.ec2.placement import instance_types
-from tenyson_aws.machine.start import ATTEMPT
 from tenyson_aws.prices import price
 from tenyson_aws.record import MachineRecord
-from tenyson_aws.session import MachineSession, connect
+from tenyson_aws.session import MachineSession
 from tenyson_aws.settings import AWSSettings
 
-MOST_RECORD_BYTES = 1 << 20
 
-
-class AWSBackend(RemoteBackend[MachineRecord]):
+class AWSBackend(SSHBackend[MachineRecord]):
     """Follows `tenyson.cloud.backend.Backend`.
 
     Args:
@@ -42,11 +34,13 @@ class AWSBackend(RemoteBackend[MachineRecord]):
 
     name = "aws"
     record_class = MachineRecord
+    session_class = MachineSession
+    _settings: AWSSettings
 
     def __init__(self, **settings: Any) -> None:
         output_dir = settings.pop("output_dir", "./outputs")
         super().__init__(settings, output_dir)
-        self._settings: AWSSettings = check_settings(AWSSettings, settings)
+        self._settings = build_settings(AWSSettings, settings)
         self.clients = Clients(self._settings.region)
         self._checked = False
         self._prices: dict[str, price.Price | None] = {}
@@ -56,11 +50,8 @@ class AWSBackend(RemoteBackend[MachineRecord]):
 
         Raises: BackendError: a job could not be launched.
         """
-        baggage(spec)
-        make_parcel(spec, ["tenyson-aws"], self._settings.extras, python=self._settings.python)
+        super().validate(spec)
         instance_types(self._settings)
-        if self._settings.key_path and not Path(self._settings.key_path).expanduser().is_file():
-            raise AWSError("there is no such private key", "configuration", place=self._settings.key_path)
         if not self._checked:
             try:
                 self.clients.make("sts").get_caller_identity()
@@ -102,23 +93,6 @@ class AWSBackend(RemoteBackend[MachineRecord]):
         note = f"{what}: {now.source}; with its disk; it ends itself after {settings.max_hours:g} h at the latest"
         return Estimate(round(now.per_hour + disk, 4), round(worst, 2), note)
 
-    def release(self, handle: Handle) -> None:
-        """Terminate the machine and see that it is; one with outputs that could not be fetched is left to its idle limit.
-
-        Raises: AWSError: AWS does not confirm it.
-        """
-        session = self._session(handle)
-        assert isinstance(session, MachineSession)
-        record = session.record
-        unfetched = record.job is not None and not record.fetched and record.lost is None
-        if record.released or unfetched:
-            return
-        session.instance.terminate(self._say)
-        record.released = True
-        record.times["released"] = time.time()
-        record.save(session.folder)
-        self._say(f"{record.instance_id} is terminated")
-
     def list(self) -> list[Handle]:
         """All machines of ours that live in the region, by their tags alone."""
         return [self._handle_of(one) for one in find_instances(self.clients, {})]
@@ -131,8 +105,11 @@ class AWSBackend(RemoteBackend[MachineRecord]):
             f"it ends itself at {time.strftime('%Y-%m-%d %H:%M', ends)}"
         )
 
-    def _new_session(self, record: MachineRecord, folder: Path) -> MachineSession:
-        return MachineSession(record, folder, self._settings, self.clients, self._say)
+    def _machine(self, record: MachineRecord) -> Instance:
+        assert record.instance_id is not None
+        assert record.launched_at is not None
+        private = self._settings.private_address
+        return Instance(self.clients, record.instance_id, record.launched_at, private=private)
 
     def _prepare(self, record: MachineRecord, before: MachineRecord | None) -> None:
         if before is not None:
@@ -155,7 +132,17 @@ class AWSBackend(RemoteBackend[MachineRecord]):
         found = next(iter(find_instances(self.clients, {RUN: run_id})), None)
         if found is None:
             return None
-        record = self._recall(found, folder)
+        launched_at = found["LaunchTime"].timestamp()
+        private = self._settings.private_address
+        record = self._recall(
+            Instance(self.clients, found["InstanceId"], launched_at, private=private),
+            folder,
+            launched_at,
+            region=self.clients.region,
+            instance_id=found["InstanceId"],
+            instance_type=found.get("InstanceType"),
+            zone=(found.get("Placement") or {}).get("AvailabilityZone"),
+        )
         return self._handle_of(found) if record is None else self._handle(record, folder)
 
     def _place(self, record: MachineRecord) -> dict[str, Any]:
@@ -169,49 +156,3 @@ class AWSBackend(RemoteBackend[MachineRecord]):
             "folder": str((self.output_dir / run_id).resolve()),
         }
         return Handle(self.name, run_id, data)
-
-    def _recall(self, found: dict[str, Any], folder: Path) -> MachineRecord | None:
-        """The record of an attempt that another machine began; None where the job has not begun there.
-
-        The instance is asked for the attempt's token, the kind of its job and where its files are there. What decides a path, a command
-        or a price here comes from AWS and from these settings.
-        """
-        instance = Instance(
-            self.clients,
-            found["InstanceId"],
-            found["LaunchTime"].timestamp(),
-            private=self._settings.private_address,
-        )
-        address, host_keys = instance.look().address, instance.host_keys()
-        if address is None or not host_keys:
-            return None
-        connection = connect(self._settings, instance.id, address, host_keys)
-        try:
-            data = parse(connection.run(["head", "-c", str(MOST_RECORD_BYTES), str(ATTEMPT)]))
-        except CommandError:
-            return None
-        finally:
-            connection.close()
-        launched = found["LaunchTime"].timestamp()
-        told = recalled(data, folder.name, self.output_dir)
-        if told is None:
-            return None
-        folder.mkdir(parents=True, exist_ok=True)
-        record = MachineRecord(
-            backend=self.name,
-            settings=self.settings,
-            created_at=launched,
-            launched_at=launched,
-            region=self.clients.region,
-            instance_id=found["InstanceId"],
-            instance_type=found.get("InstanceType"),
-            zone=(found.get("Placement") or {}).get("AvailabilityZone"),
-            host_keys=host_keys,
-            **told,
-            **starts(folder),
-        )
-        record.there = (record.job or {}).get("folder", "")
-        if not record.there:
-            return None
-        record.save(folder)
-        return record

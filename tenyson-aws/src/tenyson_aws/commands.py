@@ -53,16 +53,16 @@ def list_machines(regions: tuple[str, ...], all_regions: bool, as_json: bool) ->
 @click.argument("run")
 @settings_option
 def attach(run: str, settings: tuple[str, ...]) -> int:
-    """Look after RUN, which another machine began: found by its tag, watched to its end, brought here.
+    """Attach to RUN, which another computer started: find it by its tag, follow it to its end, fetch its outputs.
 
-    Needs the key that it was launched with (key_path). Where the run's folder is, `tenyson attach RUN` does the same.
+    Needs the key that it was launched with (key_path). If the run's folder is here, `tenyson attach RUN` does the same.
     """
     from tenyson_aws.backend import AWSBackend
 
     return attach_run(
         AWSBackend(**settings_values("aws", settings)),
         run,
-        unknown=f"no machine of the run {run!r} has a job that could be looked after",
+        unknown=f"no machine of the run {run!r} has a job to attach to",
         next_step="`tenyson aws list --all-regions` shows all machines.",
     )
 
@@ -76,14 +76,14 @@ def attach(run: str, settings: tuple[str, ...]) -> int:
     is_flag=True,
     help="Also key pairs, security groups and launch templates, which cost nothing.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def cleanup(
     regions: tuple[str, ...], all_regions: bool, run: str | None, everything: bool, dry_run: bool, yes: bool
 ) -> int:
-    """Terminate machines of Tenyson, whoever looks after them, and remove volumes that they left behind.
+    """Terminate all machines of Tenyson, whoever launched them, and remove volumes that they left behind.
 
-    A machine whose job still runs is lost with it: look with `tenyson aws list` first.
+    This also ends running jobs: check with `tenyson aws list` first.
     """
     from tenyson_aws.ec2.cleanup import find_all, remove
 
@@ -97,7 +97,7 @@ def cleanup(
         click.echo(f"nothing to clean up in {', '.join(where)}")
         return 0
     return clean_up(
-        # Machines first: what they use cannot go before them.
+        # Machines first: what they use cannot be removed before them.
         sorted(found, key=lambda one: one.kind != "instance"),
         ("what", "id", "region", "state", "run", "machine"),
         lambda one: (one.kind, one.id, one.region, one.state, one.run, one.detail),
@@ -153,7 +153,7 @@ def _where(regions: tuple[str, ...], all_regions: bool) -> tuple[Any, list[str]]
 
 
 def _settings(given: tuple[str, ...]) -> Any:
-    from tenyson.cloud.settings import check_settings
+    from tenyson.plugins.settings import build_settings
     from tenyson_aws.settings import AWSSettings
 
-    return check_settings(AWSSettings, settings_values("aws", given))
+    return build_settings(AWSSettings, settings_values("aws", given))

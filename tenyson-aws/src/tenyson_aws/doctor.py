@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tenyson.cloud.remote.check import Check
+from tenyson.cli.rented import Check
+from tenyson.cloud.remote.ssh.keys import key_folder, private_key
 from tenyson.errors import TenysonError
 from tenyson_aws.api.clients import Clients
 from tenyson_aws.api.failures import aws_errors, code_of, kind_of_error
@@ -71,10 +72,8 @@ def _tried(what: str, work: Callable[[], str]) -> Iterator[Check]:
 
 
 def _key(clients: Clients, settings: AWSSettings) -> str:
-    from tenyson_aws.ec2.access import home
-
-    if not settings.key_path and not settings.key_name and not (home() / "id_ed25519").is_file():
-        return f"none yet: the first launch makes one in {home()}"
+    if not settings.key_path and not settings.key_name and not private_key(settings, "aws").is_file():
+        return f"none yet: the first launch makes one in {key_folder('aws')}"
     key = find_key(clients, settings, make=False)
     mode = Path(key.path).stat().st_mode & 0o077
     readable = "; others on this machine can read it: chmod 600" if mode else ""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tenyson.cloud.remote.record import Record
+from tenyson.cloud.remote.ssh.record import SSHRecord
 
 
 @dataclass
-class MachineRecord(Record):
-    """What AWS was asked for and what it gave."""
+class MachineRecord(SSHRecord):
+    """The request to AWS and its answer."""
 
     region: str = ""
     avoid: list[list[str]] = field(default_factory=list)
@@ -25,10 +25,6 @@ class MachineRecord(Record):
     instance_type: str | None = None
     zone: str | None = None
     market: str | None = None
-    host_keys: list[str] = field(default_factory=list)
-    """As the machine's console showed them."""
-    there: str = ""
-    """The job's folder on the machine, of an attempt that was begun elsewhere; a path for commands there only."""
 
     @property
     def machine(self) -> str | None:

@@ -9,12 +9,12 @@ from typing import Any
 
 from tenyson.cloud.backend import Estimate, Handle
 from tenyson.cloud.remote.backend import RemoteBackend, starts
-from tenyson.cloud.remote.bundle import make_parcel
-from tenyson.cloud.remote.input_files import baggage
+from tenyson.cloud.remote.bundle import make_bundle
+from tenyson.cloud.remote.input_files import find_input_files
 from tenyson.cloud.remote.outputs import OddAnswerError, parse
 from tenyson.cloud.remote.recall import recalled
-from tenyson.cloud.settings import check_settings
 from tenyson.jobs.spec import JobSpec
+from tenyson.plugins.settings import build_settings
 from tenyson_modal import price
 from tenyson_modal.api.failures import ModalError, explained, modal_errors
 from tenyson_modal.api.naming import ATTEMPT, app_name, attempt_key, tag_value
@@ -44,7 +44,7 @@ class ModalBackend(RemoteBackend[CallRecord]):
     def __init__(self, **settings: Any) -> None:
         output_dir = settings.pop("output_dir", "./outputs")
         super().__init__(settings, output_dir)
-        self._settings: ModalSettings = check_settings(ModalSettings, settings)
+        self._settings: ModalSettings = build_settings(ModalSettings, settings)
         self._checked = False
 
     def validate(self, spec: JobSpec) -> None:
@@ -52,8 +52,8 @@ class ModalBackend(RemoteBackend[CallRecord]):
 
         Raises: BackendError: a job could not be launched.
         """
-        baggage(spec)
-        make_parcel(spec, ["tenyson-modal"], self._settings.extras, python=self._settings.python)
+        find_input_files(spec)
+        make_bundle(spec, ["tenyson-modal"], self._settings.extras, python=self._settings.python)
         if self._settings.budget_usd is not None:
             self._refuse_beyond(
                 self._settings.budget_usd, self.estimate(spec), "Lower max_hours or choose another gpu"
@@ -111,7 +111,7 @@ class ModalBackend(RemoteBackend[CallRecord]):
             entries = control(self._settings)
             lock.forget(entries, key)
             requests.forget(entries, key)
-            Store(record.volume, record.environment, str(record.spec["run_id"]), key).drop_baggage()
+            Store(record.volume, record.environment, str(record.spec["run_id"]), key).drop_inputs()
         except modal_errors(ModalError) as error:
             self._say(f"left behind, free of charge: {error}")
         record.released = True

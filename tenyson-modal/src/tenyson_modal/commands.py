@@ -41,9 +41,9 @@ def list_apps(settings: tuple[str, ...], as_json: bool) -> int:
 @click.argument("run")
 @settings_option
 def attach(run: str, settings: tuple[str, ...]) -> int:
-    """Look after RUN, which another machine began: found by its tags or in the volume, watched to its end, brought here.
+    """Attach to RUN, which another computer started: find it by its tags or in the volume, follow it, fetch its outputs.
 
-    Where the run's folder is, `tenyson attach RUN` does the same.
+    If the run's folder is here, `tenyson attach RUN` does the same.
     """
     from tenyson_modal.backend import ModalBackend
 
@@ -57,18 +57,18 @@ def attach(run: str, settings: tuple[str, ...]) -> int:
 
 @modal.command()
 @settings_option
-@click.option("--run", help="Only what is of this run.")
+@click.option("--run", help="Only objects of this run.")
 @click.option(
     "--everything",
     is_flag=True,
-    help="Also the runs' folders in the volume, with all that they hold, and the Dict of requests.",
+    help="Also the runs' folders in the volume, with everything in them, and the Dict of requests.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def cleanup(settings: tuple[str, ...], run: str | None, everything: bool, dry_run: bool, yes: bool) -> int:
-    """Stop apps of Tenyson, whoever looks after them.
+    """Stop all apps of Tenyson, whoever launched them.
 
-    A job that still runs is lost with its app, but for what it has saved: look with `tenyson modal list` first.
+    This also ends running jobs, of which only saved files remain: check with `tenyson modal list` first.
     """
     from tenyson_modal.app.cleanup import find_all, remove
 
@@ -91,9 +91,9 @@ def cleanup(settings: tuple[str, ...], run: str | None, everything: bool, dry_ru
 @settings_option
 @json_option("Print it as JSON.")
 def doctor(settings: tuple[str, ...], as_json: bool) -> int:
-    """Try what a launch needs, without spending: token, environment, secrets, volume, packages, price.
+    """Check what a launch needs, at no cost: token, environment, secrets, volume, packages, price.
 
-    Settings are those of the project file (tenyson.yaml), and --set. Exits with 1 if a launch would fail.
+    Settings come from the project file (tenyson.yaml) and --set. Exits with 1 if a launch would fail.
     """
     from tenyson_modal.doctor import examine
 
@@ -101,7 +101,7 @@ def doctor(settings: tuple[str, ...], as_json: bool) -> int:
 
 
 def _settings(given: tuple[str, ...]) -> Any:
-    from tenyson.cloud.settings import check_settings
+    from tenyson.plugins.settings import build_settings
     from tenyson_modal.settings import ModalSettings
 
-    return check_settings(ModalSettings, settings_values("modal", given))
+    return build_settings(ModalSettings, settings_values("modal", given))

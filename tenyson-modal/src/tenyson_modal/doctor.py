@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from tenyson.cloud.remote.check import Check
+from tenyson.cli.rented import Check
 from tenyson.errors import TenysonError
 from tenyson_modal import price
 from tenyson_modal.api.failures import explained, modal_errors
@@ -63,22 +63,22 @@ def _volume(settings: ModalSettings) -> str:
 
 def _packages(settings: ModalSettings) -> Iterator[Check]:
     """Wheels are made here: what a machine would install must be had before one is asked for."""
-    from tenyson.cloud.remote.bundle import make_parcel
+    from tenyson.cloud.remote.bundle import make_bundle
     from tenyson.jobs.spec import JobSpec
 
     spec = JobSpec("doctor", "eval", "none:None", {})
     try:
-        parcel = make_parcel(spec, ["tenyson-modal"], settings.extras, python=settings.python)
+        bundle = make_bundle(spec, ["tenyson-modal"], settings.extras, python=settings.python)
     except TenysonError as error:
         yield Check("error", "packages", str(error))
         return
     yield Check(
-        "ok", "packages", f"{len(parcel.wheels)} wheel(s) of here, {len(parcel.constraints)} versions pinned"
+        "ok", "packages", f"{len(bundle.wheels)} wheel(s) of here, {len(bundle.constraints)} versions pinned"
     )
 
 
 def _price(settings: ModalSettings) -> Iterator[Check]:
-    from tenyson.cloud.cost import cost_in_words
+    from tenyson.cloud.backend import cost_in_words
 
     estimate = price.estimate(settings)
     known = estimate.worst_case is not None

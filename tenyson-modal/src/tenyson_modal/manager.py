@@ -14,7 +14,7 @@ class ModalManager(CloudManager):
 
     Args:
         gpu: see `ModalSettings`; a list is a choice and its fallbacks.
-        timeout: seconds of one container; a job that needs longer goes on in another one, up to `max_hours`.
+        timeout: seconds of one container; a job that needs longer continues in another one, up to `max_hours`.
         follower: what shows a job's progress; plain lines on stderr by default.
         grace_seconds: how long an interrupted job may take to save before it is ended; by default twice as long as its steps take, at
             least two minutes.

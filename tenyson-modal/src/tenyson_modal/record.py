@@ -9,7 +9,7 @@ from tenyson.cloud.remote.record import Record
 
 @dataclass
 class CallRecord(Record):
-    """What was asked of Modal and what it gave."""
+    """The request to Modal and its answer."""
 
     app_name: str = ""
     """Under which the app is found again; written before it is made."""

@@ -18,7 +18,7 @@ from tenyson.errors import BackendError
 from tenyson_modal.api.failures import ModalError, explained, modal_errors
 from tenyson_modal.api.naming import attempt_key
 from tenyson_modal.app.apps import stop
-from tenyson_modal.app.call import Call, Standing
+from tenyson_modal.app.call import Call, CallStatus
 from tenyson_modal.app.launch import RECORD, control
 from tenyson_modal.exchange.requests import Requests
 from tenyson_modal.exchange.store import Store
@@ -38,15 +38,15 @@ WAITED_FOR = {"away": "cannot be reached", "quota": "is at a limit", "auth": "re
 class OverError(BackendError):
     """The call is over, and the volume holds no end of the job."""
 
-    def __init__(self, standing: Standing) -> None:
-        super().__init__(standing.detail)
-        self.standing = standing
+    def __init__(self, status: CallStatus) -> None:
+        super().__init__(status.detail)
+        self.status = status
 
 
 class CallSession(Session[CallRecord]):
-    """Looks after one attempt."""
+    """Supervises one attempt."""
 
-    taken_back = "Modal took the container away"
+    taken_back = "Modal preempted the container"
 
     def __init__(
         self, record: CallRecord, folder: Path, settings: ModalSettings, say: Callable[[str], None]
@@ -74,7 +74,7 @@ class CallSession(Session[CallRecord]):
         self._key = attempt_key(record.token)
         self._requests: Requests | None = None
         self._state: dict[str, Any] = {}
-        self._next_call_look = 0.0
+        self._next_call_poll = 0.0
         self._next_record = 0.0
         self._lives = 0
         self._odd_answers = 0
@@ -83,7 +83,7 @@ class CallSession(Session[CallRecord]):
         if self.record.app_id is not None:  # None: attached to from elsewhere, when it was over
             stop(self.record.app_id, self._say)
 
-    def _look_after_it(self) -> Observation | None:
+    def _supervise(self) -> Observation | None:
         pause = 1.0
         while not self._closing:
             try:
@@ -91,7 +91,7 @@ class CallSession(Session[CallRecord]):
                     return self._cancelled_early()
                 return self._follow()
             except OverError as error:
-                return self._over(error.standing)
+                return self._over(error.status)
             except OddAnswerError as error:
                 # While it begins; `_follow` counts those that come later.
                 self._odd_answers += 1
@@ -105,7 +105,9 @@ class CallSession(Session[CallRecord]):
                 self._trouble = error.cause
                 # Nobody waits for what only a person mends without being told how.
                 how = "" if error.kind == "away" else f"\n{error.next_step}"
-                self._say_once(f"Modal {WAITED_FOR[error.kind]} now, and the job goes on: {error.cause}{how}")
+                self._say_once(
+                    f"Modal {WAITED_FOR[error.kind]} now; the job keeps running: {error.cause}{how}"
+                )
                 self._pause(pause)
                 pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
         return None
@@ -116,7 +118,7 @@ class CallSession(Session[CallRecord]):
         """False: nobody waits for it any more. Raises: OverError, ModalError."""
         while not self._closing:
             if self._ending:
-                raise OverError(Standing("over", "killed", "the job was ended from here"))
+                raise OverError(CallStatus("over", "killed", "the job was ended from here"))
             self._leave_record()
             state = self._store.state()
             if state is not None and state.get("job") is not None:
@@ -126,19 +128,19 @@ class CallSession(Session[CallRecord]):
                 self._give_back()
                 # It may have begun, and even ended, in that very moment.
                 return self._begun_after_all()
-            standing = self._call.look()
+            status = self._call.poll()
             self._trouble = ""
-            if standing.life == "over":
-                self._refuse_or_read_again(standing)
+            if status.life == "over":
+                self._refuse_or_read_again(status)
             waited = time.time() - (self.record.launched_at or 0)
-            if standing.life == "waiting" and waited > self._settings.queue_minutes * 60:
+            if status.life == "waiting" and waited > self._settings.queue_minutes * 60:
                 self._give_back()
                 wanted = " or ".join(self._settings.gpus) or "container"
                 raise ModalError(
                     f"Modal had no {wanted} for {self._settings.queue_minutes:g} minutes (queue_minutes); the job is withdrawn",
                     "capacity",
                 )
-            if standing.life == "waiting" and waited > 60:
+            if status.life == "waiting" and waited > 60:
                 self._say_once(f"{self.record.call_id}: waiting for a container; Modal has no free one yet")
             self._pause(min(1.0, self._settings.poll_seconds))
         return False
@@ -154,19 +156,19 @@ class CallSession(Session[CallRecord]):
         self._begin(state)
         return True
 
-    def _refuse_or_read_again(self, standing: Standing) -> None:
-        if self._follow_owner(standing):
+    def _refuse_or_read_again(self, status: CallStatus) -> None:
+        if self._follow_owner(status):
             return
         state = self._store.state()
         if state is None or state.get("job") is None:
-            raise OverError(standing)
+            raise OverError(status)
 
-    def _follow_owner(self, standing: Standing) -> bool:
-        """Whether another call works on the attempt: that one is looked at from now on."""
-        owner = standing.owner
+    def _follow_owner(self, status: CallStatus) -> bool:
+        """Whether another call works on the attempt: that one is polled from now on."""
+        owner = status.owner
         if owner is None or owner in (self.record.call_id, self.record.follows):
             return False
-        self._say(f"{self.record.call_id}: {standing.detail}; that one is followed")
+        self._say(f"{self.record.call_id}: {status.detail}; that one is followed")
         self.record.follows = owner
         self.record.save(self.folder)
         self._call = Call(owner)
@@ -188,48 +190,48 @@ class CallSession(Session[CallRecord]):
 
     def _attend(self) -> None:
         if self._ending:
-            raise OverError(Standing("over", "killed", "the job was ended from here"))
+            raise OverError(CallStatus("over", "killed", "the job was ended from here"))
         if self._grace is not None:
             self._ask([], cancel=self._grace)
             self._grace = None
         self._leave_record()
 
-    def _look(self, control: list[str], *, final: bool) -> Seen:  # noqa: ARG002  sums come with the state
+    def _poll(self, control: list[str], *, final: bool) -> Seen:  # noqa: ARG002  sums come with the state
         if control:
             self._ask(control)
         # Asked before the volume is read: what the container left until its end is then surely read.
-        standing = self._standing()
+        status = self._status()
         state = self._store.state()
         if state is None:
-            raise OverError(Standing("over", "lost", "the run's folder is no longer in the volume"))
+            raise OverError(CallStatus("over", "lost", "the run's folder is no longer in the volume"))
         self._state = state
         self._tell_of_containers(state)
-        seen = self._store.look(self._mirror, state)
+        seen = self._store.fetch(self._mirror, state)
         if (
-            standing is not None
-            and standing.life == "over"
+            status is not None
+            and status.life == "over"
             and seen.state != "ended"
-            and not self._follow_owner(standing)
+            and not self._follow_owner(status)
         ):
-            raise OverError(standing)
+            raise OverError(status)
         return seen
 
-    def _standing(self) -> Standing | None:
-        if time.monotonic() < self._next_call_look:
+    def _status(self) -> CallStatus | None:
+        if time.monotonic() < self._next_call_poll:
             return None
-        standing = self._call.look()
-        self._next_call_look = time.monotonic() + CALL_SECONDS
-        return standing
+        status = self._call.poll()
+        self._next_call_poll = time.monotonic() + CALL_SECONDS
+        return status
 
     def _tell_of_containers(self, state: dict[str, Any]) -> None:
         life = int(state.get("life") or 0)
         if state["state"] in ("preempted", "continued"):
             words = (
-                "Modal took the container away"
+                "Modal preempted the container"
                 if state["state"] == "preempted"
                 else "the container's time was over"
             )
-            self._say_once(f"{words}; another one goes on from the checkpoint (container {life + 1})")
+            self._say_once(f"{words}; another one resumes from the checkpoint (container {life + 1})")
         elif life > 1 and life != self._lives:
             self._say_once(f"container {life} of this attempt has begun")
         self._lives = life
@@ -263,13 +265,13 @@ class CallSession(Session[CallRecord]):
     def _ended_from_here(self) -> Observation:
         return self._lost("killed", "the job was ended from here, and its container with it")
 
-    def _over(self, standing: Standing) -> Observation:
+    def _over(self, status: CallStatus) -> Observation:
         """The call is over without an end of the job; what is in the volume is here."""
         if self._ending:
             return self._ended_from_here()
         return self._lost(
-            standing.reason or "lost",
-            standing.detail or "the call is over, and the volume holds no end of the job",
+            status.reason or "lost",
+            status.detail or "the call is over, and the volume holds no end of the job",
         )
 
     def _kept(self) -> str:

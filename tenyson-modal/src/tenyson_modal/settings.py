@@ -27,61 +27,61 @@ GPU = Annotated[str, AfterValidator(_gpu)]
 
 
 class ModalSettings(BaseModel):
-    """Which container, for how long, and what it gets."""
+    """The container, its limits and its inputs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     gpu: GPU | None = "A10G"
-    """GPU as Modal names it, such as "H100" or "H100:8"; none is a container without one."""
+    """GPU by Modal's name, such as "H100" or "H100:8"; null for a container without one."""
     gpu_fallbacks: list[GPU] = []
-    """Further GPUs, in the order in which they are taken where the first is not to be had."""
+    """Further GPUs to try, in this order, if the first is not available."""
     timeout: int = Field(default=DAY_SECONDS, gt=0, le=DAY_SECONDS)
-    """Seconds that one container may work; Modal allows a day at most. A job that needs longer saves in time, and another goes on."""
+    """Seconds that one container may run; Modal allows a day at most. A longer job saves in time and continues in another container."""
     max_hours: float = Field(default=24.0, gt=0, le=24 * MOST_RETRIES)
-    """The job saves and ends after so many hours in all its containers, whatever happens."""
+    """The job saves and ends after this many hours in all its containers, whatever happens."""
     preemptions: int = Field(default=20, ge=0)
-    """How often Modal may take the container away and another one goes on, before the attempt has failed."""
+    """How many preempted containers are replaced by another one before the attempt fails."""
     restarts: int = Field(default=2, ge=0, le=MOST_RETRIES)
-    """How often a container that died without a word (its host failed, or memory ran out) is followed by another one."""
+    """How many containers that died without an exit status (host failed, or memory ran out) are replaced by another one."""
     queue_minutes: float = Field(default=60.0, gt=0)
-    """A job that got no container for so long, for want of a GPU, is withdrawn."""
+    """A job that gets no container for this long, because no GPU is available, is withdrawn."""
     cpu: float = Field(default=4.0, gt=0)
-    """Cores that are kept for it; more is used, and billed, where there is room."""
+    """Reserved cores; more are used, and billed, if available."""
     memory: int = Field(default=32768, gt=0)
-    """Memory in MiB that is kept for it; more is used, and billed, where there is room."""
+    """Reserved memory in MiB; more is used, and billed, if available."""
     ephemeral_disk: int | None = Field(default=None, ge=524288)
-    """Disk of the container in MiB; none is Modal's default, 512 GiB."""
+    """Disk of the container in MiB; by default Modal's, 512 GiB."""
     region: str | list[str] | None = None
-    """Region or regions, at a higher price; none takes any."""
+    """Region or regions, at a higher price; by default any."""
     environment_name: str | None = None
-    """Modal environment; none is that of your profile."""
+    """Modal environment; by default that of your profile."""
     secrets: list[str] = []
     """NAMES of Modal secrets that the job gets as environment variables."""
     forward_env: list[VariableName] = []
-    """NAMES of further environment variables of here that the job gets; those of `hub` and `wandb` it gets anyhow."""
+    """NAMES of further environment variables for the job; those of `hub` and `wandb` are always included."""
     volume: str = Field(default="tenyson-outputs", pattern=r"^[A-Za-z0-9._-]{1,64}$")
-    """Name of the Modal volume that holds the runs of this project; made where there is none."""
+    """Name of the Modal volume that holds the runs of this project; created if it does not exist."""
     python: str = Field(default="3.12", pattern=r"^3\.\d+$")
     """Python of the container."""
     image: str | None = None
-    """Container image of a registry to build on; none is Modal's Debian."""
+    """Base image from a registry; by default Modal's Debian."""
     apt: list[str] = []
     """Debian packages for the image."""
     extras: list[str] = []
-    """Extras of tenyson-core for the container, beside those that the configuration needs."""
+    """Extras of tenyson-core for the container, in addition to those that the configuration needs."""
     budget_usd: float | None = Field(default=None, gt=0)
-    """US dollars for all attempts of a run: none is launched that could bring them above this (price x max_hours, and what earlier ones took)."""
+    """US dollars for all attempts of a run together: an attempt that could exceed it (price x max_hours, plus the cost of earlier ones) is refused."""
     price_per_hour: float | None = Field(default=None, gt=0)
-    """US dollars of the GPU, where Tenyson does not know its price, or not yours."""
+    """US dollars per hour of the GPU, if Tenyson does not know its price, or not yours."""
     sync_checkpoints: bool = True
-    """Whether checkpoints come here while the job runs; they are in the volume anyhow."""
+    """Whether checkpoints are synced here while the job runs; they are in the volume in any case."""
     direct_database: bool = False
-    """Whether the job writes to `telemetry.db_url` itself, as to a PostgreSQL that it reaches; else it goes through here."""
+    """Whether the job writes to `telemetry.db_url` directly, such as to a PostgreSQL that it can reach; otherwise this machine does."""
     runner: list[str] = []
-    """The command that takes the runner's flags, as for a wrapper such as torchrun; {python} is the container's. None is
+    """The command that gets the runner's flags, such as a torchrun wrapper; {python} is the container's. Default:
     `{python} -m tenyson.runner`."""
     poll_seconds: float = Field(default=2.0, gt=0)
-    """Between two looks at a job."""
+    """Seconds between two polls of a job."""
 
     @model_validator(mode="before")
     @classmethod

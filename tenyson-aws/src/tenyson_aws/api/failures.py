@@ -47,7 +47,7 @@ NEXT_STEPS: dict[Kind, str] = {
     "auth": "`tenyson aws doctor` says which permission is missing; the whole policy is printed by `tenyson aws policy`.",
     "throttled": "AWS asks for fewer requests; it was tried for a while. Try again in some minutes.",
     "configuration": "Change the setting that AWS names. `tenyson aws doctor` checks them without starting anything.",
-    "away": "AWS did not answer. Nothing is left running that it knows of; the same command goes on.",
+    "away": "AWS did not answer. As far as is known nothing is left running; run the same command again.",
 }
 
 

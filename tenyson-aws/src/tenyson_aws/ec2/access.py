@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tenyson.cloud.remote.ssh.keys import public_key
 from tenyson.core.user import user_at_host
 from tenyson_aws.api.clients import Clients
 from tenyson_aws.api.failures import AWSError, aws_errors, code_of, explained
@@ -20,16 +18,6 @@ from tenyson_aws.settings import AWSSettings
 
 WHO_AM_I = "https://checkip.amazonaws.com"
 GROUP_NAME = "tenyson-ssh"
-
-
-def home() -> Path:
-    """Where a key that was made here is kept."""
-    return Path(os.environ.get("TENYSON_HOME") or "~/.tenyson").expanduser() / "aws"
-
-
-def private_key(settings: AWSSettings) -> Path:
-    """The file of the private key, of the settings or of this machine."""
-    return Path(settings.key_path).expanduser() if settings.key_path else home() / "id_ed25519"
 
 
 @dataclass(frozen=True)
@@ -44,32 +32,16 @@ def find_key(clients: Clients, settings: AWSSettings, *, make: bool = True) -> K
     """The key pair of the settings; without one, the one of this machine, made and registered with `make`.
 
     Raises:
-        AWSError: its private half is missing or cannot be read, or EC2 does not know it.
+        AWSError: EC2 does not know it, or the settings do not say where its private half is.
+        PrivateKeyError: its private half is missing or cannot be read.
     """
-    import asyncssh
-
     if settings.key_name and not settings.key_path:
         raise AWSError(
             f"key_name {settings.key_name!r} has a private half, and backend.settings.key_path does not say where",
             "configuration",
             next_step="Set key_path to its file; or leave both out, and a pair is made for you.",
         )
-    path = private_key(settings)
-    if not path.is_file():
-        if settings.key_path or not make:
-            raise AWSError("there is no such private key", "configuration", place=str(path))
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _make_key(path)
-    try:
-        key = asyncssh.read_private_key(str(path))
-    except (OSError, asyncssh.KeyImportError) as error:
-        raise AWSError(
-            f"the private key cannot be read: {error}",
-            "configuration",
-            place=str(path),
-            next_step="A key with a passphrase is not for unattended work: make one without, or leave key_path out.",
-        ) from error
-    public = key.export_public_key().decode().strip()
+    path, public = public_key(settings, "aws", make=make)
     name = settings.key_name or f"tenyson-{hashlib.sha256(public.split()[1].encode()).hexdigest()[:16]}"
     try:
         clients.ec2.describe_key_pairs(KeyNames=[name])
@@ -111,19 +83,6 @@ def find_group(clients: Clients, settings: AWSSettings, vpc: str, *, make: bool 
         return str(group)
     except aws_errors() as error:
         raise explained(error, "cannot use a security group") from error
-
-
-def _make_key(path: Path) -> None:
-    """A new private key, there whole or not at all; of several processes the first one's stands."""
-    import asyncssh
-
-    key = asyncssh.generate_private_key("ssh-ed25519", comment=f"tenyson {user_at_host()}")
-    file, draft = tempfile.mkstemp(dir=path.parent)  # readable by nobody else
-    with os.fdopen(file, "wb") as stream:
-        stream.write(key.export_private_key())
-    with contextlib.suppress(FileExistsError):
-        os.link(draft, path)
-    Path(draft).unlink()
 
 
 def _register(clients: Clients, name: str, public: str) -> None:

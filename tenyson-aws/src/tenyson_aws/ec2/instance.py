@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from tenyson.cloud.remote.ssh.boot import host_keys_in
+from tenyson.cloud.remote.ssh.provider import MachineStatus
 from tenyson_aws.api.clients import Clients
 from tenyson_aws.api.failures import AWSError, aws_errors, code_of, explained, kind_of_error
 
@@ -16,30 +16,10 @@ NOT_FOUND_SECONDS = 300.0
 CONFIRM_SECONDS = 300.0
 CONFIRM_EVERY_SECONDS = 3.0
 SPOT_CODES = ("Server.SpotInstanceTermination", "Server.SpotInstanceShutdown")
-_HOST_KEY = re.compile(r"tenyson-host-key: ((?:ssh|ecdsa)-\S+ [A-Za-z0-9+/=]+)")
-
-Life = Literal["coming", "running", "gone", "unknown"]
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How an instance stands."""
-
-    life: Life
-    """`unknown`: AWS did not answer, or does not know it yet."""
-    address: str | None = None
-    code: str = ""
-    """Of the reason for which it ended, such as Server.SpotInstanceTermination."""
-    detail: str = ""
-
-    @property
-    def preempted(self) -> bool:
-        """Whether AWS took it back."""
-        return self.code in SPOT_CODES
 
 
 class Instance:
-    """One instance. Looking does not raise: unreachable is not dead."""
+    """One instance. Polling does not raise: unreachable is not dead."""
 
     def __init__(
         self, clients: Clients, instance_id: str, launched_at: float, *, private: bool = False
@@ -49,27 +29,28 @@ class Instance:
         self._launched_at = launched_at
         self._private = private
 
-    def look(self) -> Standing:
+    def poll(self) -> MachineStatus:
         """Ask AWS."""
         try:
             answer = self._clients.ec2.describe_instances(InstanceIds=[self.id])
             found = [one for group in answer["Reservations"] for one in group["Instances"]]
         except aws_errors() as error:
             if kind_of_error(error) != "not_found":
-                return Standing("unknown", detail=": ".join(part for part in code_of(error) if part))
+                return MachineStatus("unknown", detail=": ".join(part for part in code_of(error) if part))
             found = []
         if not found:
             if time.time() - self._launched_at < NOT_FOUND_SECONDS:
-                return Standing("unknown", detail="AWS does not know it yet")
-            return Standing("gone", detail="AWS knows it no more")
+                return MachineStatus("unknown", detail="AWS does not know it yet")
+            return MachineStatus("gone", detail="AWS knows it no more")
         one = found[0]
         state = one["State"]["Name"]
         reason = one.get("StateReason") or {}
         if state in ("terminated", "shutting-down", "stopped", "stopping"):
             detail = reason.get("Message") or one.get("StateTransitionReason") or state
-            return Standing("gone", code=reason.get("Code", ""), detail=detail)
+            code = reason.get("Code", "")
+            return MachineStatus("gone", code=code, detail=detail, preempted=code in SPOT_CODES)
         address = one.get("PrivateIpAddress") if self._private else one.get("PublicIpAddress")
-        return Standing("running" if state == "running" else "coming", address or None)
+        return MachineStatus("running" if state == "running" else "coming", address or None)
 
     def host_keys(self) -> list[str]:
         """What its watchdog wrote on its console; empty while that has not come through."""
@@ -84,7 +65,7 @@ class Instance:
             except aws_errors() as error:
                 if not latest or code_of(error)[0] != "UnsupportedOperation":
                     return []
-        return list(dict.fromkeys(_HOST_KEY.findall(text)))
+        return host_keys_in(text)
 
     def terminate(self, say: Callable[[str], None], seconds: float = CONFIRM_SECONDS) -> None:
         """End it, and ask until AWS says that it is terminated. Called twice it does no harm.

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tenyson.cloud.remote.ssh.boot import boot_script
 from tenyson.core.user import user_at_host
 from tenyson_aws.api.clients import Clients
 from tenyson_aws.api.failures import (
@@ -30,8 +31,9 @@ from tenyson_aws.ec2.image import find_image
 from tenyson_aws.ec2.placement import Placement, find_network, find_placements
 from tenyson_aws.record import MachineRecord
 from tenyson_aws.settings import AWSSettings
-from tenyson_aws.userdata import user_data
 
+MOST_USER_DATA_BYTES = 16384
+"""The most that EC2 takes, before base64."""
 SAME_REQUEST_TRIES = 6
 """How often a request is sent again whose reply was lost or that came too soon after others."""
 UNCERTAIN: tuple[Kind, ...] = ("throttled", "away", "auth")
@@ -139,9 +141,7 @@ class Launcher:
             "ImageId": image.id,
             "KeyName": find_key(clients, settings).name,
             "SecurityGroupIds": [group],
-            "UserData": base64.b64encode(
-                user_data(lifetime, int(settings.idle_minutes * 60)).encode()
-            ).decode(),
+            "UserData": _user_data(lifetime, int(settings.idle_minutes * 60)),
             "InstanceInitiatedShutdownBehavior": "terminate",
             "MetadataOptions": {
                 "HttpTokens": "required",
@@ -283,6 +283,12 @@ class Launcher:
         override = answer.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
         zone = record.request["zones"].get(override.get("SubnetId"))
         return str(zone) if zone else None
+
+
+def _user_data(lifetime_seconds: int, idle_seconds: int) -> str:
+    script = boot_script(lifetime_seconds, idle_seconds).encode()
+    assert len(script) < MOST_USER_DATA_BYTES
+    return base64.b64encode(script).decode()
 
 
 LIVE = ("pending", "running", "stopping", "stopped")

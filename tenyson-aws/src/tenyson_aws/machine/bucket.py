@@ -33,10 +33,10 @@ class Bucket:
         self._s3: Any = boto3.client("s3", region_name=region)
         self._sent: dict[str, tuple[int, int]] = {}
 
-    def begin(self, folder: Path, *, goes_on: bool) -> None:
-        """Before the job starts in `folder`: whether it goes on from earlier attempts, and if so their newest checkpoint."""
-        self._s3.put_object(Bucket=self.name, Key=self._key(BEGUN[goes_on]), Body=b"")
-        if goes_on:
+    def begin(self, folder: Path, *, resumes: bool) -> None:
+        """Before the job starts in `folder`: whether it resumes earlier attempts, and if so their newest checkpoint."""
+        self._s3.put_object(Bucket=self.name, Key=self._key(BEGUN[resumes]), Body=b"")
+        if resumes:
             self._fetch_checkpoint(folder)
 
     def send(self, folder: Path, *, final: bool) -> None:
@@ -68,7 +68,7 @@ class Bucket:
         return answer
 
     def _fetch_checkpoint(self, folder: Path) -> None:
-        """The newest whole one of the attempts that this one goes on from, if it is newer than what is here."""
+        """The newest whole one of the attempts that this one resumes, if it is newer than what is here."""
         here = max((step_of(path) for path in newest_first(RunFolder(folder).checkpoints)), default=-1)
         for attempt in self._line():
             keys = list(self._found("checkpoints/", attempt))
@@ -89,8 +89,8 @@ class Bucket:
                     return
 
     def _line(self) -> Iterator[str]:
-        """The attempts before this one, the latest first, back to the one that began from scratch: what was before that is not
-        gone on from."""
+        """The attempts before this one, the latest first, back to the one that began from scratch: what was before that is
+        not resumed."""
         began = []
         for entry in self._entries(f"{self._run}/"):
             attempt, _, name = entry["Key"].removeprefix(f"{self._run}/").partition("/")

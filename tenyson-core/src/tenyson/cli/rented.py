@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import click
 
@@ -12,7 +13,15 @@ from tenyson.cli.terminal.format import print_json
 
 if TYPE_CHECKING:
     from tenyson.cloud.remote.backend import RemoteBackend
-    from tenyson.cloud.remote.check import Check
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was tried, and what came of it."""
+
+    level: Literal["ok", "warning", "error"]
+    what: str
+    said: str
 
 
 class Removable(Protocol):

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from tenyson.cloud.backend import Backend, Handle, Observation
-from tenyson.cloud.cost import budget_of, cost_in_words
+from tenyson.cloud.backend import Backend, Handle, Observation, budget_of, cost_in_words
 from tenyson.cloud.watch.exit_status import not_launched, print_failure
 from tenyson.cloud.watch.follow import Follower, PlainFollower, safe_follower, speak_through
 from tenyson.cloud.watch.grace import grace_of

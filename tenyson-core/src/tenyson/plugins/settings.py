@@ -5,19 +5,24 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenyson.config.document import Document
 from tenyson.config.explain import nearest, problems
-from tenyson.errors import PluginError, Problem, UnknownPluginError
+from tenyson.errors import ConfigError, PluginError, Problem, UnknownPluginError
 from tenyson.plugins import discovery
 from tenyson.plugins.entries import Entry
 from tenyson.plugins.manager import PluginManager
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from tenyson.config.document import KeyPath
     from tenyson.config.schema import Config
     from tenyson.plugins.registration import Kind
+
+
+Model = TypeVar("Model", bound="BaseModel")
 
 
 def settings_problems(
@@ -48,6 +53,18 @@ def settings_problems(
         cause = f"{model.__name__} cannot check these settings: {type(error).__name__}: {error}"
         found.append(document.problem(path, cause))
     return found
+
+
+def build_settings(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """Build the settings of a backend from `values`.
+
+    Raises:
+        ConfigError: a key is unknown or a value is wrong: all problems at once, as backend.settings.KEY, with the nearest valid name.
+    """
+    problems = settings_problems(model, values, ("backend", "settings"))
+    if problems:
+        raise ConfigError(problems)
+    return model(**values)
 
 
 def check_settings(config: Config, plugins: PluginManager, document: Document | None = None) -> list[Problem]:

@@ -21,7 +21,7 @@ NEXT_STEPS: dict[Kind, str] = {
     "configuration": "Change the setting that Modal names. `tenyson modal doctor` checks them without starting anything.",
     "quota": "The workspace is at a limit: modal.com/settings shows it. `tenyson modal list` shows what runs.",
     "capacity": "Give more choice: gpu_fallbacks, or no region; or wait longer: queue_minutes.",
-    "away": "Modal did not answer. The same command goes on; `tenyson modal list` shows what runs.",
+    "away": "Modal did not answer. Run the same command again to continue; `tenyson modal list` shows what runs.",
 }
 
 

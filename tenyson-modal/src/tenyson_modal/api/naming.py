@@ -10,6 +10,8 @@ RUN, ATTEMPT, OWNER = "tenyson-run", "tenyson-attempt", "tenyson-owner"
 """Tags of an app."""
 INTERNAL = ".tenyson"
 """In a run's folder of the volume: what is not the job's own."""
+INPUTS = "baggage"
+"""In an attempt's folder there: its input files. Earlier releases wrote the name, and it is read and removed by it."""
 MOUNT = "/tenyson-volume"
 """Where the volume is in the container."""
 NAME_CHARACTERS = 64

@@ -15,8 +15,8 @@ _CALL_ID = re.compile(r"fc-[A-Za-z0-9]{1,64}")
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a call stands."""
+class CallStatus:
+    """The status of a call."""
 
     life: Literal["waiting", "running", "over"]
     """Waiting: no container has it."""
@@ -28,7 +28,7 @@ class Standing:
 
 
 class Call:
-    """One call of one app. `look` raises ModalError where Modal refuses or does not answer."""
+    """One call of one app. `poll` raises ModalError where Modal refuses or does not answer."""
 
     def __init__(self, call_id: str) -> None:
         import modal
@@ -36,24 +36,24 @@ class Call:
         self.id = call_id
         self._call = modal.FunctionCall.from_id(call_id)
 
-    def look(self) -> Standing:
-        """How it stands now; what the job itself left is in the volume."""
+    def poll(self) -> CallStatus:
+        """Its status now; what the job itself left is in the volume."""
         import modal.exception as raised
 
         try:
             answer = answer_of(self._call)
         except raised.OutputExpiredError:
-            return Standing(
+            return CallStatus(
                 "over",
                 "lost",
                 "Modal no longer keeps the call's result, and the volume holds no end of the job",
             )
         except NotPlainError as error:
-            return Standing("over", "infrastructure", f"the container's answer is not one of ours: {error}")
+            return CallStatus("over", "infrastructure", f"the container's answer is not one of ours: {error}")
         except (TimeoutError, raised.TimeoutError):
             return self._unfinished()
         except modal_errors() as error:
-            raise explained(error, f"the call {self.id} cannot be looked at") from error
+            raise explained(error, f"the call {self.id} cannot be polled") from error
         if answer is None:
             return self._unfinished()
         words = text_of(answer.text) or "no word of it"
@@ -61,14 +61,14 @@ class Call:
             case "success":
                 return _answered(answer.text)
             case "timeout":
-                return Standing("over", "timeout", f"Modal ended the container at its time limit: {words}")
+                return CallStatus("over", "timeout", f"Modal ended the container at its time limit: {words}")
             case "internal":
-                return Standing("over", "infrastructure", f"Modal failed: {words}")
+                return CallStatus("over", "infrastructure", f"Modal failed: {words}")
             case _:
                 return _ended_there(words)
 
-    def _unfinished(self) -> Standing:
-        return Standing("running" if self._has_container() else "waiting")
+    def _unfinished(self) -> CallStatus:
+        return CallStatus("running" if self._has_container() else "waiting")
 
     def _has_container(self) -> bool:
         """As far as Modal tells: its graph of calls lags behind."""
@@ -78,37 +78,39 @@ class Call:
             return True
 
 
-def _answered(text: str) -> Standing:
+def _answered(text: str) -> CallStatus:
     try:
         answer = parse(text.encode("utf-8", "replace"))
     except OddAnswerError as error:
-        return Standing("over", "infrastructure", f"the container's answer is not one of ours: {error.cause}")
+        return CallStatus(
+            "over", "infrastructure", f"the container's answer is not one of ours: {error.cause}"
+        )
     if not isinstance(answer, dict):
-        return Standing("over", "infrastructure", "the container's answer is not one of ours")
+        return CallStatus("over", "infrastructure", "the container's answer is not one of ours")
     if "refused" in answer:
         owner = answer["refused"] or None
         if owner is not None and not (isinstance(owner, str) and _CALL_ID.fullmatch(owner)):
-            return Standing("over", "infrastructure", "the container names a call that is none")
+            return CallStatus("over", "infrastructure", "the container names a call that is none")
         whose = f"the call {owner}" if owner else "a later container"
-        return Standing("over", detail=f"the attempt belongs to {whose}", owner=owner)
+        return CallStatus("over", detail=f"the attempt belongs to {whose}", owner=owner)
     if "error" in answer:
         words = text_of(answer["error"]) or "it did not say why"
-        return Standing("over", "user_error", f"the job could not be started: {words}")
-    return Standing("over")
+        return CallStatus("over", "user_error", f"the job could not be started: {words}")
+    return CallStatus("over")
 
 
-def _ended_there(words: str) -> Standing:
+def _ended_there(words: str) -> CallStatus:
     lower = words.lower()
     if "out of memory" in lower or re.search(r"\boom\b", lower):
-        return Standing(
+        return CallStatus(
             "over", "out_of_memory", f"the container ran out of memory (memory: more MiB): {words}"
         )
     if words.startswith("InputCancellation"):
-        return Standing("over", "killed", "the call was cancelled at Modal")
+        return CallStatus("over", "killed", "the call was cancelled at Modal")
     if "cancel" in lower or "terminated" in lower:
-        return Standing("over", "killed", f"the call was ended at Modal: {words}")
+        return CallStatus("over", "killed", f"the call was ended at Modal: {words}")
     if "ContinueElsewhere" in words:
-        return Standing(
+        return CallStatus(
             "over", "timeout", "its containers' time is over, and Modal retries no more (timeout, max_hours)"
         )
-    return Standing("over", "infrastructure", f"the container failed: {words}")
+    return CallStatus("over", "infrastructure", f"the container failed: {words}")

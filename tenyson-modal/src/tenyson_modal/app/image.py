@@ -1,4 +1,4 @@
-"""The image: what the container has installed. In the order of how seldom a layer changes, so that Modal makes few of them anew:
+"""The image: what the container has installed. Layers that seldom change come first, so that Modal rebuilds few of them:
 the packages of the index, which take minutes, before the wheels of what is installed from source here, which take seconds.
 """
 
@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenyson.cloud.remote.bundle import Parcel
+from tenyson.cloud.remote.bundle import Bundle
 from tenyson.core.atomic import write_text
 from tenyson_modal.settings import ModalSettings
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PLACE = "/opt/tenyson"
 
 
-def make_image(parcel: Parcel, settings: ModalSettings) -> modal.Image:
+def make_image(bundle: Bundle, settings: ModalSettings) -> modal.Image:
     """Described only: Modal makes it when an app needs it."""
     import modal
 
@@ -29,20 +29,20 @@ def make_image(parcel: Parcel, settings: ModalSettings) -> modal.Image:
     if settings.apt:
         base = base.apt_install(*settings.apt)
     pins = f"--constraints {PLACE}/constraints.txt"
-    image = base.add_local_file(_constraints(parcel), f"{PLACE}/constraints.txt", copy=True)
-    image = image.uv_pip_install(*parcel.foundation, extra_options=pins)
-    for wheel in parcel.wheels:
+    image = base.add_local_file(_constraints(bundle), f"{PLACE}/constraints.txt", copy=True)
+    image = image.uv_pip_install(*bundle.foundation, extra_options=pins)
+    for wheel in bundle.wheels:
         image = image.add_local_file(wheel, f"{PLACE}/wheels/{wheel.name}", copy=True)
-    packages = [line.replace("file://WHEELS/", f"file://{PLACE}/wheels/") for line in parcel.requirements]
+    packages = [line.replace("file://WHEELS/", f"file://{PLACE}/wheels/") for line in bundle.requirements]
     return image.uv_pip_install(*packages, extra_options=pins)
 
 
-def _constraints(parcel: Parcel) -> Path:
+def _constraints(bundle: Bundle) -> Path:
     """As a file here, which keeps its name for the same content."""
-    folder = Path(os.environ.get("TENYSON_HOME") or "~/.tenyson").expanduser() / "parcels" / parcel.key
+    folder = Path(os.environ.get("TENYSON_HOME") or "~/.tenyson").expanduser() / "parcels" / bundle.key
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "constraints.txt"
-    text = "\n".join(parcel.constraints) + "\n"
+    text = "\n".join(bundle.constraints) + "\n"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_text(path, text, shared=True)
     return path

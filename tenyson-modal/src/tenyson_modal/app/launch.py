@@ -9,9 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tenyson.cloud.remote.bundle import make_parcel
-from tenyson.cloud.remote.environment import variables_of
-from tenyson.cloud.remote.input_files import baggage, import_roots
+from tenyson.cloud.remote.bundle import make_bundle
+from tenyson.cloud.remote.input_files import find_input_files, import_roots, variables_of
 from tenyson.core.user import user_at_host
 from tenyson.jobs.spec import JobSpec
 from tenyson.telemetry.events.provenance import GIT_VARIABLE, git_state
@@ -29,7 +28,7 @@ from tenyson_modal.api.naming import (
 from tenyson_modal.app.apps import find_apps, stop
 from tenyson_modal.app.image import make_image
 from tenyson_modal.container.entrypoint import Request, run
-from tenyson_modal.container.lock import claimed_by, forget
+from tenyson_modal.container.lock import forget, holder_of
 from tenyson_modal.exchange.store import Store
 from tenyson_modal.record import CallRecord
 from tenyson_modal.settings import ModalSettings
@@ -74,7 +73,7 @@ class Launcher:
         """The call that an interrupted launch made, as far as it works already; else nothing of that launch is left."""
         key = attempt_key(record.token)
         try:
-            found = claimed_by(entries, key)
+            found = holder_of(entries, key)
             apps = find_apps(self._settings.environment_name, name=record.app_name)
             if found is not None and apps:
                 record.app_id = apps[0].id
@@ -82,7 +81,7 @@ class Launcher:
                 return found
             for app in apps:
                 stop(app.id, self._say)
-            # Whoever claimed it was of an app that is over; what it has kept, another call goes on with.
+            # The holder of the lock was of an app that is over; another call continues with what it has kept.
             forget(entries, key)
         except modal_errors() as error:
             raise explained(error, "it cannot be seen what an earlier launch left") from error
@@ -94,10 +93,10 @@ class Launcher:
         spec = JobSpec(**record.spec)
         settings = self._settings
         store = Store(settings.volume, settings.environment_name, spec.run_id, attempt_key(record.token))
-        luggage = baggage(spec)
-        parcel = make_parcel(spec, ["tenyson-modal"], settings.extras, python=settings.python)
-        if luggage:
-            store.send(luggage)
+        inputs = find_input_files(spec)
+        bundle = make_bundle(spec, ["tenyson-modal"], settings.extras, python=settings.python)
+        if inputs:
+            store.send(inputs)
         _mark(record, folder, "inputs sent")
         app = modal.App(record.app_name, tags=_tags(record, spec), include_source=False)
         try:
@@ -108,7 +107,7 @@ class Launcher:
                 version=2,
             )
             function = app.function(
-                image=make_image(parcel, settings),
+                image=make_image(bundle, settings),
                 gpu=settings.gpus or None,
                 cpu=settings.cpu,
                 memory=settings.memory,
@@ -129,16 +128,14 @@ class Launcher:
                 record.app_id = app.app_id
                 _mark(record, folder, "image made")
                 record.launched_at = time.time()
-                request = self._request(record, spec, [str(path) for path in luggage])
+                request = self._request(record, spec, [str(path) for path in inputs])
                 record.call_id = function.spawn(json.dumps(asdict(request))).object_id
                 _mark(record, folder, "spawned")
         except modal_errors() as error:
             if record.call_id is None:
                 raise explained(error, "Modal launches no container") from error
-            # The call works, and costs: it is looked after whatever else is not well.
-            self._say(
-                f"{record.call_id} was called, and then: {explained(error, 'the launch did not end well').cause}"
-            )
+            # The call works, and costs: supervise it whatever else has failed.
+            self._say(f"{record.call_id} was called, and then: {explained(error, 'the launch failed').cause}")
 
     def _secrets(self, spec: JobSpec) -> list[Any]:
         import modal
@@ -153,14 +150,14 @@ class Launcher:
         )
         return [*named, modal.Secret.from_dict(variables)] if variables else named
 
-    def _request(self, record: CallRecord, spec: JobSpec, luggage: list[str]) -> Request:
+    def _request(self, record: CallRecord, spec: JobSpec, inputs: list[str]) -> Request:
         settings = self._settings
         return Request(
             spec=record.spec,
             cwd=record.cwd,
             volume=settings.volume,
             environment=settings.environment_name,
-            baggage=luggage,
+            inputs=inputs,
             import_roots=import_roots(spec),
             variables={GIT_VARIABLE: json.dumps(git_state(Path(record.cwd), [record.spec["task"]]))},
             relay=not settings.direct_database,
@@ -173,7 +170,7 @@ class Launcher:
 
 
 def control(settings: ModalSettings) -> Any:
-    """The Dict of claims and requests that goes with the volume."""
+    """The Dict of locks and requests that goes with the volume."""
     import modal
 
     return modal.Dict.from_name(

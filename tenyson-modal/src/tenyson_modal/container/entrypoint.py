@@ -1,7 +1,7 @@
-"""The body: the one function that Modal runs. It starts the job as a process of the container, brings what it writes into the
-volume, hands requests over, and sees to it that a container that is taken away leaves a checkpoint.
+"""The entrypoint: the one function that Modal runs. It starts the job as a process of the container, copies its files into the
+volume, passes requests on, and makes a preempted container leave a checkpoint.
 
-Modal gives the same input to another container after a preemption, a crash, and, as a retry, after a time limit: each goes on from
+Modal gives the same input to another container after a preemption, a crash, and, as a retry, after a time limit: each resumes from
 the volume.
 """
 
@@ -28,15 +28,15 @@ from tenyson.errors import TenysonError
 from tenyson.jobs.spec import JobSpec, resume_reference, resumed
 from tenyson.telemetry.spool.relayed import VARIABLE as RELAY
 from tenyson_modal.api.failures import modal_errors
-from tenyson_modal.api.naming import INTERNAL, MOUNT, attempt_key, control_name
-from tenyson_modal.container.lock import Claim
+from tenyson_modal.api.naming import INPUTS, INTERNAL, MOUNT, attempt_key, control_name
+from tenyson_modal.container.lock import Lock
 from tenyson_modal.container.time_slice import saving_seconds
-from tenyson_modal.container.volume_sync import Keeper
+from tenyson_modal.container.volume_sync import VolumeSync
 from tenyson_modal.exchange.requests import Requests
 
 TICK_SECONDS = 0.2
-LOOK_SECONDS = 1.0
-"""Between two rounds: copy, commit, look for requests."""
+ROUND_SECONDS = 1.0
+"""Between two rounds: copy, commit, read requests."""
 NOTICE_SECONDS = 20.0
 """Of the half minute between Modal's signal and the end: so long the job may take to save."""
 PATIENCE_SECONDS = 900.0
@@ -54,7 +54,7 @@ class Request:
     """What the job's paths are relative to; made here."""
     volume: str
     environment: str | None
-    baggage: list[str]
+    inputs: list[str]
     """Absolute paths of files that were sent along, to be put there."""
     import_roots: list[str]
     variables: dict[str, str]
@@ -69,7 +69,7 @@ class Request:
 
 
 class ContinueElsewhere(RuntimeError):
-    """The container's time is over, the job's is not: Modal's retry goes on from the checkpoint."""
+    """The container's time is over, the job's is not: Modal's retry resumes from the checkpoint."""
 
 
 def run(text: str) -> str:
@@ -84,12 +84,12 @@ def run(text: str) -> str:
     spec = JobSpec(**request.spec)
     entries = modal.Dict.from_name(control_name(request.volume), environment_name=request.environment)
     volume = modal.Volume.from_name(request.volume, environment_name=request.environment)
-    claim = Claim.take(entries, attempt_key(spec.token), str(modal.current_function_call_id()))
-    if isinstance(claim, str):
-        return json.dumps({"refused": claim})
+    lock = Lock.take(entries, attempt_key(spec.token), str(modal.current_function_call_id()))
+    if isinstance(lock, str):
+        return json.dumps({"refused": lock})
     with _signals() as signals:
         try:
-            ended = Body(request, spec, claim, volume, signals, began).work()
+            ended = Entrypoint(request, spec, lock, volume, signals, began).work()
         except (TenysonError, OSError) as error:
             return json.dumps({"error": str(error)})
     if signals and "state" not in ended:
@@ -97,15 +97,15 @@ def run(text: str) -> str:
     return json.dumps(ended)
 
 
-class Body:
+class Entrypoint:
     """One container's work."""
 
     def __init__(
-        self, request: Request, spec: JobSpec, claim: Claim, volume: Any, signals: list[int], began: float
+        self, request: Request, spec: JobSpec, lock: Lock, volume: Any, signals: list[int], began: float
     ) -> None:
         self._request = request
         self._spec = spec
-        self._claim = claim
+        self._lock = lock
         self._signals = signals
         self._began = began
         self._ends_at = began + request.timeout
@@ -121,7 +121,7 @@ class Body:
         self._folder.mkdir(parents=True, exist_ok=True)
         kept = Path(MOUNT) / spec.run_id
         self._internal = kept / INTERNAL / key
-        self._keeper = Keeper(self._folder, kept, self._internal, volume.commit)
+        self._sync = VolumeSync(self._folder, kept, self._internal, volume.commit)
         runner = [word.replace("{python}", sys.executable) for word in request.runner] or RUNNER
         self._backend = LocalBackend(self._folder.parent, runner)
         if request.import_roots:
@@ -129,13 +129,13 @@ class Body:
             os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 
     def work(self) -> dict[str, Any]:
-        """How it ended: a state, or nothing where another container is to go on. Raises: TenysonError, OSError, ContinueElsewhere."""
-        before = self._keeper.before
+        """Its exit status: a state, or nothing if another container is to continue. Raises: TenysonError, OSError, ContinueElsewhere."""
+        before = self._sync.before
         if before is not None and before["state"] == "ended":
             return {"state": "ended"}  # only our answer was lost
-        if (verdict := self._count(before)) is not None:
-            return verdict
-        self._keeper.prepare(resumed=bool(resume_reference(self._spec.config)))
+        if (ended := self._count(before)) is not None:
+            return ended
+        self._sync.prepare(resumed=bool(resume_reference(self._spec.config)))
         self._unpack()
         spec = self._spec if before is None else resumed(self._spec)
         handle = self._backend.submit(spec)
@@ -146,26 +146,26 @@ class Body:
         return self._follow(handle)
 
     def _count(self, before: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Why this container was called; a verdict where that was too often."""
+        """Count why this container was called; how the attempt ended, where that was too often."""
         if before is None:
             return None
-        counts, state = self._keeper.counts, before["state"]
+        counts, state = self._sync.counts, before["state"]
         kind = {"preempted": "preemptions", "continued": "continued"}.get(state, "crashes")
         counts[kind] += 1
         if counts["preemptions"] > self._request.preemptions:
             return self._end(
-                "preempted", f"Modal took the container away {counts['preemptions']} times", preempted=True
+                "preempted", f"Modal preempted the container {counts['preemptions']} times", preempted=True
             )
         if counts["crashes"] > self._request.restarts:
             return self._end(
                 "infrastructure",
-                f"the container died without a word {counts['crashes']} times: its host failed, or its memory ran out (memory: more MiB)",
+                f"the container died without an exit status {counts['crashes']} times: its host failed, or its memory ran out (memory: more MiB)",
             )
         return None
 
     def _unpack(self) -> None:
-        for path in self._request.baggage:
-            source, target = self._internal / "baggage" / path.lstrip("/"), Path(path)
+        for path in self._request.inputs:
+            source, target = self._internal / INPUTS / path.lstrip("/"), Path(path)
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
                 shutil.copytree(source, target, dirs_exist_ok=True)
@@ -173,7 +173,7 @@ class Body:
                 shutil.copy2(source, target)
 
     def _follow(self, handle: Handle) -> dict[str, Any]:
-        next_look = 0.0
+        next_round = 0.0
         next_lease = time.time() + LEASE_SECONDS
         over_at = self._began + self._request.max_seconds
         leave_at = self._ends_at - saving_seconds(self._request.timeout)
@@ -184,23 +184,23 @@ class Body:
             if ended:
                 return self._finish(handle, timeout=limit)
             now = time.time()
-            if now >= next_look:
+            if now >= next_round:
                 try:
                     if now >= next_lease:
-                        if not self._claim.holds():
+                        if not self._lock.holds():
                             self._backend.terminate(handle)
                             return {"refused": ""}
                         next_lease = now + LEASE_SECONDS
-                    requests = Requests.read(self._claim.entries, self._claim.key)
+                    requests = Requests.read(self._lock.entries, self._lock.key)
                     self._hand_over(requests.lines)
                     if requests.cancel is not None and not cancelled:
                         cancelled = True
                         self._backend.cancel(handle, requests.cancel)
-                    self._keeper.sync("running", **self._about(handle))
+                    self._sync.sync("running", **self._about(handle))
                 except modal_errors() as error:
                     # The job does not need them; the next round tries again.
                     _say(f"Modal did not answer: {type(error).__name__}: {error}")
-                next_look = time.time() + LOOK_SECONDS
+                next_round = time.time() + ROUND_SECONDS
             if now > over_at and not limit:
                 limit = True
                 self._backend.cancel(handle, max(10.0, self._ends_at - now - 60))
@@ -218,7 +218,7 @@ class Body:
     def _finish(self, handle: Handle, *, timeout: bool) -> dict[str, Any]:
         self._surely("running", **self._about(handle))
         exit_status = read_json(RunFolder(self._folder).exit_status) or {"exit_code": None}
-        more: dict[str, Any] = {"exit": exit_status, "sums": self._keeper.sums()}
+        more: dict[str, Any] = {"exit": exit_status, "sums": self._sync.sums()}
         if timeout:
             hours = self._request.max_seconds / 3600
             more["lost"] = {
@@ -230,27 +230,27 @@ class Body:
         return {"state": "ended"}
 
     def _end(self, reason: str, detail: str, *, preempted: bool = False) -> dict[str, Any]:
-        """A verdict without another process; what earlier containers kept stands."""
+        """End the attempt without another process; what earlier containers kept stays."""
         lost = {"reason": reason, "detail": detail, "preempted": preempted}
-        before = self._keeper.before or {}
+        before = self._sync.before or {}
         self._surely(
-            "ended", job=before.get("job"), exit={"exit_code": None}, sums=self._keeper.sums(), lost=lost
+            "ended", job=before.get("job"), exit={"exit_code": None}, sums=self._sync.sums(), lost=lost
         )
         return {"state": "ended"}
 
     def _leave(self, handle: Handle) -> dict[str, Any]:
-        """The container's day is over: save, and let a retry go on."""
+        """The container's day is over: save, and let a retry continue."""
         self._stop(handle, "this container's time is over", max(5.0, self._ends_at - time.time() - 60))
         if self._ended_by_itself(handle):
             return self._finish(handle, timeout=False)
         self._surely("continued", **self._about(handle))
-        raise ContinueElsewhere("this container's time is over; another one goes on from the checkpoint")
+        raise ContinueElsewhere("this container's time is over; another one resumes from the checkpoint")
 
     def _interrupted(self, handle: Handle, number: int) -> dict[str, Any]:
-        """A signal: Modal takes the container away, or the call was cancelled."""
+        """A signal: Modal preempts the container, or the call was cancelled."""
         preempted = number == signal.SIGINT
         if preempted:
-            self._stop(handle, "Modal takes the container away", NOTICE_SECONDS)
+            self._stop(handle, "Modal preempts the container", NOTICE_SECONDS)
         else:
             self._backend.cancel(handle, NOTICE_SECONDS)
             self._wait_for(handle, NOTICE_SECONDS + 5)
@@ -274,7 +274,7 @@ class Body:
 
     def _about(self, handle: Handle) -> dict[str, Any]:
         return {
-            "job": dict(handle.data), "taken": self._taken, "life": self._claim.life, "began": self._began,
+            "job": dict(handle.data), "taken": self._taken, "life": self._lock.life, "began": self._began,
         }  # fmt: skip
 
     def _surely(self, state: str, **more: Any) -> None:
@@ -282,12 +282,12 @@ class Body:
         deadline = time.time() + PATIENCE_SECONDS
         while True:
             try:
-                self._keeper.sync(state, **more)
+                self._sync.sync(state, **more)
             except modal_errors() as error:
                 if time.time() > deadline:
                     raise
                 _say(f"the volume takes nothing: {type(error).__name__}: {error}")
-                time.sleep(LOOK_SECONDS)
+                time.sleep(ROUND_SECONDS)
             else:
                 return
 

@@ -1,4 +1,4 @@
-"""The claim: which call works on an attempt, and in which of its containers. One attempt runs once, however often it was spawned.
+"""The lock: which call works on an attempt, and in which of its containers. One attempt runs once, however often it was spawned.
 
 A Volume has nothing that only one of two can do; putting a key into a Dict that is not there yet has.
 """
@@ -13,7 +13,7 @@ from tenyson_modal.api.plain import drop, get_text
 
 
 @dataclass(frozen=True)
-class Claim:
+class Lock:
     """This container's right to work on the attempt."""
 
     key: str
@@ -24,13 +24,13 @@ class Claim:
     """The modal.Dict."""
 
     @classmethod
-    def take(cls, entries: Any, key: str, call: str) -> Claim | str:
-        """Our claim; or the id of the call that has it."""
+    def take(cls, entries: Any, key: str, call: str) -> Lock | str:
+        """The lock; or the id of the call that holds it."""
         if entries.put(_name(key), _text(call, 1), skip_if_exists=True):
             return cls(key, call, 1, entries)
-        owner, life = _parts(get_text(entries, _name(key)))
-        if owner != call:
-            return owner
+        holder, life = _parts(get_text(entries, _name(key)))
+        if holder != call:
+            return holder
         entries.put(_name(key), _text(call, life + 1))
         return cls(key, call, life + 1, entries)
 
@@ -39,7 +39,7 @@ class Claim:
         return _parts(get_text(self.entries, _name(self.key))) == (self.call, self.life)
 
 
-def claimed_by(entries: Any, key: str) -> str | None:
+def holder_of(entries: Any, key: str) -> str | None:
     """The id of the call that works, or worked, on an attempt."""
     try:
         text = get_text(entries, _name(key))
@@ -54,7 +54,7 @@ def forget(entries: Any, key: str) -> None:
 
 
 def _name(key: str) -> str:
-    return f"claim/{key}"
+    return f"claim/{key}"  # as earlier releases wrote it
 
 
 def _text(call: str, life: int) -> str:
@@ -67,5 +67,5 @@ def _parts(text: str | None) -> tuple[str, int]:
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
     if not isinstance(found, dict):
-        raise ValueError("it is no claim")
+        raise ValueError("it is no lock")
     return str(found.get("call", "")), int(found.get("life", 0))

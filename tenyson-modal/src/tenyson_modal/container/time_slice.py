@@ -1,4 +1,4 @@
-"""The shift: how long one container works on a job before it saves and leaves the rest to another one."""
+"""The time slice: how long one container works on a job before it saves and leaves the rest to another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The keeper: brings what a job writes into the volume, so that nothing but the last moments is lost with the container.
+"""Volume sync: brings what a job writes into the volume, so that nothing but the last moments is lost with the container.
 
 The job works on the container's own disk. Its folder is copied to `<volume>/<run id>/`, a checkpoint under its name once it is
 whole, a file that only grows by what was added; then `state.json` says what is there, and one commit makes all of it visible.
@@ -24,7 +24,7 @@ BEAT_SECONDS = 30.0
 """The state is written at least so often: it is the container's heartbeat."""
 
 
-class Keeper:
+class VolumeSync:
     """For one container's work on one attempt.
 
     Args:
@@ -56,7 +56,7 @@ class Keeper:
         }  # fmt: skip
 
     def prepare(self, *, resumed: bool) -> None:
-        """Make room for this container's work: old verdicts move aside, checkpoints come to the container's disk."""
+        """Make room for this container's work: earlier results move aside, checkpoints come to the container's disk."""
         self.kept.mkdir(parents=True, exist_ok=True)
         self._state_file.parent.mkdir(parents=True, exist_ok=True)
         first = self.before is None
@@ -101,7 +101,7 @@ class Keeper:
             for path, size, modified in listed
             if self._known.get(path) != (size, modified)
         ]
-        # Checkpoints first: what a job wrote of its steps is then never behind the checkpoint it goes on from.
+        # Checkpoints first: what a job wrote of its steps is then never behind the checkpoint it resumes from.
         for path, size, modified in sorted(
             new, key=lambda file: not file[0].startswith(f"{CHECKPOINTS}/step-")
         ):

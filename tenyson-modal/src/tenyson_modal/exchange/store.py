@@ -12,7 +12,7 @@ from typing import IO, Any
 from tenyson.cloud.remote.mirror import Mirror, Seen
 from tenyson.cloud.remote.outputs import MOST_JSON_BYTES, exit_of, files_of, parse, sums_of
 from tenyson_modal.api.failures import explained, modal_errors
-from tenyson_modal.api.naming import INTERNAL
+from tenyson_modal.api.naming import INPUTS, INTERNAL
 from tenyson_modal.exchange.state import checked
 
 BLOCK_SECONDS = 60.0
@@ -37,7 +37,7 @@ class Store:
         data = self._read_small(f"{self._internal}/state.json")
         return checked(parse(data)) if data else None
 
-    def look(self, mirror: Mirror, state: dict[str, Any]) -> Seen:
+    def fetch(self, mirror: Mirror, state: dict[str, Any]) -> Seen:
         """Fetch what is new of what a state lists. Raises: OddAnswerError; OSError: it cannot be written here."""
         files = {
             path: known
@@ -66,11 +66,11 @@ class Store:
             return mirror.settle(seen)
 
     def send(self, paths: Iterable[Path]) -> None:
-        """The job's baggage. What is there already is not sent again: Modal knows blocks by their sums."""
+        """Upload the job's input files. Existing blocks are not sent again: Modal knows them by their sums."""
         try:
             with self._volume.batch_upload(force=True) as batch:
                 for path in paths:
-                    there = f"/{self._internal}/baggage{path}"
+                    there = f"/{self._internal}/{INPUTS}{path}"
                     put = batch.put_directory if path.is_dir() else batch.put_file
                     put(str(path), there)
         except modal_errors() as error:
@@ -89,10 +89,10 @@ class Store:
         data = self._read_small(f"{self._internal}/{name}")
         return data.decode("utf-8", "replace") if data else None
 
-    def drop_baggage(self) -> None:
+    def drop_inputs(self) -> None:
         """The attempt is over: what it was sent is of no use any more."""
         try:
-            self._volume.remove_file(f"{self._internal}/baggage", recursive=True)
+            self._volume.remove_file(f"{self._internal}/{INPUTS}", recursive=True)
         except FileNotFoundError:
             return
         except modal_errors() as error:

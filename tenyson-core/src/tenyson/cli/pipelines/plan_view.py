@@ -10,7 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from tenyson.cli.terminal.table import print_table, reading_width
-from tenyson.cloud.cost import budget_of, cost_in_words
+from tenyson.cloud.backend import budget_of, cost_in_words
 from tenyson.jobs.models.dims import find_shape
 from tenyson.jobs.models.memory import GIB, MemoryEstimate, estimate_memory
 from tenyson.pipeline.control.launcher import attempts_on

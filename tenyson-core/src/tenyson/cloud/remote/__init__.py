@@ -1,2 +1,2 @@
 """What every backend shares that rents a machine: what is shipped there, the files that come back, the record of an attempt, and
-the thread that looks after it."""
+the thread that supervises it."""

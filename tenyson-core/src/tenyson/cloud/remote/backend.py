@@ -13,8 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from tenyson.cloud.backend import Estimate, Handle, Observation, Reason
-from tenyson.cloud.cost import cost_in_words
+from tenyson.cloud.backend import Estimate, Handle, Observation, Reason, cost_in_words
 from tenyson.cloud.local.archive import EARLIER, archive_attempt
 from tenyson.cloud.remote.record import Record
 from tenyson.cloud.remote.session import Session
@@ -47,7 +46,7 @@ class Limits(Protocol):
 
 
 class RemoteBackend(ABC, Generic[R]):
-    """Follows `tenyson.cloud.backend.Backend`; a backend adds how a machine is launched, found and looked after.
+    """Follows `tenyson.cloud.backend.Backend`; a backend adds how a machine is launched, found and supervised.
 
     Args:
         given: its settings as they were given, for a controller that comes later.
@@ -137,7 +136,7 @@ class RemoteBackend(ABC, Generic[R]):
         return self._find(run_id, folder)
 
     def close(self) -> None:
-        """Look after nothing more; jobs go on. Another process may attach then."""
+        """Stop supervising; jobs keep running, and another process may attach."""
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()
@@ -177,7 +176,7 @@ class RemoteBackend(ABC, Generic[R]):
 
     @abstractmethod
     def _new_session(self, record: R, folder: Path) -> Session[R]:
-        """What looks after the attempt."""
+        """The session that supervises the attempt."""
 
     @abstractmethod
     def _give_back(self, record: R, folder: Path) -> None:
@@ -300,7 +299,7 @@ class RemoteBackend(ABC, Generic[R]):
         return self._sessions[key]
 
     def _lock(self, folder: Path) -> None:
-        """One process at a time looks after a run. Raises: BackendError: another one does."""
+        """One process at a time supervises a run. Raises: BackendError: another one does."""
         key = str(folder.resolve())
         if key in self._locks:
             return
@@ -310,9 +309,9 @@ class RemoteBackend(ABC, Generic[R]):
         except OSError as error:
             os.close(descriptor)
             raise BackendError(
-                "another process looks after this run",
+                "another process is attached to this run",
                 place=key,
-                next_step="End that one first; its job goes on.",
+                next_step="End that process first; the job keeps running.",
             ) from error
         self._locks[key] = descriptor
 
@@ -343,7 +342,7 @@ def _write_config(folder: Path, record: Record) -> None:
 
 
 def _asked(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without where it goes on: a later attempt of one run asks for the same."""
+    """A configuration without the checkpoint to resume from: later attempts of a run ask for the same."""
     training = dict(config.get("training") or {})
     training.pop("resume_from_checkpoint", None)
     return {**config, "training": training}

@@ -1,4 +1,4 @@
-"""The parcel: what a machine must install to run a job as this machine would. Wheels of what is installed from source here,
+"""The bundle: what a machine must install to run a job as this machine would. Wheels of what is installed from source here,
 the versions of here for everything else, and the tested versions of what is not here, such as torch on a laptop.
 
 Needs packaging, which comes with the backends that rent: core alone has no use for it.
@@ -48,7 +48,7 @@ _SKIPPED = {
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Bundle:
     """What goes to the machine."""
 
     requirements: tuple[str, ...]
@@ -60,10 +60,10 @@ class Parcel:
     """Names the environment that comes of it: equal for equal contents."""
 
 
-def make_parcel(
+def make_bundle(
     spec: JobSpec, backends: Iterable[str], extras: Iterable[str] = (), *, python: str = ""
-) -> Parcel:
-    """The parcel of a job; wheels are built once for each state of a source tree. `backends` are distributions that the machine needs.
+) -> Bundle:
+    """The bundle of a job; wheels are built once for each state of a source tree. `backends` are distributions that the machine needs.
 
     Raises: BackendError: a wheel cannot be built, or something was installed from a file that is no longer there.
     """
@@ -96,7 +96,7 @@ def make_parcel(
             constraints.append(f"{name}=={_here(name) or version}")
     parts += [*requirements, *sorted(constraints)]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
-    return Parcel(
+    return Bundle(
         tuple(requirements), tuple(sorted(constraints)), tuple(sorted(foundation)), tuple(wheels), key
     )
 

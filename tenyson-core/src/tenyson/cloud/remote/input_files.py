@@ -1,12 +1,14 @@
-"""Baggage: the files here that a job's configuration names. They are sent to the same paths there, so that every path in
+"""Input files and variables: what of here a job's configuration names. Files are sent to the same paths there, so that every path in
 configuration, lineage and results means the same on both machines.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tenyson.cloud.remote.bundle import owner_of
 from tenyson.core.run_folder import ADAPTER, CONFIG, MODEL, RunFolder
@@ -17,7 +19,7 @@ from tenyson.jobs.spec import JobSpec, resume_reference, resumes_latest
 SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/sbin", "/sys", "/usr", "/run")
 
 
-def baggage(spec: JobSpec) -> list[Path]:
+def find_input_files(spec: JobSpec) -> list[Path]:
     """Absolute paths of the files and folders that exist here and that the job reads.
 
     Raises: BackendError: one of them lies where a machine keeps its system.
@@ -36,6 +38,23 @@ def baggage(spec: JobSpec) -> list[Path]:
 def import_roots(spec: JobSpec) -> list[str]:
     """Folders from which the job imports modules that no installed distribution has."""
     return sorted({str(path.parent) for path in _loose_modules(spec)})
+
+
+def variables_of(
+    config: Mapping[str, Any], forwarded: Sequence[str] = (), *, direct_database: bool = False
+) -> dict[str, str]:
+    """The environment variables that a job gets, as far as they are set here: tokens of the hub and of W&B, the database's password where the job itself uses it, and what settings forward.
+
+    All may be secret.
+    """
+    hub, wandb = config.get("hub") or {}, config.get("wandb") or {}
+    names: Sequence[str | None] = [
+        hub.get("token_env", "HF_TOKEN"),
+        wandb.get("api_key_env", "WANDB_API_KEY") if wandb.get("project") else None,
+        *(["PGPASSWORD"] if direct_database else []),
+        *forwarded,
+    ]
+    return {name: os.environ[name] for name in names if name and name in os.environ}
 
 
 def _named(spec: JobSpec) -> Iterator[Path]:

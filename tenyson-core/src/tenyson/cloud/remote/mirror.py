@@ -1,4 +1,4 @@
-"""The mirror: the run's folder here, made like the one on the machine, look by look."""
+"""The mirror: the run's folder here, made like the one on the machine, poll by poll."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RESERVE_BYTES = 256 << 20
 
 @dataclass
 class Seen:
-    """What a look at the machine said."""
+    """What a poll of the machine said."""
 
     state: str
     """none, running or ended."""
@@ -86,7 +86,7 @@ class Mirror:
             self.known = json.loads((folder / CONTROLLER / STATE).read_text(encoding="utf-8"))
 
     def missing(self, files: Mapping[str, list[int]]) -> Iterator[tuple[str, int]]:
-        """Of the machine's files those that changed, and the byte from which on: a file that only grows goes on where ours ends."""
+        """Of the machine's files those that changed, and the offset to fetch from: a file that only grows continues where ours ends."""
         for path, (size, modified) in files.items():
             before = self.known.get(path)
             if before is not None and before[0] == size and before[1] in (modified, None):
@@ -139,7 +139,7 @@ class Mirror:
             return 0
 
     def settle(self, seen: Seen) -> Seen:
-        """After all of a look was taken: whole checkpoints get their names, those that the machine deleted go."""
+        """After all of a poll was taken: whole checkpoints get their names, those that the machine deleted go."""
         for path, (size, modified) in seen.files.items():
             if self.known.get(path) == [size, None]:
                 self.known[path] = [size, modified]
@@ -160,7 +160,7 @@ class Mirror:
                 self.known[path.relative_to(self.folder).as_posix()] = [path.stat().st_size, None]
 
     def forget(self, paths: Iterable[str]) -> None:
-        """Fetch these anew the next time."""
+        """Fetch these again the next time."""
         for path in paths:
             self.known.pop(path, None)
         self._remember()
@@ -171,7 +171,9 @@ class Mirror:
 
     def _place(self, path: str) -> Path:
         """Where a file goes: one of a checkpoint into a draft, until the checkpoint is whole."""
-        if (why := fault(path)) is not None:  # whoever calls has looked already; this is where files are made
+        if (
+            why := fault(path)
+        ) is not None:  # whoever calls has checked already; this is where files are made
             raise BackendError(f"the machine sends a file that is not taken: {why}: {path!r}")
         parts = Path(path).parts
         if (
@@ -210,7 +212,7 @@ class Mirror:
         if CHECKPOINTS in self.without:
             return
         for path in checkpoints.glob("step-*"):
-            # Only those that came from there: an earlier attempt's last one is what the next goes on from.
+            # Only those that came from there: the next attempt resumes from an earlier attempt's last one.
             came = any(known.startswith(f"checkpoints/{path.name}/") for known in self.known)
             if came and there and path.name not in there and not is_pinned(path):
                 remove(path)

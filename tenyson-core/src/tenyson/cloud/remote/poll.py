@@ -1,4 +1,4 @@
-"""Look at a job: what it logged, what it wrote, how it stands. Sent as it is, or imported where core is installed; standard library only, Python 3.8.
+"""Poll a job: what it logged, what it wrote, its state. Sent as it is, or imported where core is installed; standard library only, Python 3.8.
 
     python3 poll.py <request >answer
 
@@ -66,7 +66,7 @@ def state_of(folder: Path) -> dict[str, Any]:
     if ended is None and process is None:
         return {"state": "none", "exit": None}
     if ended is None and not any(_is_alive(process[who]) for who in ("supervisor", "job")):
-        # The status may have been written between the two looks.
+        # The status may have been written between the two reads.
         ended = read_json(folder / "exit_status.json") or {"exit_code": None}
     return {"state": "running" if ended is None else "ended", "exit": ended}
 
@@ -99,7 +99,7 @@ class Answer:
     """A tar stream on standard output. A machine that is being read from is not idle."""
 
     def __init__(self) -> None:
-        self.tar = tarfile.open(  # noqa: SIM115  closed at the end of the look
+        self.tar = tarfile.open(  # noqa: SIM115  closed at the end of the poll
             fileobj=sys.stdout.buffer, mode="w|", bufsize=BUFFER_BYTES, format=tarfile.PAX_FORMAT
         )
         self._busy_at = self._touched_at = time.monotonic()
@@ -136,7 +136,7 @@ class Answer:
 
 
 class _Padded(io.BytesIO):
-    """Exactly so many bytes, even if the file shrinks meanwhile: the next look finds it changed."""
+    """Exactly so many bytes, even if the file shrinks meanwhile: the next poll finds it changed."""
 
     def __init__(self, file: IO[bytes], length: int, meanwhile: Callable[[], None]) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class _Padded(io.BytesIO):
         return data
 
 
-def look(request: dict[str, Any]) -> None:
+def poll(request: dict[str, Any]) -> None:
     """Answer one request on standard output."""
     folder = Path(request["folder"])
     STATE_FOLDER.mkdir(parents=True, exist_ok=True)
@@ -218,4 +218,4 @@ def _is_alive(who: dict[str, Any]) -> bool:
 
 
 if __name__ == "__main__":
-    look(json.load(sys.stdin))
+    poll(json.load(sys.stdin))

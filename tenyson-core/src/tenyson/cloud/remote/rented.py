@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rented:
-    """What another process needs to look after the run."""
+    """What another process needs to attach to the run."""
 
     folder: Path
     spec: JobSpec

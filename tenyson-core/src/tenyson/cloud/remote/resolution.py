@@ -1,4 +1,4 @@
-"""The ending: what the files here and the record say of how a job on a machine ended."""
+"""Resolution: how a job on a machine ended, by the files here and the record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tenyson.core.run_folder import SPOT_NOTICE, RunFolder
 LOG_TAIL_BYTES = 8192
 
 
-def verdict(record: Record, folder: Path, taken_back: str) -> Observation:
+def resolve(record: Record, folder: Path, taken_back: str) -> Observation:
     """Of a job whose outputs are all here; `taken_back` is what the provider did where it announced the machine's end."""
     ended = record.exit or {}
     code = ended.get("exit_code")

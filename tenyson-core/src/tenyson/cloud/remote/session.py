@@ -1,6 +1,6 @@
-"""The session: the thread that looks after one attempt on one rented machine, until its outputs are here.
+"""The session: the thread that supervises one attempt on one rented machine, until its outputs are here.
 
-Every stage may be done again, so a session that died with its process is simply begun anew from the attempt's record.
+Every stage may be repeated, so a session that died with its process is simply restarted from the attempt's record.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tenyson.cloud.backend import Observation
 from tenyson.cloud.remote.mirror import Mirror, Seen
 from tenyson.cloud.remote.outputs import OddAnswerError
 from tenyson.cloud.remote.record import Record
-from tenyson.cloud.remote.resolution import loss, verdict
+from tenyson.cloud.remote.resolution import loss, resolve
 from tenyson.cloud.watch.diagnosis import EXIT_INTERRUPTED
 from tenyson.cloud.watch.watch import reason_of
 from tenyson.core.run_folder import RunFolder
@@ -26,10 +26,10 @@ from tenyson.jobs.spec import JobSpec
 if TYPE_CHECKING:
     from tenyson.telemetry.relay.relay import Relay
 
-FINAL_LOOKS = 5
+FINAL_POLLS = 5
 """How often the outputs are fetched again before sums that do not fit are a failure."""
 LONGEST_PAUSE_SECONDS = 20.0
-STUCK_LOOKS = 20
+STUCK_POLLS = 20
 """So many in a row may bring nothing of what an ended job's machine lists."""
 ODD_ANSWERS = 5
 """So many answers in a row that cannot be used are a failure."""
@@ -38,14 +38,14 @@ R = TypeVar("R", bound=Record)
 
 
 class Session(ABC, Generic[R]):
-    """Looks after one attempt. `begin` starts the thread; `observation` is what it knows.
+    """Supervises one attempt. `begin` starts the thread; `observation` is its current knowledge.
 
     Args:
         relays: whether the job's telemetry is brought into the database from here.
-        poll_seconds: between two looks at a job that runs.
+        poll_seconds: between two polls of a running job.
     """
 
-    taken_back = "the machine was taken back"
+    taken_back = "the machine was preempted"
     """What the provider did when it announced the machine's end, for a failure reason."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Session(ABC, Generic[R]):
         )
 
     def begin(self) -> None:
-        """Start to look after it."""
+        """Start to supervise it."""
         self._thread.start()
 
     @property
@@ -103,7 +103,7 @@ class Session(ABC, Generic[R]):
         self._thread.join(30)
 
     def close(self) -> None:
-        """Look after it no more; it goes on."""
+        """Stop supervising; the job keeps running."""
         self._closing = True
         self._wake.set()
         self._thread.join(10)
@@ -111,11 +111,11 @@ class Session(ABC, Generic[R]):
     # What a backend adds
 
     @abstractmethod
-    def _look_after_it(self) -> Observation | None:
+    def _supervise(self) -> Observation | None:
         """From where it stands to its end; None when nobody waits for it any more."""
 
     @abstractmethod
-    def _look(self, control: list[str], *, final: bool) -> Seen:
+    def _poll(self, control: list[str], *, final: bool) -> Seen:
         """Hand over requests for the job, and fetch what is new."""
 
     @abstractmethod
@@ -126,7 +126,7 @@ class Session(ABC, Generic[R]):
         """Connections and the like are closed; the thread ends."""
 
     def _attend(self) -> None:
-        """Before each look: what else is to be done."""
+        """Before each poll: what else is to be done."""
 
     def _settled(self, seen: Seen) -> bool:  # noqa: ARG002  most machines do nothing more
         """Of a job that has ended and is here so far: whether its machine has nothing more to do with its outputs."""
@@ -143,9 +143,9 @@ class Session(ABC, Generic[R]):
             if self.record.lost is not None:
                 self._ended = loss(self.record, self.folder)
             elif self.record.fetched:
-                self._ended = verdict(self.record, self.folder, self.taken_back)
+                self._ended = resolve(self.record, self.folder, self.taken_back)
             else:
-                self._ended = self._look_after_it()
+                self._ended = self._supervise()
         except (TenysonError, OSError) as error:
             self._ended = self._failed(error)
         except Exception as error:  # whatever it is, the machine must not be forgotten
@@ -156,16 +156,16 @@ class Session(ABC, Generic[R]):
                 self._relay.close()
 
     def _follow(self) -> Observation | None:
-        """Look until the job has ended and all of it is here; None when nobody waits for it any more."""
+        """Poll until the job has ended and all of it is here; None when nobody waits for it any more."""
         relay = self._make_relay()
         tries = unusable = stuck = moved = 0
         control: list[str] = []
         while not self._closing:
             self._attend()
             try:
-                seen = self._look(control, final=False)
+                seen = self._poll(control, final=False)
                 over = seen.state == "ended" and seen.whole and self._settled(seen)
-                last = self._look([], final=True) if over else None
+                last = self._poll([], final=True) if over else None
             except OddAnswerError as error:
                 unusable += 1
                 if unusable >= ODD_ANSWERS:
@@ -190,7 +190,7 @@ class Session(ABC, Generic[R]):
                 if not faults:
                     return self._fetched(last)
                 tries += 1
-                if tries >= FINAL_LOOKS:
+                if tries >= FINAL_POLLS:
                     raise BackendError(
                         f"outputs have other content here than on the machine after {tries} tries: {', '.join(faults[:5])}"
                     )
@@ -200,7 +200,7 @@ class Session(ABC, Generic[R]):
             stuck = (
                 stuck + 1 if seen.state == "ended" and not seen.whole and moved == self._mirror.moved else 0
             )
-            if stuck >= STUCK_LOOKS:
+            if stuck >= STUCK_POLLS:
                 wanting = [path for path, _ in self._mirror.missing(seen.files)]
                 raise BackendError(f"the machine lists files that it does not send: {', '.join(wanting[:5])}")
             if seen.whole or moved == self._mirror.moved:
@@ -243,7 +243,7 @@ class Session(ABC, Generic[R]):
         self._tell_relayed()
         self.record.fetched = True
         self._mark("fetched")
-        return verdict(self.record, self.folder, self.taken_back)
+        return resolve(self.record, self.folder, self.taken_back)
 
     def _lost(self, reason: str, detail: str, *, preempted: bool = False, **more: Any) -> Observation:
         """The machine ended before its job's outputs were here; what telemetry is here is stored."""
@@ -256,7 +256,7 @@ class Session(ABC, Generic[R]):
         return loss(self.record, self.folder)
 
     def _failed(self, error: Exception) -> Observation:
-        """It cannot go on."""
+        """It cannot continue."""
         expected = isinstance(error, (TenysonError, OSError))
         words = str(error) if expected else f"{type(error).__name__}: {error}"
         return Observation("ended", observed=True, reason=reason_of(error), detail=words + self._kept())

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tenyson.cloud.backend import Backend, Handle, Observation
-from tenyson.cloud.cost import budget_of, cost_in_words
+from tenyson.cloud.backend import Backend, Handle, Observation, budget_of, cost_in_words
 from tenyson.cloud.watch.follow import Follower, SafeFollower, safe_follower, speak_through
 from tenyson.cloud.watch.watch import JobWatch
 from tenyson.core.stdio import say

@@ -1,4 +1,4 @@
-"""The answer to a look: a tar stream that a machine sends, taken member by member.
+"""The answer to a poll: a tar stream that a machine sends, taken member by member.
 
 Whoever is root there can send anything. A member that does not fit what was listed and asked for is left out and counted; a stream that
 is no answer at all is an OddAnswerError. No member makes a link, a device or a hole, and none names a place.
@@ -104,7 +104,7 @@ class _Reader:
                 self._mirror.odd.note("a file that was not asked for", path)
             return
         size, modified = files[path]
-        # Of a file that changes meanwhile, the list is older: the next look finds it.
+        # Of a file that changes meanwhile, the list is older: the next poll finds it.
         if self._begin(member) != begin or member.size != size - begin:
             self._mirror.odd.note("a file that is not as it was listed", path)
             return

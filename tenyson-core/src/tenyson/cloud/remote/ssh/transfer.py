@@ -30,7 +30,7 @@ exit $code
 TRANSFER_SECONDS = 120.0
 """The longest pause of a transfer."""
 MOST_BYTES = 256 << 20
-"""Of one look while a job runs: beyond, further files wait for the next one, and the log comes in between."""
+"""Of one poll while a job runs: beyond, further files wait for the next one, and the log comes in between."""
 
 
 def send(connection: Connection, entries: Iterable[tuple[Path, str]]) -> None:
@@ -68,7 +68,7 @@ def _send(connection: Connection, fill: Callable[[tarfile.TarFile], None]) -> No
 
 
 def send_tools(connection: Connection) -> None:
-    """What a look needs; core's process.py among them, so that one file says what a process is."""
+    """What a poll needs; process.py among them, so that one file says what a process is."""
     tools = {
         "install.sh": "tenyson.cloud.remote.ssh.machine",
         "poll.py": "tenyson.cloud.remote",
@@ -90,7 +90,7 @@ def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry
 
 
-def look(
+def poll(
     connection: Connection,
     mirror: Mirror,
     there: str,

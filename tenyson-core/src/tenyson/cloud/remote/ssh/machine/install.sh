@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes the environment of a job, once for each content: install.sh HOME/envs/KEY PARCEL PYTHON [PYTHON_OF_THE_IMAGE]
+# Makes the environment of a job, once for each content: install.sh HOME/envs/KEY BUNDLE PYTHON [PYTHON_OF_THE_IMAGE]
 set -eu
-environment=$1 parcel=$2 python=$3 image=${4:-}
+environment=$1 bundle=$2 python=$3 image=${4:-}
 home=${environment%/envs/*}
 uv_version=0.13.9
 # One at a time: an installer outlives its connection, and the next one waits for it, or for what it left running.
@@ -33,6 +33,6 @@ else
     "$uv" venv --quiet --python "$python" "$environment" >&2
 fi
 "$uv" pip install --quiet --python "$environment/bin/python" \
-    -r "$parcel/requirements.txt" -c "$parcel/constraints.txt" >&2
+    -r "$bundle/requirements.txt" -c "$bundle/constraints.txt" >&2
 touch "$environment/complete"
 echo installed

@@ -22,7 +22,7 @@ announced=0
 shown=
 while :; do
     # Read from outside through the provider: what a visitor compares before the first byte is exchanged. An image may carry
-    # keys that are made anew after this began.
+    # keys that are regenerated after this began.
     keys=$(cat /etc/ssh/ssh_host_*_key.pub 2>/dev/null)
     [ "$keys" = "$shown" ] || announced=0
     shown=$keys

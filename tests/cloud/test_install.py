@@ -28,7 +28,7 @@ cp {folder}/real-uv "$6/bin/uv"
 def machine(tmp_path):
     """A machine's folder, with tools of its own and no uv."""
     (tmp_path / "tools").mkdir()
-    (tmp_path / "parcel").mkdir()
+    (tmp_path / "bundle").mkdir()
     return tmp_path
 
 
@@ -40,7 +40,7 @@ def tool(machine, name, text, **more):
 
 def begin(machine):
     return subprocess.Popen(
-        ["sh", str(SCRIPT), str(machine / "home/envs/key"), str(machine / "parcel"), "3.12"],
+        ["sh", str(SCRIPT), str(machine / "home/envs/key"), str(machine / "bundle"), "3.12"],
         env={"PATH": f"{machine}/tools:/usr/bin:/bin", "HOME": str(machine)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -8,7 +8,7 @@ from importlib.resources import files
 import pytest
 from tests.fakes.waiting import wait_for
 
-from tenyson_aws.userdata import user_data
+from tenyson.cloud.remote.ssh.boot import boot_script
 
 RECORDS = """#!/bin/sh
 echo "$*" >>{folder}/{name}
@@ -24,7 +24,9 @@ def boot(folder, *, systemd=True, code=0):
     for name, ends in (("systemd-run", code), ("setsid", 0)):
         (tools / name).write_text(RECORDS.format(folder=folder, name=name, code=ends))
         (tools / name).chmod(0o755)
-    text = user_data(7200, 3600).replace("/opt/tenyson", str(place)).replace("/run/systemd/system", str(sign))
+    text = (
+        boot_script(7200, 3600).replace("/opt/tenyson", str(place)).replace("/run/systemd/system", str(sign))
+    )
     script = folder / "boothook"
     script.write_text(text)
     subprocess.run(
