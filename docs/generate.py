@@ -27,7 +27,7 @@ One schema, in YAML or JSON, for local and remote runs. Unknown keys are refused
 are told at once, each with file, line and key.
 
 ```bash
-tenyson config schema                      # JSON Schema, for editors
+tenyson config schema                      # JSON Schema, for editors; --experiment: of experiment files
 tenyson config check FILE --job sft        # every problem; exit status 2 if there is an error
 tenyson config show FILE --set run.seed=1  # with all defaults filled in
 ```

@@ -30,11 +30,12 @@ def config() -> None:
 
 
 @config.command()
-def schema() -> None:
-    """Print the JSON Schema, for editors."""
-    from tenyson.config.schema import Config
+@click.option("--experiment", is_flag=True, help="The schema of experiment files instead.")
+def schema(experiment: bool) -> None:
+    """Print the JSON Schema of configurations, for editors."""
+    from tenyson.config.experiment.json_schema import configuration_schema, experiment_schema
 
-    print_json(Config.model_json_schema())
+    print_json(experiment_schema() if experiment else configuration_schema())
 
 
 @config.command()
@@ -43,7 +44,7 @@ def schema() -> None:
 @json_option("Print JSON instead of YAML.")
 def show(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Print FILE with all defaults filled in."""
-    from tenyson.config.experiment import is_experiment
+    from tenyson.config.experiment.names import is_experiment
     from tenyson.config.load import dump_config, load_config
     from tenyson.config.reading import read_document
     from tenyson.errors import ConfigError
@@ -91,7 +92,7 @@ def check(file: str, overrides: tuple[str, ...], job: str | None, as_json: bool)
 
 def _check(file: str, overrides: tuple[str, ...], job: str | None) -> list[Problem]:
     from tenyson.config.checks.passthrough import engine_args_problems
-    from tenyson.config.experiment import is_experiment
+    from tenyson.config.experiment.names import is_experiment
     from tenyson.config.load import check_document
     from tenyson.config.paths import relative_to_file
     from tenyson.config.reading import read_document

@@ -6,7 +6,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tenyson.config.patterns import EXAMPLES
@@ -15,7 +15,7 @@ from tenyson.errors import Problem
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
     from pydantic.fields import FieldInfo
-    from pydantic_core import ErrorDetails
+    from pydantic_core import ErrorDetails, PydanticCustomError
 
     from tenyson.config.document import Document, KeyPath
 
@@ -85,23 +85,46 @@ def _is_text(annotation: Any) -> bool:
     return annotation is str
 
 
+Suggest = Callable[["KeyPath", Any], str]
+"""From an unknown key and its value to what was probably meant, in words."""
+
+
 def problems(
-    error: ValidationError, document: Document, model: type[BaseModel], prefix: KeyPath = ()
+    error: ValidationError,
+    document: Document,
+    model: type[BaseModel],
+    prefix: KeyPath = (),
+    suggest: Suggest | None = None,
 ) -> list[Problem]:
-    """What pydantic found, in our words; `prefix` is where the model's data lies in the document."""
+    """What pydantic found, in our words.
+
+    Args:
+        prefix: where the model's data lies in the document.
+        suggest: what to say of an unknown key; by default the nearest key of the model.
+    """
     known = {".".join((*prefix, *path)): info for path, info in keys(model)}
     return [
-        _problem(detail, document, known, prefix)
+        _problem(detail, document, suggest or (lambda path, _: _suggest_key(path, known)), prefix)
         for detail in error.errors(include_url=False, include_context=True)
     ]
 
 
-def _problem(
-    detail: ErrorDetails, document: Document, known: Mapping[str, FieldInfo], prefix: KeyPath
-) -> Problem:
+def explained(cause: str, suggestion: str = "") -> PydanticCustomError:
+    """An error for a validator to raise, whose words are used as they are."""
+    from pydantic_core import PydanticCustomError
+
+    return PydanticCustomError(_EXPLAINED, "{cause}", {"cause": cause, "suggestion": suggestion})
+
+
+_EXPLAINED = "explained"
+
+
+def _problem(detail: ErrorDetails, document: Document, suggest: Suggest, prefix: KeyPath) -> Problem:
     path = (*prefix, *(str(part) for part in detail["loc"]))
     if detail["type"] == "extra_forbidden":
-        return document.problem(path, "unknown key", _suggest_key(path, known))
+        return document.problem(path, "unknown key", suggest(path, detail["input"]))
+    if detail["type"] == _EXPLAINED:
+        return document.problem(path, detail["ctx"]["cause"], detail["ctx"]["suggestion"])
     if detail["type"] == "missing":
         missing = "give model.name or model.factory" if path == ("model",) else ""
         return document.problem(path, "is missing", missing)
@@ -152,6 +175,12 @@ def _cause(detail: ErrorDetails) -> str:
 
 
 def _suggest_key(path: KeyPath, known: Mapping[str, FieldInfo]) -> str:
+    match = suggested_key(path, known)
+    return f"did you mean {match}?" if match else ""
+
+
+def suggested_key(path: KeyPath, known: Mapping[str, FieldInfo]) -> str | None:
+    """The dotted key, in its own section or in another one, that an unknown one most likely stands for."""
     *section, name = path
     here = {key.split(".")[-1]: key for key in known if key.split(".")[:-1] == section}
     elsewhere = {key.split(".")[-1]: key for key in known if "." in key}
@@ -163,7 +192,7 @@ def _suggest_key(path: KeyPath, known: Mapping[str, FieldInfo]) -> str:
     if not match:
         near = nearest(name, elsewhere)
         match = elsewhere[near] if near else None
-    return f"did you mean {match}?" if match else ""
+    return match
 
 
 def _fold(name: str) -> str:

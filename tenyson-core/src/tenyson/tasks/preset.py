@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tenyson.config.experiment import SHORTHANDS, JobType, axis_places, experiment_problems, places_of
+from tenyson.config.experiment.names import SHORTHANDS, JobType
+from tenyson.config.experiment.places import places_of
 from tenyson.config.unset import UNSET
-from tenyson.errors import ConfigError
 
 __all__ = ["SHORTHANDS", "JobType", "Preset", "PresetStep", "merge"]
 
@@ -66,35 +66,34 @@ class Preset:
         Raises:
             ConfigError: the file cannot be read or holds something else; all problems at once.
         """
+        from tenyson.config.experiment.check import check_experiment
         from tenyson.config.reading import read_document
 
         path = Path(path)
         document = read_document(path)
-        problems = [*document.problems, *experiment_problems(document)]
-        if problems:
-            raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))
-        data = document.data
-        axes = axis_places(document, ("matrix",))
-        shared = data.get("shared") or {}
+        experiment = check_experiment(document)
         steps = tuple(
             PresetStep(
-                label=step["label"],
-                job=step["job"],
-                config=merge(shared, step.get("config") or {}),
-                model_from=step.get("model_from"),
-                checkpoint_from=step.get("checkpoint_from"),
-                needs=None if step.get("needs") is None else tuple(step["needs"]),
-                matrix=step.get("matrix") or {},
-                places=places_of(document, number)
-                | axes
-                | axis_places(document, ("steps", str(number), "matrix")),
+                label=step.label,
+                job=step.job,
+                config=merge(experiment.shared or {}, step.config or {}),
+                model_from=step.model_from,
+                checkpoint_from=step.checkpoint_from,
+                needs=None if step.needs is None else tuple(step.needs),
+                matrix=step.matrix or {},
+                places=places_of(document, number),
             )
-            for number, step in enumerate(data["steps"])
+            for number, step in enumerate(experiment.steps)
         )
         return cls(
-            data.get("name", path.stem), data.get("summary", ""), steps, data.get("hardware", ""),
-            data.get("matrix") or {}, data.get("max_parallel", 1), str(path),
-        )  # fmt: skip
+            name=experiment.name if "name" in experiment.model_fields_set else path.stem,
+            summary=experiment.summary,
+            steps=steps,
+            hardware=experiment.hardware,
+            matrix=experiment.matrix or {},
+            max_parallel=experiment.max_parallel,
+            file=str(path),
+        )
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

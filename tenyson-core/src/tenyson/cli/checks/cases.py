@@ -40,7 +40,7 @@ def find_cases(file: str, job: JobType | None, task: str | None, overrides: tupl
         click.UsageError: a kind of job is given for an experiment file.
         TenysonError: file, task or overrides cannot be used.
     """
-    from tenyson.config.experiment import is_experiment
+    from tenyson.config.experiment.names import is_experiment
     from tenyson.config.reading import read_document
     from tenyson.pipeline.execute import make_job
 

@@ -25,7 +25,7 @@ def check_run_id(name: str | None) -> None:
 
 def check_experiment_file(file: str) -> None:
     """Raises: ConfigError: `file` is a task, or the configuration of one job."""
-    from tenyson.config.experiment import is_experiment
+    from tenyson.config.experiment.names import is_experiment
     from tenyson.config.reading import read_document
     from tenyson.config.schema import Config
 
@@ -51,7 +51,7 @@ def check_experiment_file(file: str) -> None:
 
 def check_job_file(document: Document) -> None:
     """Raises: ConfigError: it is an experiment, which holds a configuration for each of its steps."""
-    from tenyson.config.experiment import is_experiment
+    from tenyson.config.experiment.names import is_experiment
 
     if is_experiment(document):
         raise ConfigError(

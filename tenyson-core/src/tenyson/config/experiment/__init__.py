@@ -1,0 +1,1 @@
+"""Experiment files: their shape, what each problem with one is called, and a JSON Schema of them for editors."""

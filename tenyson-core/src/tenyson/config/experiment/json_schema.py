@@ -1,0 +1,102 @@
+"""JSON Schemas of configurations and of experiment files, for editors that complete and check while one types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tenyson.config.experiment.model import ExperimentFile
+from tenyson.config.experiment.names import SHORTHANDS
+from tenyson.config.schema import Config
+
+Schema = dict[str, Any]
+
+DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+_REFERENCE: Schema = {
+    "title": "Reference",
+    "description": "`${matrix.AXIS}`, `${steps.LABEL.run_id}`, `${steps.LABEL.metrics.NAME}`, or `${default}` for the key's default.",
+    "type": "string",
+    "pattern": r"^\$\{default\}$|\$\{\s*(steps|matrix)\.[^{}]*\}",
+}
+_TO_REFERENCE: Schema = {"$ref": "#/$defs/Reference"}
+_OUTSIDE = ("title", "description", "default", "examples")
+"""What stays beside `anyOf` where a key gets a further choice."""
+
+
+def configuration_schema() -> Schema:
+    """The schema of a configuration of one job."""
+    return DIALECT | Config.model_json_schema()
+
+
+def experiment_schema() -> Schema:
+    """The schema of an experiment file.
+
+    Its configurations are parts of one: no key is required, and each may be a reference.
+    """
+    schema = DIALECT | ExperimentFile.model_json_schema()
+    definitions = schema["$defs"]
+    whole = Config.model_json_schema()
+    for name, section in whole.pop("$defs").items():
+        definitions[name] = _part(section)
+    definitions["PartOfConfig"] = _part(whole) | {
+        "title": "PartOfConfig",
+        "description": "Sections and keys of a configuration; what is left out comes from `shared`, or is the default.",
+    }
+    definitions["Matrix"] = _matrix(whole, definitions)
+    definitions["Reference"] = _REFERENCE
+    for holder, key, target in (
+        (schema, "shared", "PartOfConfig"),
+        (schema, "matrix", "Matrix"),
+        (definitions["StepEntry"], "config", "PartOfConfig"),
+        (definitions["StepEntry"], "matrix", "Matrix"),
+    ):
+        properties = holder["properties"]
+        choices = [{"$ref": f"#/$defs/{target}"}, {"type": "null"}]
+        properties[key] = {name: properties[key][name] for name in _OUTSIDE if name in properties[key]} | {
+            "anyOf": choices
+        }
+    return schema
+
+
+def _part(section: Schema) -> Schema:
+    """A section of which any keys may be missing."""
+    left = {name: value for name, value in section.items() if name != "required"}
+    return left | {"properties": {key: _or_reference(one) for key, one in section["properties"].items()}}
+
+
+def _or_reference(value: Schema) -> Schema:
+    """The schema of a value that may be a reference, and so may each item of a list."""
+    beside = {name: one for name, one in value.items() if name in _OUTSIDE}
+    choices = value.get("anyOf") or [{name: one for name, one in value.items() if name not in _OUTSIDE}]
+    if any("$ref" in choice for choice in choices):
+        beside.pop("default", None)  # of a whole section: its keys have their own
+    if {"type": "string"} not in choices:
+        choices = [*map(_with_items, choices), _TO_REFERENCE]
+    return beside | {"anyOf": choices}
+
+
+def _with_items(choice: Schema) -> Schema:
+    return choice | {"items": _or_reference(choice["items"])} if choice.get("items") else choice
+
+
+def _matrix(whole: Schema, definitions: Schema) -> Schema:
+    """Axes by dotted key, with the values that the key takes, and any other axes."""
+    axes = dict(_keys(whole, definitions))
+    axes |= {short: axes[key] for short, key in SHORTHANDS.items()}
+    values: Schema = {"type": "array", "minItems": 1}
+    return {
+        "title": "Matrix",
+        "description": "Lists of values by axis: a dotted key, `seed`, or a name that values use as `${matrix.NAME}`.",
+        "type": "object",
+        "properties": {key: values | axis for key, axis in axes.items()},
+        "additionalProperties": values | {"description": "Values of an axis."},
+    }
+
+
+def _keys(whole: Schema, definitions: Schema) -> Iterator[tuple[str, Schema]]:
+    """Description and place of each key's schema, by dotted key."""
+    for section, about in whole["properties"].items():
+        name = about.get("$ref", "").rpartition("/")[2]
+        for key, value in definitions[name]["properties"].items() if name else ():
+            items = {"$ref": f"#/$defs/{name}/properties/{key}"}
+            yield f"{section}.{key}", {"description": value.get("description", ""), "items": items}

@@ -1,0 +1,19 @@
+"""Names that experiment files share with presets: kinds of jobs, shorthands of axes, and what tells such a file apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from tenyson.config.document import Document
+
+JobType = Literal["sft", "rl", "eval"]
+
+SHORTHANDS = {"seed": "run.seed"}
+"""Axes of a matrix, with the key that each sets."""
+_ONLY_HERE = ("shared", "steps", "matrix", "max_parallel")
+
+
+def is_experiment(document: Document) -> bool:
+    """Whether a file is an experiment and not the configuration of one job."""
+    return any(key in document.data for key in _ONLY_HERE)
