@@ -11,8 +11,8 @@ import time
 from collections import Counter
 
 from tenyson.tasks import Metric
-from tenyson_wordle.game import TURNS
-from tenyson_wordle.solver import (
+from tenyson_wordle.game.rules import TURNS
+from tenyson_wordle.game.solver import (
     SOLVERS,
     EntropySolver,
     ExactSolver,
@@ -21,7 +21,7 @@ from tenyson_wordle.solver import (
     Solver,
     play,
 )
-from tenyson_wordle.words import load
+from tenyson_wordle.game.words import load
 
 
 def figures(solver: Solver, repeats: int) -> str:

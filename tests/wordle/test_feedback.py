@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenyson_wordle.game import SOLVED, feedback
-from tenyson_wordle.words import load
+from tenyson_wordle.game.rules import SOLVED, feedback
+from tenyson_wordle.game.words import load
 
 # Few letters make repeated ones the rule rather than the exception.
 crowded = st.text("abc", min_size=5, max_size=5)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenyson_wordle.game import TURNS, Game, feedback, hard_mode_violation
+from tenyson_wordle.game.rules import TURNS, Game, feedback, hard_mode_violation
 
 WORDS = {"crane", "crate", "slate", "stale", "abide", "speed", "erase", "llama", "allay"}
 

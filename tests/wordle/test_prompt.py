@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenyson_wordle.prompt import STYLES
+from tenyson_wordle.rollouts.prompt import STYLES
 
 
 def test_spelled_guesses_are_shown_and_read_letter_by_letter():

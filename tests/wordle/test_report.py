@@ -11,8 +11,8 @@ from tenyson.reporting.context import ReportContext
 from tenyson.reporting.stage import Stage
 from tenyson.telemetry.events import RolloutFinished
 from tenyson.telemetry.sinks.jsonl import JsonlSink
+from tenyson_wordle.game.solver import RandomConsistentSolver, RandomSolver, play
 from tenyson_wordle.report import wordle
-from tenyson_wordle.solver import RandomConsistentSolver, RandomSolver, play
 
 from .conftest import play as play_task
 

@@ -8,7 +8,7 @@ import pytest
 
 from tenyson.errors import ConfigError
 from tenyson.tasks import Rollout
-from tenyson_wordle.rewards import POOREST_WIN
+from tenyson_wordle.rollouts.rewards import POOREST_WIN
 from tenyson_wordle.task import WordleTask
 
 from .conftest import WORDING, play, spelt, total

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from tenyson_wordle.board import from_data
-from tenyson_wordle.prompt import rationale
+from tenyson_wordle.game.board import from_data
+from tenyson_wordle.rollouts.prompt import rationale
 from tenyson_wordle.task import WordleTask
 
 from .conftest import WORDING, spelt

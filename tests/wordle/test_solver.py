@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenyson.errors import TaskError
-from tenyson_wordle.game import TURNS, feedback
-from tenyson_wordle.knowledge import Knowledge, knowledge_of
-from tenyson_wordle.solver import EntropySolver, ExactSolver, RandomConsistentSolver, RandomSolver, play
-from tenyson_wordle.words import Lexicon, load
+from tenyson_wordle.game.knowledge import Knowledge, knowledge_of
+from tenyson_wordle.game.rules import TURNS, feedback
+from tenyson_wordle.game.solver import EntropySolver, ExactSolver, RandomConsistentSolver, RandomSolver, play
+from tenyson_wordle.game.words import Lexicon, load
 
 FEW = ("bound", "found", "hound", "mound", "pound", "round", "sound", "wound")
 

@@ -8,10 +8,10 @@ import pytest
 
 from tenyson.config.schema import Config
 from tenyson.errors import ConfigError, TaskError
-from tenyson_wordle.board import from_data
-from tenyson_wordle.game import Turn
-from tenyson_wordle.knowledge import knowledge_of
-from tenyson_wordle.prompt import STYLES
+from tenyson_wordle.game.board import from_data
+from tenyson_wordle.game.knowledge import knowledge_of
+from tenyson_wordle.game.rules import Turn
+from tenyson_wordle.rollouts.prompt import STYLES
 from tenyson_wordle.task import WordleTask
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import tenyson_wordle
 from tenyson.errors import TaskError
-from tenyson_wordle import words
+from tenyson_wordle.game import words
 
 FROZEN = {
     "scowl": "97f257cf749505c87606375286e94f33570c910951bf179d80ea68592559d9a2",
@@ -30,7 +31,7 @@ def test_the_shipped_lists_are_sorted_unique_five_letter_words():
 
 def test_the_lists_name_their_source_and_licence():
     """Beside the data, in the package."""
-    folder = Path(words.__file__).parent / "data"
+    folder = Path(tenyson_wordle.__file__).parent / "data"
     assert "SCOWL" in (folder / "SOURCE.md").read_text()
     assert (
         "Permission to use, copy, modify, distribute and sell these word"

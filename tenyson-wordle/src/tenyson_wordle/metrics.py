@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from tenyson.tasks import Metric
-from tenyson_wordle.board import Board
-from tenyson_wordle.knowledge import Knowledge
-from tenyson_wordle.rewards import agrees
-from tenyson_wordle.words import Lexicon
+from tenyson_wordle.game.board import Board
+from tenyson_wordle.game.knowledge import Knowledge
+from tenyson_wordle.game.words import Lexicon
+from tenyson_wordle.rollouts.rewards import agrees
 
 SLICES = ("train_secrets", "held_out_secrets", "duplicate_letters", "traps")
 BITS_GAMES = 200

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenyson.reporting.chart import histograms
 from tenyson.reporting.markdown import table
-from tenyson_wordle.game import SOLVED, TURNS
+from tenyson_wordle.game.rules import SOLVED, TURNS
 
 if TYPE_CHECKING:
     from tenyson.reporting.context import ReportContext
@@ -88,7 +88,7 @@ def _solver_games(stage: Stage) -> list[str]:
     import yaml
 
     from tenyson.errors import TenysonError
-    from tenyson_wordle.solver import RandomConsistentSolver, play
+    from tenyson_wordle.game.solver import RandomConsistentSolver, play
     from tenyson_wordle.task import WordleTask
 
     try:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tenyson.errors import ConfigError, Problem
-from tenyson_wordle.rewards import POOREST_WIN, SHAPING
+from tenyson_wordle.rollouts.rewards import POOREST_WIN, SHAPING
 
 
 class WordleSettings(BaseModel):

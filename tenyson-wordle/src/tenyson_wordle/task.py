@@ -9,14 +9,17 @@ from typing import Any, ClassVar
 
 from tenyson.errors import TaskError
 from tenyson.tasks import Environment, Message, Metric, Preset, Reward, Rollout, Sample, TaskPlugin
-from tenyson_wordle import metrics, rewards, samples, sft, words
-from tenyson_wordle.board import Board, board_of, from_data
-from tenyson_wordle.environment import WordleEnvironment
-from tenyson_wordle.game import Game
-from tenyson_wordle.knowledge import knowledge_of
-from tenyson_wordle.prompt import STYLES
+from tenyson_wordle import metrics
+from tenyson_wordle.game import words
+from tenyson_wordle.game.board import Board, board_of, from_data
+from tenyson_wordle.game.knowledge import knowledge_of
+from tenyson_wordle.game.rules import Game
+from tenyson_wordle.game.solver import EntropySolver, RandomConsistentSolver, Solver
+from tenyson_wordle.rollouts import rewards
+from tenyson_wordle.rollouts.environment import WordleEnvironment
+from tenyson_wordle.rollouts.prompt import STYLES
+from tenyson_wordle.samples import samples, sft
 from tenyson_wordle.settings import WordleSettings, parse
-from tenyson_wordle.solver import EntropySolver, RandomConsistentSolver, Solver
 
 PRESETS = ("tiny", "smollm2", "qwen3-0.6b", "qwen3-4b")
 

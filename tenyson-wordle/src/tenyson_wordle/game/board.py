@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenyson.tasks import Rollout
-from tenyson_wordle.game import SOLVED, TURNS, Game, Turn
-from tenyson_wordle.prompt import Style
+from tenyson_wordle.game.rules import SOLVED, TURNS, Game, Turn
+from tenyson_wordle.rollouts.prompt import Style
 
 
 def to_data(turns: Iterable[Turn]) -> list[dict[str, str | None]]:

@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from tenyson.tasks import Reward, Rollout
-from tenyson_wordle.board import Board
-from tenyson_wordle.game import LENGTH, TURNS, feedback
-from tenyson_wordle.knowledge import Knowledge
+from tenyson_wordle.game.board import Board
+from tenyson_wordle.game.knowledge import Knowledge
+from tenyson_wordle.game.rules import LENGTH, TURNS, feedback
 
 FREE_GUESSES = 3
 WIN = 2.0

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
-from tenyson_wordle.game import LENGTH, Turn
+from tenyson_wordle.game.rules import LENGTH, Turn
 
 
 class Knowledge:

@@ -6,12 +6,12 @@ import random
 from collections.abc import Iterator, Sequence
 
 from tenyson.tasks import Message, Sample
-from tenyson_wordle.board import to_data
-from tenyson_wordle.game import TURNS, Game
-from tenyson_wordle.knowledge import knowledge_of
-from tenyson_wordle.prompt import ONE_GUESS_RULE, Style
-from tenyson_wordle.sft import render
-from tenyson_wordle.words import Lexicon
+from tenyson_wordle.game.board import to_data
+from tenyson_wordle.game.knowledge import knowledge_of
+from tenyson_wordle.game.rules import TURNS, Game
+from tenyson_wordle.game.words import Lexicon
+from tenyson_wordle.rollouts.prompt import ONE_GUESS_RULE, Style
+from tenyson_wordle.samples.sft import render
 
 TURNS_TO_PLAY = 2
 """Turns that a game begun in mid-play leaves at least."""

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from tenyson.errors import TaskError
-from tenyson_wordle.game import SOLVED, TURNS, Game
-from tenyson_wordle.knowledge import Knowledge, knowledge_of
-from tenyson_wordle.words import Lexicon
+from tenyson_wordle.game.knowledge import Knowledge, knowledge_of
+from tenyson_wordle.game.rules import SOLVED, TURNS, Game
+from tenyson_wordle.game.words import Lexicon
 
 
 class Solver(ABC):

@@ -10,10 +10,10 @@ import random
 from collections.abc import Iterator, Sequence
 
 from tenyson.tasks import Message, Sample
-from tenyson_wordle.board import to_data
-from tenyson_wordle.game import TURNS, Game
-from tenyson_wordle.prompt import Style, rationale
-from tenyson_wordle.solver import Solver
+from tenyson_wordle.game.board import to_data
+from tenyson_wordle.game.rules import TURNS, Game
+from tenyson_wordle.game.solver import Solver
+from tenyson_wordle.rollouts.prompt import Style, rationale
 
 ATTEMPTS = 50
 """Games tried on one secret before it is passed over; only won games are imitated."""

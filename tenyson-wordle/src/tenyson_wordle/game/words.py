@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from tenyson.errors import TaskError
-from tenyson_wordle.game import LENGTH
+from tenyson_wordle.game.rules import LENGTH
 
 Split = Literal["all", "train", "held_out"]
 SHIPPED = ("scowl", "tiny")

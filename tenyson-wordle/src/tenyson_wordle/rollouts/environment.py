@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tenyson.tasks import Environment, Observation
-from tenyson_wordle.board import take, to_data
-from tenyson_wordle.game import TURNS, Game
-from tenyson_wordle.prompt import Style
+from tenyson_wordle.game.board import take, to_data
+from tenyson_wordle.game.rules import TURNS, Game
+from tenyson_wordle.rollouts.prompt import Style
 
 
 class WordleEnvironment(Environment):

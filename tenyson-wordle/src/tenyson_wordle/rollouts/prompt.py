@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from tenyson.tasks import Message
-from tenyson_wordle.game import LENGTH, TURNS, Illegal, Turn
+from tenyson_wordle.game.rules import LENGTH, TURNS, Illegal, Turn
 
 StyleName = Literal["chat", "spelled", "compact"]
 

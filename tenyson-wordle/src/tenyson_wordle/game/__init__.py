@@ -1,0 +1,1 @@
+"""The game itself: words, rules, board, what is known of the secret, and solvers."""

@@ -1,0 +1,1 @@
+"""What a job reads: prompts for RL and evaluation, games to imitate for SFT."""
