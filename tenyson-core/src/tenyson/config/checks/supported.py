@@ -134,17 +134,27 @@ REFUSED: Mapping[str, Mapping[str, tuple[str, str]]] = {
 
 _PACKING = ("training.packing",)
 _EVALUATION = ("training.eval_steps",)
+_BEST = ("trl.load_best_model_at_end", "training.early_stopping_patience")
+_TRAINER_NEEDS = {
+    "eval_delay": _EVALUATION,
+    "load_best_model_at_end": _EVALUATION,
+    "metric_for_best_model": _BEST,
+    "greater_is_better": _BEST,
+    "liger_kernel_config": ("trl.use_liger_kernel",),
+    "optim_args": ("trl.optim",),
+}
 
 NEEDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "sft": {
+    "sft": _TRAINER_NEEDS
+    | {
         "dataset_num_proc": _PACKING,
         "eval_packing": _PACKING,
         "packing_strategy": _PACKING,
         "shuffle_dataset": _PACKING,
-        "eval_delay": _EVALUATION,
     },
-    "rl": {
-        "eval_delay": _EVALUATION,
+    "rl": _TRAINER_NEEDS
+    | {
+        "num_generations_eval": _EVALUATION,
         "ref_model_mixup_alpha": ("trl.sync_ref_model",),
         "ref_model_sync_steps": ("trl.sync_ref_model",),
         "log_completions_hub_repo": ("trl.log_completions",),
