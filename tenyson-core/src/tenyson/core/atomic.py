@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 
-def write_text(path: Path, text: str, *, durable: bool = False, shared: bool = False) -> None:
-    """Replace `path` in one move.
+def write_text(path: Path, text: str, *, durable: bool = False) -> None:
+    """Replace `path` in one move, whoever else does so at the same moment.
 
     Args:
         durable: force the text and the name to the disk, for what must survive a loss of power.
-        shared: several processes may write the file at once, so that each needs a draft of its own.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written.
     """
-    # Files named *.tmp are never taken for outputs of a job.
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp" if shared else f"{path.name}.tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    draft.replace(path)
+    # Files named *.tmp are never taken for outputs of a job. Each writer has a draft of its own: a controller that was
+    # suspended and the one that took its place write the same results.
+    draft = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
     if durable:
         sync(path.parent)
 

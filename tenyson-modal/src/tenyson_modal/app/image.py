@@ -44,5 +44,5 @@ def _constraints(bundle: Bundle) -> Path:
     path = folder / "constraints.txt"
     text = "\n".join(bundle.constraints) + "\n"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text, shared=True)
+        write_text(path, text)
     return path
