@@ -25,6 +25,7 @@ FROZEN = {
     "tenyson.plugins": {
         "BackendEntry",
         "EngineEntry",
+        "JobKind",
         "ReportHelperEntry",
         "SinkEntry",
         "TaskEntry",

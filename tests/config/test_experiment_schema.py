@@ -19,10 +19,11 @@ from tenyson.config.reading import read_document
 from tenyson.config.yamltext import Loader
 from tenyson.errors import TenysonError
 from tenyson.pipeline.graph.plan import plan_preset
+from tenyson.plugins.job_kinds import JOB_KINDS
 from tenyson.tasks.preset import Preset
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = experiment_schema()
+SCHEMA = experiment_schema(JOB_KINDS)
 PRESETS = sorted(ROOT.glob("tenyson-*/src/**/presets/*.yaml"))
 FENCE = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
@@ -80,7 +81,7 @@ def test_both_schemas_are_sound_and_describe_every_key(capsys):
             assert "description" in key
     for key in (*SCHEMA["properties"].values(), *definitions["StepEntry"]["properties"].values()):
         assert "examples" in key or "enum" in key
-    assert definitions["StepEntry"]["properties"]["job"]["enum"] == ["sft", "rl", "eval"]
+    assert definitions["StepEntry"]["properties"]["job"]["enum"] == list(JOB_KINDS)
     assert (
         definitions["Matrix"]["properties"]["training.learning_rate"]["description"] == "Peak learning rate."
     )
@@ -180,7 +181,7 @@ def problems_of(text, folder):
     document = read_document(folder / "wrong.yaml")
     assert is_experiment(document)
     with pytest.raises(TenysonError) as caught:
-        check_experiment(document)
+        check_experiment(document, JOB_KINDS)
     return [(one.line, one.key, one.cause, one.suggestion) for one in caught.value.problems]
 
 

@@ -121,7 +121,7 @@ def test_resuming_an_evaluation_is_refused(write):
         *("--resume-from-checkpoint", "latest"),
     )
     assert done.returncode == 2
-    assert "for sft and rl" in done.stderr
+    assert "eval has no checkpoints" in done.stderr
 
 
 @pytest.mark.train

@@ -23,6 +23,7 @@ from tenyson.errors import ConfigError, TenysonError
 from tenyson.jobs.kinds import job_class
 from tenyson.jobs.result import JobResult, stopped_early
 from tenyson.jobs.runtime.lingering import exit_grace
+from tenyson.plugins.job_kinds import JOB_KINDS, job_kind
 from tenyson.telemetry.control.signals import STOPPED, Signals, StoppedEarlyError
 from tenyson.telemetry.control.state import StopSignal
 
@@ -36,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tenyson.runner", description="Run one job on this machine and write its results."
     )
-    parser.add_argument("--job-type", required=True, choices=["sft", "rl", "eval"], help="what to run")
+    parser.add_argument("--job-type", required=True, choices=JOB_KINDS, help="what to run")
     parser.add_argument("--config", required=True, metavar="FILE", help="YAML or JSON configuration")
     parser.add_argument(
         "--task-module",
@@ -47,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--resume-from-checkpoint",
         metavar="DIR|REPO:REVISION|latest",
-        help="continue from a checkpoint (sft and rl only)",
+        help="continue from a checkpoint (trainings only)",
     )
     return parser
 
@@ -181,8 +182,8 @@ def _configured(job_type: str, config_file: str, resume: str | None) -> Config:
     config = load_config(config_file)
     if resume is None:
         return config
-    if job_type == "eval":
-        raise ConfigError("--resume-from-checkpoint is for sft and rl; an evaluation has no checkpoints")
+    if not job_kind(job_type).trains:
+        raise ConfigError(f"--resume-from-checkpoint is for trainings; {job_type} has no checkpoints")
     return _resuming(config, resume)
 
 

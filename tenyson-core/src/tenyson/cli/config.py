@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tenyson.cli.names import JobKindName
 from tenyson.cli.options import json_option
 from tenyson.cli.terminal.format import print_json
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from tenyson.config.document import Document
     from tenyson.config.schema import Config
     from tenyson.errors import Problem
-
-JOBS = ("sft", "rl", "eval")
 
 _file = click.argument("file", type=click.Path())
 _set = click.option(
@@ -34,8 +33,9 @@ def config() -> None:
 def schema(experiment: bool) -> None:
     """Print the JSON Schema of configurations, for editors."""
     from tenyson.config.experiment.json_schema import configuration_schema, experiment_schema
+    from tenyson.plugins.job_kinds import JOB_KINDS
 
-    print_json(experiment_schema() if experiment else configuration_schema())
+    print_json(experiment_schema(JOB_KINDS) if experiment else configuration_schema())
 
 
 @config.command()
@@ -66,7 +66,7 @@ def show(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
 @_set
 @click.option(
     "--job",
-    type=click.Choice(JOBS),
+    type=JobKindName(),
     help="Also check what this job needs: keys that belong to another one, and the arguments for TRL, PEFT and the engine.",
 )
 @json_option("Print the problems as JSON.")

@@ -27,7 +27,6 @@ class EvalJob(Job):
     """Measures a model on a task. All conversations of a batch are played together, turn by turn."""
 
     job_type = "eval"
-    verbs = ("stop", "pause", "resume")
 
     def execute(self, context: JobContext) -> Outcome:
         """Generate batch by batch, looking for a stop between batches; metrics cover what was processed.

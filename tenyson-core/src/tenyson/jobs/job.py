@@ -19,9 +19,10 @@ from tenyson.jobs.result import SCHEMA_VERSION, JobResult, Status, stopped_early
 from tenyson.jobs.runtime.naming import dated_name
 from tenyson.jobs.runtime.world import World
 from tenyson.jobs.spec import JobSpec
+from tenyson.plugins.job_kind import JobKind
+from tenyson.plugins.job_kinds import job_kind
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.plugin import TaskPlugin
-from tenyson.tasks.preset import JobType
 from tenyson.tasks.usercode import task_name, user_code
 from tenyson.telemetry.control import INTERRUPTIONS, MANUAL_STOP, SPOT_NOTICE, Controls, StopSignal
 from tenyson.telemetry.control.signals import StoppedEarlyError
@@ -46,6 +47,7 @@ class JobContext:
     telemetry: Telemetry
     controls: Controls
     world: World
+    kind: JobKind
 
     @property
     def task_name(self) -> str:
@@ -116,9 +118,8 @@ class Job(ABC):
         TaskError: the task refuses its arguments.
     """
 
-    job_type: ClassVar[JobType]
-    verbs: ClassVar[tuple[str, ...]] = ("stop", "pause", "resume", "checkpoint", "extend")
-    """What can be asked of it while it runs."""
+    job_type: ClassVar[str]
+    """Name of its `JobKind`."""
 
     def __init__(self, config: Mapping[str, Any] | Config, task: TaskPlugin) -> None:
         from tenyson.config.load import parse_config
@@ -139,6 +140,11 @@ class Job(ABC):
                 "task": parsed.task.model_copy(update={"args": arguments}),
             }
         )
+
+    @property
+    def kind(self) -> JobKind:
+        """What is known of its kind. Raises: UnknownPluginError, DuplicatePluginError, BrokenPluginError."""
+        return job_kind(self.job_type)
 
     def spec(self) -> JobSpec:
         """What a machine needs to run this job."""
@@ -173,7 +179,7 @@ class Job(ABC):
             folder.stopped.unlink(missing_ok=True)
             folder.closing.unlink(missing_ok=True)
             folder.config.write_text(dump_config(_located(self.config)), encoding="utf-8")
-        controls = Controls(stop, verbs=self.verbs)
+        controls = Controls(stop, verbs=self.kind.verbs)
         task = self.task.name or type(self.task).__name__
         with ExitStack() as stack:
             telemetry = open_telemetry(
@@ -207,7 +213,9 @@ class Job(ABC):
                         inputs=inputs(self.config, task),
                     )
                 )
-            context = JobContext(run_id, self.config, self.task, folder, telemetry, controls, world)
+            context = JobContext(
+                run_id, self.config, self.task, folder, telemetry, controls, world, self.kind
+            )
             if self._code[0] and str(self._code[1]).startswith(UNKNOWN):
                 context.say(f"provenance: {code_in_words(*self._code)}", "warning")
             try:

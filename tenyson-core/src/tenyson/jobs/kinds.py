@@ -1,23 +1,19 @@
-"""The kinds of job: sft, rl and eval."""
+"""The class of a kind of job. What is known of the kind itself is its `JobKind` (`tenyson.plugins.job_kinds`)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from tenyson.plugins.job_kinds import job_kind
+from tenyson.plugins.manager import PluginManager
 
 if TYPE_CHECKING:
     from tenyson.jobs.job import Job
 
 
 def job_class(job_type: str) -> type[Job]:
-    """SFTJob, RLJob or EvalJob. Importing one needs no torch."""
-    if job_type == "sft":
-        from tenyson.jobs.sft import SFTJob
+    """SFTJob, RLJob, EvalJob, or the class that a plugin provides. Importing core's needs no torch.
 
-        return SFTJob
-    if job_type == "rl":
-        from tenyson.jobs.rl import RLJob
-
-        return RLJob
-    from tenyson.jobs.eval import EvalJob
-
-    return EvalJob
+    Raises: UnknownPluginError, DuplicatePluginError, BrokenPluginError.
+    """
+    return cast("type[Job]", PluginManager().load(job_kind(job_type)))

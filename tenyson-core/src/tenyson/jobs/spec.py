@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.core.run_folder import RunFolder
-from tenyson.tasks.preset import JobType
+from tenyson.plugins.job_kinds import recorded_kind
 
 RESUME_LATEST = "latest"
 """The value of training.resume_from_checkpoint that takes the newest whole checkpoint of the run."""
@@ -20,7 +20,7 @@ class JobSpec:
 
     run_id: str
     """The run; also the name of its folder."""
-    job_type: JobType
+    job_type: str
     """sft, rl or eval."""
     task: str
     """The task's "module:Class", or a path to its file."""
@@ -37,7 +37,7 @@ class JobSpec:
 
 def resumed(spec: JobSpec) -> JobSpec:
     """The same job, going on from its latest checkpoint; an evaluation, which has none, begins again."""
-    if spec.job_type == "eval":
+    if not recorded_kind(spec.job_type).trains:
         return spec
     training = {**(spec.config.get("training") or {}), "resume_from_checkpoint": RESUME_LATEST}
     return replace(spec, config={**spec.config, "training": training})

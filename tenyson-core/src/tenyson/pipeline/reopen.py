@@ -10,6 +10,7 @@ from tenyson.pipeline.cache.identity import displaced
 from tenyson.pipeline.control.drive import acquire
 from tenyson.pipeline.graph.definition import has_checkpoint
 from tenyson.pipeline.journal.rows import definition_of
+from tenyson.plugins.job_kinds import recorded_kind
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal.journal import Journal
@@ -59,7 +60,7 @@ def reopen(journal: Journal, pipeline_id: str, *, all_steps: bool = False) -> li
             for label in again:
                 failed = steps[label].state == "FAILED" and not all_steps
                 attempt = attempts.get(label)
-                resume = failed and attempt is not None and attempt.spec.job_type != "eval"
+                resume = failed and attempt is not None and recorded_kind(attempt.spec.job_type).trains
                 resume = resume and attempt is not None and has_checkpoint(attempt.result)
                 entry.again(label, resume=resume and attempt is not None and not _is_displaced(attempt))
             if again:

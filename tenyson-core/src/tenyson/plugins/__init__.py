@@ -6,7 +6,16 @@ A plugin module marks its hooks with `tenyson.plugins.hookimpl` and is named in 
 import pluggy
 
 from tenyson.plugins.entries import BackendEntry, EngineEntry, ReportHelperEntry, SinkEntry, TaskEntry
+from tenyson.plugins.job_kind import JobKind
 
 hookimpl = pluggy.HookimplMarker("tenyson")
 
-__all__ = ["BackendEntry", "EngineEntry", "ReportHelperEntry", "SinkEntry", "TaskEntry", "hookimpl"]
+__all__ = [
+    "BackendEntry",
+    "EngineEntry",
+    "JobKind",
+    "ReportHelperEntry",
+    "SinkEntry",
+    "TaskEntry",
+    "hookimpl",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tenyson.plugins import BackendEntry, EngineEntry, ReportHelperEntry, SinkEntry, hookimpl
+from tenyson.plugins import BackendEntry, EngineEntry, JobKind, ReportHelperEntry, SinkEntry, hookimpl
 
 
 @hookimpl
@@ -103,5 +103,69 @@ def tenyson_report_helpers() -> Iterable[ReportHelperEntry]:
             name="configuration",
             summary="Versions, data and settings",
             load=f"{helpers}.configuration:configuration",
+        ),
+    ]
+
+
+_MEMORY, _PREFLIGHT = "tenyson.jobs.models.memory", "tenyson.jobs.preflight.kinds"
+
+
+@hookimpl
+def tenyson_jobs() -> Iterable[JobKind]:
+    """The three kinds of job of core."""
+    return [
+        JobKind(
+            name="sft",
+            summary="Supervised fine-tuning with TRL's SFTTrainer",
+            load="tenyson.jobs.sft:SFTJob",
+            samples="sft_samples",
+            unread=(
+                "training.num_generations",
+                "training.pause_on",
+                "training.preflight_groups",
+                "training.beta",
+                "generation",
+                "evaluation",
+                "engine_args",
+            ),
+            trl_config="trl:SFTConfig",
+            arguments="tenyson.config.checks.trl_arguments:SFT",
+            memory=f"{_MEMORY}:sft_memory",
+            preflight=f"{_PREFLIGHT}:SFTPreflight",
+        ),
+        JobKind(
+            name="rl",
+            summary="Reinforcement learning with TRL's GRPOTrainer",
+            load="tenyson.jobs.rl:RLJob",
+            generates=True,
+            samples="rl_samples",
+            unread=(
+                "training.max_length",
+                "training.packing",
+                "training.early_stopping_patience",
+                "training.early_stopping_min_delta",
+                "training.target_eval_loss",
+                "evaluation",
+            ),
+            logs=("loss", "reward"),
+            rows="completions",
+            trl_config="trl:GRPOConfig",
+            arguments="tenyson.config.checks.trl_arguments:GRPO",
+            memory=f"{_MEMORY}:rl_memory",
+            preflight=f"{_PREFLIGHT}:RLPreflight",
+        ),
+        JobKind(
+            name="eval",
+            summary="Evaluation: rollouts of an engine, measured by the task",
+            load="tenyson.jobs.eval:EvalJob",
+            trains=False,
+            generates=True,
+            samples="eval_samples",
+            unread=("training", "trl", "peft"),
+            verbs=("stop", "pause", "resume"),
+            logs=(),
+            rows="rollouts",
+            memory=f"{_MEMORY}:eval_memory",
+            preflight=f"{_PREFLIGHT}:EvalPreflight",
         ),
     ]

@@ -1,4 +1,4 @@
-"""The five hooks. They take no arguments and return descriptors, so a hook can grow without breaking anybody."""
+"""The six hooks. They take no arguments and return descriptors, so a hook can grow without breaking anybody."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pluggy
 
 from tenyson.plugins.entries import BackendEntry, EngineEntry, ReportHelperEntry, SinkEntry, TaskEntry
+from tenyson.plugins.job_kind import JobKind
 
 hookspec = pluggy.HookspecMarker("tenyson")
 
@@ -34,3 +35,8 @@ def tenyson_report_helpers() -> Iterable[ReportHelperEntry]:  # type: ignore[emp
 @hookspec
 def tenyson_engines() -> Iterable[EngineEntry]:  # type: ignore[empty-body]
     """Engines: how text is generated."""
+
+
+@hookspec
+def tenyson_jobs() -> Iterable[JobKind]:  # type: ignore[empty-body]
+    """Kinds of job: what is run, such as a way to train."""

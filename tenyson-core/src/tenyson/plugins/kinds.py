@@ -25,8 +25,8 @@ METHODS: Mapping[str, tuple[str, ...]] = {
 
 def kind_fault(kind: str, value: Any) -> str | None:
     """Why `value` cannot be used as a `kind`, in words that follow its name; None where it can."""
-    if kind == "task":
-        return _task_fault(value)
+    if kind in _BASES:
+        return _subclass_fault(value, *_BASES[kind])
     if kind not in METHODS and kind != "report_helper":
         return None
     if not callable(value):
@@ -38,14 +38,18 @@ def kind_fault(kind: str, value: Any) -> str | None:
     return None
 
 
-def _task_fault(value: Any) -> str | None:
-    # By name: tasks are a layer above plugins.
+def _subclass_fault(value: Any, module: str, name: str) -> str | None:
+    # By name: tasks and jobs are layers above plugins.
     bases = value.__mro__ if inspect.isclass(value) else ()
-    if not any((base.__module__, base.__qualname__) == _TASK for base in bases):
-        return f"is no TaskPlugin subclass: {value!r:.60}"
+    if not any((base.__module__, base.__qualname__) == (module, name) for base in bases):
+        return f"is no {name} subclass: {value!r:.60}"
     if inspect.isabstract(value):
         return f"is abstract: it lacks {', '.join(sorted(value.__abstractmethods__))}"
     return None
 
 
-_TASK = ("tenyson.tasks.plugin", "TaskPlugin")
+_BASES: Mapping[str, tuple[str, str]] = {
+    "task": ("tenyson.tasks.plugin", "TaskPlugin"),
+    "job": ("tenyson.jobs.job", "Job"),
+}
+"""Module and class that a class of that kind inherits from."""

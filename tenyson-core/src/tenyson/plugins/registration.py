@@ -23,8 +23,9 @@ from tenyson.plugins.entries import (
     TaskEntry,
 )
 from tenyson.plugins.failure import one_line
+from tenyson.plugins.job_kind import JobKind
 
-Kind = Literal["task", "backend", "sink", "report_helper", "engine"]
+Kind = Literal["task", "backend", "sink", "report_helper", "engine", "job"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 HOOKS: dict[str, tuple[Kind, type[Entry]]] = {
@@ -33,6 +34,7 @@ HOOKS: dict[str, tuple[Kind, type[Entry]]] = {
     "tenyson_sinks": ("sink", SinkEntry),
     "tenyson_report_helpers": ("report_helper", ReportHelperEntry),
     "tenyson_engines": ("engine", EngineEntry),
+    "tenyson_jobs": ("job", JobKind),
 }
 """Hook name -> (kind, type of what it returns)."""
 

@@ -29,12 +29,12 @@ class ReportContext:
     @property
     def evaluations(self) -> list[Stage]:
         """The evaluation stages, in order."""
-        return [stage for stage in self.stages if stage.job == "eval"]
+        return [stage for stage in self.stages if not stage.kind.trains]
 
     @property
     def trainings(self) -> list[Stage]:
-        """The SFT and RL stages, in order."""
-        return [stage for stage in self.stages if stage.job != "eval"]
+        """The training stages, in order."""
+        return [stage for stage in self.stages if stage.kind.trains]
 
 
 ReportHelper = Callable[[ReportContext], str]

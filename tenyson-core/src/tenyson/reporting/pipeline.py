@@ -16,7 +16,6 @@ from tenyson.reporting.history import StepHistory
 from tenyson.reporting.html import write_html
 from tenyson.reporting.stage import Stage
 from tenyson.tasks.plugin import TaskPlugin
-from tenyson.tasks.preset import JobType
 from tenyson.tasks.usercode import text_fault
 
 FILE = "report.md"
@@ -24,7 +23,7 @@ FILE = "report.md"
 
 def write_report(
     title: str,
-    stages: Iterable[tuple[str, JobType, JobResult]],
+    stages: Iterable[tuple[str, str, JobResult]],
     directory: str | Path,
     task: TaskPlugin | None = None,
     *,

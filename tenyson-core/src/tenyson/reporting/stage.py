@@ -13,8 +13,9 @@ from tenyson.core.run_folder import CONFIG, RESULTS, RunFolder
 from tenyson.errors import ReportError, TenysonError
 from tenyson.jobs.data.results_file import read_results
 from tenyson.jobs.result import JobResult
+from tenyson.plugins.job_kind import JobKind
+from tenyson.plugins.job_kinds import recorded_kind
 from tenyson.tasks.metric import Metric
-from tenyson.tasks.preset import JobType
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,17 @@ class Stage:
 
     label: str
     """The step's name in the pipeline."""
-    job: JobType
-    """sft, rl or eval."""
+    job: str
+    """The kind of job, such as sft, rl or eval."""
     result: JobResult
     """How it ended."""
     running: bool = False
     """Whether it is still at work: what it has written so far is shown, and nothing of it must be there."""
+
+    @property
+    def kind(self) -> JobKind:
+        """What is known of its kind of job; where that is not installed here, a training's defaults."""
+        return recorded_kind(self.job)
 
     @property
     def status(self) -> str:
@@ -93,7 +99,7 @@ class Stage:
                 )
             return Record()
         record = Record()
-        for event in _events(path, rollouts=self.job == "eval"):
+        for event in _events(path, rollouts=not self.kind.trains):
             kind = event.get("event")
             if kind == "RunStarted":
                 record.rollouts.clear()

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tenyson.config.experiment.names import SHORTHANDS, JobType
+from tenyson.config.experiment.names import SHORTHANDS
 from tenyson.config.experiment.places import places_of
 from tenyson.config.unset import UNSET
+from tenyson.plugins.job_kinds import JOB_KINDS
 
-__all__ = ["SHORTHANDS", "JobType", "Preset", "PresetStep", "merge"]
+__all__ = ["SHORTHANDS", "Preset", "PresetStep", "merge"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class PresetStep:
     """One job of a preset."""
 
     label: str
-    job: JobType
+    job: str
+    """The kind of job, such as sft."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Complete but for what the step before hands over; `Preset.shared` is already merged in."""
     model_from: str | None = None
@@ -71,7 +73,7 @@ class Preset:
 
         path = Path(path)
         document = read_document(path)
-        experiment = check_experiment(document)
+        experiment = check_experiment(document, JOB_KINDS)
         steps = tuple(
             PresetStep(
                 label=step.label,

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from tenyson.jobs.job import Job
     from tenyson.pipeline.graph.plan import PlannedStep
     from tenyson.tasks.plugin import TaskPlugin
-    from tenyson.tasks.preset import JobType
 
-_PAIRS: tuple[tuple[JobType, JobType], ...] = (("sft", "rl"), ("rl", "sft"))
+_PAIRS: tuple[tuple[str, str], ...] = (("sft", "rl"), ("rl", "sft"))
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Case:
     """How it differs from what will run."""
 
 
-def find_cases(file: str, job: JobType | None, task: str | None, overrides: tuple[str, ...]) -> list[Case]:
+def find_cases(file: str, job: str | None, task: str | None, overrides: tuple[str, ...]) -> list[Case]:
     """The job of a configuration, each kind of job that it can be, or all steps of an experiment file.
 
     Raises:
@@ -54,8 +53,8 @@ def find_cases(file: str, job: JobType | None, task: str | None, overrides: tupl
             seen[step.label] = config
             cases.append(Case(step.label, make_job(replace(step, config=config), tasks[step.label]), note))
         return cases
-    made: dict[JobType, Job] = {}
-    kinds: list[JobType] = [job] if job is not None else ["sft", "rl", "eval"]
+    made: dict[str, Job] = {}
+    kinds: list[str] = [job] if job is not None else ["sft", "rl", "eval"]
     for kind in kinds:
         plan, tasks, _ = make_plan(Request(task=task, job=kind, config=file, overrides=overrides))
         [step] = plan.steps
@@ -72,7 +71,7 @@ def find_cases(file: str, job: JobType | None, task: str | None, overrides: tupl
     return [Case(kind, made[kind], note if kind == meant[0] else "") for kind in meant]
 
 
-def _meant(made: Mapping[JobType, Job]) -> tuple[list[JobType], str]:
+def _meant(made: Mapping[str, Job]) -> tuple[list[str], str]:
     """Which of these kinds of job the keys of a configuration are for, and why not the others; all where they do not tell."""
     config = next(iter(made.values())).config
     foreign = {kind: _foreign(config, kind) for kind in made}
@@ -89,7 +88,7 @@ def _meant(made: Mapping[JobType, Job]) -> tuple[list[JobType], str]:
     return list(made), ""
 
 
-def _foreign(config: Config, kind: JobType) -> set[str]:
+def _foreign(config: Config, kind: str) -> set[str]:
     """Keys that are set and mean nothing to this kind of job, and those under `trl` that it does not take."""
     from tenyson.config.checks.passthrough import passthrough_problems
     from tenyson.config.checks.relevance import irrelevant_keys
@@ -112,7 +111,7 @@ def _before(step: PlannedStep, seen: Mapping[str, Mapping[str, Any]]) -> tuple[d
     return config, note
 
 
-def _has(task: TaskPlugin, kind: JobType) -> bool:
+def _has(task: TaskPlugin, kind: str) -> bool:
     from tenyson.tasks.plugin import TaskPlugin
 
     method = f"{kind}_samples"

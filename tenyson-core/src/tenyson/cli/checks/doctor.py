@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from tenyson.cli.checks.cases import Case, find_cases
-from tenyson.cli.names import complete_task
+from tenyson.cli.names import JobKindName, complete_task
 from tenyson.cli.options import json_option
 from tenyson.cli.terminal.format import print_json
 from tenyson.core.sanitize import safe
@@ -18,7 +18,6 @@ from tenyson.core.sanitize import safe
 if TYPE_CHECKING:
     from tenyson.jobs.preflight.report import Segments
     from tenyson.jobs.runtime.finding import Finding
-    from tenyson.tasks.preset import JobType
 
 ACCELERATORS = {
     "t4": 16, "a10g": 24, "l4": 24, "rtx4090": 24, "a100-40gb": 40, "l40s": 48, "a100": 80, "h100": 80, "h200": 141, "b200": 180,
@@ -31,7 +30,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan", "fine": "green"
 @click.option("--config", metavar="FILE", help="Configuration of a job, or an experiment file, YAML or JSON.")
 @click.option(
     "--job",
-    type=click.Choice(["sft", "rl", "eval"]),
+    type=JobKindName(),
     help="Which job the configuration is for; each that it can be if not given.",
 )
 @click.option("--task", help="Task, where the configuration names none.", shell_complete=complete_task)
@@ -50,7 +49,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan", "fine": "green"
 def doctor(
     context: click.Context,
     config: str | None,
-    job: JobType | None,
+    job: str | None,
     task: str | None,
     overrides: tuple[str, ...],
     accelerator: str | None,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tenyson.cli.names import complete_task
+from tenyson.cli.names import JobKindName, complete_task
 from tenyson.cli.options import json_option
 from tenyson.cli.terminal.format import print_json
 from tenyson.errors import TenysonError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.command("verify-resume")
 @click.option("--config", required=True, metavar="FILE", help="Configuration of the job, YAML or JSON.")
 @click.option(
-    "--job", type=click.Choice(["sft", "rl"]), default="sft", show_default=True, help="What to train."
+    "--job", type=JobKindName(trained=True), default="sft", show_default=True, help="What to train."
 )
 @click.option("--task", help="Task, where the configuration names none.", shell_complete=complete_task)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value. Repeatable.")

@@ -17,6 +17,7 @@ from tenyson.core.run_folder import RunFolder
 from tenyson.errors import TenysonError
 from tenyson.jobs.data.results_file import read_results
 from tenyson.pipeline.execute import Execution
+from tenyson.plugins.job_kinds import recorded_kind
 from tenyson.telemetry.control import MANUAL_STOP
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def print_outcome(
     measured = {
         step.label: all_measured.get(step.label, {})
         for step in steps
-        if definition_of(step).spec.job_type == "eval" and step.label in result.results
+        if not recorded_kind(definition_of(step).spec.job_type).trains and step.label in result.results
     }
     columns = headline([definition_of(step).spec.task for step in steps], measured.values())
     rows = []

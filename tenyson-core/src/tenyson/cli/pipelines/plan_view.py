@@ -15,6 +15,7 @@ from tenyson.jobs.models.dims import find_shape
 from tenyson.jobs.models.memory import GIB, MemoryEstimate, estimate_memory
 from tenyson.pipeline.control.launcher import attempts_on
 from tenyson.pipeline.graph.plan import Plan, PlannedStep
+from tenyson.plugins.job_kinds import job_kind
 
 if TYPE_CHECKING:
     from tenyson.cloud.backend import Backend
@@ -130,7 +131,7 @@ def model_in_words(step: PlannedStep) -> str:
     """Such as "Qwen/Qwen3-0.6B, LoRA" or "what sft trained"."""
     model = step.config["model"]
     base = f"what {step.model_from} trained" if step.model_from else model["name"] or model["factory"]
-    if step.job == "eval":
+    if not job_kind(step.job).trains:
         return str(base)
     lora = step.config.get("peft") is not None or model.get("adapter")
     return f"{base}, {'LoRA' if lora else 'all weights'}"
@@ -157,7 +158,8 @@ def work(step: PlannedStep) -> str:
     """The batch arithmetic in words, for one device; None in the configuration means: as many as the task has."""
     config = step.config
     training, evaluation = config["training"], config["evaluation"]
-    if step.job == "eval":
+    kind = job_kind(step.job)
+    if not kind.trains:
         samples = evaluation["samples"] or "all"
         each = f" × {evaluation['samples_per_prompt']}" if evaluation["samples_per_prompt"] > 1 else ""
         return f"{samples}{each} rollouts of split {evaluation['split']}"
@@ -170,8 +172,8 @@ def work(step: PlannedStep) -> str:
         if steps
         else f"{training['epochs']:g} epochs of {training['samples'] or 'all'} samples"
     )
-    if step.job == "sft":
+    if not kind.generates:
         total = f", {steps * batch} in all" if steps else ""
-        return f"{length}; {arithmetic} sequences a step{total}"
+        return f"{length}; {arithmetic} {kind.rows} a step{total}"
     group = training["num_generations"]
-    return f"{length}; {arithmetic} completions a step: {batch / group:g} prompts × {group}"
+    return f"{length}; {arithmetic} {kind.rows} a step: {batch / group:g} prompts × {group}"

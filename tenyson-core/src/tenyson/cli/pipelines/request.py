@@ -140,6 +140,7 @@ def _plan_job(request: Request) -> tuple[Plan, Tasks]:
     from tenyson.config.reading import read_document
     from tenyson.jobs.job import new_run_id
     from tenyson.pipeline.graph.plan import Plan, PlannedStep
+    from tenyson.plugins.job_kinds import job_kind
     from tenyson.plugins.settings import PluginChecks
 
     assert request.config is not None
@@ -170,14 +171,14 @@ def _plan_job(request: Request) -> tuple[Plan, Tasks]:
         **{k: v for k, v in config["telemetry"].items() if k in loaded.telemetry.model_fields_set},
     }
     if request.resume is not None:
-        if request.job == "eval":
+        if not job_kind(str(request.job)).trains:
             raise click.UsageError(
-                "an evaluation has no checkpoints: --resume-from-checkpoint is for sft and rl"
+                f"{request.job} has no checkpoints: --resume-from-checkpoint is for trainings"
             )
         config["training"]["resume_from_checkpoint"] = request.resume
     if request.output_dir is not None:
         config["run"]["output_dir"] = request.output_dir
-    step = PlannedStep(str(request.job), request.job, config)  # type: ignore[arg-type]
+    step = PlannedStep(str(request.job), str(request.job), config)
     title = f"{request.job} {task.name or type(task).__name__}"
     return Plan(run_id, title, step.folder.parent, (step,)), {step.label: task}
 

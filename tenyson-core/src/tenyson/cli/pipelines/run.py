@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from tenyson.cli.names import complete_backend, complete_preset, complete_task
+from tenyson.cli.names import JobKindName, complete_backend, complete_preset, complete_task
 from tenyson.cli.options import grace_option, json_option
 from tenyson.cli.pipelines.request import Request, make_plan
 from tenyson.errors import ConfigError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     help="Preset pipeline of the task; the first one if not given.",
     shell_complete=complete_preset,
 )
-@click.option("--job", type=click.Choice(["sft", "rl", "eval"]), help="Run one job instead of a pipeline.")
+@click.option("--job", type=JobKindName(), help="Run one job instead of a pipeline.")
 @click.option("--config", metavar="FILE", help="Configuration of that job, YAML or JSON.")
 @click.option(
     "--set",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tenyson.core.run_folder import RunFolder
 from tenyson.errors import TenysonError
 from tenyson.jobs.spec import resume_reference
+from tenyson.plugins.job_kinds import recorded_kind
 
 if TYPE_CHECKING:
     from tenyson.cli.runs.records import Record
@@ -24,7 +25,8 @@ def next_command(record: Record, db_url: str | None, output_dir: Path) -> str | 
     if record.status == "running":
         return _join("stop", record.run_id, *_where(db_url, output_dir))
     if record.status == "success":
-        return _evaluate(record) if record.job in ("sft", "rl") else _look_at_rollouts(record, db_url)
+        trained = bool(record.job) and recorded_kind(record.job).trains
+        return _evaluate(record) if trained else _look_at_rollouts(record, db_url)
     return _of_pipeline(record, db_url) or _run_again(record)
 
 
@@ -104,7 +106,7 @@ def _run_again(record: Record) -> str:
     from tenyson.cli.runs.databases import is_there
 
     folder = Path(record.folder)
-    resumed = record.job != "eval" and is_there(RunFolder(folder).latest_checkpoint)
+    resumed = recorded_kind(record.job).trains and is_there(RunFolder(folder).latest_checkpoint)
     return _join(
         "run", *(["--job", record.job] if record.job else []), "--config", str(RunFolder(folder).config),
         "--run-id", record.run_id, *(["--resume-from-checkpoint", "latest"] if resumed else []), *_task(record),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenyson.cli import options
+from tenyson.cli.names import JobKindName
 from tenyson.cli.terminal.format import moment, number, print_json
 from tenyson.cli.terminal.left_out import known_names, say_cut, some
 from tenyson.cli.terminal.table import print_table
@@ -37,7 +38,7 @@ _COMPARISONS = {
     "--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Show at most this many."
 )
 @click.option("--status", help="Only those: running, lost, success, stopped, failed, unfinished.")
-@click.option("--job", type=click.Choice(["sft", "rl", "eval"]), help="Only those of one kind.")
+@click.option("--job", type=JobKindName(), help="Only those of one kind.")
 @click.option("--task", help="Only those on a task.")
 @click.option("--name", metavar="GLOB", help="Only those whose name matches, such as 'rl-*'.")
 @click.option("--since", metavar="TIME", help="Only those that started within, such as 90m, 12h or 2d.")

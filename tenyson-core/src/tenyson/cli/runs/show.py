@@ -169,18 +169,14 @@ _ASKED = {
     "evaluation": ("split", "samples", "samples_per_prompt"),
     "generation": ("engine", "temperature", "max_new_tokens"),
 }
-_KINDS = {
-    "sft": ("model", "run", "training"),
-    "rl": ("model", "run", "training", "generation"),
-    "eval": ("model", "run", "evaluation", "generation"),
-}
-"""The sections of a configuration that act in each kind of job."""
 
 
 def _config_lines(config: Any, job: str) -> list[tuple[str, Any]]:
     """What was asked of this kind of job. Of a training by steps, the epochs say nothing."""
+    from tenyson.plugins.job_kinds import recorded_kind
+
     lines = []
-    for section in _KINDS.get(job, tuple(_ASKED)):
+    for section in filter(recorded_kind(job).reads, _ASKED):
         values = config.get(section) or {}
         for name in _ASKED[section]:
             if values.get(name) is not None and not (name == "epochs" and values.get("max_steps")):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from tenyson.cloud.remote.outputs import process_of
 from tenyson.core.database_url import default_db_url
-from tenyson.tasks.preset import JobType
+from tenyson.plugins.job_kinds import JOB_KINDS
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,200}")
 
@@ -21,11 +21,7 @@ def recalled(data: Any, run_id: str, output_dir: Path) -> dict[str, Any] | None:
     if not isinstance(data, dict):
         return None
     spec, token = data.get("spec"), data.get("token")
-    if (
-        not isinstance(spec, dict)
-        or spec.get("run_id") != run_id
-        or spec.get("job_type") not in get_args(JobType)
-    ):
+    if not isinstance(spec, dict) or spec.get("run_id") != run_id or spec.get("job_type") not in JOB_KINDS:
         return None
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         return None

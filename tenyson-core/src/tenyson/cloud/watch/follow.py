@@ -16,6 +16,7 @@ from tenyson.core.duration import duration
 from tenyson.core.stdio import say
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
+from tenyson.plugins.job_kinds import recorded_kind
 from tenyson.telemetry.events.wire import decode
 
 _WORTH_SHOWING = re.compile(
@@ -132,7 +133,7 @@ class PlainFollower:
     def _event(self, event: Mapping[str, Any]) -> None:
         match event:
             case {"event": "RunStarted", "total_steps": int(total), "job_type": kind}:
-                self.say(f"{total} rollouts" if kind == "eval" else f"{total} steps")
+                self.say(f"{total} {recorded_kind(str(kind)).unit}")
             case {"event": "Notice", "level": level, "message": message}:
                 self.say(message if level == "info" else f"{level}: {message}")
             case {"event": "MetricsLogged"}:

@@ -17,10 +17,14 @@ from tenyson.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from tenyson.config.document import Document, KeyPath
+    from tenyson.plugins.job_kind import JobKind
 
 
-def check_experiment(document: Document) -> ExperimentFile:
+def check_experiment(document: Document, kinds: Mapping[str, JobKind]) -> ExperimentFile:
     """The experiment that a file holds. Its configurations are checked later, once they are merged.
+
+    Args:
+        kinds: the kinds of job that are installed, by name.
 
     Raises:
         ConfigError: with every problem of the file's shape.
@@ -28,10 +32,11 @@ def check_experiment(document: Document) -> ExperimentFile:
     found: list[Problem] = list(document.problems)
     experiment: ExperimentFile | None = None
     try:
-        experiment = ExperimentFile.model_validate(document.data)
+        experiment = ExperimentFile.model_validate(document.data, context={"kinds": kinds})
     except ValidationError as error:
         found += problems(error, document, ExperimentFile, suggest=_meant)
-    for check in (link_problems, section_problems, axis_problems):
+    found += link_problems(document, kinds)
+    for check in (section_problems, axis_problems):
         found += check(document)
     if found or experiment is None:
         raise ConfigError(sorted(dict.fromkeys(found), key=lambda problem: problem.line or 0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tenyson.config.experiment.model import ExperimentFile
@@ -28,8 +28,8 @@ def configuration_schema() -> Schema:
     return DIALECT | Config.model_json_schema()
 
 
-def experiment_schema() -> Schema:
-    """The schema of an experiment file.
+def experiment_schema(kinds: Iterable[str]) -> Schema:
+    """The schema of an experiment file. `kinds`: names of the installed kinds of job.
 
     Its configurations are parts of one: no key is required, and each may be a reference.
     """
@@ -44,6 +44,7 @@ def experiment_schema() -> Schema:
     }
     definitions["Matrix"] = _matrix(whole, definitions)
     definitions["Reference"] = _REFERENCE
+    definitions["StepEntry"]["properties"]["job"]["enum"] = list(kinds)
     for holder, key, target in (
         (schema, "shared", "PartOfConfig"),
         (schema, "matrix", "Matrix"),

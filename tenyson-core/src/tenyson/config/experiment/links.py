@@ -10,25 +10,26 @@ from tenyson.config.explain import did_you_mean
 if TYPE_CHECKING:
     from tenyson.config.document import Document, KeyPath
     from tenyson.errors import Problem
+    from tenyson.plugins.job_kind import JobKind
 
 Steps = list[tuple["KeyPath", Mapping[str, Any]]]
 
 
-def link_problems(document: Document) -> Iterator[Problem]:
+def link_problems(document: Document, kinds: Mapping[str, JobKind]) -> Iterator[Problem]:
     """Labels that are used twice, and references to steps that are not there or cannot be started from."""
     steps = steps_of(document)
-    jobs = {step["label"]: step.get("job") for _, step in steps if isinstance(step.get("label"), str)}
+    trains = {step["label"]: _trains(step, kinds) for _, step in steps if isinstance(step.get("label"), str)}
     earlier: list[str] = []
     for place, step in steps:
         label = step.get("label")
         if isinstance(label, str) and label in earlier:
             yield document.problem((*place, "label"), f"{label!r} is there twice")
         for key in ("model_from", "checkpoint_from"):
-            yield from _source_problems(document, (*place, key), step, earlier, jobs)
+            yield from _source_problems(document, (*place, key), step, earlier, trains, kinds)
         needs = step.get("needs")
         for name in needs if isinstance(needs, list) else ():
-            if isinstance(name, str) and name not in jobs:
-                yield document.problem((*place, "needs"), f"{name!r} is no step", did_you_mean(name, jobs))
+            if isinstance(name, str) and name not in trains:
+                yield document.problem((*place, "needs"), f"{name!r} is no step", did_you_mean(name, trains))
         if isinstance(label, str):
             earlier.append(label)
 
@@ -44,7 +45,12 @@ def steps_of(document: Document) -> Steps:
 
 
 def _source_problems(
-    document: Document, place: KeyPath, step: Mapping[str, Any], earlier: list[str], jobs: Mapping[str, Any]
+    document: Document,
+    place: KeyPath,
+    step: Mapping[str, Any],
+    earlier: list[str],
+    trains: Mapping[str, bool],
+    kinds: Mapping[str, JobKind],
 ) -> Iterator[Problem]:
     key = place[-1]
     source = step.get(key)
@@ -52,7 +58,14 @@ def _source_problems(
         return
     if source not in earlier:
         yield document.problem(place, f"{source!r} is no earlier step", did_you_mean(source, earlier))
-    elif jobs.get(source) == "eval":
+    elif not trains[source]:
         yield document.problem(place, f"{source!r} is an evaluation, which trains nothing")
-    if key == "checkpoint_from" and step.get("job") == "eval":
+    if key == "checkpoint_from" and not _trains(step, kinds):
         yield document.problem(place, "an evaluation does not go on from a checkpoint", "use model_from")
+
+
+def _trains(step: Mapping[str, Any], kinds: Mapping[str, JobKind]) -> bool:
+    """Whether a step trains, or may: a kind of job that does not exist is a problem of its own."""
+    job = step.get("job")
+    kind = kinds.get(job) if isinstance(job, str) else None
+    return kind is None or kind.trains

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from tenyson.config.document import describe
-from tenyson.config.experiment.names import JobType
 from tenyson.config.explain import did_you_mean, explained
 from tenyson.config.schema import Section
 
@@ -26,9 +25,9 @@ def _label(value: Any) -> Any:
     raise explained(f"must be text of letters, digits, `_` and `-`, not {describe(value)}")
 
 
-def _job(value: Any) -> Any:
-    kinds = get_args(JobType)
-    if value in kinds:
+def _job(value: Any, info: ValidationInfo) -> Any:
+    kinds = (info.context or {})["kinds"]
+    if isinstance(value, str) and value in kinds:
         return value
     near = did_you_mean(value, kinds) if isinstance(value, str) else ""
     raise explained(f"must be one of {', '.join(kinds)}, not {value!r:.60}", near)
@@ -77,7 +76,7 @@ class StepEntry(Section):
 
     label: Annotated[str, BeforeValidator(_label)] = Field(pattern=LABEL, examples=["sft"])
     """Name of the step, by which other steps, `tenyson decide` and the report refer to it."""
-    job: Annotated[JobType, BeforeValidator(_job)]
+    job: Annotated[str, BeforeValidator(_job)]
     """Kind of job."""
     config: dict[str, Any] | None = Field(default=None, examples=[{"training": {"max_steps": 100}}])
     """A configuration, merged over `shared` section by section."""

@@ -1,13 +1,11 @@
-"""Names that experiment files share with presets: kinds of jobs, shorthands of axes, and what tells such a file apart."""
+"""Names that experiment files share with presets: shorthands of axes, and what tells such a file apart."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tenyson.config.document import Document
-
-JobType = Literal["sft", "rl", "eval"]
 
 SHORTHANDS = {"seed": "run.seed"}
 """Axes of a matrix, with the key that each sets."""

@@ -22,7 +22,6 @@ from tenyson.tasks.usercode import iterate, refuse_coroutine, task_name, user_co
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
     from tenyson.jobs.job import JobContext
-    from tenyson.tasks.preset import JobType
 
 READ_AHEAD = 2_000
 """Samples that are read at least, where there are so many."""
@@ -50,7 +49,7 @@ class Extent:
     """The key of the configuration that says otherwise."""
 
 
-def extent(config: Config, job: JobType, split: str, processes: int = 1) -> Extent:
+def extent(config: Config, job: str, split: str, processes: int = 1) -> Extent:
     """How many samples a job takes of a split: "train" or "eval" of a training, or any of an evaluation."""
     if job == "eval":
         return _told(config.evaluation.samples, MOST_EVALUATED, "evaluation.samples")
@@ -67,7 +66,7 @@ def extent(config: Config, job: JobType, split: str, processes: int = 1) -> Exte
     return Extent(most, f"its {steps:,} steps take {needed:,}", key)
 
 
-def samples_per_step(config: Config, job: JobType, processes: int = 1) -> int:
+def samples_per_step(config: Config, job: str, processes: int = 1) -> int:
     """Prompts, rows, or samples of packed rows that an optimizer step takes at most."""
     training, trl = config.training, config.trl
     size = trl.get("per_device_train_batch_size", training.batch_size)
@@ -81,7 +80,7 @@ def samples_per_step(config: Config, job: JobType, processes: int = 1) -> int:
 
 def read_samples(
     task: TaskPlugin,
-    job: JobType,
+    job: str,
     split: str,
     seed: int,
     *,

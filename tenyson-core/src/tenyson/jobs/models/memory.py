@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenyson.jobs.models.dims import Shape
-from tenyson.tasks.preset import JobType
 
 GIB = 2**30
 QUEUED = 16
@@ -62,7 +61,7 @@ NOTHING = Facts()
 
 
 def estimate_memory(
-    shape: Shape, job: JobType, config: Mapping[str, Any], facts: Facts = NOTHING
+    shape: Shape, job: str, config: Mapping[str, Any], facts: Facts = NOTHING
 ) -> MemoryEstimate:
     """What one job needs on one device, from a resolved configuration as plain data.
 
@@ -139,7 +138,7 @@ def _is_adapted(config: Mapping[str, Any]) -> bool:
     return config.get("peft") is not None or config["model"].get("adapter") is not None
 
 
-def _sequence(config: Mapping[str, Any], job: JobType, facts: Facts) -> int:
+def _sequence(config: Mapping[str, Any], job: str, facts: Facts) -> int:
     """Tokens of one sequence at most, as far as is known."""
     if job == "sft":
         training = config["training"]

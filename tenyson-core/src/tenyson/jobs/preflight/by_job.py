@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from tenyson.jobs.data.conversations import Conversations
     from tenyson.jobs.models.model import ModelSource
     from tenyson.tasks.plugin import TaskPlugin
-    from tenyson.tasks.preset import JobType
     from tenyson.tasks.sample import Sample
 
 
@@ -51,7 +50,7 @@ def check_sft(
 
 
 def check_played(
-    job: JobType,
+    job: str,
     samples: Sequence[Sample],
     task: TaskPlugin,
     renderer: Renderer,
@@ -98,7 +97,7 @@ def _beyond_positions(finding: Finding, longest: int, config: Config, source: Mo
 
 
 def check_machine(
-    config: Config, job: JobType, model: str | None, memory: int | None = None, facts: Facts = NOTHING
+    config: Config, job: str, model: str | None, memory: int | None = None, facts: Facts = NOTHING
 ) -> Iterator[Finding]:
     """Before any job. `model`: the name or directory that tells its shape."""
     plain = config.model_dump(mode="json")

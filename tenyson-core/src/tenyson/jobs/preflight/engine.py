@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from tenyson.engines.choose import choose_engine
 from tenyson.errors import ConfigError, MissingDependencyError
 from tenyson.plugins.manager import PluginManager
 
-if TYPE_CHECKING:
-    from tenyson.tasks.preset import JobType
 
-
-def require_engine(job: JobType, requested: str, *, elsewhere: bool = False) -> None:
+def require_engine(job: str, requested: str, *, elsewhere: bool = False) -> None:
     """Refuse an engine that RL or an evaluation would refuse when it opens it.
 
     Args:
@@ -33,7 +29,7 @@ def require_engine(job: JobType, requested: str, *, elsewhere: bool = False) -> 
         )
 
 
-def resolve_engine(job: JobType, requested: str, model: str, *, elsewhere: bool) -> str | None:
+def resolve_engine(job: str, requested: str, model: str, *, elsewhere: bool) -> str | None:
     """What `generation.engine` comes to; None where another machine decides, or the job refuses it."""
     if job == "rl":
         try:

@@ -204,4 +204,5 @@ class Examination:
             cast(Any, Listener()),
             Controls(None),
             World(),
+            self.job.kind,
         )

@@ -8,15 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tenyson.jobs.models.dims import Shape
 from tenyson.jobs.models.memory import GIB, NOTHING, Facts, estimate_memory, trainable_parameters
 from tenyson.jobs.runtime.finding import Finding, Severity
 from tenyson.jobs.runtime.quiet import missing_libraries
-
-if TYPE_CHECKING:
-    from tenyson.tasks.preset import JobType
 
 TESTED = {
     "torch": "2.13.0",
@@ -67,7 +64,7 @@ def check_here() -> Iterator[Finding]:
 
 def check_memory(
     config: Mapping[str, Any],
-    job_type: JobType,
+    job_type: str,
     shape: Shape | None,
     available: int | None,
     facts: Facts = NOTHING,
@@ -124,7 +121,7 @@ def check_memory(
 
 
 def check_disk(
-    config: Mapping[str, Any], job_type: JobType, shape: Shape | None, *, elsewhere: bool = False
+    config: Mapping[str, Any], job_type: str, shape: Shape | None, *, elsewhere: bool = False
 ) -> Iterator[Finding]:
     """Room for the checkpoints that are kept, one in the making, and the result.
 

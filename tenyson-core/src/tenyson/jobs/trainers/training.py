@@ -9,7 +9,6 @@ from tenyson.errors import TaskError
 from tenyson.jobs.job import JobContext, Outcome
 from tenyson.jobs.models.fingerprint import write_fingerprint
 from tenyson.jobs.runtime.refusals import refusals
-from tenyson.tasks.preset import JobType
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -20,7 +19,7 @@ def build_arguments(
     cls: type[Any],
     arguments: dict[str, Any],
     config: Config,
-    job_type: JobType,
+    job_type: str,
     *,
     engine: str | None = None,
 ) -> Any:

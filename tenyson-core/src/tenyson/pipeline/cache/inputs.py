@@ -12,7 +12,8 @@ from tenyson.core.run_folder import RunFolder
 from tenyson.errors import PipelineError, TenysonError
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline.cache.identity import displaced
-from tenyson.pipeline.cache.source import core_source, digest, factory_source, task_source
+from tenyson.pipeline.cache.source import core_source, digest, factory_source, job_source, task_source
+from tenyson.plugins.job_kinds import recorded_kind
 from tenyson.telemetry.control import MANUAL_STOP
 
 if TYPE_CHECKING:
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
 # Where a step runs and where it is recorded does not change what it computes.
 _ELSEWHERE = ("telemetry", "wandb", "hub", "backend")
 _NAMES = ("id", "output_dir", "allow")
-UNREAD = {
-    "eval": ("training", "peft", "trl"),
-    "sft": ("generation", "evaluation", "engine_args"),
-    "rl": ("evaluation",),
-}
-"""Sections that a kind of job does not read: an experiment file and `--set` give them to every step."""
 _BY_ITS_DIGEST = "by its digest"
 _LONGEST_PATH = 1000
 
@@ -75,7 +70,7 @@ def inputs_of(spec: JobSpec) -> dict[str, Any]:
     """Job, task, configuration, seed, digests of what it starts from, sources of task and jobs, versions.
 
     Raises:
-        TaskError: the task cannot be loaded. OSError: a file cannot be read.
+        TaskError: the task cannot be loaded. PluginError: the kind of job cannot. OSError: a file cannot be read.
     """
     from tenyson.jobs.job import installed_versions
 
@@ -83,13 +78,13 @@ def inputs_of(spec: JobSpec) -> dict[str, Any]:
     run = dict(config.get("run") or {})
     config["run"] = {key: value for key, value in run.items() if key not in _NAMES}
     model, training = dict(config.get("model") or {}), dict(config.get("training") or {})
-    made_from = {}
+    made_from, unread = {}, unread_sections(spec.job_type)
     for name, section, key in (
         ("model.name", model, "name"),
         ("model.adapter", model, "adapter"),
         ("training.resume_from_checkpoint", training, "resume_from_checkpoint"),
     ):
-        reference = None if name.partition(".")[0] in UNREAD[spec.job_type] else section.get(key)
+        reference = None if name.partition(".")[0] in unread else section.get(key)
         folder = Path(str(reference)).expanduser() if reference else None
         if folder is not None and folder.exists():
             # A copy elsewhere is the same input; other weights in the same place are not.
@@ -105,7 +100,7 @@ def inputs_of(spec: JobSpec) -> dict[str, Any]:
         "config": config,
         "made_from": made_from,
         "task_source": task_source(spec.task),
-        "job_source": core_source(),
+        "job_source": core_source() | job_source(spec.job_type),
         "factory_source": factory_source(model.get("factory")),
         "versions": installed_versions(),
     }
@@ -119,8 +114,14 @@ def comparable(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**inputs, "config": _used(str(inputs.get("job")), config)}
 
 
+def unread_sections(job: str) -> tuple[str, ...]:
+    """Sections that a kind of job does not read: an experiment file and `--set` give them to every step."""
+    return recorded_kind(job).unread_sections
+
+
 def _used(job: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in UNREAD.get(job, ())}
+    unread = unread_sections(job)
+    return {key: value for key, value in config.items() if key not in unread}
 
 
 def hash_of(inputs: Mapping[str, Any]) -> str:
@@ -183,7 +184,7 @@ def _is_there(attempt: AttemptRecord) -> bool:
         # Somebody ended it where its configuration does not.
         return False
     folder = Path(result.local_output_dir)
-    trained = attempt.spec.job_type == "eval" or any(
+    trained = not recorded_kind(attempt.spec.job_type).trains or any(
         (folder / name).is_dir() for name in ("adapter", "model")
     )
     return trained and RunFolder(folder).job_result.is_file() and displaced(attempt, folder) is None

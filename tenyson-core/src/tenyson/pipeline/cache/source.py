@@ -29,18 +29,21 @@ def task_source(spec: str) -> dict[str, str]:
     # A script that gives a task of its own must not be run a second time to look at it.
     if spec == str(running) or spec.startswith(f"{running}:"):
         return _with_neighbours(running)
-    module = sys.modules[load_task_class(spec).__module__]
-    top = sys.modules.get(module.__name__.partition(".")[0])
-    file, root = getattr(module, "__file__", None), getattr(top, "__file__", None)
-    if root is not None and Path(root).name == "__init__.py" and top is not module:
-        return package_source(Path(root).parent, code_only=False)
-    return {} if file is None else _with_neighbours(Path(file))
+    return _class_source(load_task_class(spec), code_only=False)
 
 
 def core_source() -> dict[str, str]:
     """Of Tenyson itself, what trains, generates and scores; how it is launched, recorded and shown does not count."""
     core = Path(__file__).parents[2]
     return {name: found for part in _COMPUTES for name, found in package_source(core / part).items()}
+
+
+def job_source(job_type: str) -> dict[str, str]:
+    """SHA-256 by file of the code of a plugin's kind of job; empty for core's own. Raises: PluginError."""
+    from tenyson.jobs.kinds import job_class
+
+    found = job_class(job_type)
+    return {} if found.__module__.startswith("tenyson.") else _class_source(found, code_only=True)
 
 
 def factory_source(factory: str | None) -> dict[str, str]:
@@ -75,6 +78,18 @@ def digest(path: Path) -> str:
         return _file_digest(str(path.resolve()), stat.st_mtime_ns, stat.st_size)
     files = {str(one.relative_to(path)): digest(one) for one in sorted(path.rglob("*")) if one.is_file()}
     return sha256(json.dumps(files).encode()).hexdigest()
+
+
+def _class_source(cls: type, *, code_only: bool) -> dict[str, str]:
+    """All of its package, or its one file with the neighbours it imports."""
+    import sys
+
+    module = sys.modules[cls.__module__]
+    top = sys.modules.get(module.__name__.partition(".")[0])
+    file, root = getattr(module, "__file__", None), getattr(top, "__file__", None)
+    if root is not None and Path(root).name == "__init__.py" and top is not module:
+        return package_source(Path(root).parent, code_only=code_only)
+    return {} if file is None else _with_neighbours(Path(file))
 
 
 def _with_neighbours(file: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import ConfigError, Problem, TenysonError
-from tenyson.pipeline.cache.inputs import UNREAD, differences, hash_of
+from tenyson.pipeline.cache.inputs import differences, hash_of, unread_sections
 from tenyson.pipeline.cache.source import task_source
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def that_matter(
     """Without what differs in sections that a step's job does not read: an evaluation is the same whatever `training` says."""
     found = {}
     for label, every in changed.items():
-        unread = UNREAD.get(before[label].spec.job_type, ()) if label in before else ()
+        unread = unread_sections(before[label].spec.job_type) if label in before else ()
         kept = tuple(one for one in every if one[0].removeprefix("late.").partition(".")[0] not in unread)
         if kept or not every:
             found[label] = kept

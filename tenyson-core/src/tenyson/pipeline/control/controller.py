@@ -33,6 +33,7 @@ from tenyson.pipeline.journal.decision import Ask, Decision
 from tenyson.pipeline.journal.records import IN_FLIGHT, NONCE, OVER, PipelineStatus, StepRecord
 from tenyson.pipeline.notify.notifier import Notifier, failure_in_words
 from tenyson.pipeline.result import PipelineResult
+from tenyson.plugins.job_kinds import recorded_kind
 from tenyson.telemetry.control import INTERRUPTIONS
 
 if TYPE_CHECKING:
@@ -287,7 +288,7 @@ class Controller:
             return
         if result.status == "stopped" or result.spot_interruption:
             reason = "preempted"
-        resume = has_checkpoint(result) and self._definitions[label].spec.job_type != "eval"
+        resume = has_checkpoint(result) and recorded_kind(self._definitions[label].spec.job_type).trains
         ending = self._ending is not None or self._in_vain
         pause = (
             None

@@ -18,6 +18,7 @@ from tenyson.pipeline.journal import tables
 from tenyson.pipeline.journal.project import locate, rebased
 from tenyson.pipeline.journal.records import IN_FLIGHT, NONCE, plain
 from tenyson.pipeline.journal.transaction import check_fence
+from tenyson.plugins.job_kinds import recorded_kind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -117,7 +118,7 @@ def _leave_to_the_original(connection: Connection, attempt: AttemptRecord, place
         )
     if handle is not None and has_ended(left, handle.data.get("job")):
         return
-    resume = attempt.spec.job_type != "eval" and any(RunFolder(left).checkpoints.glob("*"))
+    resume = recorded_kind(attempt.spec.job_type).trains and any(RunFolder(left).checkpoints.glob("*"))
     steps, attempts = tables.steps, tables.attempts
     connection.execute(
         update(steps)

@@ -17,7 +17,7 @@ from tenyson.pipeline.graph.handover import expected_kind, start_from
 from tenyson.pipeline.graph.matrix import expand
 from tenyson.pipeline.graph.references import FIELDS, find_references, step_of, substitute
 from tenyson.pipeline.graph.step import with_values
-from tenyson.tasks.preset import SHORTHANDS, JobType, Preset
+from tenyson.tasks.preset import SHORTHANDS, Preset
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class PlannedStep:
     """One job with its resolved configuration."""
 
     label: str
-    job: JobType
+    job: str
     config: Mapping[str, Any]
     """All defaults filled in. Where `model_from` is set, the model is the one that step is expected to leave."""
     model_from: str | None = None

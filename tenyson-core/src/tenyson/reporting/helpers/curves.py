@@ -18,15 +18,15 @@ GROUPS = {
 def curves(context: ReportContext) -> str:
     """Writes the charts and returns the markdown that shows them.
 
-    Raises: ReportError: a training stage that ended well logged no loss, or one of RL no reward.
+    Raises: ReportError: a training stage that ended well logged no loss, or another metric that its kind of job must log.
     """
     parts = []
     for position, stage in enumerate(context.stages, start=1):
-        if stage.job == "eval":
+        if not stage.kind.trains:
             continue
         parts.append(f"### {stage.label}")
         logged = stage.record.curves
-        needed = ["loss", "reward"] if stage.job == "rl" else ["loss"]
+        needed = stage.kind.logs
         missing = [name for name in needed if name not in logged]
         # The trainer sums up at the end even where the run was shorter than training.logging_steps.
         short = "train_loss" in logged and not any(name in logged for name in needed)
@@ -36,7 +36,7 @@ def curves(context: ReportContext) -> str:
             raise ReportError(f"missing: no {' and no '.join(missing)} was logged by {stage.label}")
         elif missing:
             parts.append(f"No {' and no '.join(missing)} was logged before it {stage.status}.")
-        for group, names in GROUPS.items():
+        for group, names in {**GROUPS, **stage.kind.curves}.items():
             series = {name: sorted(logged[name].items()) for name in names if name in logged}
             if not series:
                 continue
@@ -44,7 +44,7 @@ def curves(context: ReportContext) -> str:
             svg = line_chart(f"{stage.label}: {group}", series)
             (context.directory / file).write_text(svg, encoding="utf-8")
             parts.append(f"![{stage.label}: {group} by step]({file})")
-        if stage.job == "rl" and "kl" not in logged:
+        if stage.kind.generates and "kl" not in logged:
             parts.append(
                 "GRPO's loss says little by itself: without a KL term it hovers around 0. Read the reward."
             )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tenyson.plugins.job_kind import LONGEST_PHASE
+
 MOST_INTEGER = (1 << 63) - 1
 MOST_TIME = 1e11
 """Seconds since the epoch: the year 5138."""
@@ -81,7 +83,7 @@ def _is_time(value: Any) -> bool:
 
 
 def _is_phase(value: Any) -> bool:
-    return value in ("sft", "rl", "eval") if value.__class__ is str else False
+    return value.__class__ is str and 0 < len(value) <= LONGEST_PHASE
 
 
 def _is_level(value: Any) -> bool:

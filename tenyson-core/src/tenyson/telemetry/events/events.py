@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time as now
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 EVENT_VERSION = 2
 
-Phase = Literal["sft", "rl", "eval"]
+Phase: TypeAlias = str
+"""What kind of work a row comes from, such as sft, rl or eval: the `phase` of a `JobKind`, of at most eight characters."""
 
 
 @dataclass(frozen=True, kw_only=True)

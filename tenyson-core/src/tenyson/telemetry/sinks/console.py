@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenyson.core.stdio import say
+from tenyson.plugins.job_kinds import recorded_kind
 from tenyson.telemetry.events import (
     EpochEnded,
     Event,
@@ -61,7 +62,8 @@ def describe(event: Event) -> str:
     """One line for a person."""
     match event:
         case RunStarted():
-            steps = f", {event.total_steps} steps" if event.total_steps and event.job_type != "eval" else ""
+            counts = event.total_steps and recorded_kind(event.job_type).trains
+            steps = f", {event.total_steps} steps" if counts else ""
             return f"run {event.run_id}: {event.job_type} on task {event.task}{steps}, in {event.output_dir}"
         case MetricsLogged():
             of = f"/{event.total_steps}" if event.total_steps else ""
