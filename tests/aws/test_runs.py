@@ -140,7 +140,7 @@ def test_a_network_that_stalls_for_ten_minutes_starts_nothing_anew_and_loses_no_
 
 
 def test_connections_that_die_again_and_again_lose_no_line(aws):
-    """Each look goes on where the last one was cut."""
+    """Each poll continues where the last one was cut."""
 
     def cut(instance):
         for _ in range(12):

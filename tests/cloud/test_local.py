@@ -237,7 +237,7 @@ def test_a_second_attempt_never_takes_the_first_ones_result_for_its_own(manager,
 
 
 def test_a_resumed_attempt_keeps_checkpoints_and_log(manager, job, tmp_path):
-    """Only the verdict of the attempt before moves aside; the new log follows the old one."""
+    """Only the result of the attempt before moves aside; the new log follows the old one."""
     assert manager.run(job("flaky")).status == "failed"
     result = manager.run(job("flaky", training={"resume_from_checkpoint": "latest"}))
     assert result.status == "success"

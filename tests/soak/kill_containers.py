@@ -42,7 +42,7 @@ BEFORE: dict[str, dict[str, Any]] = {
     "answers away": {"rpc": "FunctionGetOutputs", "times": 4},
     "volume takes no record": {"rpc": "VolumePutFiles2", "times": 2, "status": "RESOURCE_EXHAUSTED"},
     "app not let go": {"rpc": "AppClientDisconnect", "times": 1, "status": "RESOURCE_EXHAUSTED"},
-    "claim not answered": {"rpc": "DictUpdate", "times": 1, "after": True},
+    "lock not answered": {"rpc": "DictUpdate", "times": 1, "after": True},
     "stop refused": {"rpc": "AppStop", "times": 3},
     "reply to the stop lost": {"rpc": "AppStop", "times": 1, "after": True},
 }

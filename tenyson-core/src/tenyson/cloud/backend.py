@@ -94,7 +94,7 @@ class Backend(Protocol):
         """
 
     def poll(self, handle: Handle) -> Observation:
-        """Look once. Does not raise when the provider is away: `observed` is False then."""
+        """Poll once. Does not raise when the provider is away: `observed` is False then."""
 
     def stream_logs(self, handle: Handle, cursor: int = 0) -> Iterator[tuple[int, bytes]]:
         """What was logged since `cursor` (a byte offset), as (next cursor, bytes); ends when nothing more is there now."""

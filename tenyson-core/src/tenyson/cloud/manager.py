@@ -139,7 +139,7 @@ class CloudManager:
         """How the job ended; None where it goes on without us."""
         answered = 0
         leave_at: float | None = None
-        while (seen := watch.look()).phase != "ended":
+        while (seen := watch.poll()).phase != "ended":
             if interrupts.count > answered:
                 answered = interrupts.count
                 leave_at = self._interrupt(watch, answered)

@@ -131,13 +131,13 @@ class LocalBackend:
             ) from error
 
     def poll(self, handle: Handle) -> Observation:
-        """Look once. Of a job of another machine nothing is observed until its supervisor there has written its end."""
+        """Poll once. Of a job of another machine nothing is observed until its supervisor there has written its end."""
         self._children = [child for child in self._children if child.poll() is None]
         ended = self._read_exit(handle)
         if ended is None and is_elsewhere(handle):
             return Observation(phase="running", observed=False)
         if ended is None and not self._alive(handle):
-            # The status may have been written between the two looks.
+            # The status may have been written between the two reads.
             ended = self._read_exit(handle) or {"exit_code": None}
         if ended is None:
             return Observation(phase="running", observed=True)

@@ -29,8 +29,8 @@ from tenyson.jobs.runtime.lingering import Lingering
 
 MOST_WORDS = 300
 DEFAULT_GRACE_SECONDS = 120.0
-LOOK_SECONDS = 1.0
-"""Between two looks for the job's result."""
+POLL_SECONDS = 1.0
+"""Between two polls for the job's result."""
 
 
 class Supervisor:
@@ -145,7 +145,7 @@ class Supervisor:
         return "nobody of Tenyson did that: another process or the system"
 
     def _watch_result(self) -> None:
-        while not self._over.wait(LOOK_SECONDS):
+        while not self._over.wait(POLL_SECONDS):
             if self._lingering.is_over():
                 self._killed = True
                 self._say(

@@ -1,4 +1,4 @@
-"""The verdict: the result file together with the exit status decides how a job ended; neither does alone."""
+"""How a job ended: the result file together with the exit status decides; neither does alone."""
 
 from __future__ import annotations
 

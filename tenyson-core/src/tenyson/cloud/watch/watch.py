@@ -20,7 +20,7 @@ TAIL_LINES = 20
 
 
 class JobWatch:
-    """Looks at a job and shows what it logs.
+    """Polls a job and shows what it logs.
 
     Args:
         begun: `time.time()` of its launch.
@@ -63,7 +63,7 @@ class JobWatch:
         """Seconds in which the job can surely save, if it is asked to end now."""
         return self.steps.grace()
 
-    def look(self) -> Observation:
+    def poll(self) -> Observation:
         """Poll once, and show what was logged since. Raises: TenysonError, OSError: the job is out of reach for good."""
         # Looked at before the log is read: what was written until the end is then surely read.
         seen = self._backend.poll(self.handle)
@@ -129,7 +129,7 @@ class JobWatch:
         try:
             lines = self._lines()
         except (TenysonError, OSError):
-            return  # the next look meets it again
+            return  # the next poll meets it again
         for line in lines:
             event = decode(line)
             if event is None:

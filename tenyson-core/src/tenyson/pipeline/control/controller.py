@@ -250,7 +250,7 @@ class Controller:
     def _look(self) -> None:
         for label, watch in list(self._watches.items()):
             try:
-                seen = watch.look()
+                seen = watch.poll()
             except (TenysonError, OSError) as error:
                 seen = Observation("unknown", observed=False, reason="infrastructure", detail=str(error))
                 self._ended(label, watch.conclude(seen), "infrastructure")

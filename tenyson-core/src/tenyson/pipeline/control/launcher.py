@@ -33,11 +33,11 @@ class Watch(Protocol):
 
     handle: Handle
 
-    def look(self) -> Observation:
-        """How it stands now."""
+    def poll(self) -> Observation:
+        """Its state now."""
 
     def conclude(self, seen: Observation, *, interrupted: bool = False) -> JobResult:
-        """What came of it, once `look` says that it ended or it cannot be reached for good."""
+        """What came of it, once `poll` says that it ended or it cannot be reached for good."""
 
 
 class Launcher(Protocol):
@@ -170,7 +170,7 @@ class _Thread(threading.Thread):
         except Exception as error:
             self._error = error
 
-    def look(self) -> Observation:
+    def poll(self) -> Observation:
         """Ended once `run` returned, or was given up."""
         return Observation("running" if self.is_alive() and not self.left else "ended", observed=True)
 
@@ -191,7 +191,7 @@ class _Returning:
 
     def __init__(self, watch: JobWatch, over: Callable[[], None]) -> None:
         self.handle = watch.handle
-        self.look = watch.look
+        self.poll = watch.poll
         self._watch = watch
         self._over = over
 
