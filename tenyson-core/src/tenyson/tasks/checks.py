@@ -22,8 +22,8 @@ def check_sample(sample: Any, hook: str, number: int) -> Sample:
         raise TaskError(f"{hook}: the id of sample {number} {fault or 'is empty'}")
     if not isinstance(sample.data, Mapping):
         raise TaskError(f"{hook}: the data of sample {sample.id} is {shown(sample.data)}, not a mapping")
-    _check_messages(sample.prompt, f"{hook}: the prompt of sample {sample.id}")
-    _check_messages(sample.completion, f"{hook}: the completion of sample {sample.id}")
+    check_messages(sample.prompt, f"{hook}: the prompt of sample {sample.id}")
+    check_messages(sample.completion, f"{hook}: the completion of sample {sample.id}")
     if not sample.prompt:
         raise TaskError(f"{hook}: the prompt of sample {sample.id} has no message")
     return sample
@@ -65,7 +65,8 @@ def final_info(environment: Environment, sample: Sample) -> Mapping[str, Any]:
     return info
 
 
-def _check_messages(messages: Any, what: str) -> None:
+def check_messages(messages: Any, what: str) -> None:
+    """Refuse what is no list of messages; `what` names it. Raises: TaskError."""
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
         raise TaskError(
             f"{what} is {shown(messages)}, not a list of messages",
