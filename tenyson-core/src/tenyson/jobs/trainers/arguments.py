@@ -77,16 +77,21 @@ def sft_arguments(config: Config, checkpoints: Path) -> dict[str, Any]:
         # Samples arrive as token ids with labels, so TRL has nothing left to prepare but packing.
         "dataset_kwargs": None if training.packing else {"skip_prepare_dataset": True},
     }
-    if training.early_stopping_patience is not None:
-        arguments |= {
-            "metric_for_best_model": "eval_loss",
-            "greater_is_better": False,
-            "load_best_model_at_end": True,
-            "save_strategy": "steps",
-            "save_steps": training.eval_steps,
-            "restore_callback_states_from_checkpoint": True,
-        }
-    return arguments | config.trl
+    return arguments | early_stopping_arguments(config) | config.trl
+
+
+def early_stopping_arguments(config: Config) -> dict[str, Any]:
+    """Arguments that keep the checkpoint of the lowest eval_loss; none without `training.early_stopping_patience`."""
+    if config.training.early_stopping_patience is None:
+        return {}
+    return {
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+        "load_best_model_at_end": True,
+        "save_strategy": "steps",
+        "save_steps": config.training.eval_steps,
+        "restore_callback_states_from_checkpoint": True,
+    }
 
 
 def grpo_arguments(config: Config, checkpoints: Path, *, vllm: bool) -> dict[str, Any]:
