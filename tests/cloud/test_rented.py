@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from tenyson.cloud import manager as module
-from tenyson.cloud.backend import Estimate, Handle, Observation, cost_in_words
+from tenyson.cloud.adapted import adapted
+from tenyson.cloud.backend import BaseBackend, Estimate, Handle, Observation, cost_in_words
 from tenyson.cloud.manager import CloudManager
 from tenyson.pipeline.graph.policy import FailurePolicy
 
 
-class Rented:
+class Rented(BaseBackend):
     """A backend whose attempts end as `ends` says, one observation each."""
 
     name = "rented"
@@ -164,3 +165,51 @@ def test_costs_are_told_in_words():
     assert cost_in_words(Estimate(0.0, 0.0, "")) == "nothing"
     assert cost_in_words(Estimate(1.0, None, "")) == "$1.00 an hour"
     assert cost_in_words(Estimate(1.0, 24.0, ""), attempts=2) == "$1.00 an hour, at most $48.00 in 2 attempts"
+
+
+class Alone:
+    """A third party's: it has the protocol's methods, and derives from nothing."""
+
+    name = "alone"
+
+    def __init__(self):
+        self.inner = Rented(Observation("ended", True, exit_code=1, detail="over"))
+
+    def __getattr__(self, name):
+        if name in ("rented", "settings", "budget_usd", "say", "close"):
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+
+def test_a_backend_that_derives_from_nothing_has_the_defaults(job):
+    """Only the protocol's methods are required of it."""
+    backend = adapted(Alone())
+    assert (backend.rented, backend.settings, backend.budget_usd) == (False, None, None)
+    backend.say = print
+    backend.close()
+    assert adapted(backend) is backend
+    assert CloudManager(Alone()).run(job()).status == "failed"
+
+
+def test_what_a_backend_has_that_derives_from_nothing_is_used(job):
+    """As if it had declared it."""
+
+    class Declares(Alone):
+        rented = True
+        budget_usd = 3.0
+        closed = 0
+
+        def __init__(self):
+            super().__init__()
+            self.settings = {"region": "eu"}
+            self.say = None
+
+        def close(self):
+            self.closed += 1
+
+    own = Declares()
+    backend = adapted(own)
+    assert (backend.rented, backend.settings, backend.budget_usd) == (True, {"region": "eu"}, 3.0)
+    backend.say = print
+    backend.close()
+    assert (own.say, own.closed) == (print, 1)

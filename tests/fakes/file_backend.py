@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tenyson.cloud.backend import Estimate, Handle, Observation
+from tenyson.cloud.backend import BaseBackend, Estimate, Handle, Observation
 from tenyson.errors import BackendError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 
 
-class FileBackend:
-    """Follows `tenyson.cloud.backend.Backend`."""
+class FileBackend(BaseBackend):
+    """See the module."""
 
     name = "file"
 

@@ -34,6 +34,8 @@ class TenysonError(Exception):
     """The root of the tree. `exit_status` is what the command line exits with."""
 
     exit_status = 2
+    reason: str | None = None
+    """Of a backend's error: one of the reasons of `tenyson.cloud.backend.Observation`, which decides about retries."""
 
     def __init__(self, cause: str, *, place: str | None = None, next_step: str | None = None) -> None:
         super().__init__(cause)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from tenyson.core.stdio import say
 from tenyson.jobs.spec import JobSpec
 
 Phase = Literal["pending", "running", "ended", "unknown"]
@@ -72,10 +73,7 @@ class Observation:
 class Backend(Protocol):
     """Where a job runs. A class registered by `tenyson_backends` is built as `Backend(**settings)`.
 
-    A property `settings` with what makes it again lets `tenyson attach` go on with what a script began. `rented = True` says
-    that its machines are taken for a job and cost until they are given back: Ctrl-C then leaves the job to itself. A
-    settable attribute `say` takes the function through which it tells what it does. `budget_usd` says what all attempts of a run may
-    cost; it refuses one that could cost more. An error may have a `reason`, the class of the failure.
+    Derive from `BaseBackend`, which declares what else a backend may have. A class that only has these methods works too.
     """
 
     name: str
@@ -131,7 +129,17 @@ def cost_in_words(estimate: Estimate, *, attempts: int = 1, budget: float | None
     return f"${estimate.per_hour:.2f} an hour, at most ${worst:.2f}{times}"
 
 
-def budget_of(backend: Backend) -> float | None:
-    """US dollars that all attempts of a run may cost; None where nothing bounds them."""
-    budget: float | None = getattr(backend, "budget_usd", None)
-    return budget
+class BaseBackend(Backend):
+    """The base of a backend: its optional attributes with their defaults. A class attribute or a property replaces one."""
+
+    rented: bool = False
+    """Whether its machines are rented for a job and cost until they are given back: Ctrl-C leaves the job running."""
+    settings: dict[str, Any] | None = None
+    """What builds it again, so that `tenyson attach` can continue what a script began; None where nothing does."""
+    budget_usd: float | None = None
+    """US dollars that all attempts of a run may cost; it refuses an attempt that could cost more."""
+    say: Callable[[str], None] = staticmethod(say)
+    """Prints a line for whoever watches; replaced by the function of the progress display."""
+
+    def close(self) -> None:
+        """Let go of threads and connections; jobs keep running."""

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from tenyson.cloud.backend import Backend, Handle, Observation, budget_of, cost_in_words
+from tenyson.cloud.adapted import adapted
+from tenyson.cloud.backend import Backend, Handle, Observation, cost_in_words
 from tenyson.cloud.watch.exit_status import not_launched, print_failure
-from tenyson.cloud.watch.follow import Follower, PlainFollower, safe_follower, speak_through
+from tenyson.cloud.watch.follow import Follower, PlainFollower, safe_follower
 from tenyson.cloud.watch.grace import grace_of
 from tenyson.cloud.watch.interrupts import Interrupts
 from tenyson.cloud.watch.watch import JobWatch, is_mistake, out_of_reach
@@ -47,11 +48,11 @@ class CloudManager:
         grace_seconds: float | None = None,
         max_preemptions: int = 0,
     ) -> None:
-        self.backend = backend
+        self.backend = adapted(backend)
         self.follower = safe_follower(follower or PlainFollower())
         self.grace_seconds = grace_seconds
         self.max_preemptions = max_preemptions
-        speak_through(backend, self.follower)
+        self.backend.say = self.follower.say
         self.interrupted = False
         """Whether Ctrl-C (or SIGTERM) came while a job ran; a pipeline starts nothing more then."""
 
@@ -77,7 +78,7 @@ class CloudManager:
                 raise
             return self._not_launched(spec, error)
         if estimate.per_hour:
-            cost = cost_in_words(estimate, attempts=1 + self.max_preemptions, budget=budget_of(self.backend))
+            cost = cost_in_words(estimate, attempts=1 + self.max_preemptions, budget=self.backend.budget_usd)
             self.follower.say(f"{cost} ({estimate.note})")
         result = self._attempt(spec)
         for again in range(1, self.max_preemptions + 1):
@@ -151,7 +152,7 @@ class CloudManager:
     def _interrupt(self, watch: JobWatch, count: int) -> float | None:
         """Returns when to leave the job to itself, if it is to be."""
         handle = watch.handle
-        rented = getattr(self.backend, "rented", False)
+        rented = self.backend.rented
         if not self.interrupted:
             self.interrupted = True
             if rented and count == 1:
@@ -172,7 +173,7 @@ class CloudManager:
 
     def _answer_late(self, run_id: str, left: int) -> None:
         """To a Ctrl-C while a job that has ended is concluded."""
-        rented = getattr(self.backend, "rented", False)
+        rented = self.backend.rented
         what = (
             "its outputs are brought here and its machine is given back" if rented else "its outputs are read"
         )

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tenyson.cloud.adapted import adapted
 from tenyson.cloud.local.host import relation
 from tenyson.core.database_url import default_db_url
 from tenyson.core.stdio import say
@@ -225,8 +226,8 @@ def _about(
     max_parallel: int,
 ) -> dict[str, Any]:
     """What another controller needs; without a backend that can be made again, only the same script can go on."""
-    backend = getattr(cloud, "backend", None)
-    settings = getattr(backend, "settings", None)
+    given = getattr(cloud, "backend", None)
+    backend = None if given is None else adapted(given)
     about = {
         **here(journal),
         "policy": vars(policy),
@@ -235,8 +236,8 @@ def _about(
     }
     if definitions:
         about["output_dir"] = str(definitions[0].spec.folder.parent)
-    if settings is not None:
-        about["backend"] = {"name": backend.name, "settings": settings}  # type: ignore[union-attr]
+    if backend is not None and backend.settings is not None:
+        about["backend"] = {"name": backend.name, "settings": backend.settings}
     return about
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tenyson.cloud.adapted import adapted
 from tenyson.cloud.backend import Backend, Handle, Observation
 from tenyson.core.run_folder import RunFolder
 from tenyson.errors import BackendError
@@ -49,7 +50,7 @@ class BackendContract:
 
         def make() -> Backend:
             _close(backend)
-            made: Backend = type(backend)(**backend.settings)  # type: ignore[attr-defined]
+            made: Backend = type(backend)(**adapted(backend).settings or {})
             return made
 
         return make
@@ -304,6 +305,4 @@ class BackendContract:
 
 def _close(backend: Backend) -> None:
     """Those that rent look after jobs in threads, one process at a time."""
-    close = getattr(backend, "close", None)
-    if close is not None:
-        close()
+    adapted(backend).close()

@@ -16,7 +16,7 @@ from tenyson.errors import BackendError, PipelineError
 from tenyson.pipeline.graph.policy import OnFailure
 
 if TYPE_CHECKING:
-    from tenyson.cloud.backend import Backend
+    from tenyson.cloud.backend import BaseBackend
     from tenyson.cloud.remote.rented import Rented
     from tenyson.pipeline.journal.journal import Journal
     from tenyson.pipeline.journal.project import Place
@@ -139,20 +139,20 @@ def drive_recorded(
     return 0 if status == "success" else 1
 
 
-def _backend_again(record: PipelineRecord, where: Mapping[str, Any]) -> Backend:
+def _backend_again(record: PipelineRecord, where: Mapping[str, Any]) -> BaseBackend:
     """The backend that the pipeline was begun with. Raises: DamagedRowError: the journal has settings that it does not take."""
+    from tenyson.cloud.adapted import adapted
     from tenyson.errors import DamagedRowError
     from tenyson.plugins.manager import PluginManager
 
     manager = PluginManager()
     cls = manager.load(manager.find("backend", where["name"]))
     try:
-        backend: Backend = cls(**where["settings"])
+        return adapted(cls(**where["settings"]))
     except TypeError as error:
         raise DamagedRowError(
             f"the journal has a damaged row: pipelines, pipeline {record.id!r}: plan.backend.settings: {error}"
         ) from error
-    return backend
 
 
 def _watch_run(rented: Rented, grace: float | None) -> int:

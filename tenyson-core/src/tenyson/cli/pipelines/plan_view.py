@@ -10,7 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from tenyson.cli.terminal.table import print_table, reading_width
-from tenyson.cloud.backend import budget_of, cost_in_words
+from tenyson.cloud.backend import cost_in_words
 from tenyson.jobs.models.dims import find_shape
 from tenyson.jobs.models.memory import GIB, MemoryEstimate, estimate_memory
 from tenyson.pipeline.control.launcher import attempts_on
@@ -18,14 +18,14 @@ from tenyson.pipeline.graph.plan import Plan, PlannedStep
 from tenyson.plugins.job_kinds import job_kind
 
 if TYPE_CHECKING:
-    from tenyson.cloud.backend import Backend
+    from tenyson.cloud.backend import BaseBackend
     from tenyson.jobs.spec import JobSpec
     from tenyson.pipeline.graph.policy import FailurePolicy
     from tenyson.pipeline.graph.selection import Selection
 
 
 def plan_data(
-    selection: Selection, backend: Backend, specs: Mapping[str, JobSpec], policy: FailurePolicy
+    selection: Selection, backend: BaseBackend, specs: Mapping[str, JobSpec], policy: FailurePolicy
 ) -> dict[str, Any]:
     """A plan as JSON-safe data, with what one attempt of each step would cost, and how many there are at most."""
     plan = selection.plan
@@ -58,7 +58,7 @@ def plan_data(
 
 def print_plan(
     selection: Selection,
-    backend: Backend,
+    backend: BaseBackend,
     specs: Mapping[str, JobSpec],
     policy: FailurePolicy,
     console: Console,
@@ -66,7 +66,7 @@ def print_plan(
     """Print the steps, what they work on, where they write, and what they would cost with all attempts of the policy."""
     plan = selection.plan
     chosen = selection.anew != ()
-    attempts, budget = attempts_on(backend, policy), budget_of(backend)
+    attempts, budget = attempts_on(backend, policy), backend.budget_usd
     console.print(Text(f"{plan.title} on backend {backend.name}: nothing is started", style="bold"))
     rows = []
     for step in plan.steps:

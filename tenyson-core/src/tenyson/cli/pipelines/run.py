@@ -14,7 +14,7 @@ from tenyson.errors import ConfigError
 from tenyson.pipeline.graph.policy import FailurePolicy, OnFailure
 
 if TYPE_CHECKING:
-    from tenyson.cloud.backend import Backend
+    from tenyson.cloud.backend import BaseBackend
     from tenyson.pipeline.graph.definition import Definition
     from tenyson.pipeline.graph.plan import Plan
     from tenyson.pipeline.graph.selection import Selection
@@ -172,7 +172,7 @@ def _register(
     selection: Selection,
     definitions: list[Definition],
     about: dict[str, Any],
-    backend: Backend,
+    backend: BaseBackend,
     *,
     new: bool,
 ) -> tuple[PipelineRecord, bool]:
@@ -240,8 +240,9 @@ def _go_on_with(journal: Journal, found: PipelineRecord) -> PipelineRecord:
     return settle_project(journal, found, follow=False)
 
 
-def _backend(plan: Plan) -> tuple[Backend, dict[str, Any]]:
+def _backend(plan: Plan) -> tuple[BaseBackend, dict[str, Any]]:
     """The backend of the first step; one pipeline runs in one place. And how to make it again."""
+    from tenyson.cloud.adapted import adapted, is_rented
     from tenyson.config.project import backend_settings
     from tenyson.plugins.manager import PluginManager
 
@@ -256,7 +257,6 @@ def _backend(plan: Plan) -> tuple[Backend, dict[str, Any]]:
     settings = backend_settings(name) | dict(asked["settings"])
     manager = PluginManager()
     cls = manager.load(manager.find("backend", name))
-    if name == "local" or getattr(cls, "rented", False):
+    if name == "local" or is_rented(cls):
         settings.setdefault("output_dir", str(plan.output_dir))
-    made: Backend = cls(**settings)
-    return made, {"name": name, "settings": settings}
+    return adapted(cls(**settings)), {"name": name, "settings": settings}

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tenyson.cloud.backend import Estimate, Handle, Observation
+from tenyson.cloud.backend import BaseBackend, Estimate, Handle, Observation
 from tenyson.cloud.local.archive import EARLIER, archive_attempt
 from tenyson.cloud.local.occupant import (
     is_attempt,
@@ -47,7 +47,7 @@ CONFIRM_SECONDS = 10.0
 RUNNER = (sys.executable, "-m", "tenyson.runner")
 
 
-class LocalBackend:
+class LocalBackend(BaseBackend):
     """Runs jobs as processes of this machine. Follows `tenyson.cloud.backend.Backend`.
 
     Args:
@@ -63,7 +63,7 @@ class LocalBackend:
         self._children: list[subprocess.Popen[str]] = []
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:  # type: ignore[override]
         """What makes this backend again, for a controller that comes later."""
         own = {} if self.runner == RUNNER else {"runner": list(self.runner)}
         return {"output_dir": str(self.output_dir), **own}

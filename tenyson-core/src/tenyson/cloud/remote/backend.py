@@ -8,18 +8,17 @@ import shutil
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from tenyson.cloud.backend import Estimate, Handle, Observation, Reason, cost_in_words
+from tenyson.cloud.backend import BaseBackend, Estimate, Handle, Observation, Reason, cost_in_words
 from tenyson.cloud.local.archive import EARLIER, archive_attempt
 from tenyson.cloud.remote.record import Record
 from tenyson.cloud.remote.session import Session
 from tenyson.cloud.watch.log import chunks
 from tenyson.core.run_folder import RunFolder
-from tenyson.core.stdio import say
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec, resume_reference
 
@@ -45,7 +44,7 @@ class Limits(Protocol):
         """Of one attempt."""
 
 
-class RemoteBackend(ABC, Generic[R]):
+class RemoteBackend(BaseBackend, ABC, Generic[R]):
     """Follows `tenyson.cloud.backend.Backend`; a backend adds how a machine is launched, found and supervised.
 
     Args:
@@ -66,16 +65,14 @@ class RemoteBackend(ABC, Generic[R]):
         self._given = dict(given)
         self._sessions: dict[str, Session[R]] = {}
         self._locks: dict[str, int] = {}
-        self.say: Callable[[str], None] = say
-        """Where a line for whoever watches goes."""
 
     @property
-    def budget_usd(self) -> float | None:
+    def budget_usd(self) -> float | None:  # type: ignore[override]
         """US dollars that all attempts of a run may cost; None where nothing bounds them."""
         return self._settings.budget_usd
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:  # type: ignore[override]
         """What makes this backend again, for a controller that comes later."""
         return {"output_dir": str(self.output_dir), **self._given}
 

@@ -84,12 +84,6 @@ def safe_follower(follower: Follower) -> SafeFollower:
     return follower if isinstance(follower, SafeFollower) else SafeFollower(follower)
 
 
-def speak_through(backend: Any, follower: SafeFollower) -> None:
-    """Let what a backend tells of itself come through a follower, which may be drawing."""
-    if hasattr(backend, "say"):
-        backend.say = follower.say
-
-
 class PlainFollower:
     """Plain lines, for files, pipes and notebooks: at most one line of numbers in `every_seconds`."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from typing import cast, get_args
 
 from tenyson.cloud.backend import Backend, Handle, Observation, Reason
 from tenyson.cloud.watch.exit_status import conclude
@@ -147,7 +148,7 @@ class JobWatch:
 
 def is_mistake(error: Exception) -> bool:
     """Whether an error before a launch is about an argument, a setting or this machine, and not the provider's."""
-    return isinstance(error, TenysonError) and getattr(error, "reason", None) in (None, "user_error")
+    return isinstance(error, TenysonError) and error.reason in (None, "user_error")
 
 
 def out_of_reach(backend: Backend, error: Exception) -> Observation:
@@ -161,5 +162,6 @@ def out_of_reach(backend: Backend, error: Exception) -> Observation:
 
 def reason_of(error: Exception) -> Reason:
     """The class of a failure: the error's own, where the backend gave it one."""
-    reason: Reason = getattr(error, "reason", None) or "infrastructure"
-    return reason
+    # An error of a provider's own library may have a `reason` that means something else.
+    given = getattr(error, "reason", None)
+    return cast("Reason", given) if given in get_args(Reason) else "infrastructure"

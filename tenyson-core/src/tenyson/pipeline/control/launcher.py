@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tenyson.cloud.backend import Backend, Handle, Observation, budget_of, cost_in_words
-from tenyson.cloud.watch.follow import Follower, SafeFollower, safe_follower, speak_through
+from tenyson.cloud.adapted import adapted
+from tenyson.cloud.backend import Backend, BaseBackend, Handle, Observation, cost_in_words
+from tenyson.cloud.watch.follow import Follower, SafeFollower, safe_follower
 from tenyson.cloud.watch.watch import JobWatch
 from tenyson.core.stdio import say
 from tenyson.errors import BackendError, TenysonError
@@ -69,19 +70,19 @@ class BackendLauncher:
     def __init__(self, backend: Backend, follower: Follower, policy: FailurePolicy | None = None) -> None:
         """`policy`: how often a step is tried again, for the worst case that is told."""
         self.name = backend.name
-        self.rented = bool(getattr(backend, "rented", False))
-        self._attempts = attempts_on(backend, policy) if policy else 1
-        self._backend = backend
+        self._backend = adapted(backend)
+        self.rented = self._backend.rented
+        self._attempts = attempts_on(self._backend, policy) if policy else 1
         self._follower = safe_follower(follower)
         self._idle: list[SafeFollower] = [self._follower]
-        speak_through(backend, self._follower)
+        self._backend.say = self._follower.say
 
     def submit(self, label: str, spec: JobSpec) -> Handle:  # noqa: ARG002  the protocol's signature
         """Check, say what it costs, and start."""
         self._backend.validate(spec)
         estimate = self._backend.estimate(spec)
         if estimate.per_hour:
-            cost = cost_in_words(estimate, attempts=self._attempts, budget=budget_of(self._backend))
+            cost = cost_in_words(estimate, attempts=self._attempts, budget=self._backend.budget_usd)
             self.say(f"{spec.run_id}: {cost} ({estimate.note})")
         handle = self._backend.submit(spec)
         if not estimate.per_hour:
@@ -205,6 +206,6 @@ class _Returning:
         return result
 
 
-def attempts_on(backend: Backend, policy: FailurePolicy) -> int:
+def attempts_on(backend: BaseBackend, policy: FailurePolicy) -> int:
     """How often a step is launched there at most, as long as nobody decides."""
-    return replace(policy, rented=policy.rented or bool(getattr(backend, "rented", False))).attempts
+    return replace(policy, rented=policy.rented or backend.rented).attempts
