@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
+from tenyson import errors
 from tenyson.core import run_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,3 +35,31 @@ def test_names_in_a_runs_folder_are_written_once():
         if isinstance(node, ast.Constant) and node.value in names
     ]
     assert not found
+
+
+def test_the_tree_of_errors_is_complete():
+    """Every error that core derives from TenysonError is in the docstring of `tenyson.errors`."""
+    bases = {
+        node.name: [ast.unparse(base) for base in node.bases]
+        for path in (ROOT / "tenyson-core/src").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    }
+
+    def is_ours(name: str) -> bool:
+        return name == "TenysonError" or any(is_ours(base) for base in bases.get(name, ()))
+
+    ours = {name for name in bases if is_ours(name)}
+    shown = set(re.findall(r"^[│ ]*[├└]── (\w+)", errors.__doc__ or "", re.MULTILINE)) | {"TenysonError"}
+    assert len(ours) > 25
+    assert ours == shown
+
+
+def test_the_tree_of_errors_names_their_modules():
+    """`tenyson.errors` holds those that need no other place; the tree says where each other one is."""
+    elsewhere = [
+        name
+        for name, told in re.findall(r"── (\w+)(.*)", errors.__doc__ or "")
+        if not hasattr(errors, name) and "`" not in told and "(the same)" not in told
+    ]
+    assert elsewhere == []

@@ -20,6 +20,7 @@ from tenyson.errors import ConfigError
 from tenyson.jobs.result import JobResult
 from tenyson.pipeline import FailurePolicy, Step, run_pipeline
 from tenyson.telemetry.dispatch import Telemetry
+from tenyson.telemetry.sinks.sink import BaseSink
 
 
 @pytest.fixture(autouse=True)
@@ -169,7 +170,7 @@ def test_wrong_arguments_are_refused_before_anything_starts(cloud, step, tmp_pat
 def test_a_failure_is_written_to_the_log_file_and_to_telemetry(cloud, step, tmp_path):
     """Both get the label and the reason."""
 
-    class Memory:
+    class Memory(BaseSink):
         name = "memory"
         inline = True
 

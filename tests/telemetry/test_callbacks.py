@@ -9,11 +9,12 @@ import pytest
 from tenyson.telemetry.control import MANUAL_STOP, StopSignal
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import EpochEnded, MetricsLogged
+from tenyson.telemetry.sinks.sink import BaseSink
 
 pytestmark = pytest.mark.train
 
 
-class Kept:
+class Kept(BaseSink):
     """A sink that keeps what it is given, in the thread that sends it."""
 
     name = "kept"

@@ -20,6 +20,7 @@ from tenyson.telemetry.control import (
 )
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events import RunFinished, RunStarted
+from tenyson.telemetry.sinks.sink import BaseSink
 from tenyson.telemetry.sinks.sql import SqlSink
 
 FAST = 0.05
@@ -61,7 +62,7 @@ def start(make_config, tmp_path):
         poller.close()
 
 
-class Heard:
+class Heard(BaseSink):
     """A sink that keeps what it hears."""
 
     name = "heard"

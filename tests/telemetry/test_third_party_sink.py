@@ -9,6 +9,8 @@ from recording import metrics, rows
 
 from tenyson.telemetry import background
 from tenyson.telemetry.dispatch import Telemetry
+from tenyson.telemetry.sinks.adapted import adapted, records_every_rank
+from tenyson.telemetry.sinks.sink import BaseSink
 
 PLUGIN = """
 from tenyson.plugins import SinkEntry, hookimpl
@@ -148,7 +150,7 @@ def test_on_other_ranks_only_sinks_that_say_so_are_opened(job, tmp_path):
     assert rows(f"sqlite:///{tmp_path}/t.db", "SELECT count(*) AS n FROM rollouts") == [{"n": 5}]
 
 
-class Slow:
+class Slow(BaseSink):
     """Never comes back from a write."""
 
     name = "slow"
@@ -194,3 +196,63 @@ def test_events_for_a_slow_sink_keep_their_order():
         telemetry.emit(metrics(step))
     telemetry.close()
     assert seen == list(range(1000))
+
+
+def test_a_sink_that_derives_from_nothing_has_the_defaults():
+    """Three names are required of it: name, write, close."""
+
+    class Alone:
+        name = "alone"
+
+        def __init__(self):
+            self.kept = []
+
+        def write(self, event):
+            self.kept.append(event)
+
+        def close(self):
+            self.kept.append("closed")
+
+    own = Alone()
+    sink = adapted(own)
+    assert (sink.inline, sink.every_rank, sink.write_lines) == (False, False, None)
+    assert (sink.url, sink.lost, sink.trouble) == (None, 0, None)
+    sink.joins("0" * 32, 0)
+    assert adapted(sink) is sink
+    telemetry = Telemetry([own], run_id="run-1")
+    telemetry.emit(metrics(1))
+    telemetry.close()
+    assert [getattr(one, "step", one) for one in own.kept] == [1, "closed"]
+    assert telemetry.url("alone") is None
+
+
+def test_what_a_sink_has_that_derives_from_nothing_is_used():
+    """As if it had declared it."""
+
+    class Declares:
+        name = "declares"
+        inline = every_rank = True
+        lost, trouble, url = 2, "no room", "https://example.org/run"
+
+        def __init__(self):
+            self.kept = []
+
+        def joins(self, attempt_uid, rank):
+            self.kept.append((attempt_uid, rank))
+
+        def write(self, event):
+            raise AssertionError("it takes lines")
+
+        def write_lines(self, lines):
+            self.kept.append(bytes(lines).count(b"MetricsLogged"))
+
+        def close(self):
+            pass
+
+    own = Declares()
+    adapted(own).joins("0" * 32, 1)
+    telemetry = Telemetry([own], run_id="run-1")
+    telemetry.emit(metrics(1), metrics(2))
+    assert own.kept == [("0" * 32, 1), 2]
+    assert (telemetry.lost, telemetry.url("declares")) == ({"declares": 2}, "https://example.org/run")
+    assert records_every_rank(Declares)

@@ -10,15 +10,28 @@ TenysonError
 ├── ModelError(ValueError)           a model, adapter, tokenizer or checkpoint cannot be used
 ├── EngineError(RuntimeError)        text generation cannot start or broke off
 ├── BackendError(RuntimeError)       a machine cannot be had, reached or controlled
-│   └── DisplacedError               another run has taken the job's folder
+│   ├── DisplacedError               another run has taken the job's folder
+│   ├── BudgetError                  a further attempt could cost more than budget_usd (`tenyson.cloud.remote.backend`)
+│   ├── OddAnswerError               a machine's answer cannot be used as a whole (`tenyson.cloud.remote.outputs`)
+│   ├── UnreachableError             SSH does not reach the machine (`tenyson.cloud.remote.ssh.errors`)
+│   ├── HostKeyError                 another machine answers at its address (the same)
+│   ├── CommandError                 a command there failed (the same)
+│   ├── PrivateKeyError              the private key is missing or cannot be used (the same)
+│   └── GoneError                    the machine no longer exists (the same)
 ├── TelemetryError(RuntimeError)     the telemetry store cannot be used
+│   ├── NoRunsYetError               there is no database yet (`tenyson.telemetry.database.engine`)
+│   ├── SchemaOutdatedError          the database has an older schema (`tenyson.telemetry.database.schema`)
+│   └── ChangedWhileReadError        a writer changed what was being read (`tenyson.telemetry.read.store`)
 ├── PipelineError(RuntimeError)      a pipeline or its journal cannot be used
 │   ├── JournalAwayError             the journal's database does not answer
 │   ├── DamagedRowError              a row of the journal holds what Tenyson did not write
 │   ├── PipelineBusyError            another controller drives it
-│   └── LeaseLostError               another controller has taken it over
-├── PreflightError                   a job that can come to nothing was not started (`tenyson.jobs.preflight`)
+│   ├── LeaseLostError               another controller has taken it over
+│   └── NothingStoredError           no earlier result can be reused (`tenyson.pipeline.cache.inputs`)
+├── PreflightError                   a job that can come to nothing was not started (`tenyson.jobs.runtime.finding`)
+├── StoppedByHandError               a job was stopped before there was anything to save (`tenyson.jobs.job`)
 ├── ReportError(ValueError)          a report misses something it promises
+├── DestinationError(ValueError)     a file that the user named cannot be written (`tenyson.core.destination`)
 └── MissingDependencyError(ImportError)   an optional package is not installed; the message has the pip line
 
 A message says the cause; `place` says where (file, line, key), `next_step` what to do.

@@ -6,7 +6,7 @@ from tenyson.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tenyson.cloud.aws import AWSManager
-    from tenyson.cloud.backend import Backend, Estimate, Handle, Observation
+    from tenyson.cloud.backend import Backend, BaseBackend, Estimate, Handle, Observation
     from tenyson.cloud.local.backend import LocalBackend, LocalManager
     from tenyson.cloud.manager import CloudManager
     from tenyson.cloud.modal import ModalManager
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AWSManager",
     "Backend",
+    "BaseBackend",
     "CloudManager",
     "Estimate",
     "Handle",
@@ -29,6 +30,7 @@ if not TYPE_CHECKING:
         {
             "AWSManager": "tenyson.cloud.aws",
             "Backend": "tenyson.cloud.backend",
+            "BaseBackend": "tenyson.cloud.backend",
             "CloudManager": "tenyson.cloud.manager",
             "Estimate": "tenyson.cloud.backend",
             "Handle": "tenyson.cloud.backend",

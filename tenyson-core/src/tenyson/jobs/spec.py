@@ -31,7 +31,7 @@ class JobSpec:
 
     @property
     def folder(self) -> Path:
-        """<run.output_dir>/<run id>: where the job's files are, or will be brought to."""
+        """`<run.output_dir>/<run id>`: where the job's files are, or will be brought to."""
         return RunFolder.configured(self.config, self.run_id).path
 
 

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
         RunStarted,
     )
     from tenyson.telemetry.read.store import RunRecord, Store
-    from tenyson.telemetry.sinks.sink import Sink
+    from tenyson.telemetry.sinks.sink import BaseSink, Sink
 
 __all__ = [
     "AttemptBegan",
+    "BaseSink",
     "EpochEnded",
     "Event",
     "EventsLost",
@@ -53,6 +54,7 @@ if not TYPE_CHECKING:
             "RunRecord": "tenyson.telemetry.read.store",
             "RunStarted": "tenyson.telemetry.events",
             "Sink": "tenyson.telemetry.sinks.sink",
+            "BaseSink": "tenyson.telemetry.sinks.sink",
             "Store": "tenyson.telemetry.read.store",
             "Telemetry": "tenyson.telemetry.dispatch",
             "open_telemetry": "tenyson.telemetry.build",

@@ -5,22 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
 
 from tenyson.telemetry.events import Event
-
-if TYPE_CHECKING:
-    from tenyson.telemetry.sinks.sink import Sink
+from tenyson.telemetry.sinks.sink import BaseSink
 
 LIMIT = 20_000
 """Events that may wait; more are counted as lost."""
 CLOSE_SECONDS = 120.0
 
 
-class Background:
+class Background(BaseSink):
     """Hands events to `sink` from a thread of its own, in their order."""
 
-    def __init__(self, sink: Sink, on_failure: Callable[[BaseException], None]) -> None:
+    def __init__(self, sink: BaseSink, on_failure: Callable[[BaseException], None]) -> None:
         """`on_failure` is called once, in the thread, with what the sink raised; nothing is written after that."""
         self.name = sink.name
         self.lost = 0

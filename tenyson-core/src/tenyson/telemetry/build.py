@@ -12,7 +12,8 @@ from tenyson.errors import TelemetryError, TenysonError
 from tenyson.plugins.failure import one_line
 from tenyson.telemetry.dispatch import Telemetry
 from tenyson.telemetry.events.redact import redactor_of
-from tenyson.telemetry.sinks.sink import Sink
+from tenyson.telemetry.sinks.adapted import adapted, records_every_rank
+from tenyson.telemetry.sinks.sink import BaseSink, Sink
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -37,17 +38,16 @@ def open_telemetry(
     # All names are looked up before anything is opened.
     classes = {name: manager.load(manager.find("sink", name)) for name in sink_names(config)}
     if rank:
-        classes = {name: found for name, found in classes.items() if getattr(found, "every_rank", False)}
-    sinks: list[Sink] = []
+        classes = {name: found for name, found in classes.items() if records_every_rank(found)}
+    sinks: list[BaseSink] = []
     try:
         for name, sink_class in classes.items():
             try:
                 sink = sink_class(config, run_dir)
                 if lacks := [one for one in ("name", "write", "close") if not hasattr(sink, one)]:
                     raise TelemetryError(f"the sink {name} is none: it has no {', no '.join(lacks)}")
-                sinks.append(cast(Sink, sink))
-                if joins := getattr(sinks[-1], "joins", None):
-                    joins(attempt_uid or uuid.uuid4().hex, rank)
+                sinks.append(adapted(cast(Sink, sink)))
+                sinks[-1].joins(attempt_uid or uuid.uuid4().hex, rank)
             except TenysonError:
                 raise
             except (Exception, SystemExit) as error:

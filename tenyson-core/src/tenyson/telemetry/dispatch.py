@@ -14,7 +14,8 @@ from tenyson.telemetry.background import Background
 from tenyson.telemetry.events import Event, EventsLost, MetricsLogged
 from tenyson.telemetry.events.encoder import Encoder
 from tenyson.telemetry.events.redact import Redactor
-from tenyson.telemetry.sinks.sink import Sink
+from tenyson.telemetry.sinks.adapted import adapted
+from tenyson.telemetry.sinks.sink import BaseSink, Sink
 
 UNRECORDED = "redaction"
 """Under this name events are counted that could not be made free of secrets, and so reached no sink."""
@@ -51,16 +52,15 @@ class Telemetry:
         self._encoder = Encoder()
         # A sink that fails is told to the others from within `emit`.
         self._lock = threading.RLock()
-        self._built: dict[str, Sink] = {sink.name: sink for sink in sinks}
+        built = [adapted(sink) for sink in sinks]
+        self._built: dict[str, BaseSink] = {sink.name: sink for sink in built}
         self._lost: dict[str, int] = {}
         self._unrecorded = ""
         """Why events were not recorded that no sink has seen, of the first one."""
         # Sinks that take encoded lines share one encoding of each event.
-        self._sinks: tuple[tuple[Any, Callable[[bytes | memoryview], None] | None], ...] = tuple(
-            (sink, getattr(sink, "write_lines", None))
-            if getattr(sink, "inline", False)
-            else (Background(sink, partial(self._mute, sink)), None)
-            for sink in sinks
+        self._sinks: tuple[tuple[BaseSink, Callable[[bytes | memoryview], None] | None], ...] = tuple(
+            (sink, sink.write_lines) if sink.inline else (Background(sink, partial(self._mute, sink)), None)
+            for sink in built
         )
         _open.add(self)
 
@@ -111,7 +111,8 @@ class Telemetry:
 
     def url(self, sink: str) -> str | None:
         """Where a sink shows this run, such as W&B's page; None where it has no such place. Holds after `close`."""
-        found = _optional(self._built.get(sink), "url")
+        built = self._built.get(sink)
+        found = None if built is None else _safely(lambda: built.url)
         return found if isinstance(found, str) else None
 
     def close(self) -> None:
@@ -136,7 +137,7 @@ class Telemetry:
             say(f"warning: an event was not recorded: {self._unrecorded}")
 
     def _tell_losses(self) -> None:
-        troubles = {sink.name: _optional(sink, "trouble") for sink, _ in self._sinks}
+        troubles = {sink.name: _safely(lambda sink=sink: sink.trouble) for sink, _ in self._sinks}  # type: ignore[misc]
         troubles[UNRECORDED] = self._unrecorded
         for name, number in self.lost.items():
             reason = self.muted.get(name) or troubles.get(name) or "it was full"
@@ -144,7 +145,7 @@ class Telemetry:
                 EventsLost(run_id=self._run_id, sink=name, reason=reason, events=number, rank=self._rank)
             )
 
-    def _mute(self, sink: Any, error: BaseException, lost: int = 0) -> None:
+    def _mute(self, sink: BaseSink, error: BaseException, lost: int = 0) -> None:
         found = [pair for pair in self._sinks if pair[0].name == sink.name]
         self._sinks = tuple(pair for pair in self._sinks if pair not in found)
         lost += sum(_lost(muted) for muted, _ in found)
@@ -168,14 +169,14 @@ class Telemetry:
             say(f"warning: {effect}: {reason}")
 
 
-def _optional(sink: Any, name: str) -> Any:
-    """An attribute that a sink need not have; None too where reading it raises."""
+def _safely(read: Callable[[], Any]) -> Any:
+    """What a plugin's property says; None where it raises."""
     try:
-        return getattr(sink, name, None)
+        return read()
     except Exception:
         return None
 
 
-def _lost(sink: Any) -> int:
-    number = _optional(sink, "lost")
+def _lost(sink: BaseSink) -> int:
+    number = _safely(lambda: sink.lost)
     return number if isinstance(number, int) else 0

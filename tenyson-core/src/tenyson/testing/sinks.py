@@ -30,6 +30,7 @@ from tenyson.telemetry.events import (
     RunFinished,
     RunStarted,
 )
+from tenyson.telemetry.sinks.adapted import adapted
 from tenyson.telemetry.sinks.sink import Sink
 
 RUN = "contract"
@@ -74,8 +75,7 @@ class SinkContract:
         """A sink that takes everything and keeps nothing keeps no contract."""
         assert self.kept, "a sink keeps something"
         made = self.sink(config, tmp_path / RUN)
-        if joins := getattr(made, "joins", None):
-            joins("0" * 32, 0)
+        adapted(made).joins("0" * 32, 0)
         telemetry = Telemetry([made], run_id=RUN)
         for event in events():
             telemetry.emit(event)

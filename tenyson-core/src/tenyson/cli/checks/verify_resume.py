@@ -19,7 +19,7 @@ from tenyson.cli.terminal.format import print_json
 from tenyson.errors import TenysonError
 
 if TYPE_CHECKING:
-    from tenyson.jobs.checkpoints.verification import Verdict
+    from tenyson.jobs.checkpoints.verification import Comparison
 
 
 @click.command("verify-resume")
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep the runs here."
 )
-@json_option("Print the verdict as JSON.")
+@json_option("Print the comparison as JSON.")
 def verify_resume(
     config: str,
     job: str,
@@ -73,12 +73,14 @@ def verify_resume(
         return random.Random(seed).sample(range(1, last), min(kills, last - 1))
 
     with _place(keep) as folder:
-        verdict = verify(spec, folder, chosen, lambda line: click.echo(line, err=True), processes=processes)
+        comparison = verify(
+            spec, folder, chosen, lambda line: click.echo(line, err=True), processes=processes
+        )
     if as_json:
-        print_json(asdict(verdict) | {"identical": verdict.identical})
+        print_json(asdict(comparison) | {"identical": comparison.identical})
     else:
-        _print(verdict)
-    return 0 if verdict.identical else 1
+        _print(comparison)
+    return 0 if comparison.identical else 1
 
 
 @contextlib.contextmanager
@@ -102,17 +104,17 @@ def _place(keep: Path | None) -> Iterator[Path]:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _print(verdict: Verdict) -> None:
-    for kill in verdict.kills:
+def _print(comparison: Comparison) -> None:
+    for kill in comparison.kills:
         resumed = f"resumed from step {kill.resumed_from}: {kill.lost} steps repeated"
         click.echo(
             f"killed after step {kill.after}, {resumed if kill.resumed_from else 'before the first checkpoint'}"
         )
-    compared = f"{verdict.steps} steps, {verdict.numbers} numbers"
-    compared += f", {verdict.rollouts} rollouts" if verdict.rollouts else ""
-    if verdict.identical:
+    compared = f"{comparison.steps} steps, {comparison.numbers} numbers"
+    compared += f", {comparison.rollouts} rollouts" if comparison.rollouts else ""
+    if comparison.identical:
         click.echo(click.style("identical to the bit", fg="green") + f": {compared} and the trained weights")
         return
     click.echo(click.style("different", fg="red", bold=True) + f" ({compared} were compared):")
-    for line in verdict.differences:
+    for line in comparison.differences:
         click.echo(f"  {line}")

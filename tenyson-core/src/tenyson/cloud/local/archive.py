@@ -20,7 +20,7 @@ from tenyson.core.run_folder import (
 )  # fmt: skip
 
 EARLIER = "earlier"
-_VERDICT = (
+_OF_ONE_ATTEMPT = (
     JOB_RESULT, RESULTS, EXIT_STATUS, PROCESS, CANCEL, TERMINATED, STOPPED, SPOT_NOTICE, CONTROL, CONTROL_READ,
     CONTROLLER,
 )  # fmt: skip
@@ -35,7 +35,7 @@ def archive_attempt(folder: Path, *, resumed: bool) -> Path | None:
     """
     if not any((folder / name).exists() for name in _SIGNS_OF_A_JOB):
         return None
-    names = _VERDICT if resumed else tuple(sorted(path.name for path in folder.iterdir()))
+    names = _OF_ONE_ATTEMPT if resumed else tuple(sorted(path.name for path in folder.iterdir()))
     # The controller's records belong to an attempt. Other hidden files are locks, which are held, and what a backend
     # keeps of attempts itself.
     moving = [

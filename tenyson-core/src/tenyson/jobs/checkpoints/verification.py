@@ -46,7 +46,7 @@ class Kill:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Comparison:
     """What became of it."""
 
     steps: int
@@ -71,7 +71,7 @@ def verify_resume(
     say: Callable[[str], None],
     *,
     processes: int = 1,
-) -> Verdict:
+) -> Comparison:
     """Train whole, train with kills, compare. With several `processes`, each run is started by torchrun.
 
     `kills` makes of the number of steps those that are killed at, each once it is recorded; half-way where it gives none.
@@ -111,7 +111,7 @@ def verify_resume(
             next_step="Kill later (--kill-after STEP), or save more often (--set training.save_steps=N).",
         )
     found = read_record(RunFolder(folder / "killed"))
-    return Verdict(
+    return Comparison(
         steps=steps,
         kills=tuple(map(Kill, done, begun[1:])),
         numbers=sum(map(len, expected.numbers.values())),

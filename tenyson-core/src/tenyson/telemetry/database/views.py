@@ -62,11 +62,6 @@ def create_views(dialect: str) -> list[str]:
     return [f"CREATE VIEW {name} AS {query}" for name, query in views.items()]
 
 
-def drop_views() -> list[str]:
-    """The statements that remove them."""
-    return [f"DROP VIEW IF EXISTS {name}" for name in COMMENTS]
-
-
 def unpacking_views() -> list[str]:
     """SQLite: views of one connection that go before the stored ones and unpack compressed texts.
 

@@ -20,6 +20,7 @@ from tenyson.telemetry.events import (
     RunStarted,
     wire,
 )
+from tenyson.telemetry.sinks.sink import BaseSink
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -40,7 +41,7 @@ MOST = 6
 """Numbers on one line."""
 
 
-class ConsoleSink:
+class ConsoleSink(BaseSink):
     """Prints what happens; with TENYSON_PROGRESS=json in the form that `wire.decode` reads."""
 
     name = "console"

@@ -10,12 +10,13 @@ from tenyson.core.run_folder import EVENTS
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.events import Event
 from tenyson.telemetry.events.json_text import event_line
+from tenyson.telemetry.sinks.sink import BaseSink
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
 
 
-class JsonlSink:
+class JsonlSink(BaseSink):
     """Appends to `<run folder>/events.jsonl`; a resumed run goes on in the same file."""
 
     name = "jsonl"

@@ -15,6 +15,7 @@ from tenyson.core.stdio import say
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.events import Event
 from tenyson.telemetry.events.json_text import event_line
+from tenyson.telemetry.sinks.sink import BaseSink
 from tenyson.telemetry.spool.relayed import is_relayed
 from tenyson.telemetry.spool.writer import SpoolWriter
 
@@ -40,7 +41,7 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-class SqlSink:
+class SqlSink(BaseSink):
     """Records into the database at `telemetry.db_url`; the tables are in `tenyson.telemetry.database.tables`.
 
     While the database is away, events wait in `<run folder>/spool`; so they do where it holds runs in an older
@@ -88,13 +89,13 @@ class SqlSink:
         _sinks.add(self)
 
     @property
-    def lost(self) -> int:
+    def lost(self) -> int:  # type: ignore[override]
         """Events that will not be in the database."""
         writer = self._writer
         return (writer.lost if writer else 0) + (self._shipper.refused if writer and self._shipper else 0)
 
     @property
-    def trouble(self) -> str | None:
+    def trouble(self) -> str | None:  # type: ignore[override]
         """Why events were lost."""
         return (self._writer and self._writer.trouble) or (self._shipper and self._shipper.refusal) or None
 

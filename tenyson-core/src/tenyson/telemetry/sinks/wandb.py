@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import MissingDependencyError, TelemetryError
 from tenyson.telemetry.events import EpochEnded, Event, MetricsLogged, RunFinished, RunStarted
+from tenyson.telemetry.sinks.sink import BaseSink
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
 
 
-class WandbSink:
+class WandbSink(BaseSink):
     """Logs a run to W&B. WANDB_MODE goes before `wandb.mode`.
 
     Raises:
