@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tenyson.cli.lazy import LazyCommand
+from tenyson.telemetry.control.verbs import TABLE
 
 COMMANDS = {
     "run": LazyCommand(
@@ -87,15 +88,10 @@ COMMANDS = {
         group="Look at runs",
         only_prints=True,
     ),
-    "stop": LazyCommand(
-        "tenyson.cli.control:stop", "Ask a run to stop, save and finish.", group="Steer a run"
-    ),
-    "pause": LazyCommand("tenyson.cli.control:pause", "Hold a run between two steps.", group="Steer a run"),
-    "resume": LazyCommand("tenyson.cli.control:resume", "Let a paused run continue.", group="Steer a run"),
-    "checkpoint": LazyCommand(
-        "tenyson.cli.control:checkpoint", "Have a run write a checkpoint now.", group="Steer a run"
-    ),
-    "extend": LazyCommand("tenyson.cli.control:extend", "Have a run train more steps.", group="Steer a run"),
+    **{
+        verb.name: LazyCommand(f"tenyson.cli.control:{verb.name}", verb.summary, group="Steer a run")
+        for verb in TABLE.values()
+    },
     "sql": LazyCommand(
         "tenyson.cli.runs.sql:sql", "Ask the telemetry database, in SQL.", group="Telemetry", only_prints=True
     ),

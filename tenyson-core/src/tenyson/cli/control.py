@@ -1,4 +1,4 @@
-"""`tenyson stop`, `pause`, `resume`, `checkpoint` and `extend`: steering a run that goes on elsewhere."""
+"""Commands that steer a run in another process, one for each verb of `tenyson.telemetry.control.verbs`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 
 from tenyson.cli import options
 from tenyson.errors import TelemetryError
+from tenyson.telemetry.control.verbs import TABLE, ControlVerb
 
 if TYPE_CHECKING:
     from tenyson.core.run_folder import RunFolder
@@ -37,37 +38,26 @@ def _steers(command: Callable[..., None]) -> click.Command:
     return click.command()(click.argument("run")(command))
 
 
-@_steers
-def stop(run: str, **options: Any) -> None:
-    """Ask a run to stop after its current step or batch; it saves as usual."""
-    _ask(run, "stop", None, **options)
+def _command(verb: ControlVerb) -> click.Command:
+    def command(run: str, **given: Any) -> None:
+        argument = given.pop(verb.argument) if verb.argument else None
+        _ask(run, verb.name, argument, **given)
+
+    command.__name__, command.__doc__ = verb.name, verb.help
+    return _steers(
+        click.argument(verb.argument, type=click.IntRange(min=1))(command) if verb.argument else command
+    )
 
 
-@_steers
-def pause(run: str, **options: Any) -> None:
-    """Hold a run after its current step or batch, until it is resumed."""
-    _ask(run, "pause", None, **options)
+COMMANDS = {name: _command(verb) for name, verb in TABLE.items()}
+"""A command for each verb; each is an attribute of this module too."""
 
 
-@_steers
-def resume(run: str, **options: Any) -> None:
-    """Let a paused run go on. (`tenyson run --resume-from-checkpoint latest` starts one that has ended.)"""
-    _ask(run, "resume", None, **options)
-
-
-@_steers
-def checkpoint(run: str, **options: Any) -> None:
-    """Have a training run write a checkpoint after its current step."""
-    _ask(run, "checkpoint", None, **options)
-
-
-def _extend(run: str, steps: int, **options: Any) -> None:
-    """Have a training run go on for STEPS optimizer steps more; the learning rate follows the new total."""
-    _ask(run, "extend", steps, **options)
-
-
-_extend.__name__ = "extend"
-extend = _steers(click.argument("steps", type=click.IntRange(min=1))(_extend))
+def __getattr__(name: str) -> click.Command:
+    try:
+        return COMMANDS[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
 
 
 def _ask(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tenyson.core.stdio import say
 from tenyson.errors import TenysonError
 from tenyson.telemetry.control.requests import ControlRequest, ask
-from tenyson.telemetry.control.state import VERBS
+from tenyson.telemetry.control.verbs import TABLE, VERBS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,27 +23,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--db-url", required=True, help="the run's telemetry.db_url, such as sqlite:///./tenyson_telemetry.db"
     )
     parser.add_argument("--verb", choices=VERBS, default="stop", help="something else to ask of it")
-    parser.add_argument("--steps", type=int, help="steps to add, for --verb extend")
+    for number in dict.fromkeys(filter(None, (verb.argument for verb in TABLE.values()))):
+        of = ", ".join(verb.name for verb in TABLE.values() if verb.argument == number)
+        parser.add_argument(f"--{number}", type=int, help=f"how many {number}, for --verb {of}")
     parser.add_argument("--key", help="a second request with the same key changes nothing")
     options = parser.parse_args(arguments)
-    if options.verb == "extend" and (options.steps or 0) < 1:
-        parser.error("--verb extend needs --steps N, at least 1")
+    needed = TABLE[options.verb].argument
+    argument: int | None = getattr(options, needed) if needed else None
+    if needed and (argument or 0) < 1:
+        parser.error(f"--verb {options.verb} needs --{needed} N, at least 1")
     try:
-        request = ask(options.db_url, options.run_id, options.verb, argument=options.steps, key=options.key)
+        request = ask(options.db_url, options.run_id, options.verb, argument=argument, key=options.key)
         say(describe(request), stream=sys.stdout)
     except TenysonError as error:
         say(f"error: {error}")
         return error.exit_status
     return 0
-
-
-_MEANS = {
-    "stop": "ends after its current step or batch, and saves",
-    "pause": "holds after its current step or batch",
-    "resume": "goes on",
-    "checkpoint": "writes a checkpoint after its current step",
-    "extend": "trains that many steps more",
-}
 
 
 def describe(request: ControlRequest) -> str:
@@ -53,7 +48,7 @@ def describe(request: ControlRequest) -> str:
     if not request.recorded and not ended:
         return f"a {verb} of run {run} has already been requested; nothing changed"
     if request.run_status == "running":
-        return f"{verb} requested: run {run} {_MEANS[verb]}"
+        return f"{verb} requested: run {run} {TABLE[verb].effect}"
     if request.run_status is None:
         return (
             f"{verb} requested, but this database knows no run {run} yet; only a run that has already started "

@@ -29,8 +29,8 @@ class JobKind(Entry):
     """The TaskPlugin method that it reads its samples from, called with (split, seed)."""
     unread: tuple[str, ...] = ()
     """Sections of the configuration, and single keys as section.key, without effect on it: setting one is a warning."""
-    verbs: tuple[str, ...] = ("stop", "pause", "resume", "checkpoint", "extend")
-    """What can be asked of it while it runs."""
+    verbs: tuple[str, ...] | None = None
+    """What can be asked of it while it runs; None for every control verb, as a training can follow them."""
     phase: str = ""
     """The `phase` of its rows in the telemetry database; its name where not given."""
     logs: tuple[str, ...] = ("loss",)

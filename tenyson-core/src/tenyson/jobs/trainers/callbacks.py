@@ -223,9 +223,8 @@ class ManualStopTelemetryCallback(TrainerCallback):  # type: ignore[misc]
                 "learning-rate schedule is that of the new total"
             )
         if checkpoint:
-            controls.checkpoint = False
             control.should_save = True
-            controls.applied("checkpoint", step)
+            controls.done("checkpoint", step)
         if stop:
             self._stopping(step)
             control.should_training_stop = True

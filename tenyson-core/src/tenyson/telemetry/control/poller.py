@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tenyson.telemetry.control import file
 from tenyson.telemetry.control.requests import begin_attempt, mark, read_requests, write_answer
 from tenyson.telemetry.control.state import SPOT_NOTICE, Answer, Asked, Controls, StopSignal
+from tenyson.telemetry.control.verbs import TABLE
 from tenyson.telemetry.events import Notice
 from tenyson.telemetry.spool.relayed import is_relayed
 
@@ -20,13 +21,6 @@ if TYPE_CHECKING:
     from tenyson.telemetry.dispatch import Telemetry
 
 REOPEN_SECONDS = 10.0
-
-_HEARD = {
-    "stop": "a stop was requested; the job ends after the current step or batch",
-    "pause": "a pause was requested; the job holds after the current step or batch",
-    "resume": "the job goes on",
-    "checkpoint": "a checkpoint was requested; it is written after the current step",
-}
 
 
 class ControlPoller:
@@ -169,10 +163,8 @@ class ControlPoller:
         reason = self._controls.accept(asked)
         if reason is not None:
             self._say("warning", f"{asked.verb} was requested and refused: {reason}")
-        elif asked.verb == "extend":
-            self._say("info", f"{asked.argument} more steps were requested")
         else:
-            self._say("info", _HEARD[asked.verb])
+            self._say("info", TABLE[asked.verb].heard.format(argument=asked.argument))
         return reason is None
 
     def _say(self, level: str, message: str) -> None:

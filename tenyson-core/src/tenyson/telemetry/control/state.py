@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
+
+from tenyson.telemetry.control.verbs import TABLE, VERBS
 
 MANUAL_STOP = "manual stop"
 SPOT_NOTICE = "spot notice"
 INTERRUPTIONS = ("SIGTERM", "SIGINT", SPOT_NOTICE)
 """Reasons after which a run is `stopped`: it is to be resumed. A manual stop is an end that somebody wanted."""
-
-Verb = Literal["stop", "pause", "resume", "checkpoint", "extend"]
-VERBS: tuple[Verb, ...] = ("stop", "pause", "resume", "checkpoint", "extend")
 
 
 class StopSignal:
@@ -39,6 +38,10 @@ class StopSignal:
         """Ask for a stop. The first reason stands; later ones change nothing."""
         if self.reason is None:
             self.reason = reason
+
+    def by_hand(self) -> None:
+        """Ask for a stop as a person who wants the run to end here."""
+        self.set(MANUAL_STOP)
 
 
 @dataclass(frozen=True)
@@ -69,17 +72,15 @@ class Answer:
 class Controls:
     """What was asked of this job and is not done yet. The poller writes, the job's loop reads and answers."""
 
-    def __init__(self, stop: StopSignal | None = None, *, verbs: Iterable[str] = VERBS) -> None:
-        """`verbs`: those that this job can follow."""
-        self.stop = stop or StopSignal()
-        self.paused = False
-        self.checkpoint = False
-        """Whether a checkpoint is wanted at the next step boundary."""
-        self.extend = 0
-        """Steps to add."""
+    def __init__(self, stop: StopSignal | None = None, *, verbs: Iterable[str] | None = None) -> None:
+        """`verbs`: those that this job can follow; all of them by default."""
+        self.stop: StopSignal = stop or StopSignal()
+        self.paused: bool = False
+        self.wanted: Counter[str] = Counter()
+        """By verb, what is to be done at the next step boundary: the sum of the numbers asked for, 1 for each request without one."""
         self.answers: deque[Answer] = deque()
         """For the poller to write down."""
-        self._verbs = frozenset(verbs)
+        self._verbs = frozenset(VERBS if verbs is None else verbs)
         self._open: list[Asked] = []
         self._lock = threading.Lock()
 
@@ -92,20 +93,34 @@ class Controls:
         with self._lock:
             # Before the flags: a loop that sees one of them answers at once.
             self._open.append(asked)
-            match asked.verb:
-                case "stop":
-                    self.stop.set(MANUAL_STOP)
-                case "pause":
-                    self.paused = True
-                case "resume":
-                    self.paused = False
-                case "checkpoint":
-                    self.checkpoint = True
-                case "extend":
-                    self.extend += asked.argument or 0
+            verb = TABLE[asked.verb]
+            if verb.take is not None:
+                verb.take(self)
+            else:
+                self.wanted[verb.name] += (asked.argument or 0) if verb.argument else 1
         return None
 
-    def applied(self, verb: Verb, step: int) -> None:
+    def hold(self, paused: bool) -> None:
+        """Have the loop wait at its next boundary, or continue."""
+        self.paused = paused
+
+    @property
+    def checkpoint(self) -> bool:
+        """Whether a checkpoint is wanted at the next step boundary."""
+        return bool(self.wanted["checkpoint"])
+
+    @property
+    def extend(self) -> int:
+        """Steps to add."""
+        return self.wanted["extend"]
+
+    def done(self, verb: str, step: int, amount: int | None = None) -> None:
+        """The loop has done what was wanted, or `amount` of it; what was asked since then stays for the next boundary."""
+        with self._lock:
+            self.wanted[verb] = 0 if amount is None else max(0, self.wanted[verb] - amount)
+        self.applied(verb, step)
+
+    def applied(self, verb: str, step: int) -> None:
         """The loop has done what was asked, after `step` optimizer steps (or rollouts of an evaluation)."""
         with self._lock:
             done = [asked for asked in self._open if asked.verb == verb]
@@ -113,10 +128,8 @@ class Controls:
         self.answers.extend(Answer(asked, "applied", step=step) for asked in done)
 
     def extended(self, steps: int, step: int) -> None:
-        """The loop has added `steps`; what was asked since then stays for the next boundary."""
-        with self._lock:
-            self.extend = max(0, self.extend - steps)
-        self.applied("extend", step)
+        """The loop has added `steps`."""
+        self.done("extend", step, steps)
 
     def end(self) -> None:
         """Nothing more will be done: what is still open is rejected."""
@@ -127,12 +140,11 @@ class Controls:
         )
 
     def _why_not(self, asked: Asked) -> str | None:
-        if asked.verb not in VERBS:
+        verb = TABLE.get(asked.verb)
+        if verb is None:
             return f"there is no {asked.verb}; it is one of {', '.join(VERBS)}"
-        if asked.verb not in self._verbs:
-            return f"an evaluation cannot {asked.verb}"
-        if asked.verb == "extend" and (asked.argument or 0) < 1:
-            return "extend needs a number of steps, at least 1"
-        if asked.verb == "resume" and not self.paused:
-            return "the run is not paused"
-        return None
+        if verb.name not in self._verbs:
+            return f"an evaluation cannot {verb.name}"
+        if verb.argument and (asked.argument or 0) < 1:
+            return f"{verb.name} needs a number of {verb.argument}, at least 1"
+        return verb.refused(self)
