@@ -32,7 +32,7 @@ def table(model: type[BaseModel]) -> str:
 
 
 def with_table(text: str, model: type[BaseModel]) -> str:
-    """The page with its table made anew."""
+    """The page with its table regenerated."""
     start = text.index(HEAD)
     rest = re.sub(r"\A(?:\|.*\n|<!-- settings -->\n)+", "", text[start:])
     return text[:start] + table(model) + rest

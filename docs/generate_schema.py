@@ -34,7 +34,7 @@ numbers. NUL characters and half surrogates in texts are replaced.
 VIEWS = """
 ## Views
 
-The canonical record: each step once. Where a resumed attempt repeats steps, its rows stand for those of the attempt before.
+The canonical record: each step once. If a resumed attempt repeats steps, its rows supersede those of the attempt before.
 """
 
 TABLES = """

@@ -3,7 +3,7 @@
     python benchmarks/telemetry/scale.py [--runs 1000] [--rollouts 1000] [--database FILE]
 
 Prints medians over 20 runs of each query, and of `tenyson runs` as a whole process over 7, in a folder where each run has
-its job folder in outputs/. With --database a file that is there already is asked again.
+its job folder in outputs/. With --database an existing file is queried again.
 """
 
 from __future__ import annotations

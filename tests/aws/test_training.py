@@ -72,7 +72,7 @@ def test_the_tiny_wordle_pipeline_runs_over_aws_and_the_secret_is_nowhere(
     spy.ended = True
     assert process.returncode == 0, said
     assert aws.ec2.live() == []
-    assert "at most 20 times a step (--preemptions)" in said
+    assert "at most 20 times per step (--preemptions)" in said
     launched = [
         one
         for one in aws.ec2.state["machines"].values()

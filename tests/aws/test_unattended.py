@@ -142,8 +142,8 @@ def test_ctrl_c_once_leaves_the_job_to_itself_and_says_how_to_come_back(aws, pha
     wait_for(lambda: (record := MachineRecord.load(aws.folder / "job")) is not None and ready(record))
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=180)
-    assert "OUTCOME stopped left to itself: the job goes on; come back with `tenyson attach job`" in out
-    assert "Ctrl-C again ends the job now and gives its machine back" in err
+    assert "OUTCOME stopped detached: the job keeps running; reattach with `tenyson attach job`" in out
+    assert "Ctrl-C again ends the job now and releases its machine" in err
     told = attach(aws)
     assert told.returncode == 0, told.stderr
 

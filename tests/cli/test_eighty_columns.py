@@ -211,7 +211,7 @@ def test_help_has_groups_and_names_that_others_use_lead_to_ours():
     """`list` and `status` are told where to look, and a near miss of them, too."""
     told = call("--help").stdout
     headings = re.findall(r"^(\S.*):$", told, re.MULTILINE)
-    assert {"Start and continue", "Look at pipelines", "Look at runs", "Steer a run"} <= set(headings)
+    assert {"Start and continue", "Inspect pipelines", "Inspect runs", "Control a run"} <= set(headings)
     for name, place in (
         ("list", "tenyson runs"),
         ("status", "tenyson pipelines latest"),

@@ -136,7 +136,7 @@ def test_a_wrong_name_is_told_with_the_nearest_one(tenyson, command, hint):
 def test_a_filter_that_fits_nothing_says_what_there_is(tenyson):
     """A task or a name that no run has."""
     said, hint = tenyson("runs", "--task", "sum")
-    assert "no run is like that" in said
+    assert "no run matches" in said
     assert "did you mean sums?" in hint
     assert "no run is called 'eval-aa': did you mean eval-a?" in tenyson("runs", "--name", "eval-aa")[1]
 

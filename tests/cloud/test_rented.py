@@ -75,7 +75,7 @@ def test_a_preempted_attempt_is_a_failed_result_and_a_budget_goes_on_from_the_la
     assert resumed == [None, "latest", "latest"]
     said = capfd.readouterr().err
     assert "$1.50 an hour, at most $36.00 in 3 attempts (a price of the test)" in said
-    assert "another one goes on from the latest checkpoint (2 of at most 2 times)" in said
+    assert "resuming from the latest checkpoint on a new one (2 of 2)" in said
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -98,7 +98,7 @@ def test_ctrl_c_leaves_a_rented_job_to_itself_and_twice_ends_it(job, monkeypatch
     assert "tenyson attach job" in capfd.readouterr().err
     if times == 1:
         assert (result.status, backend.terminated, backend.released) == ("stopped", 0, 0)
-        assert "the job goes on" in result.failure_reason
+        assert "the job keeps running" in result.failure_reason
     else:
         assert (result.status, backend.terminated) == ("failed", 1)
 
@@ -133,9 +133,7 @@ def test_ctrl_c_while_a_job_is_concluded_still_gives_its_machine_back(job, capfd
     assert (backend.released, len(backend.submitted)) == (1, 1)
     assert manager.interrupted
     said = capfd.readouterr().err
-    assert (
-        "interrupted: the job has ended; its outputs are brought here and its machine is given back" in said
-    )
+    assert "interrupted: the job has ended; its outputs are fetched and its machine is released" in said
     assert said.count("interrupted:") == times
 
 

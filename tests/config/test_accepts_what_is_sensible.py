@@ -68,7 +68,7 @@ def test_home_and_variables_are_filled_in_where_a_path_is_expected(tmp_path, mon
     ("path", "says"),
     [
         ("$NOBODY_SET_THIS/x", "the environment variable NOBODY_SET_THIS is not set"),
-        ("~nobody-here/x", "home of nobody"),
+        ("~nobody-here/x", "home of no user"),
     ],
 )
 def test_a_variable_that_is_not_set_is_told(path, says):

@@ -243,7 +243,7 @@ def test_a_diagnosis_may_pause_the_run_until_somebody_looks(configure, tmp_path,
     result = RLJob(config, Fixed([sample("a"), sample("b")] * 8)).run()
     helper.join()
     assert result.status == "success"
-    assert any("went on after step" in event["message"] for event in events("rl", "Notice"))
+    assert any("resumed after step" in event["message"] for event in events("rl", "Notice"))
 
 
 def test_a_loss_near_zero_is_explained_beforehand(configure, echo, tmp_path):

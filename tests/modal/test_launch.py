@@ -158,7 +158,7 @@ def test_ctrl_c_once_leaves_the_job_to_itself_and_says_how_to_come_back(modal, t
     wait_for(lambda: (record := modal.record()) is not None and ready(record))
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=120)
-    assert "OUTCOME stopped left to itself: the job goes on; come back with `tenyson attach job`" in out, err
+    assert "OUTCOME stopped detached: the job keeps running; reattach with `tenyson attach job`" in out, err
     assert "Ctrl-C again ends the job now" in err
     modal.cloud.capacity("T4", available=True)
     told = attach(tmp_path)

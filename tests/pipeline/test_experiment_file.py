@@ -141,9 +141,19 @@ steps:
     ("words", "left"),
     [
         ((), {"base": "reused if unchanged", "sft": "reused if unchanged", "after": "reused if unchanged"}),
-        (("--only", "after"), {"sft": "taken from an earlier pipeline", "after": "run anew"}),
-        (("--from", "sft"), {"base": "reused if unchanged", "sft": "run anew", "after": "run anew"}),
-        (("--no-reuse",), {"base": "run anew", "sft": "run anew", "after": "run anew"}),
+        (("--only", "after"), {"sft": "taken from an earlier pipeline", "after": "run even if unchanged"}),
+        (
+            ("--from", "sft"),
+            {"base": "reused if unchanged", "sft": "run even if unchanged", "after": "run even if unchanged"},
+        ),
+        (
+            ("--no-reuse",),
+            {
+                "base": "run even if unchanged",
+                "sft": "run even if unchanged",
+                "after": "run even if unchanged",
+            },
+        ),
     ],
 )
 def test_only_and_from_choose_steps(dry_run, words, left):
@@ -179,7 +189,7 @@ def test_only_and_from_choose_steps(dry_run, words, left):
         ("steps: [{label: a, job: eval}, {label: b, job: sft, model_from: a}]",
          "steps.1.model_from: 'a' is an evaluation, which trains nothing"),
         ("steps: [{label: a, job: sft}, {label: b, job: eval, checkpoint_from: a}]",
-         "steps.1.checkpoint_from: an evaluation does not go on from a checkpoint"),
+         "steps.1.checkpoint_from: an evaluation does not resume from a checkpoint"),
         ("steps: [{label: a, job: sft}, {label: b, job: sft, config: {backend: {name: aws}}}]",
          "the steps a and b differ in `backend`: one pipeline runs in one place"),
     ],

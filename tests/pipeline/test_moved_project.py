@@ -60,7 +60,7 @@ def test_a_moved_project_goes_on_with_what_ended_meanwhile(project, version, com
         as_an_earlier_version_wrote(project.folder, begun)
     status, said = moved(project).run(*command)
     assert status == 0, said
-    assert f"the project was moved from {begun}: going on in {project.folder}" in said
+    assert f"the project was moved from {begun}: continuing in {project.folder}" in said
     assert "edited" not in said
     assert project.starts == ["exp-sft", "exp-after"]
     assert project.measured("exp-after") == 0.1

@@ -57,7 +57,7 @@ def test_a_machine_that_is_taken_back_is_replaced_without_a_question_and_that_is
     starts = backend.starts()
     assert [one["resumed"] for one in starts] == [None, "latest", "latest"]
     assert backend.released == [one["token"] for one in starts]
-    assert "at most 20 times a step (--preemptions)" in capfd.readouterr().err
+    assert "at most 20 times per step (--preemptions)" in capfd.readouterr().err
 
 
 def test_ctrl_c_leaves_the_jobs_of_a_pipeline_running_and_attach_finds_them(tmp_path, monkeypatch, capfd):

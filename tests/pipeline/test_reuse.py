@@ -74,7 +74,7 @@ def test_what_did_not_change_is_not_run_again_and_said_so(lab, capfd):
     assert lab.starts == 1
     assert second.status == "success"
     assert second.results["sft"].run_id == "p1-sft"
-    assert "sft: nothing changed since p1-sft, whose result is used again" in capfd.readouterr().err
+    assert "sft: nothing changed since p1-sft; reusing its result" in capfd.readouterr().err
     assert lab.journal.attempt(third, "sft", 1).reused_from == "p1-sft"
 
 

@@ -135,7 +135,7 @@ def test_a_failed_pipeline_gets_a_report_that_says_so(jobs: Any, tmp_path: Path)
         ("after sft", "eval", JobResult("eval-2", "stopped", 1.0)),
     ]
     text = write_report("t", stages, tmp_path / "report").read_text(encoding="utf-8")
-    assert "**This pipeline did not end well: sft failed, after sft stopped.** 1 of 3" in text
+    assert "**This pipeline did not succeed: sft failed, after sft stopped.** 1 of 3" in text
     assert "out of memory | at step 3" in text
     assert re.search(r"\| win_rate \| \S+% \[[^|]+\| — \(stopped\) \|", text)
     assert "No loss was logged before it failed." in text

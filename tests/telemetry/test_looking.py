@@ -57,7 +57,7 @@ def test_runs_can_be_filtered_and_sorted(tenyson):
     assert names("--status", "failed") == []
     assert names("--since", "1h") == []
     assert names("--where", "win_rate>0.5") == []
-    assert "no run is like that" in tenyson("runs", "--task", "chess")
+    assert "no run matches" in tenyson("runs", "--task", "chess")
     assert "no comparison" in tenyson("runs", "--where", "much", fails=True)
     assert "started, took, name" in tenyson("runs", "--sort", "beauty", fails=True)
 
@@ -108,7 +108,7 @@ def test_a_silent_run_is_called_lost(tenyson, tmp_path, make_config):
     with sqlite3.connect(tmp_path / "lost.db") as connection:
         connection.execute("UPDATE attempts SET heartbeat_at = heartbeat_at - 300")
     assert " lost " in tenyson("runs", url=url)
-    assert "no sign of life" in tenyson("show", "run-1", url=url)
+    assert "no heartbeat" in tenyson("show", "run-1", url=url)
 
 
 def test_show_tells_attempts_lineage_code_and_machine(tenyson):

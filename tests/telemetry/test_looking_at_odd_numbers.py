@@ -113,7 +113,7 @@ def test_json_is_strict_whatever_the_numbers(tenyson, tmp_path):
 def test_a_result_that_is_not_finite_is_listed_and_can_be_asked_for(tenyson):
     """It is no number that a bound holds for."""
     assert tenyson("runs", "--name", "diverged").split()[-2:] == ["loss", "nan"]
-    assert "no run is like that" in tenyson("runs", "--where", "loss>1")
+    assert "no run matches" in tenyson("runs", "--where", "loss>1")
     assert "diverged" in tenyson("runs", "--sort", "loss")
     assert strict(tenyson("runs", "--name", "diverged", "--json"))[0]["metrics"] == {"loss": "NaN"}
 

@@ -86,7 +86,7 @@ def test_a_run_that_has_ended_is_not_asked(tenyson, record, url, status):
     """Nobody would ever answer the row; the second time says the same as the first."""
     record("sums-rl", status)
     for _ in range(2):
-        assert f"run sums-rl has ended ({status})" in tenyson("stop", "sums-rl", status=2)
+        assert f"run sums-rl has already ended ({status})" in tenyson("stop", "sums-rl", status=2)
     assert asked(url) == []
 
 
@@ -95,8 +95,8 @@ def test_a_run_without_a_sign_of_life_is_said_to_be_lost(tenyson, record, url):
     record("sums-rl", ago=600)
     for _ in range(2):
         said = tenyson("stop", "sums-rl")
-        assert "no sign of life" in said
-        assert "if it still lives" in said
+        assert "no heartbeat" in said
+        assert "if the run is alive" in said
         assert "ends after" not in said
     assert asked(url) == [("sums-rl", "pending")]
 
@@ -122,7 +122,7 @@ def test_a_run_whose_folder_holds_its_result_is_not_asked_by_the_file(tenyson, r
     (folder / "job_result.json").write_text(
         '{"run_id": "rl-7", "status": "stopped", "total_time_seconds": 3}'
     )
-    assert "run rl-7 has ended (stopped)" in tenyson("stop", "rl-7", status=2)
+    assert "run rl-7 has already ended (stopped)" in tenyson("stop", "rl-7", status=2)
     assert not (folder / "control").exists()
     later = time.time() + 10
     os.utime(folder / "config.yaml", (later, later))

@@ -28,79 +28,82 @@ COMMANDS = {
     ),
     "verify-resume": LazyCommand(
         "tenyson.cli.checks.verify_resume:verify_resume",
-        "Prove that a killed and resumed training is the same one.",
+        "Verify that a killed and resumed training is bit-exact.",
         group="Start and continue",
     ),
     "pipelines": LazyCommand(
         "tenyson.cli.pipelines.pipelines:pipelines",
-        "Show the state of pipelines and their steps.",
-        group="Look at pipelines",
+        "Show pipelines and the state of their steps.",
+        group="Inspect pipelines",
         only_prints=True,
     ),
     "report": LazyCommand(
-        "tenyson.cli.pipelines.report:report", "Write a pipeline's report.", group="Look at pipelines"
+        "tenyson.cli.pipelines.report:report", "Write a pipeline's report.", group="Inspect pipelines"
     ),
     "why": LazyCommand(
         "tenyson.cli.pipelines.why:why",
-        "Say why a step was run again.",
-        group="Look at pipelines",
+        "Explain why a step ran again.",
+        group="Inspect pipelines",
         only_prints=True,
     ),
     "lineage": LazyCommand(
         "tenyson.cli.runs.lineage:lineage",
         "Show where a run's weights and numbers came from.",
-        group="Look at runs",
+        group="Inspect runs",
         only_prints=True,
     ),
     "runs": LazyCommand(
         "tenyson.cli.runs.runs:runs",
         "List the runs of the telemetry database.",
-        group="Look at runs",
+        group="Inspect runs",
         only_prints=True,
     ),
     "show": LazyCommand(
         "tenyson.cli.runs.show:show",
-        "Show one run: attempts, metrics, where its files are.",
-        group="Look at runs",
+        "Show one run: attempts, metrics, files.",
+        group="Inspect runs",
         only_prints=True,
     ),
     "logs": LazyCommand(
         "tenyson.cli.runs.logs:logs",
-        "Show the log of a run, as it comes.",
-        group="Look at runs",
+        "Show or follow the log of a run.",
+        group="Inspect runs",
         only_prints=True,
     ),
     "metrics": LazyCommand(
         "tenyson.cli.runs.metrics:metrics",
-        "Show the curves of a run, or draw them.",
-        group="Look at runs",
+        "Show or plot the curves of a run.",
+        group="Inspect runs",
         only_prints=True,
     ),
     "rollouts": LazyCommand(
         "tenyson.cli.runs.rollouts:rollouts",
-        "Show what a model said, and what that was worth.",
-        group="Look at runs",
+        "Show completions with their rewards.",
+        group="Inspect runs",
         only_prints=True,
     ),
     "compare": LazyCommand(
         "tenyson.cli.runs.compare:compare",
         "Compare two runs, sample by sample.",
-        group="Look at runs",
+        group="Inspect runs",
         only_prints=True,
     ),
     **{
-        verb.name: LazyCommand(f"tenyson.cli.control:{verb.name}", verb.summary, group="Steer a run")
+        verb.name: LazyCommand(f"tenyson.cli.control:{verb.name}", verb.summary, group="Control a run")
         for verb in TABLE.values()
     },
     "sql": LazyCommand(
-        "tenyson.cli.runs.sql:sql", "Ask the telemetry database, in SQL.", group="Telemetry", only_prints=True
+        "tenyson.cli.runs.sql:sql",
+        "Query the telemetry database with SQL.",
+        group="Telemetry",
+        only_prints=True,
     ),
     "export": LazyCommand(
         "tenyson.cli.runs.export:export", "Write rollouts or metrics to a file.", group="Telemetry"
     ),
     "telemetry": LazyCommand(
         "tenyson.cli.telemetry:telemetry",
-        "Recover what a killed run left; migrate a database.",
+        "Recover events of killed runs; migrate a database.",
         group="Telemetry",
     ),
     "presets": LazyCommand(
@@ -131,8 +134,8 @@ COMMANDS = {
 ELSEWHERE = {
     "list": "`tenyson runs` lists runs, `tenyson pipelines` pipelines",
     "ls": "`tenyson runs` lists runs, `tenyson pipelines` pipelines",
-    "ps": "`tenyson runs --status running` lists what runs, `tenyson pipelines` pipelines",
-    "status": "`tenyson pipelines latest` shows how a pipeline stands, `tenyson show latest` a run",
+    "ps": "`tenyson runs --status running` lists running runs, `tenyson pipelines` pipelines",
+    "status": "`tenyson pipelines latest` shows the state of a pipeline, `tenyson show latest` of a run",
     "info": "`tenyson show RUN` shows a run, `tenyson pipelines NAME` a pipeline",
     "history": "`tenyson runs` lists runs, `tenyson pipelines` pipelines",
     "train": "`tenyson run --task TASK` runs a preset, `tenyson run --job sft --config FILE` one training",
@@ -144,13 +147,13 @@ ELSEWHERE = {
     "kill": "`tenyson stop RUN` asks a run to save and end",
     "cancel": "`tenyson stop RUN` asks a run to save and end",
     "log": "`tenyson logs RUN` shows a log",
-    "tail": "`tenyson logs RUN --follow` shows a log as it comes",
+    "tail": "`tenyson logs RUN --follow` follows a log",
     "diff": "`tenyson compare BEFORE AFTER` compares two runs",
-    "plot": "`tenyson metrics RUN --plot` draws curves",
+    "plot": "`tenyson metrics RUN --plot` plots curves",
     "tasks": "`tenyson plugins` lists what is installed, `tenyson presets` the presets of tasks",
-    "init": "write an experiment file; `tenyson presets` lists those that are ready",
+    "init": "write an experiment file, or use a preset; `tenyson presets` lists them",
     "validate": "`tenyson config check FILE` checks a file, `tenyson doctor --config FILE` a job",
-    "help": "`tenyson --help` lists the commands, `tenyson COMMAND --help` says what one does",
+    "help": "`tenyson --help` lists the commands, `tenyson COMMAND --help` explains one",
     "version": "`tenyson --version`",
 }
 """By a name that is no command of ours: the command that does it."""

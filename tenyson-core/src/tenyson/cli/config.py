@@ -67,11 +67,11 @@ def show(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
 @click.option(
     "--job",
     type=JobKindName(),
-    help="Also check what this job needs: keys that belong to another one, and the arguments for TRL, PEFT and the engine.",
+    help="Also check for this job: keys that belong to another job, and arguments for TRL, PEFT and the engine.",
 )
 @json_option("Print the problems as JSON.")
 def check(file: str, overrides: tuple[str, ...], job: str | None, as_json: bool) -> int:
-    """Check FILE, a configuration or an experiment: every problem with its line and what was probably meant.
+    """Check FILE, a configuration or an experiment: print every problem with its line and the likely fix.
 
     Exits with 2 if there is an error.
     """

@@ -22,15 +22,17 @@ def _steers(command: Callable[..., None]) -> click.Command:
     """A command on one RUN, named in full or by its beginning, with the options that all of these share."""
     for option in (
         click.option(
-            "--attempt", type=click.IntRange(min=1), help="Only that attempt; by default the one that runs."
+            "--attempt",
+            type=click.IntRange(min=1),
+            help="Address this attempt only  [default: the running one]",
         ),
-        click.option("--key", help="A second request with the same key changes nothing."),
+        click.option("--key", help="Name of the request: a second one with the same key has no effect."),
         click.option(
             "--output-dir",
             default="./outputs",
             show_default=True,
             type=click.Path(file_okay=False, path_type=Path),
-            help="Folder of the job folders, for a run that the database does not know.",
+            help="Folder that holds the run folders, for runs that the database does not know.",
         ),
         options.db_url,
     ):
@@ -103,7 +105,7 @@ def _ask(
     why = away.cause if away else f"the database knows no run {run}"
     if key is not None or attempt is not None:
         raise TelemetryError(
-            f"{why}; and the control file knows neither --key nor --attempt",
+            f"{why}; and the control file supports neither --key nor --attempt",
             place=away.place if away else None,
         )
     path = _write_file(folders[run], verb, argument)
@@ -130,8 +132,8 @@ def _describe(request: ControlRequest, *, lost: bool) -> str:
         f"{request.verb} requested" if request.recorded else f"a {request.verb} has already been requested"
     )
     return (
-        f"run {request.run_id} has given no sign of life for a minute, so it was killed, or its machine is cut off; "
-        f"{asked}, and it obeys if it still lives"
+        f"run {request.run_id} has sent no heartbeat for 60 s: it was killed, or its machine is unreachable; "
+        f"{asked}, and takes effect if the run is alive"
     )
 
 
@@ -153,6 +155,6 @@ def _write_file(folder: RunFolder, verb: str, argument: int | None) -> Path:
 
 def _ended(run: str, status: str, verb: str) -> TelemetryError:
     return TelemetryError(
-        f"run {run} has ended ({status}): there is nobody who could obey a {verb}",
-        next_step=f"`tenyson show {run}` says how to go on from it.",
+        f"run {run} has already ended ({status}): {verb} has no effect",
+        next_step=f"`tenyson show {run}` says what to do next.",
     )

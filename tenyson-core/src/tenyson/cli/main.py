@@ -29,7 +29,7 @@ Environment:
   TENYSON_PLUGINS   comma-separated names of the plugins to use (core always is)
   TENYSON_DB_URL    telemetry database of the command line
   TENYSON_DEBUG=1   show the stack trace of errors
-  TENYSON_WEBHOOK_URL, TENYSON_SLACK_WEBHOOK_URL   who is told of failed steps
+  TENYSON_WEBHOOK_URL, TENYSON_SLACK_WEBHOOK_URL   where failed steps are reported
 """
 
 

@@ -23,7 +23,7 @@ output_dir = click.option(
     default="./outputs",
     show_default=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the job folders; databases that their configurations name are read, too.",
+    help="Folder that holds the run folders; databases that their configurations name are read too.",
 )
 
 
@@ -44,7 +44,7 @@ grace_option = click.option(
     "--grace",
     type=click.FloatRange(min=1, max=86400),
     metavar="SECONDS",
-    help="How long a job that Ctrl-C interrupts may take to save before it is ended  [default: twice as long as its steps take, "
+    help="How long a job may take to save after Ctrl-C before it is killed  [default: twice as long as its steps take, "
     "at least 120]",
 )
 
@@ -65,7 +65,7 @@ def database_url(url: str | None) -> str:
 
 
 def one_run(name: str, names: Collection[str], unknown: str) -> str:
-    """The name that is meant: the same, or the only one that begins like this; "latest" is the first of `names`.
+    """Complete a name: the same, or the only one that begins like this; "latest" is the first of `names`.
 
     Raises: TelemetryError: none is (which is said as `unknown`), or several are.
     """
@@ -96,5 +96,5 @@ def with_home(path: str) -> str:
         return str(Path(path).expanduser()) if path.startswith("~") else path
     except RuntimeError:
         raise click.UsageError(
-            f"{path}: {path.partition('/')[0]} is the home of nobody on this machine"
+            f"{path}: {path.partition('/')[0]} is the home of no user on this machine"
         ) from None

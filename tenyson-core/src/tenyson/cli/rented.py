@@ -43,7 +43,7 @@ settings_option = click.option(
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A setting of the backend, beside those of the project file (tenyson.yaml).",
+    help="A backend setting, in addition to those of the project file (tenyson.yaml).",
 )
 
 
@@ -80,7 +80,7 @@ def print_checks(checks: Iterable[Check], *, as_json: bool = False) -> int:
 
 
 def attach_run(backend: RemoteBackend[Any], run: str, *, unknown: str, next_step: str) -> int:
-    """Watch a run to its end that another machine began; returns the exit status. Raises: BackendError: nothing is known of it."""
+    """Follow a run that another machine started; returns the exit status. Raises: BackendError: the run is unknown."""
     from tenyson.cli.terminal.progress import choose_follower
     from tenyson.cloud.manager import CloudManager
     from tenyson.errors import BackendError
@@ -109,7 +109,7 @@ def clean_up(
 
     print_table(tuple(columns), [tuple(row(one)) for one in found])
     if dry_run:
-        click.echo(f"{len(found)} would be removed; nothing was")
+        click.echo(f"{len(found)} would be removed; nothing was removed")
         return 0
     if not yes and not click.confirm(f"Remove these {len(found)}?", default=False):
         return 1

@@ -1,4 +1,4 @@
-"""`tenyson telemetry`: looking after the record: what dead processes left, and older schemas."""
+"""`tenyson telemetry`: store what dead processes left in their spools, and migrate older schemas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenyson.errors import TelemetryError
 
 @click.group()
 def telemetry() -> None:
-    """Recover what a killed run had not stored yet, or bring a database up to date."""
+    """Recover events that a killed run had not stored, or migrate a database."""
 
 
 @telemetry.command()
@@ -22,9 +22,9 @@ def telemetry() -> None:
 )
 @options.output_dir
 @options.db_url
-@click.option("--keep", is_flag=True, help="Leave the spool's files where they are.")
+@click.option("--keep", is_flag=True, help="Keep the spool's files.")
 def recover(folders: tuple[Path, ...], output_dir: Path, db_url: str | None, keep: bool) -> None:
-    """Store what killed runs left in their spools; by default those of all job folders. Calling it again does no harm."""
+    """Store the events that killed runs left in their spools; by default those of all job folders. Safe to run again."""
     from tenyson.telemetry.spool.spool import find_spools
 
     for folder in folders:
@@ -33,7 +33,7 @@ def recover(folders: tuple[Path, ...], output_dir: Path, db_url: str | None, kee
     chosen = list(folders) or (sorted(path for path in output_dir.iterdir()) if output_dir.is_dir() else [])
     found = [folder for folder in chosen if find_spools(folder)]
     if not found:
-        click.echo("nothing waits to be stored")
+        click.echo("nothing to store")
     for folder in found:
         _recover_folder(folder, db_url, keep)
 
@@ -73,18 +73,18 @@ def _recover_folder(folder: Path, db_url: str | None, keep: bool) -> None:
             done = recover_spool(engine, spool, pack=pack, keep=keep, foreign=rented)
             if done.elsewhere and not done.events:
                 click.echo(
-                    f"{spool.header.run_id}: another process has just stored its events; nothing is left to do"
+                    f"{spool.header.run_id}: another process has just stored its events; nothing left to do"
                 )
                 continue
             click.echo(f"{spool.header.run_id}: {done.events} events stored in {place}")
             if done.torn_bytes:
                 click.echo(
-                    f"  the last {done.torn_bytes} bytes are no whole batch: it was being written when it died"
+                    f"  the last {done.torn_bytes} bytes are an incomplete batch: the process died while it wrote them"
                 )
             if done.refused:
                 click.echo(f"  {done.refused} events were refused by the database: {done.refusal}")
             if done.ended:
-                click.echo("  nobody had written how the attempt ended; it is marked as failed now")
+                click.echo("  the attempt had recorded no exit status; it is marked as failed now")
     except (SQLAlchemyError, OSError) as error:
         raise TelemetryError(
             f"the database did not take everything: {first_line(error)}",
@@ -111,7 +111,7 @@ def _configured(folder: Path) -> tuple[str | None, bool]:
 @telemetry.command()
 @options.db_url
 def migrate(db_url: str | None) -> None:
-    """Bring a database of an older release up to date. Stop the jobs that write to it first."""
+    """Migrate a database of an older release. Stop the jobs that write to it first."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from tenyson.telemetry.database.engine import connect, first_line

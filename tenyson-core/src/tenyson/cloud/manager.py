@@ -37,7 +37,7 @@ class CloudManager:
         follower: what shows a job's progress; plain lines on stderr by default.
         grace_seconds: how long an interrupted job may take to save before it is ended; by default twice as long as its steps take, at
             least two minutes.
-        max_preemptions: further attempts, each from the latest checkpoint, after a spot machine was taken back.
+        max_preemptions: further attempts, each from the latest checkpoint, after a spot instance was preempted.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class CloudManager:
 
         A job that crashes, is killed, runs out of memory or loses its machine gives a result with status
         "failed", a `failure_reason`, and red lines on stderr. Ctrl-C once asks a job on this machine to save and end
-        (status "stopped"), twice ends it now. A job on a rented machine goes on without us after the first (status
-        "stopped", and how to come back), and is ended by the second. Once a job has ended, its outputs still come here and its
-        machine is given back; a third Ctrl-C raises KeyboardInterrupt.
+        (status "stopped"), twice ends it now. A job on a rented machine keeps running after the first Ctrl-C (status
+        "stopped", and how to reattach), and is ended by the second. Once a job has ended, its outputs are still fetched and its
+        machine is released; a third Ctrl-C raises KeyboardInterrupt.
 
         Raises:
             TenysonError: an argument or a setting is wrong, or something is not installed; nothing was started. What a provider
@@ -85,8 +85,8 @@ class CloudManager:
             if not result.spot_interruption or self.interrupted:
                 break
             self.follower.say(
-                f"{result.failure_reason}\nthe machine was taken back: another one goes on from the latest checkpoint "
-                f"({again} of at most {self.max_preemptions} times)"
+                f"{result.failure_reason}\ninstance preempted; resuming from the latest checkpoint on a new one "
+                f"({again} of {self.max_preemptions})"
             )
             before, result = result, self._attempt(resumed(spec))
             if (
@@ -137,7 +137,7 @@ class CloudManager:
         return result
 
     def _follow(self, watch: JobWatch, interrupts: Interrupts) -> Observation | None:
-        """How the job ended; None where it goes on without us."""
+        """The job's exit status; None if it keeps running without us."""
         answered = 0
         leave_at: float | None = None
         while (seen := watch.poll()).phase != "ended":
@@ -157,8 +157,8 @@ class CloudManager:
             self.interrupted = True
             if rented and count == 1:
                 self.follower.say(
-                    f"interrupted: the job goes on without this process, which leaves in {DETACH_SECONDS:.0f} s. Come back with: "
-                    f"tenyson attach {handle.run_id} (Ctrl-C again ends the job now and gives its machine back)"
+                    f"interrupted: detaching in {DETACH_SECONDS:.0f} s; the job keeps running. Reattach with: "
+                    f"tenyson attach {handle.run_id} (Ctrl-C again ends the job now and releases its machine)"
                 )
                 return time.monotonic() + DETACH_SECONDS
             grace = grace_of(watch, self.grace_seconds)
@@ -175,7 +175,7 @@ class CloudManager:
         """To a Ctrl-C while a job that has ended is concluded."""
         rented = self.backend.rented
         what = (
-            "its outputs are brought here and its machine is given back" if rented else "its outputs are read"
+            "its outputs are fetched and its machine is released" if rented else "its outputs are read"
         )
         back = f"; come back with: tenyson attach {run_id}" if rented else ""
         how = f"Ctrl-C {left} more time{'s' * (left > 1)} leaves now{back}" if left else f"left{back}"
@@ -187,7 +187,7 @@ class CloudManager:
             "stopped",
             watch.seconds,
             local_output_dir=str(watch.spec.folder),
-            failure_reason=f"left to itself: the job goes on; come back with `tenyson attach {watch.spec.run_id}`",
+            failure_reason=f"detached: the job keeps running; reattach with `tenyson attach {watch.spec.run_id}`",
             instance_id=watch.handle.data.get("instance_id"),
         )
         self.follower.ended(result)

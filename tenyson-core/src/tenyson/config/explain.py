@@ -44,7 +44,7 @@ OTHER_NAMES = {
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
-    """The valid name that `name` most likely stands for; None where nothing is close."""
+    """The valid name that `name` most likely means; None if nothing is close."""
     plain = {_fold(candidate): candidate for candidate in valid}
     folded = _fold(name)
     if folded in plain:
@@ -180,7 +180,7 @@ def _suggest_key(path: KeyPath, known: Mapping[str, FieldInfo]) -> str:
 
 
 def suggested_key(path: KeyPath, known: Mapping[str, FieldInfo]) -> str | None:
-    """The dotted key, in its own section or in another one, that an unknown one most likely stands for."""
+    """The dotted key, in its own section or in another one, that an unknown one most likely means."""
     *section, name = path
     here = {key.split(".")[-1]: key for key in known if key.split(".")[:-1] == section}
     elsewhere = {key.split(".")[-1]: key for key in known if "." in key}

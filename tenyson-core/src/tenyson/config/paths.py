@@ -28,7 +28,7 @@ def expand(path: str) -> str:
     def value(match: re.Match[str]) -> str:
         name = match[1] or match[2]
         if name not in os.environ:
-            raise ValueError(f"the environment variable {name} is not set, so this path cannot be filled in")
+            raise ValueError(f"the environment variable {name} is not set, so this path cannot be expanded")
         return os.environ[name]
 
     filled = _VARIABLE.sub(value, path)
@@ -37,7 +37,7 @@ def expand(path: str) -> str:
             return str(Path(filled).expanduser())
         except RuntimeError:
             user = filled.partition("/")[0]
-            raise ValueError(f"{user} is the home of nobody on this machine") from None
+            raise ValueError(f"{user} is the home of no user on this machine") from None
     return filled
 
 

@@ -65,13 +65,13 @@ class RunConfig(Section):
     """Which run this is."""
 
     id: str | None = Field(default=None, pattern=RUN_ID)
-    """Name of the run and of its folder; made up from job, task and time where it is not given."""
+    """Name of the run and of its folder; generated from job, task and time if not given."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of weights, data order and sampling."""
     output_dir: UserPath = "./outputs"
     """Folder that holds one folder for each run."""
     allow: list[str] = []
-    """Preflight checks whose errors are let pass as warnings, such as [memory]."""
+    """Preflight checks whose errors are only warnings, such as [memory]."""
 
 
 _RENDERED = {
@@ -102,7 +102,7 @@ class ModelConfig(Section):
     revision: str | None = None
     """Branch, tag or commit on the Hub."""
     factory: str | None = Field(default=None, pattern=FACTORY)
-    """A "module:function" that writes a model directory, `function(directory, seed, **factory_args)`: for models built on the spot."""
+    """A "module:function" that writes a model directory, `function(directory, seed, **factory_args)`: for models built from scratch."""
     factory_args: dict[str, Any] = {}
     """Keyword arguments of `factory`."""
     adapter: UserPath | None = None
@@ -154,14 +154,14 @@ Sign = Literal[
     "length_drift",
     "one_component",
 ]
-"""What the live diagnosis of GRPO may tell (`tenyson.jobs.trainers.diagnosis`)."""
+"""Signs that the live diagnosis of GRPO may report (`tenyson.jobs.trainers.diagnosis`)."""
 
 
 class TrainingConfig(Section):
     """How SFT and RL train."""
 
     epochs: float = Field(default=1.0, gt=0)
-    """Passes over the samples; `max_steps` goes before it."""
+    """Passes over the samples; `max_steps` takes precedence."""
     max_steps: int | None = Field(default=None, gt=0)
     """Optimizer steps."""
     samples: int | None = Field(default=None, gt=0)
@@ -195,17 +195,17 @@ class TrainingConfig(Section):
     save_steps: int | None = Field(default=None, gt=0)
     """Steps between two checkpoints; a run that is stopped writes one in any case."""
     save_minutes: float | None = Field(default=10, gt=0)
-    """Minutes between two checkpoints, where `save_steps` is not given; null for none on the way."""
+    """Minutes between two checkpoints if `save_steps` is not given; null for none during training."""
     save_in_background: bool = True
-    """Whether training goes on while a checkpoint is written. A kill in that time costs the steps since the checkpoint before;
-    without, never more than one interval."""
+    """Whether training continues while a checkpoint is written. A kill during a save costs the steps since the previous
+    checkpoint; if false, never more than one interval."""
     save_total_limit: int | None = Field(default=2, gt=0)
-    """Checkpoints that are kept, beside the best one and those that other runs were made from."""
+    """Number of checkpoints to keep, beside the best one and those that other runs start from."""
     resume_from_checkpoint: UserPath | None = None
     """A checkpoint directory, `repo:revision`, or "latest" for the newest one of this run."""
     accept_changes: list[str] = []
-    """Resume: settings that may differ from those that the checkpoint was written under, such as [training.learning_rate]; a
-    difference that is not named here is refused."""
+    """Resume: settings that may differ from the checkpoint's, such as [training.learning_rate]; any other difference is
+    refused."""
     early_stopping_patience: int | None = Field(default=None, gt=0)
     """SFT: evaluations without improvement of eval_loss before training stops."""
     early_stopping_min_delta: float = Field(default=0.0, ge=0)
@@ -243,7 +243,7 @@ class GenerationConfig(Section):
     top_k: int = Field(default=0, ge=0)
     """Sample among the k likeliest tokens; 0 is off."""
     min_p: float = Field(default=0.0, ge=0, le=1)
-    """Leave out tokens less likely than this share of the likeliest one; 0 is off."""
+    """Exclude tokens less likely than this fraction of the likeliest one; 0 is off."""
     repetition_penalty: float = Field(default=1.0, gt=0)
     """Divide the logits of tokens that occur in the prompt or the reply by this; 1 is off."""
     max_turns: int = Field(default=32, gt=0)
@@ -260,7 +260,7 @@ class EvaluationConfig(Section):
     samples_per_prompt: int = Field(default=1, gt=0)
     """Rollouts for each sample."""
     batch_size: int = Field(default=256, gt=0)
-    """Rollouts generated together; a stop request is looked at between batches."""
+    """Rollouts generated together; stop requests are checked between batches."""
 
 
 class TelemetryConfig(Section):
@@ -282,7 +282,7 @@ class HubConfig(Section):
     private: bool = True
     """Whether a new repository is private."""
     checkpoints: bool = False
-    """Whether the newest checkpoint is pushed as well, to go on from on another machine."""
+    """Whether the newest checkpoint is pushed as well, so that another machine can resume from it."""
     token_env: VariableName = "HF_TOKEN"
     """NAME of the environment variable that holds the token."""
 
@@ -314,7 +314,7 @@ class BackendConfig(Section):
 
 
 class Config(Section):
-    """A whole configuration."""
+    """A complete configuration."""
 
     run: RunConfig = RunConfig()
     model: ModelConfig

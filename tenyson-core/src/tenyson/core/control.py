@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def describe(request: ControlRequest) -> str:
-    """What became of a request, for a person."""
+    """The state of a request, in words."""
     run, verb = request.run_id, request.verb
     ended = request.run_status not in ("running", None)
     if not request.recorded and not ended:

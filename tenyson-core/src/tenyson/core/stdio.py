@@ -101,7 +101,7 @@ def standard_streams(*, stop_without_reader: bool = False, encoding: str | None 
 
     Args:
         stop_without_reader: writing to stdout raises OutputError once nobody takes it, which ends a command that prints
-            only. Commands that do something drop the output and go on.
+            only. Commands that do something drop the output and continue.
         encoding: of both streams; the locale's if not given.
     """
     _occupy_closed_descriptors()

@@ -1,6 +1,6 @@
 """Adapters: put on a model, and proven to be on it.
 
-PEFT, transformers and vLLM each have ways to load an adapter that leave the model as it was without a word. So what the model
+PEFT, transformers and vLLM each have ways to load an adapter that silently leave the model unchanged. So what the model
 holds afterwards is compared with the file, tensor by tensor, and what it says is compared with and without the adapter.
 
 Imports torch inside its functions.

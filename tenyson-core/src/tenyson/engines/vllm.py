@@ -87,7 +87,7 @@ class VllmEngine:
         return [_reply(output.outputs[0], sampling.stop_token_ids) for output in outputs]
 
     def _require_effect(self, adapter: str) -> None:
-        """vLLM has left LoRA requests unapplied without a word (vllm issues 34186, 55193): compare what it says."""
+        """vLLM has silently ignored LoRA requests (vllm issues 34186, 55193): compare log-probabilities."""
         from safetensors.torch import load_file
 
         path = Path(adapter) / TENSORS

@@ -185,5 +185,5 @@ def hold_while_paused(controls: Controls, done: int, say: Callable[[str], None])
     while controls.paused and not controls.stop.requested:
         time.sleep(PAUSE_SECONDS)
     controls.applied("resume", done)
-    say(f"went on after {done} rollouts")
+    say(f"resumed after {done} rollouts")
     return time.monotonic() - begun

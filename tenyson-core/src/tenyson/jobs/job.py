@@ -111,7 +111,7 @@ class Outcome:
 class Job(ABC):
     """One job: a configuration and a task. Making one is light; `run` does the work in this process.
 
-    `config` is a mapping, as YAML gives it, or a Config. The task's arguments given in Python go before `task.args`.
+    `config` is a mapping, as YAML gives it, or a Config. The task's arguments given in Python take precedence over `task.args`.
 
     Raises:
         ConfigError: the configuration cannot be used.

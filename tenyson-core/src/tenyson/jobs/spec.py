@@ -36,7 +36,7 @@ class JobSpec:
 
 
 def resumed(spec: JobSpec) -> JobSpec:
-    """The same job, going on from its latest checkpoint; an evaluation, which has none, begins again."""
+    """The same job, resumed from its latest checkpoint; an evaluation, which has none, begins again."""
     if not recorded_kind(spec.job_type).trains:
         return spec
     training = {**(spec.config.get("training") or {}), "resume_from_checkpoint": RESUME_LATEST}

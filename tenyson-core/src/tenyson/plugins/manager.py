@@ -76,7 +76,7 @@ class PluginManager:
         return owners[0][1]
 
     def load(self, entry: Entry) -> Any:
-        """What the entry stands for: a class, mostly.
+        """The object that the entry names, mostly a class.
 
         Raises: BrokenPluginError where it cannot be loaded; a TenysonError of the plugin's own passes through.
         """

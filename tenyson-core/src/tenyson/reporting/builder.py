@@ -20,7 +20,7 @@ class ReportBuilder:
     """Turns a markdown template into a report; every method but `build` and `write` returns the builder.
 
     A placeholder is a name in braces: letters, digits, `_`, `.` and `-`, beginning with a letter or `_`. `{{name}}`
-    stands for a literal `{name}`; any other brace, such as that of a JSON snippet, is left as it is. Values are put
+    is a literal `{name}`; any other brace, such as that of a JSON snippet, is left as it is. Values are put
     in as they are: a placeholder inside a value is not filled again.
     """
 

@@ -34,7 +34,7 @@ def write_report(
     """Write `<directory>/report.md`, its charts, and both in one file `report.html`; returns the first path.
 
     `stages`: (label, job type, result) in the order in which they ran; `result.local_output_dir` holds the job's files.
-    A pipeline that failed gets a report too, which says so. A job that ended well must have left its numbers.
+    A pipeline that failed gets a report too, which says so. A job that succeeded must have left its numbers.
     `history` is what the journal tells, `running` the labels of the stages that are still at work.
     `template`: the placeholders may be `title`, `outcome`, `task-sections` and the name of any report helper.
 
@@ -105,7 +105,7 @@ def _outcome(context: ReportContext) -> str:
         return told + (f" Waiting for a decision: {', '.join(waiting)}." if waiting else "")
     broken = [stage for stage in context.stages if not stage.complete]
     if not broken:
-        return f"All {len(context.stages)} stages ended well."
+        return f"All {len(context.stages)} stages succeeded."
     told = ", ".join(f"{stage.label} {stage.status}" for stage in broken)
     done = len(context.stages) - len(broken)
-    return f"**This pipeline did not end well: {told}.** {done} of {len(context.stages)} stages reached ended well."
+    return f"**This pipeline did not succeed: {told}.** {done} of {len(context.stages)} stages reached succeeded."

@@ -94,7 +94,7 @@ class TaskPlugin(ABC):
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:  # noqa: B027  a task without a memory needs none
-        """Go on from what `state` gave."""
+        """Continue from a value that `state` returned."""
 
     def provenance(self) -> Mapping[str, str]:
         """Names and hashes of the data behind the task; stored with every result."""

@@ -30,7 +30,7 @@ class PresetStep:
     model_from: str | None = None
     """Label of the step whose trained model or adapter this one starts from."""
     checkpoint_from: str | None = None
-    """Label of the step whose newest checkpoint this one goes on from, in a run of its own."""
+    """Label of the step whose newest checkpoint this one continues from, as a separate run."""
     needs: tuple[str, ...] | None = None
     """Labels of the steps that must be over before it; None: the one before it in the list."""
     matrix: Mapping[str, Sequence[Any]] = field(default_factory=dict)

@@ -282,7 +282,7 @@ class BackendContract:
         return folder
 
     def end(self, backend: Backend, handle: Handle) -> None:
-        """Nothing of it may go on."""
+        """Nothing of it may keep running."""
         backend.terminate(handle)
         self.ended(backend, handle)
 
@@ -304,5 +304,5 @@ class BackendContract:
 
 
 def _close(backend: Backend) -> None:
-    """Those that rent look after jobs in threads, one process at a time."""
+    """Backends that rent machines supervise jobs in threads, one process at a time."""
     adapted(backend).close()

@@ -89,7 +89,7 @@ class TaskContract:
                 assert value is None or isinstance(value, int | float), f"{reward.name} gave {value!r}"
 
     def test_what_it_remembers_can_be_kept(self, task: TaskPlugin) -> None:
-        """Its state is JSON, and a new task goes on from it."""
+        """Its state is JSON, and a new task continues from it."""
         state = json.loads(json.dumps(dict(task.state())))
         again = type(task)(**task.arguments)
         again.restore(state)

@@ -1,7 +1,7 @@
 """A job without training, in place of `python -m tenyson.runner`, for tests of where jobs run: `python -m tenyson.testing.ticking`.
 
-It counts steps, writes real checkpoints, goes on from the latest, and saves and ends on SIGTERM or when the machine is taken
-away. What step N gives depends on every step before it, so a log tells whether any was lost or done twice.
+It counts steps, writes real checkpoints, resumes from the latest, and saves and ends on SIGTERM or when the machine is preempted.
+The value of step N depends on every step before it, so a log tells whether any was lost or done twice.
 
 Of `task.args`: steps, seconds (of a step), save_every, pad (bytes in each checkpoint), fail_at (the step at which it fails),
 reads (whether it logs the sum of its input model), records (whether it sends each step to the configured telemetry).

@@ -1,6 +1,6 @@
 """Knowledge: which answers are still possible, kept as bits of one integer for each set.
 
-Bit i of a set stands for the i-th answer; an intersection is `&` and a size is `bit_count`, so that an entropy
+Bit i of a set is the i-th answer; an intersection is `&` and a size is `bit_count`, so that an entropy
 over thousands of words takes microseconds in plain Python.
 """
 

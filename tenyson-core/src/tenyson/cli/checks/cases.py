@@ -76,7 +76,7 @@ def _meant(made: Mapping[str, Job]) -> tuple[list[str], str]:
     config = next(iter(made.values())).config
     foreign = {kind: _foreign(config, kind) for kind in made}
     if "eval" in made and len(made) > 1 and not foreign["eval"] and "evaluation" in _foreign(config, "sft"):
-        return ["eval"], "nothing of training is set: --job sft or rl examines the file as that"
+        return ["eval"], "no training key is set; to check the file as a training, pass --job sft or rl"
     if "sft" not in made or "rl" not in made:
         return list(made), ""
     for kind, other in _PAIRS:
@@ -107,7 +107,7 @@ def _before(step: PlannedStep, seen: Mapping[str, Mapping[str, Any]]) -> tuple[d
     config = standing_in(step.config, step.model_from, step.checkpoint_from, seen)
     note = ""
     if step.model_from is not None:
-        note = f"on the model that {step.model_from} starts from: what it trains is not there yet"
+        note = f"on the model that {step.model_from} starts from, since it has not been trained yet"
     return config, note
 
 

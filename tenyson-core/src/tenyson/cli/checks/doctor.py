@@ -1,4 +1,4 @@
-"""tenyson doctor: what would go wrong with a job, before a machine is rented for it."""
+"""tenyson doctor: find out what would go wrong with a job before it runs."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan", "fine": "green"
 @click.option(
     "--job",
     type=JobKindName(),
-    help="Which job the configuration is for; each that it can be if not given.",
+    help="The job that the configuration is for  [default: every job that it fits]",
 )
-@click.option("--task", help="Task, where the configuration names none.", shell_complete=complete_task)
+@click.option("--task", help="Task, if the configuration names none.", shell_complete=complete_task)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value. Repeatable.")
 @click.option(
     "--accelerator",
     type=click.Choice(list(ACCELERATORS), case_sensitive=False),
-    help="Where it shall run; this machine if not given.",
+    help="Accelerator that the job will run on  [default: this machine's]",
 )
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="Under torchrun.")
 @click.option(
@@ -59,10 +59,10 @@ def doctor(
 ) -> int:
     """Check a job, or every step of an experiment: data, masks, templates, lengths, rewards, memory, disk, versions.
 
-    Without --config, check this machine alone: versions, memory, disk.
+    Without --config, check only this machine: versions, memory, disk.
 
-    Loads the tokenizer and the task, never the weights. What the model learns is shown in green. Exits with 1 if anything
-    would stop the job.
+    Loads the tokenizer and the task, never the weights. Shows trained tokens in green. Exits with 1 if anything would
+    stop the job.
     """
     if config is None:
         from tenyson.jobs.preflight.machine import check_here

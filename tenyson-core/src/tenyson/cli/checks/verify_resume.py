@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--job", type=JobKindName(trained=True), default="sft", show_default=True, help="What to train."
 )
-@click.option("--task", help="Task, where the configuration names none.", shell_complete=complete_task)
+@click.option("--task", help="Task, if the configuration names none.", shell_complete=complete_task)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value. Repeatable.")
 @click.option(
     "--kill-after",
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     multiple=True,
     type=click.IntRange(1),
     metavar="STEP",
-    help="Kill after this step. Repeatable; half-way if not given.",
+    help="Kill after this step. Repeatable  [default: half-way]",
 )
-@click.option("--kills", type=click.IntRange(1), metavar="N", help="Kill after N random steps instead.")
+@click.option("--kills", type=click.IntRange(1), metavar="N", help="Kill after N random steps.")
 @click.option("--seed", default=0, show_default=True, help="Of these.")
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="Under torchrun.")
 @click.option(
@@ -56,7 +56,7 @@ def verify_resume(
     keep: Path | None,
     as_json: bool,
 ) -> int:
-    """Train once without interruption and once with kills, and compare every number, rollout and weight to the bit.
+    """Train once without interruption and once with kills, and compare every number, rollout and weight bit by bit.
 
     Exits with 1 if anything differs, and with 2 if nothing was resumed.
     """
@@ -85,7 +85,7 @@ def verify_resume(
 
 @contextlib.contextmanager
 def _place(keep: Path | None) -> Iterator[Path]:
-    """Where the runs lie. What is not to be kept goes afterwards, but for the logs of what failed, which the error names."""
+    """The runs' folder. It is removed afterwards unless it is to be kept, except for logs of failures, which the error names."""
     if keep is not None:
         try:
             keep.mkdir(parents=True, exist_ok=True)

@@ -29,14 +29,16 @@ if TYPE_CHECKING:
 @click.argument("after")
 @options.db_url
 @options.output_dir
-@click.option("--metric", multiple=True, help="Only these: reward, a reward component, truncated, tokens.")
+@click.option(
+    "--metric", multiple=True, help="Compare only these: reward, a reward component, truncated, tokens."
+)
 @options.as_json
 def compare(
     before: str, after: str, db_url: str | None, output_dir: Path, metric: tuple[str, ...], as_json: bool
 ) -> None:
-    """Compare the rollouts of two runs: AFTER less BEFORE, paired by sample where both played most of them.
+    """Compare the rollouts of two runs: AFTER minus BEFORE, paired by sample if the runs share most samples.
 
-    Made for evaluations; of a run of RL all rollouts count, whatever the step.
+    Meant for evaluations. For a run of RL, the rollouts of all steps count.
     """
     from tenyson.cli.runs.find import open_run
 
@@ -72,7 +74,7 @@ def compare(
         about = {"before": names[0], "after": names[1], "config": changed, "samples": samples, "code": code}
         print_json({**about, "metrics": results, "metrics_of_one": alone})
         return
-    click.echo(safe(f"{names[1]} less {names[0]}"))
+    click.echo(safe(f"{names[1]} minus {names[0]}"))
     _print(results)
     for note in _left_out(names, samples, results):
         click.secho(wrapped(safe(note), 2), fg="yellow")

@@ -28,14 +28,14 @@ Rows = Iterator[list[dict[str, Any]]]
 @options.db_url
 @options.output_dir
 @click.option(
-    "--to", "form", type=click.Choice(["parquet", "jsonl", "csv"]), required=True, help="The file's form."
+    "--to", "form", type=click.Choice(["parquet", "jsonl", "csv"]), required=True, help="Format of the file."
 )
 @click.option(
     "--what",
     type=click.Choice(["rollouts", "metrics"]),
     default="rollouts",
     show_default=True,
-    help="What goes into it.",
+    help="What to export.",
 )
 @click.option(
     "-o",
@@ -44,7 +44,7 @@ Rows = Iterator[list[dict[str, Any]]]
     help="File, or - for standard output  [default: RUN-WHAT.FORM, here]",
 )
 def export(run: str, db_url: str | None, output_dir: Path, form: str, what: str, output: str | None) -> None:
-    """Write the rollouts or the metrics of a run to a file: texts whole, JSON columns as JSON text."""
+    """Write the rollouts or the metrics of a run to a file: texts in full, JSON columns as JSON text."""
     from tenyson.cli.runs.find import open_run
 
     with open_run(run, db_url, output_dir) as (store, name):

@@ -25,7 +25,7 @@ from tenyson.telemetry.events.git import code_in_words
 @db_url
 @output_dir
 def lineage(run: str, as_json: bool, db_url: str | None, output_dir: Path) -> int:
-    """Show what RUN was made from, back to the base models: runs, attempts, code, seeds, and what each of them measured."""
+    """Show what RUN was made from, back to the base models: runs, attempts, code, seeds and metrics."""
     from tenyson.telemetry.read.ancestry import ancestry
     from tenyson.telemetry.read.store import Store
 
@@ -77,7 +77,7 @@ def _tree(data: dict[str, Any], tree: Tree | None = None) -> Tree:
         numbers = some([f"{name} {value:.4g}" for name, value in data["metrics"].items()], 8)
         node.add(Text(f"measured: {numbers}"))
     for other in data.get("stands_for") or ():
-        node.add(Text(f"its result stands for {other}"))
+        node.add(Text(f"its result was reused for {other}"))
     for source in data["made_from"]:
         if source.get("run"):
             _tree(source["run"], node.add(Text(f"{source['kind']} {source['reference']}, made by")))

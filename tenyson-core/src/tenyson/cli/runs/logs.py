@@ -1,4 +1,4 @@
-"""`tenyson logs`: the log of a run, as it comes."""
+"""`tenyson logs`: show or follow the log of a run."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ LONGEST_TAIL = 8 << 20
 @click.argument("run")
 @options.db_url
 @options.output_dir
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends, or Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the log until the run ends, or Ctrl-C.")
 @click.option(
     "-n", "--lines", default=50, show_default=True, type=click.IntRange(min=0), help="The last so many."
 )
 def logs(run: str, db_url: str | None, output_dir: Path, follow: bool, lines: int) -> None:
-    """Show the log of a run: what it said, and what the libraries under it printed."""
+    """Show the log of a run: its own messages and the output of libraries."""
     from tenyson.cli.runs.find import read_record
 
     record = read_record(run, db_url, output_dir)
@@ -46,7 +46,7 @@ def logs(run: str, db_url: str | None, output_dir: Path, follow: bool, lines: in
         for line in _tail(log, lines, follow):
             click.echo(readable(line))
     except KeyboardInterrupt:
-        click.echo(f"the run goes on; its log is {log}", err=True)
+        click.echo(f"the run keeps running; its log is {log}", err=True)
 
 
 def readable(line: str) -> str:
@@ -125,7 +125,7 @@ def _notices(record: Record, log: Path) -> None:
             rows = store.notices(record.run_id)
     if not rows:
         raise TelemetryError(
-            "this run has no log on this machine, and the database has heard no notice of it",
+            "this run has no log on this machine, and no notices in the database",
             place=str(log),
             next_step="A job that was started by hand writes to its own terminal; `tenyson run` keeps a log.",
         )

@@ -31,7 +31,7 @@ Curve = list[tuple[int, float]]
 @click.argument("names", nargs=-1, metavar="[METRIC]...")
 @options.db_url
 @options.output_dir
-@click.option("--plot", is_flag=True, help="Draw them in the terminal.")
+@click.option("--plot", is_flag=True, help="Plot the curves in the terminal.")
 @click.option("--with", "others", multiple=True, metavar="RUN", help="Draw these runs' curves beside it.")
 @click.option(
     "--smooth", default=1, show_default=True, type=click.IntRange(min=1), help="Mean over so many rows."
@@ -49,7 +49,7 @@ def metrics(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Show the numbers that a run logged, each step once. METRIC is a name or a pattern such as 'rewards/*'."""
+    """Show the metrics that a run logged, each step once. METRIC is a name or a pattern such as 'rewards/*'."""
     from tenyson.cli.runs.find import open_run
 
     found: dict[str, dict[str, Curve]] = {}

@@ -19,9 +19,9 @@ from tenyson.telemetry.read.listing import list_runs
 from tenyson.telemetry.read.store import RunRecord
 
 UNFINISHED = "unfinished"
-"""A job folder without a result: the run goes on, or it was killed."""
+"""A job folder without a result: the run is still running, or it was killed."""
 LOST = "lost"
-"""Running, as far as the database knows, but silent for SILENT_SECONDS: it was killed, or its machine is cut off."""
+"""Running according to the database, but without a heartbeat for SILENT_SECONDS: it was killed, or its machine is unreachable."""
 SILENT_SECONDS = 60.0
 
 _TELLING = ("win_rate", "accuracy", "eval_loss", "reward", "loss", "train_loss")

@@ -1,4 +1,4 @@
-"""`tenyson rollouts`: what a model was asked, what it said, and what that was worth."""
+"""`tenyson rollouts`: prompts, completions and their rewards."""
 
 from __future__ import annotations
 
@@ -32,15 +32,21 @@ Row = Mapping[str, Any]
 @click.argument("run")
 @options.db_url
 @options.output_dir
-@click.option("--step", type=int, help="Only those of one policy step.")
-@click.option("--worst", type=click.IntRange(min=1), metavar="N", help="The N with the lowest reward.")
-@click.option("--best", type=click.IntRange(min=1), metavar="N", help="The N with the highest reward.")
-@click.option("--group", help="Only those of one group: one prompt at one step.")
-@click.option("--sample", help="Only those on one sample.")
-@click.option("--grep", metavar="REGEX", help="Only those whose completion or prompt matches.")
-@click.option("--training/--evaluation", default=None, help="Only those made for training, or the others.")
-@click.option("--dropped", is_flag=True, help="Only those that were made for training and not trained on.")
-@click.option("--diff", nargs=2, type=int, metavar="STEP1 STEP2", help="What became of the same samples.")
+@click.option("--step", type=int, help="Show only rollouts of this policy step.")
+@click.option("--worst", type=click.IntRange(min=1), metavar="N", help="Show the N with the lowest reward.")
+@click.option("--best", type=click.IntRange(min=1), metavar="N", help="Show the N with the highest reward.")
+@click.option("--group", help="Show only this group: one prompt at one step.")
+@click.option("--sample", help="Show only rollouts of this sample.")
+@click.option("--grep", metavar="REGEX", help="Show only rollouts whose completion or prompt matches.")
+@click.option(
+    "--training/--evaluation", default=None, help="Show only rollouts made for training, or only the others."
+)
+@click.option(
+    "--dropped", is_flag=True, help="Show only rollouts made for training that were not trained on."
+)
+@click.option(
+    "--diff", nargs=2, type=int, metavar="STEP1 STEP2", help="Compare the same samples at two steps."
+)
 @click.option(
     "--limit", default=10, show_default=True, type=click.IntRange(min=1), help="Show at most this many."
 )
@@ -63,7 +69,7 @@ def rollouts(
     full: bool,
     as_json: bool,
 ) -> None:
-    """Show rollouts of a run, the newest first: prompt, completion, reward, advantage, and why it was not trained on."""
+    """Show rollouts of a run, newest first: prompt, completion, reward, advantage, and why one was not trained on."""
     if worst and best:
         raise click.UsageError("give either --worst or --best")
     if diff is not None:

@@ -1,4 +1,4 @@
-"""`tenyson runs`: what ran, and how it went."""
+"""`tenyson runs`: list runs and their results."""
 
 from __future__ import annotations
 
@@ -37,22 +37,26 @@ _COMPARISONS = {
 @click.option(
     "--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Show at most this many."
 )
-@click.option("--status", help="Only those: running, lost, success, stopped, failed, unfinished.")
-@click.option("--job", type=JobKindName(), help="Only those of one kind.")
-@click.option("--task", help="Only those on a task.")
-@click.option("--name", metavar="GLOB", help="Only those whose name matches, such as 'rl-*'.")
-@click.option("--since", metavar="TIME", help="Only those that started within, such as 90m, 12h or 2d.")
 @click.option(
-    "--where", multiple=True, metavar="METRIC>N", help="Only those with such a result; may be repeated."
+    "--status", help="Show only runs with this status: running, lost, success, stopped, failed, unfinished."
+)
+@click.option("--job", type=JobKindName(), help="Show only this kind of job.")
+@click.option("--task", help="Show only runs on this task.")
+@click.option("--name", metavar="GLOB", help="Show only runs whose name matches, such as 'rl-*'.")
+@click.option(
+    "--since", metavar="TIME", help="Show only runs started within this time, such as 90m, 12h or 2d."
+)
+@click.option(
+    "--where", multiple=True, metavar="METRIC>N", help="Show only runs with such a result. Repeatable."
 )
 @click.option(
     "--sort",
     default="started",
     show_default=True,
-    help="By started, took, name, status, or a metric of the result.",
+    help="Sort by started, took, name, status, or a metric of the result.",
 )
-@click.option("--reverse", is_flag=True, help="The other way round.")
-@click.option("--wide", is_flag=True, help="More columns: folder, attempts, all numbers of the result.")
+@click.option("--reverse", is_flag=True, help="Reverse the order.")
+@click.option("--wide", is_flag=True, help="Show more columns: folder, attempts, all metrics of the result.")
 @options.as_json
 def runs(
     db_url: str | None,
@@ -110,7 +114,7 @@ def _show(found: list[Record], *, filtered: bool, wide: bool, as_json: bool, out
     if as_json:
         print_json([summary(record) for record in found])
     elif not found and filtered:
-        click.echo("no run is like that; `tenyson runs` lists them all")
+        click.echo("no run matches; `tenyson runs` lists them all")
     elif not found:
         click.echo(
             f"no runs here: no telemetry database knows one, and there is no job folder in {output_dir}"

@@ -1,4 +1,4 @@
-"""`tenyson show`: one run with all that is known of it, and what to do next."""
+"""`tenyson show`: everything about one run, and what to do next."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LOG_LINES = 10
 @options.output_dir
 @options.as_json
 def show(run: str, db_url: str | None, output_dir: Path, as_json: bool) -> None:
-    """Show one run: configuration, attempts, metrics, where its files are, and what to do next."""
+    """Show one run: configuration, attempts, metrics, files, and what to do next."""
     from tenyson.cli.runs.databases import shown, without_password
     from tenyson.cli.runs.find import read_record
     from tenyson.cli.runs.history import read_history
@@ -151,9 +151,9 @@ def _reason(record: Record) -> str:
     if _metadata(record).get("stopped_early"):
         return f", stopped early ({_metadata(record).get('stop_reason') or 'by the trainer'})"
     if record.status == "lost":
-        return ": no sign of life for a minute, so it was killed, or its machine is cut off"
+        return ": no heartbeat for 60 s, so it was killed, or its machine is unreachable"
     if record.status == "unfinished":
-        return " (or it was killed: nobody has written its end)"
+        return " (or it was killed: no exit status was recorded)"
     return ""
 
 

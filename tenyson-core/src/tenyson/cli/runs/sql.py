@@ -1,4 +1,4 @@
-"""`tenyson sql`: any question to the telemetry database, read only and with a time limit."""
+"""`tenyson sql`: query the telemetry database, read-only and with a time limit."""
 
 from __future__ import annotations
 
@@ -25,12 +25,20 @@ CELL = 60
 @options.db_url
 @options.output_dir
 @click.option(
-    "--timeout", default=30.0, show_default=True, type=click.FloatRange(min=0.1), help="Seconds it may take."
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="Seconds that the query may take.",
 )
 @click.option(
-    "--limit", default=1000, show_default=True, type=click.IntRange(min=1), help="Print at most so many rows."
+    "--limit",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Print at most this many rows.",
 )
-@click.option("--full", is_flag=True, help="Cut no cell.")
+@click.option("--full", is_flag=True, help="Print cells in full.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @options.as_json
 @click.option("--tables", is_flag=True, help="List the tables and views instead.")
@@ -45,7 +53,7 @@ def sql(
     as_json: bool,
     tables: bool,
 ) -> None:
-    """Ask the telemetry database a QUERY ("-" reads it from standard input). It can read, and change nothing."""
+    """Run QUERY on the telemetry database, read-only ("-" reads the query from standard input)."""
     if tables:
         _print_tables()
         return

@@ -24,7 +24,7 @@ _OF_ONE_ATTEMPT = (
     JOB_RESULT, RESULTS, EXIT_STATUS, PROCESS, CANCEL, TERMINATED, STOPPED, SPOT_NOTICE, CONTROL, CONTROL_READ,
     CONTROLLER,
 )  # fmt: skip
-"""What must never be taken for the new attempt's, even where it goes on from the old one's checkpoints."""
+"""Files that must never count as the new attempt's, even if it resumes from the old one's checkpoints."""
 _SIGNS_OF_A_JOB = (PROCESS, CONTROLLER, JOB_RESULT, CHECKPOINTS)
 
 

@@ -90,7 +90,7 @@ class LocalBackend(BaseBackend):
             ) from error
 
     def estimate(self, spec: JobSpec) -> Estimate:  # noqa: ARG002  the protocol's signature
-        """Nothing: the machine is there already."""
+        """Nothing to do: the machine is this one."""
         return Estimate(per_hour=0.0, worst_case=0.0, note="this machine: nothing to pay")
 
     def submit(self, spec: JobSpec) -> Handle:

@@ -82,7 +82,7 @@ class Supervisor:
             },
         )
         os.close(lock)
-        # The controller may be gone already; the job goes on.
+        # The controller may be gone already; the job keeps running.
         with contextlib.suppress(BrokenPipeError):
             print("ready", flush=True)  # noqa: T201
         if self.asked_to_end:

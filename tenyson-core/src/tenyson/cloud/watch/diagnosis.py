@@ -23,7 +23,7 @@ EXIT_INTERRUPTED = 130
 def diagnose(
     exit_code: int | None, *, oom_kills: int | None, log_tail: str, by: str | None = None
 ) -> tuple[Reason | None, str]:
-    """The reason class and a sentence on it; (None, "") where the job ended well or was asked to end.
+    """The reason class and a sentence on it; (None, "") if the job succeeded or was asked to end.
 
     Args:
         exit_code: exit status, negative for a signal; None if nobody was there to see it.
@@ -34,13 +34,13 @@ def diagnose(
     if exit_code in (0, EXIT_INTERRUPTED):
         return None, ""
     if exit_code is None:
-        return "lost", "the job and its supervisor are gone, and nobody saw how the job ended"
+        return "lost", "the job and its supervisor died without reporting an exit status"
     if exit_code == EXIT_USER_ERROR:
         return "user_error", "the job refused its configuration, task or data (exit status 2)"
     if exit_code < 0:
         name = _signal_name(-exit_code)
         if -exit_code == signal.SIGKILL and oom_kills:
-            return "out_of_memory", f"the kernel killed the job for want of memory ({name})"
+            return "out_of_memory", f"the kernel killed the job because memory ran out ({name})"
         if -exit_code == signal.SIGKILL or not _OUT_OF_MEMORY.search(log_tail):
             return "killed", f"the job was ended by {name}" + (f": {by}" if by else "")
     if _OUT_OF_MEMORY.search(log_tail):

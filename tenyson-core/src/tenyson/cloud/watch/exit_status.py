@@ -73,7 +73,7 @@ def print_failure(result: JobResult) -> None:
     from rich.text import Text
 
     where = f" on {result.instance_id}" if result.instance_id else ""
-    spot = " (the spot instance was taken back)" if result.spot_interruption else ""
+    spot = " (the spot instance was preempted)" if result.spot_interruption else ""
     message = f"{result.run_id} failed{where}{spot}: {result.failure_reason}"
     # rich ends the process where the reader of a pipe has left: not over a stream that drops what cannot be printed.
     console = Console(file=lossy_stderr(), soft_wrap=True, highlight=False)

@@ -61,7 +61,7 @@ def _source_problems(
     elif not trains[source]:
         yield document.problem(place, f"{source!r} is an evaluation, which trains nothing")
     if key == "checkpoint_from" and not _trains(step, kinds):
-        yield document.problem(place, "an evaluation does not go on from a checkpoint", "use model_from")
+        yield document.problem(place, "an evaluation does not resume from a checkpoint", "use model_from")
 
 
 def _trains(step: Mapping[str, Any], kinds: Mapping[str, JobKind]) -> bool:

@@ -40,7 +40,7 @@ class Hub:
     def offer_checkpoint(self, checkpoint: Path, best: Path | None = None) -> None:
         """Push a published checkpoint when the one before is through; a newer one takes its place in the queue.
 
-        The best one goes with it, since it would be the result of a run that goes on elsewhere.
+        The best one goes with it, since it would be the result of a run that resumes elsewhere.
         """
         if not self._on or not self._settings.checkpoints:
             return

@@ -1,4 +1,4 @@
-"""Resume: which checkpoint a training goes on from, and what is known of it before anything is loaded."""
+"""Resume: which checkpoint a training continues from, and what is known of it before anything is loaded."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def find_checkpoint(context: JobContext) -> Path | None:
     context.say(f"resuming from step {checkpoint_step(path)}: {path}")
     if about and about["processes"] != context.world.size:
         context.say(
-            f"that checkpoint was written by {about['processes']} processes and is resumed by {context.world.size}: weights and "
-            "optimizer go on from it, but data order and random numbers are others",
+            f"the checkpoint was written by {about['processes']} processes and is resumed by {context.world.size}: weights and "
+            "optimizer continue from it, but the order of the data and the random numbers differ",
             "warning",
         )
     seed = context.config.run.seed
     if about.get("seed", seed) != seed:
         context.say(
-            f"that checkpoint was written with run.seed {about['seed']} and is resumed with {seed}: weights and optimizer go on "
-            "from it, but the order of the data is another",
+            f"the checkpoint was written with run.seed {about['seed']} and is resumed with {seed}: weights and optimizer "
+            "continue from it, but the order of the data differs",
             "warning",
         )
     if context.world.leads and about.get("run_id") != context.run_id:
@@ -113,13 +113,11 @@ def _newest_whole(checkpoints: Path, context: JobContext) -> Path | None:
         if fault is None:
             return path
         damaged.append(f"{path.name}: {fault}")
-        context.say(
-            f"a checkpoint is damaged and left out, the one before is used: {path}: {fault}", "warning"
-        )
+        context.say(f"a checkpoint is damaged; the previous one is used instead: {path}: {fault}", "warning")
     if damaged:
         raise ModelError(
             f"every checkpoint is damaged: {'; '.join(damaged)}",
             place=str(checkpoints),
-            next_step="Start anew without resume_from_checkpoint, or name a checkpoint elsewhere.",
+            next_step="Start from scratch without resume_from_checkpoint, or name another checkpoint.",
         )
     return None

@@ -10,7 +10,7 @@ class Saver:
     """One piece of work in flight. Whoever brings the next one waits for the one before."""
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
-        """`failed` is told what went wrong, from the thread that asks next: training goes on without that checkpoint."""
+        """`failed` gets the error, in the thread that asks next: training continues without that checkpoint."""
         self._failed = failed
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None

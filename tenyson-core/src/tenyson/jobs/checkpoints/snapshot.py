@@ -1,4 +1,4 @@
-"""Snapshot: weights and optimizer copied into memory between two steps, so that files can be written while training goes on.
+"""Snapshot: weights and optimizer copied into memory between two steps, so that files can be written while training continues.
 
 Imports torch: import this module only inside a job.
 """

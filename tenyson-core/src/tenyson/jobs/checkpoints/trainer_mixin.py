@@ -93,7 +93,7 @@ class CheckpointMixin(ExtensionMixin):
         self._tokenizer_files = self.checkpoints / ".draft-tokenizer"
         self._to_restore: Path | None = None
         self._former: set[str] = set()
-        """Names of checkpoints that this attempt does not go on from: of a former one, or damaged."""
+        """Names of checkpoints that this attempt does not continue from: of a former one, or damaged."""
         if context.world.leads:
             sweep(self.checkpoints)
 
@@ -239,7 +239,7 @@ class CheckpointMixin(ExtensionMixin):
         reason = reason.partition("\n")[0] or type(error).__name__
         newest = next(newest_first(self.checkpoints), None)
         self._job.say(
-            f"a checkpoint was not written: {reason}. Training goes on; the newest one is "
+            f"a checkpoint was not written: {reason}. Training continues; the newest one is "
             f"{newest.name if newest else 'none yet'}",
             "warning",
         )
@@ -337,7 +337,7 @@ class CheckpointMixin(ExtensionMixin):
             setattr(self.state, name, found[name])
 
     def _find_best(self, resumed: Path) -> None:
-        """Of all paths of the best checkpoint, take the one beside where training goes on: a job folder may have moved."""
+        """Of all paths of the best checkpoint, take the one beside the resumed one: a job folder may have moved."""
         step = self.state.best_global_step
         if not step:
             return

@@ -37,7 +37,7 @@ class Kill:
     after: int
     """The last step that the killed process recorded."""
     resumed_from: int
-    """The step of the checkpoint that the next one went on from; 0 where there was none yet."""
+    """The step of the checkpoint that the next one resumed from; 0 if there was none yet."""
 
     @property
     def lost(self) -> int:
@@ -106,7 +106,7 @@ def verify_resume(
     if not any(begun[1:]):
         raise TenysonError(
             f"nothing was resumed: the kill after step {done[-1]} came before the first checkpoint was published, so the "
-            "training began anew",
+            "training started over",
             place=str(folder / "killed.log"),
             next_step="Kill later (--kill-after STEP), or save more often (--set training.save_steps=N).",
         )

@@ -1,4 +1,4 @@
-"""The shape of a model: what its memory is reckoned from, read from config.json or known."""
+"""The dimensions of a model, from which its memory is estimated: read from config.json or known."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ QUEUED = 16
 """vLLM queues what finds no room in its cache; with room for fewer whole sequences than this it gets slow."""
 
 VLLM_SHARE = 0.3
-"""Of the card, what TRL gives to vLLM beside the training (`trl.vllm_gpu_memory_utilization`)."""
+"""The fraction of the card that TRL gives to vLLM beside the training (`trl.vllm_gpu_memory_utilization`)."""
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 

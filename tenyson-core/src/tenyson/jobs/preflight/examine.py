@@ -104,7 +104,7 @@ class Examination:
             require_optimizer(built)
 
     def _as_there(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Arguments as they shall be judged here, where one process stands for all, and may have no GPU."""
+        """Arguments for the checks here, where one process represents all and may have no GPU."""
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):
             if isinstance(arguments[name], int):
                 arguments[name] *= self.processes

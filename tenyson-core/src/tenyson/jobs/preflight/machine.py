@@ -74,8 +74,8 @@ def check_memory(
         yield Finding(
             "memory",
             "info",
-            "the model's shape is not known here, so its memory is not estimated",
-            "Give a directory as model.name, or check where the Hub's copy of its config.json can be had.",
+            "the model's dimensions are unknown, so its memory is not estimated",
+            "Set model.name to a directory, or check on a machine that can read its config.json from the Hub.",
         )
         return
     memory = available or machine_memory()
@@ -85,7 +85,10 @@ def check_memory(
     except (TypeError, ValueError) as error:
         # `trl`, `peft` and `engine_args` are passed on as they are; who takes them refuses what is no number.
         yield Finding(
-            "memory", "warning", f"it cannot be reckoned: {error}", "Look at `trl`, `peft` and `engine_args`."
+            "memory",
+            "warning",
+            f"memory use cannot be estimated: {error}",
+            "Check `trl`, `peft` and `engine_args`.",
         )
         return
     parts = "; ".join(f"{name} {_size(size)} ({how})" for name, (size, how) in estimate.parts.items())
@@ -94,7 +97,7 @@ def check_memory(
             "memory",
             "info",
             f"about {_size(estimate.total)}, by part: {parts}",
-            "Name the accelerator that it shall run on (--accelerator) to see whether it fits: without torch none is found here.",
+            "Name the accelerator that it will run on (--accelerator) to see whether it fits: without torch none is found here.",
         )
         return
     words = f"about {_size(estimate.total)} of {_size(memory)}, by part: {parts}"

@@ -38,7 +38,7 @@ def let_pass(findings: Iterable[Finding], allowed: Iterable[str]) -> list[Findin
 
 
 class PreflightError(TenysonError):
-    """A job that cannot come to anything was not started. `findings` holds all of them."""
+    """A job that cannot succeed was not started. `findings` holds all findings."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self.findings = list(findings)
@@ -47,5 +47,5 @@ class PreflightError(TenysonError):
         names = ", ".join(dict.fromkeys(one.check for one in errors))
         super().__init__(
             f"preflight: {text}",
-            next_step=f"`tenyson doctor --config FILE --job JOB` shows it all; run.allow: [{names}] goes on regardless.",
+            next_step=f"`tenyson doctor --config FILE --job JOB` shows all findings; run.allow: [{names}] runs the job regardless.",
         )

@@ -42,7 +42,7 @@ class World:
         return said
 
     def in_turn(self, work: Callable[[], T]) -> T:
-        """What `work` gives, done by rank 0 first: the others find what it has made on the disk."""
+        """Run `work` on rank 0 first, then on the other ranks, which reuse its files."""
         if self.leads:
             made = work()
             self.agree(None)

@@ -69,7 +69,7 @@ def common_arguments(config: Config, checkpoints: Path) -> dict[str, Any]:
 
 
 def sft_arguments(config: Config, checkpoints: Path) -> dict[str, Any]:
-    """Arguments of trl.SFTConfig; `trl` goes before all of them."""
+    """Arguments of trl.SFTConfig; `trl` takes precedence over all of them."""
     training = config.training
     arguments = common_arguments(config, checkpoints) | {
         "max_length": training.max_length,
@@ -95,7 +95,7 @@ def early_stopping_arguments(config: Config) -> dict[str, Any]:
 
 
 def grpo_arguments(config: Config, checkpoints: Path, *, vllm: bool) -> dict[str, Any]:
-    """Arguments of trl.GRPOConfig; `trl` goes before all of them."""
+    """Arguments of trl.GRPOConfig; `trl` takes precedence over all of them."""
     training, generation = config.training, config.generation
     arguments = common_arguments(config, checkpoints) | {
         "num_generations": training.num_generations,

@@ -84,7 +84,7 @@ class GRPOEpochTelemetryCallback(_MetricsCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Begin counting where a resumed run goes on."""
+        """Begin counting where a resumed run continues."""
         self._last_row = state.global_step
 
     def on_log(
@@ -143,8 +143,8 @@ class GRPOEpochTelemetryCallback(_MetricsCallback):
 
 
 class AttemptTelemetryCallback(TrainerCallback):  # type: ignore[misc]
-    """Records at which step training begins, so that a resumed attempt's rows stand for those it repeats; sees to it that it
-    logs, saves and evaluates as often as is asked for now: transformers goes by what the checkpoint remembers.
+    """Records at which step training begins, so that a resumed attempt's rows supersede those it repeats; makes it
+    log, saves and evaluates as often as is asked for now: transformers goes by what the checkpoint remembers.
     """
 
     def __init__(self, began: Callable[[int, str | None], None], checkpoint: Path | None) -> None:
@@ -242,7 +242,7 @@ class ManualStopTelemetryCallback(TrainerCallback):  # type: ignore[misc]
             stop, paused, checkpoint, steps, _ = self._agreed()
         self._controls.applied("resume", step)
         if not stop:
-            self._say(f"went on after step {step}")
+            self._say(f"resumed after step {step}")
         return stop, checkpoint, steps
 
     def _agreed(self) -> list[int]:

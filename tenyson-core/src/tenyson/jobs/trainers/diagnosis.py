@@ -113,7 +113,7 @@ class Diagnosis:
         return {"counts": self._counts, "history": self._history, "findings": findings}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         self._counts, self._history = state["counts"], state["history"]
         self.findings = [Finding(**finding) for finding in state["findings"]]
         self._popped = len(self.findings)

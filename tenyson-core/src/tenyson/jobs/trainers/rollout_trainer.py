@@ -130,7 +130,7 @@ class RolloutTrainer(EmergencyMixin, GRPOTrainer):  # type: ignore[misc]
         return state, tensors
 
     def restore_own_state(self, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-        """Go on in the middle of a generated batch, where the checkpoint lies there."""
+        """Continue in the middle of a generated batch, if the checkpoint was saved there."""
         super().restore_own_state(state, tensors)
         self._step, self._recent = state["micro_step"], state["recent"]
         self.diagnosis.restore(state["diagnosis"])
@@ -358,7 +358,7 @@ class RolloutTrainer(EmergencyMixin, GRPOTrainer):  # type: ignore[misc]
             if finding.check in self._context.config.training.pause_on and self._context.world.leads:
                 self._context.controls.accept(Asked("pause"))
                 self._context.say(
-                    "training pauses after this step; `tenyson resume RUN` lets it go on", "warning"
+                    "training pauses after this step; `tenyson resume RUN` continues it", "warning"
                 )
 
     def _why_dropped(self, rollout: Rollout, advantage: float) -> str | None:

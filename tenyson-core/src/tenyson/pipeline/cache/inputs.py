@@ -28,16 +28,16 @@ _LONGEST_PATH = 1000
 
 
 class NothingStoredError(PipelineError):
-    """A step that may not be run has no earlier result either."""
+    """A step that may not run has no earlier result either."""
 
 
 class Reuse:
-    """Earlier results that stand for a step whose inputs are the same."""
+    """Earlier results to reuse for steps with the same inputs."""
 
     def __init__(
         self, journal: Journal, *, anew: Collection[str] | None = (), required: Collection[str] = ()
     ) -> None:
-        """`anew`: labels of the steps that are run all the same; None for all of them. `required`: of those that may not run."""
+        """`anew`: labels of steps that run even if unchanged; None for all. `required`: labels of steps that may not run."""
         self._journal = journal
         self._anew = anew
         self._required = required
@@ -51,7 +51,7 @@ class Reuse:
         return found, hash_of(found)
 
     def find(self, label: str, inputs_hash: str | None) -> AttemptRecord | None:
-        """The newest attempt that ended well with these inputs and whose files are still there.
+        """The newest attempt that succeeded with these inputs and whose files still exist.
 
         Raises: NothingStoredError: there is none, and the step may not run.
         """

@@ -73,7 +73,8 @@ def refusal(
             )
         ]
     return ConfigError(
-        problems, next_step=f"Go on with the settings of then, or start anew with another {another}."
+        problems,
+        next_step=f"Continue with the original settings, or start a new pipeline with another {another}.",
     )
 
 

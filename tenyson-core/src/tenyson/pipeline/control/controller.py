@@ -69,7 +69,7 @@ class Controller:
         grace_seconds: float | None = None,
         gone: Collection[str] = (),
     ) -> None:
-        """`gone`: steps whose machine is gone, as somebody said. `on_tick` is called after every look at everything; `reuse` finds earlier results that stand for a step."""
+        """`gone`: steps whose machine the user declared gone. `on_tick` is called after every poll; `reuse` finds earlier results."""
         self.interrupted = False
         self._journal = journal
         self._lease = lease
@@ -97,17 +97,17 @@ class Controller:
         self._leave_at: float | None = None
         """When rented machines are left to themselves, after a first Ctrl-C."""
         self._in_vain = False
-        """Whether a step that may not run has no result that stands for it."""
+        """Whether a step that may not run has no earlier result."""
 
     def run(self) -> PipelineResult:
-        """Go on until all steps are over, somebody ends the pipeline, or Ctrl-C.
+        """Run until all steps are over, somebody ends the pipeline, or Ctrl-C.
 
-        Raises: LeaseLostError: another controller has taken over; the jobs go on.
+        Raises: LeaseLostError: another controller has taken over; the jobs keep running.
         """
         if self._policy.rented and self._policy.on_failure in ("wait", "retry") and self._policy.preemptions:
             self._launcher.say(
-                "a machine that is taken back or lost is replaced, and its step goes on from the latest checkpoint: at most "
-                f"{self._policy.preemptions} times a step (--preemptions)"
+                "if a machine is preempted or lost, its step resumes from the latest checkpoint on a new one: at most "
+                f"{self._policy.preemptions} times per step (--preemptions)"
             )
         try:
             with Interrupts() as interrupts:
@@ -137,12 +137,12 @@ class Controller:
                 time.sleep(max(POLL_SECONDS, SECONDS_FOR_EACH_JOB * len(self._watches)))
 
     def _wait_for_journal(self, error: JournalAwayError, interrupts: Interrupts) -> None:
-        """The journal is away, or was for a moment: what it says once it is back is where to go on."""
-        self._launcher.say(f"the journal cannot be reached, and the jobs go on without it: {error.cause}")
+        """The journal is unreachable, or was for a moment: read it again once it is back, and continue from there."""
+        self._launcher.say(f"the journal cannot be reached; the jobs keep running: {error.cause}")
         while True:
             if interrupts.count > self._answered_interrupts:
                 raise PipelineError(
-                    "interrupted while the journal was away", next_step="The jobs go on."
+                    "interrupted while the journal was unreachable", next_step="The jobs keep running."
                 ) from error
             time.sleep(JOURNAL_SECONDS)
             try:
@@ -216,7 +216,7 @@ class Controller:
                 with self._progress.entry(label) as entry:
                     entry.reuse(label, attempt, token, spec, found)
                 self._launcher.say(
-                    f"{label}: nothing changed since {found.run_id}, whose result is used again (--no-reuse runs it anew)"
+                    f"{label}: nothing changed since {found.run_id}; reusing its result (--no-reuse runs it again)"
                 )
                 return
 
@@ -321,7 +321,7 @@ class Controller:
                 entry.wait(label, attempt, result, reason, choices, contents=contents)
             else:
                 next_step = (
-                    "The pipeline ends." if self._policy.on_failure == "abort" else "The pipeline goes on."
+                    "The pipeline ends." if self._policy.on_failure == "abort" else "The pipeline continues."
                 )
                 entry.failed(label, attempt, result, reason, contents)
                 if self._policy.on_failure == "abort":
@@ -356,8 +356,8 @@ class Controller:
             if self._watches and self._launcher.rented and interrupts.count == 1:
                 self._leave_at = time.monotonic() + DETACH_SECONDS
                 self._launcher.say(
-                    f"interrupted: the jobs go on without this process, which leaves in {DETACH_SECONDS:.0f} s. Come back with: "
-                    f"tenyson attach {self._id} (Ctrl-C again ends the jobs now and gives their machines back)"
+                    f"interrupted: detaching in {DETACH_SECONDS:.0f} s; the jobs keep running. Reattach with: "
+                    f"tenyson attach {self._id} (Ctrl-C again ends the jobs now and releases their machines)"
                 )
                 return
             if self._watches:

@@ -46,13 +46,13 @@ class Launcher(Protocol):
 
     name: str
     rented: bool
-    """Whether its machines go on, and cost, without us."""
+    """Whether its machines keep running, and costing money, without us."""
 
     def submit(self, label: str, spec: JobSpec) -> Handle:
         """Start the job, once for each `spec.token`. Raises: TenysonError, OSError."""
 
     def watch(self, spec: JobSpec, handle: Handle, *, begun: float, adopted: bool) -> Watch:
-        """Look after a job that was submitted. Raises: TenysonError: it cannot be found again."""
+        """Watch a job that was submitted. Raises: TenysonError: it cannot be found again."""
 
     def cancel(self, handle: Handle, grace_seconds: float) -> None:
         """Ask a job to save and end."""

@@ -38,20 +38,20 @@ def settle(
     """Find the pipeline's project before anything is done with it, and write down where that is now.
 
     Args:
-        stay_with_copy: whether the pipeline is to go on in a copy, apart from the original.
+        stay_with_copy: whether to continue the pipeline in a copy, independent of the original.
 
-    Raises: PipelineError: this is a copy, and is not to go on; or the project is not found.
+    Raises: PipelineError: this is a copy and must not continue; or the project is not found.
     """
     place = locate(journal, record)
     if place.standing == "copied":
         if not stay_with_copy(place):
             raise PipelineError(
                 f"{record.id} was begun in {place.begun}, of which {place.root} is a copy; nothing was started in either",
-                next_step=f"Go on there; or here, apart from it: tenyson attach {record.id} --here",
+                next_step=f"Continue there; or here, independently: tenyson attach {record.id} --here",
             )
-        say(f"going on in {place.root}, a copy; the original in {place.begun} is left alone")
+        say(f"continuing in the copy {place.root}; the original in {place.begun} is not touched")
     elif place.standing == "moved":
-        say(f"the project was moved from {place.begun}: going on in {place.root}")
+        say(f"the project was moved from {place.begun}: continuing in {place.root}")
     else:
         return record, place
     return relocate(journal, record, place), place
@@ -60,7 +60,7 @@ def settle(
 def relocate(journal: Journal, record: PipelineRecord, place: Place) -> PipelineRecord:
     """Write down that the project is in `place.root` now, in one transaction; returns the pipeline as it is then.
 
-    Of a copy, attempts in flight belong to the original: they end here, and their steps go on from what the copy has. It gets
+    Of a copy, attempts in flight belong to the original: they end here, and their steps resume from the copy's checkpoints. It gets
     another nonce, so that no backend takes an attempt of the copy for one of the original.
 
     Raises:
@@ -112,9 +112,9 @@ def _leave_to_the_original(connection: Connection, attempt: AttemptRecord, place
     handle = attempt.handle
     if handle is not None and handle.backend != "local":
         raise PipelineError(
-            f"run {attempt.run_id} is on a rented machine, which the project in {place.begun} has taken: this copy cannot go on "
-            "with it, nor beside it under the same name",
-            next_step=f"Go on there: cd {place.begun}. Or begin another pipeline here: tenyson run ... --new",
+            f"run {attempt.run_id} is on a rented machine of the project in {place.begun}: this copy cannot continue "
+            "it, nor start another run of the same name",
+            next_step=f"Continue there: cd {place.begun}. Or start a new pipeline here: tenyson run ... --new",
         )
     if handle is not None and has_ended(left, handle.data.get("job")):
         return

@@ -34,7 +34,7 @@ class Progress:
         self.read()
 
     def read(self) -> None:
-        """Learn everything anew. Raises: JournalAwayError."""
+        """Read everything again. Raises: JournalAwayError."""
         self.steps = {step.label: step for step in self._journal.steps(self._id)}
         self.attempts = {one.label: self._located(one) for one in self._journal.attempts(self._id)}
 

@@ -39,7 +39,7 @@ class Definition:
     """Values that refer to results of earlier steps, by dotted key."""
 
     def launchable(self, finished: Mapping[str, Finished], *, resume: bool) -> JobSpec:
-        """The job with what earlier steps hand over; with `resume` it goes on from its own latest checkpoint.
+        """The job with what earlier steps hand over; with `resume` it continues from its own latest checkpoint.
 
         Raises:
             ModelError: an earlier step left no model or no checkpoint.
@@ -83,7 +83,7 @@ class Definition:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """What `to_json` gave."""
+        """Restore the result of `to_json`."""
         return cls(**{**data, "spec": JobSpec(**data["spec"]), "needs": tuple(data["needs"])})
 
 

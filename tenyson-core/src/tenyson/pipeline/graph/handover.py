@@ -27,7 +27,7 @@ def start_from(
 ) -> dict[str, Any]:
     """`config` with the adapter or the model that the step configured by `source` left at `place`.
 
-    An adapter stands on the base of its own step; a full model stands for itself.
+    An adapter is used with the base of its own step; a full model replaces the base.
     """
     own = dict(config.get("model") or {})
     for key in (*_BASE_KEYS, "adapter"):

@@ -1,4 +1,4 @@
-"""Matrix: seeds and grids. Steps that stand for many are written out, each with its own label and values."""
+"""Matrix: seeds and grids. A step with a matrix is expanded into many, each with its own label and values."""
 
 from __future__ import annotations
 

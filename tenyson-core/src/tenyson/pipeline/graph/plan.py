@@ -85,7 +85,7 @@ def plan_preset(
     """Resolve every step of a preset.
 
     Args:
-        task: the configuration's `task` section; its `args` go before those of the preset.
+        task: the configuration's `task` section; its `args` take precedence over those of the preset.
         overrides: "key=value" for every step.
         defaults: values by section and key for what the preset leaves open.
         source: what errors call it, where no line of a file can be named; `preset NAME` by default.

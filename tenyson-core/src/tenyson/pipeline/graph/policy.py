@@ -31,11 +31,11 @@ class FailurePolicy:
     retries: int = 2
     """Further attempts of a step after failures of its own."""
     preemptions: int = 20
-    """Further attempts of a step after its machine was taken or lost."""
+    """Further attempts of a step after its machine was preempted or lost."""
     pause_seconds: float = 30.0
     """Before the first retry of a failure; doubled each time, at most an hour. A preempted step starts again at once."""
     rented: bool = False
-    """Whether machines are rented: then `wait`, too, replaces one that was taken back or lost, within `preemptions`."""
+    """Whether machines are rented: then `wait`, too, replaces a preempted or lost one, within `preemptions`."""
 
     def __post_init__(self) -> None:
         known = get_args(OnFailure)

@@ -1,4 +1,4 @@
-"""References: `${steps.sft.metrics.eval_loss}` and `${matrix.lr}` in a configuration stand for values known later."""
+"""References: `${steps.sft.metrics.eval_loss}` and `${matrix.lr}` in a configuration refer to values known later."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def step_of(name: str) -> str | None:
 
 
 def value_of(name: str, results: Mapping[str, JobResult]) -> Any:
-    """What a reference to a step stands for. Raises: KeyError: the step or its value is not there."""
+    """The value of a reference to a step. Raises: KeyError: the step or its value does not exist."""
     label = step_of(name)
     if label is None or label not in results:
         raise KeyError(name)

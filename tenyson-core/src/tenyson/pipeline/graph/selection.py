@@ -12,28 +12,28 @@ from tenyson.pipeline.graph.plan import Plan
 
 @dataclass(frozen=True)
 class Selection:
-    """What `--from`, `--only` and `--no-reuse` come to."""
+    """The steps that `--from`, `--only` and `--no-reuse` select."""
 
     plan: Plan
     anew: tuple[str, ...] | None = ()
-    """Steps that are run even if nothing changed; None for all."""
+    """Steps that run even if nothing changed; None for all."""
     required: tuple[str, ...] = ()
-    """Steps that must be there already."""
+    """Steps that must have stored results."""
 
     def how(self, label: str) -> str:
-        """What becomes of a step, in a word or three."""
+        """How a step gets its result, in a few words."""
         if label in self.required:
             return "taken from an earlier pipeline"
-        return "run anew" if self.anew is None or label in self.anew else "reused if unchanged"
+        return "run even if unchanged" if self.anew is None or label in self.anew else "reused if unchanged"
 
 
 def select(plan: Plan, *, start: str | None = None, only: str | None = None, reuse: bool = True) -> Selection:
     """Choose among a plan's steps.
 
     Args:
-        start: this step and all that stands on it are run anew, what it stands on is taken from earlier pipelines.
-        only: this step is run anew, what it stands on is taken from earlier pipelines, all else is left out.
-        reuse: whether the other steps may be taken from earlier pipelines where nothing changed.
+        start: run this step and everything downstream again; reuse earlier results for its upstream steps.
+        only: run this step alone; reuse earlier results for its upstream steps, leave out all others.
+        reuse: whether unchanged steps may reuse results of earlier pipelines.
 
     Raises:
         ConfigError: there is no such step.

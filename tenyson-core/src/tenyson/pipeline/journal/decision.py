@@ -17,9 +17,9 @@ from tenyson.jobs.result import JobResult
 Decision = Literal["resume", "restart", "continue", "abort"]
 
 MEANINGS: Mapping[Decision, str] = {
-    "resume": "go on from the latest checkpoint",
+    "resume": "resume from the latest checkpoint",
     "restart": "run this step again from scratch",
-    "continue": "accept what there is and go on",
+    "continue": "accept the results so far and continue",
     "abort": "end the pipeline",
 }
 _KEYS: Mapping[str, Decision] = {"r": "resume", "s": "restart", "c": "continue", "a": "abort"}

@@ -1,4 +1,4 @@
-"""The journal: what a pipeline intends, has launched and knows, kept so that any controller can go on with it.
+"""The journal: what a pipeline intends, has launched and knows, kept so that any controller can continue it.
 
 Every write is one transaction that checks the writer's lease first (`tenyson.pipeline.journal.lease`). Imports SQLAlchemy: import
 this module only where the journal is used.
@@ -161,7 +161,7 @@ class Journal:
         return [one for one in runs if one[0] in names] + [one for one in found if one[:2] not in own]
 
     def attempts_with_inputs(self, inputs_hash: str | None = None) -> list[AttemptRecord]:
-        """Attempts that ended well and whose inputs are known (and hash to `inputs_hash`), the newest first."""
+        """Attempts that succeeded and whose inputs are known (and hash to `inputs_hash`), the newest first."""
         columns = tables.attempts.c
         query = select(tables.attempts).where(columns.state == "DONE", columns.inputs_hash.is_not(None))
         if inputs_hash is not None:

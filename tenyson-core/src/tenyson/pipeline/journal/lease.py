@@ -77,7 +77,7 @@ class Lease:
                 raise PipelineBusyError(
                     f"the pipeline {pipeline_id} is driven by process {row.holder['pid']} on {row.holder['host']}; "
                     f"its lease runs out in {row.lease_until - now:.0f} s unless it is renewed",
-                    next_step="End that process first, or let it go on: `tenyson pipelines` shows how it stands.",
+                    next_step="End that process first, or let it work: `tenyson pipelines` shows its state.",
                 )
             fence = row.fence + 1
             connection.execute(

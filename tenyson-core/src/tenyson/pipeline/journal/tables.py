@@ -60,7 +60,7 @@ pipelines = Table(
     Column("title", Text, nullable=False),
     Column("status", String(16), nullable=False, comment="running, success, stopped or failed"),
     Column("fingerprint", String(64), nullable=False, comment="SHA-256 of what was asked, names aside"),
-    Column("plan", KeptJSON, nullable=False, comment="what another controller needs to go on"),
+    Column("plan", KeptJSON, nullable=False, comment="what another controller needs to continue"),
     Column("created_at", Double, nullable=False),
     Column("finished_at", Double),
     Column("fence", Integer, nullable=False, server_default="0", comment="counts the controllers"),
@@ -86,7 +86,9 @@ steps = Table(
         comment="PENDING, INTENT, LAUNCHED, RUNNING, DONE, FAILED or WAITING_HUMAN",
     ),
     Column("attempt", Integer, nullable=False, server_default="0", comment="the latest, from 1; 0 before it"),
-    Column("resume", Boolean, nullable=False, server_default=false(), comment="next one goes on from latest"),
+    Column(
+        "resume", Boolean, nullable=False, server_default=false(), comment="next one resumes from the latest"
+    ),
     Column("not_before", Double, comment="when the next attempt may start"),
     Column("failures", Integer, nullable=False, server_default="0", comment="retried by itself"),
     Column("preemptions", Integer, nullable=False, server_default="0", comment="retried by itself"),
@@ -109,7 +111,7 @@ attempts = Table(
     Column("reason", String(32), comment="class of the failure, such as preempted"),
     Column("inputs", KeptJSON, comment="all that decides what it computes"),
     Column("inputs_hash", String(64), comment="SHA-256 of `inputs`"),
-    Column("reused_from", _NAME, comment="the run whose result stands for this one"),
+    Column("reused_from", _NAME, comment="the run whose result is reused"),
     Column("started_at", Double, nullable=False, comment="when its launch was intended"),
     Column("ended_at", Double),
     Index("ix_pipeline_attempts_inputs", "inputs_hash"),
@@ -127,7 +129,7 @@ decisions = Table(
     Column("choices", KeptJSON, nullable=False, comment="what is possible"),
     Column("note", Text, nullable=False, server_default="", comment="why it is asked"),
     Column(
-        "answer", String(16), CheckConstraint(f"answer IN ({_DECISIONS})"), comment="the first one stands"
+        "answer", String(16), CheckConstraint(f"answer IN ({_DECISIONS})"), comment="the first one counts"
     ),
     Column("answered_by", Text),
     Column("asked_at", Double, nullable=False),
@@ -141,7 +143,7 @@ decisions = Table(
         sqlite_where=text("answer IS NULL"),
         postgresql_where=text("answer IS NULL"),
     ),
-    comment="What a person was asked about a failed step. Set `answer` where it is null, and the pipeline goes on.",
+    comment="What a person was asked about a failed step. Set `answer` where it is null, and the pipeline continues.",
 )
 
 outbox = Table(

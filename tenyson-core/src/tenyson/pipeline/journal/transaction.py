@@ -58,7 +58,7 @@ class Entry:
         spec: JobSpec,
         source: AttemptRecord,
     ) -> None:
-        """An earlier run's result stands for this step."""
+        """An earlier run's result is reused for this step."""
         assert source.result is not None
         self._step(label, {"PENDING"}, state="DONE", attempt=attempt)
         self._insert_attempt(
@@ -85,7 +85,7 @@ class Entry:
     def failed(
         self, label: str, attempt: int, result: JobResult, reason: str | None, contents: Contents = None
     ) -> None:
-        """It failed, and that is that: the pipeline ends, or goes on with what there is."""
+        """It failed for good: the pipeline ends, or continues without it."""
         self._step(label, IN_FLIGHT, state="FAILED")
         self._end(label, attempt, "FAILED", result, reason, contents)
 
@@ -142,7 +142,7 @@ class Entry:
         )  # fmt: skip
 
     def decided(self, label: str, state: StepState, *, resume: bool = False) -> None:
-        """It is decided: the step goes on as PENDING, or is left as FAILED. A question that is still open is closed with that."""
+        """It is decided: the step becomes PENDING again, or stays FAILED. A question that is still open is closed."""
         self._step(label, {"WAITING_HUMAN"}, state=state, resume=resume, not_before=None)
         answer = "continue" if state == "FAILED" else "resume" if resume else "restart"
         columns = tables.decisions.c
@@ -154,7 +154,7 @@ class Entry:
         self._date_answers(label)
 
     def again(self, label: str, *, resume: bool = False) -> None:
-        """A step that was over is asked for anew."""
+        """A finished step is to run again."""
         self._step(label, {"DONE", "FAILED"}, state="PENDING", resume=resume, not_before=None)
 
     def redefine(self, label: str, definition: Mapping[str, Any]) -> None:
@@ -253,5 +253,5 @@ def check_fence(connection: Connection, pipeline_id: str, fence: int) -> None:
         who = f"process {known.get('pid')} on {known.get('host')}" if known else "nobody any more"
         raise LeaseLostError(
             f"another controller has taken over the pipeline {pipeline_id}: it is driven by {who}",
-            next_step="This one ends; its jobs go on.",
+            next_step="This one ends; its jobs keep running.",
         )

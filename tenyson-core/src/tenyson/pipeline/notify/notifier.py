@@ -97,5 +97,5 @@ def _fitting(event_id: str) -> str:
 
 
 def failure_in_words(label: str, result: JobResult) -> str:
-    """One message about a step that did not end well."""
+    """One message about a failed or stopped step."""
     return f"step {label} ({result.run_id}) {result.status}: {result.failure_reason or result.stop_reason}"

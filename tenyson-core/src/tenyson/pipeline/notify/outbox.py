@@ -19,7 +19,7 @@ LOOK_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 900.0
 LAST_CHANCE_SECONDS = 5.0
-"""How long a controller that ends goes on trying; what is left is sent by the next one of the same pipeline."""
+"""How long a controller keeps trying when it ends; the next controller of the same pipeline sends the rest."""
 
 
 class Postman:

@@ -14,7 +14,7 @@ _URL_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
 def configuration(context: ReportContext) -> str:
     """Versions and data once, then each stage's resolved configuration. Passwords in URLs are masked.
 
-    Raises: ReportError: a stage that ended well recorded no versions.
+    Raises: ReportError: a stage that succeeded recorded no versions.
     """
     versions: dict[str, set[str]] = {}
     data: dict[str, set[str]] = {}

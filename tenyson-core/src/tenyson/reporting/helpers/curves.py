@@ -18,7 +18,7 @@ GROUPS = {
 def curves(context: ReportContext) -> str:
     """Writes the charts and returns the markdown that shows them.
 
-    Raises: ReportError: a training stage that ended well logged no loss, or another metric that its kind of job must log.
+    Raises: ReportError: a training stage that succeeded logged no loss, or another metric that its kind of job must log.
     """
     parts = []
     for position, stage in enumerate(context.stages, start=1):

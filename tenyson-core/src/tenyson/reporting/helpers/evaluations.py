@@ -35,7 +35,7 @@ def slices(context: ReportContext) -> str:
 
 
 def differences(context: ReportContext) -> str:
-    """What each stage changed: the differences between an evaluation and the nearest ones that it stands on."""
+    """What each stage changed: the differences between an evaluation and the nearest upstream ones."""
     pairs = _pairs(context)
     if not pairs:
         return "There are no two evaluations to compare."

@@ -31,7 +31,7 @@ def cost(context: ReportContext) -> str:
         return "The pipeline has no journal: what is known of its time stands above."
     ran = [step for step in context.history if step.attempts and not step.reused_from]
     if not ran:
-        return "No step of this pipeline was run anew."
+        return "No step of this pipeline was run again."
     rows = []
     total_seconds = total_waited = total_cost = 0.0
     known = True
@@ -81,7 +81,5 @@ def _story(step: StepHistory) -> list[str]:
         for decision in step.decisions
     ]
     if step.reused_from:
-        lines.append(
-            f"`{step.label}`: nothing changed since `{step.reused_from}`, whose result stands for it"
-        )
+        lines.append(f"`{step.label}`: nothing changed since `{step.reused_from}`, whose result is reused")
     return lines

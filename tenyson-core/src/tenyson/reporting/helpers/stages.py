@@ -1,4 +1,4 @@
-"""What was run: one row for each stage, and the reason where one did not end well."""
+"""What was run: one row for each stage, with the reason of a failure."""
 
 from __future__ import annotations
 

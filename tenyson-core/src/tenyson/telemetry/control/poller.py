@@ -117,7 +117,9 @@ class ControlPoller:
             except Exception as error:
                 self._controls.answers.extend(answers)
                 if not self._failing:
-                    self._say("warning", f"control requests cannot be read, the run goes on: {_name(error)}")
+                    self._say(
+                        "warning", f"control requests cannot be read, the run continues: {_name(error)}"
+                    )
                 self._failing = True
         if self._engine is not None:
             self._engine.dispose()

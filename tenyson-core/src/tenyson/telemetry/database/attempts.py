@@ -24,7 +24,7 @@ from tenyson.telemetry.database.tables import (
 
 Fields = dict[str, Any]
 
-STARTED_AGAIN = "it ended without a word, and the run was started again"
+STARTED_AGAIN = "process died without reporting an exit status; the run was started again"
 
 
 @dataclass
@@ -148,7 +148,7 @@ def start(connection: Connection, row: AttemptRow, event: Fields) -> None:
 
 
 def begin(connection: Connection, row: AttemptRow, event: Fields) -> None:
-    """Training goes on at a step: earlier attempts' rows from there on are superseded."""
+    """Training resumes at a step: earlier attempts' rows from there on are superseded."""
     connection.execute(
         update(attempts)
         .where(attempts.c.run_id == row.run_id, attempts.c.attempt == row.attempt)
@@ -197,7 +197,7 @@ def finish(connection: Connection, row: AttemptRow, event: Fields) -> None:
 
 
 def give_up(connection: Connection, row: AttemptRow, reason: str) -> bool:
-    """Mark an attempt whose process is gone without a word as failed. False where its end is known."""
+    """Mark an attempt whose process died without an exit status as failed. False if its exit status is known."""
     of_attempt = and_(attempts.c.run_id == row.run_id, attempts.c.attempt == row.attempt)
     marked = connection.execute(
         update(attempts)
@@ -251,6 +251,6 @@ def _insert_run(connection: Connection, run_id: str, time: float) -> None:
 
 
 def insert_or_ignore(connection: Connection, table: Any) -> Any:
-    """An INSERT that leaves a row alone that is there already."""
+    """An INSERT that leaves existing rows unchanged."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     return dialect.insert(table).on_conflict_do_nothing()

@@ -30,7 +30,7 @@ def insert_rows(connection: Connection, table: Table, rows: list[Row]) -> None:
 
 
 def upsert_rows(connection: Connection, table: Table, rows: list[Row], change: str | None) -> None:
-    """Insert rows of different primary keys, with finite numbers; where one is there already, apply `change` (SQL), or nothing with None."""
+    """Insert rows of different primary keys, with finite numbers; to existing rows apply `change` (SQL), or nothing with None."""
     key = ", ".join(column.name for column in table.primary_key)
     # Two writers that lock the same rows in the same order do not wait for each other in a circle.
     rows = sorted(rows, key=lambda row: row[: len(table.primary_key)])

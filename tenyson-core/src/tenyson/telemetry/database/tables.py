@@ -1,4 +1,4 @@
-"""The tables of the telemetry database, as SQLAlchemy sees them. `tenyson.telemetry.database.views` holds what stands on them.
+"""The tables of the telemetry database, as SQLAlchemy sees them. `tenyson.telemetry.database.views` holds the views of them.
 
 What grows with every step (`metric_records`, `epoch_records`, `rollout_records`, `rollout_groups`) names its run by
 a number, `runs.id`; the views put the name back. Each `id` of these is the number of the event: `spools.id` in the upper 32 bits,

@@ -63,7 +63,7 @@ def create_views(dialect: str) -> list[str]:
 
 
 def unpacking_views() -> list[str]:
-    """SQLite: views of one connection that go before the stored ones and unpack compressed texts.
+    """SQLite: views of one connection that take precedence over the stored ones and unpack compressed texts.
 
     They need the function `tenyson_text` (`tenyson.telemetry.database.packing`), which other programs do not have.
     """

@@ -53,7 +53,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptBegan(Event):
-    """Training or evaluation begins; from here on this attempt's rows stand for those of earlier ones."""
+    """Training or evaluation begins; from here on this attempt's rows supersede those of earlier ones."""
 
     step: int
     """Optimizer steps already done: 0, or the step of the checkpoint that it resumes from."""

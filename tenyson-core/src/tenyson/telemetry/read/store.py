@@ -97,7 +97,7 @@ class Store:
     def metrics(self, run_id: str) -> list[Row]:
         """The canonical curve of a run: one row a logged step, `metrics` holding all its numbers.
 
-        Where a resumed attempt repeats steps, its rows stand for those of the attempt before.
+        If a resumed attempt repeats steps, its rows supersede those of the attempt before.
         """
         from tenyson.telemetry.database.tables import metric_records as table
 

@@ -117,7 +117,7 @@ class Relay:
         return True
 
     def close(self) -> None:
-        """Let go of the spools and of the database; another process may go on."""
+        """Release the spools and the database; another process may continue."""
         for lock in self._locks.values():
             os.close(lock)
         self._locks.clear()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class JsonlSink(BaseSink):
-    """Appends to `<run folder>/events.jsonl`; a resumed run goes on in the same file."""
+    """Appends to `<run folder>/events.jsonl`; a resumed run appends to the same file."""
 
     name = "jsonl"
     inline = True

@@ -160,7 +160,7 @@ class SqlSink(BaseSink):
                 self._thread.start()
 
     def after_fork(self) -> None:
-        """In the child: the parent goes on in its own spool, with its own connections."""
+        """In the child: the parent keeps its own spool and connections."""
         self._start_lock = threading.Lock()
         if self._writer is not None:
             self._writer.abandon()

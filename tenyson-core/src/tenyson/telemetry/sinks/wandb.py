@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class WandbSink(BaseSink):
-    """Logs a run to W&B. WANDB_MODE goes before `wandb.mode`.
+    """Logs a run to W&B. WANDB_MODE takes precedence over `wandb.mode`.
 
     Raises:
         MissingDependencyError: wandb is not installed.

@@ -48,7 +48,7 @@ def recover(
     """Store and delete the spools of a run's folder whose writers are dead. `keep` leaves the files. `run_id`: a machine brought
     them, and only those that speak of this run are stored.
 
-    Raises: SQLAlchemyError, OSError: the database or a file failed on the way; calling again goes on from there.
+    Raises: SQLAlchemyError, OSError: the database or a file failed on the way; another call resumes from there.
     """
     return [
         recover_spool(engine, spool, pack=pack, keep=keep, foreign=run_id is not None)

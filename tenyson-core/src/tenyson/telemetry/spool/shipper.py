@@ -1,5 +1,5 @@
 """The shipper: brings a spool into the database. Rows and the place in the spool move in one transaction, so that
-after whatever break the next try goes on where the last one was stored, and nothing is stored twice.
+after any interruption the next try resumes behind the last stored event, and nothing is stored twice.
 
 Imports SQLAlchemy: import this module only where the database is used.
 """
@@ -136,7 +136,7 @@ class Shipper:
             return give_up(connection, self._take_up(connection), reason)
 
     def _take_up(self, connection: Connection) -> AttemptRow:
-        """Lock this spool's row, and go on from where it stands."""
+        """Lock this spool's row, and resume from its position."""
         head = self._header
         attempt = find_or_make(connection, head.run_id, head.attempt_uid, head.began)
         row = self._lock_row(connection)

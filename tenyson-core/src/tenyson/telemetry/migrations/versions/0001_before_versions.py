@@ -1,4 +1,4 @@
-"""The schema of Tenyson 0.1 before it was versioned: a database that has it is stamped, never made anew."""
+"""The schema of Tenyson 0.1 before it was versioned: a database that has it is stamped, never recreated."""
 
 revision = "0001"
 down_revision = None
