@@ -174,9 +174,7 @@ class CloudManager:
     def _answer_late(self, run_id: str, left: int) -> None:
         """To a Ctrl-C while a job that has ended is concluded."""
         rented = self.backend.rented
-        what = (
-            "its outputs are fetched and its machine is released" if rented else "its outputs are read"
-        )
+        what = "its outputs are fetched and its machine is released" if rented else "its outputs are read"
         back = f"; come back with: tenyson attach {run_id}" if rented else ""
         how = f"Ctrl-C {left} more time{'s' * (left > 1)} leaves now{back}" if left else f"left{back}"
         self.follower.say(f"interrupted: the job has ended; {what} ({how})")
