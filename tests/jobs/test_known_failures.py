@@ -361,11 +361,11 @@ def test_a_model_that_does_not_fit_is_refused_with_the_arithmetic(tmp_path):
         "training: {batch_size: 16, num_generations: 8}\ngeneration: {engine: vllm, max_new_tokens: 1024}\n"
     )
     from tenyson.config.load import load_config
-    from tenyson.jobs.models.dims import find_shape
+    from tenyson.jobs.models.dims import find_dims
     from tenyson.jobs.preflight.machine import check_memory
 
     plain = load_config(str(config)).model_dump(mode="json")
-    [finding] = check_memory(plain, "rl", find_shape(plain["model"]), 16 * 2**30)
+    [finding] = check_memory(plain, "rl", find_dims(plain["model"]), 16 * 2**30)
     assert finding.severity == "error"
     for part in ("logits", "vLLM", "a second copy of the weights", "optimizer"):
         assert part in finding.cause

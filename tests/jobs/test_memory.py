@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tenyson.jobs.models.dims import KNOWN, Shape, find_shape
+from tenyson.jobs.models.dims import KNOWN, Dims, find_dims
 from tenyson.jobs.models.memory import GIB, Facts, estimate_memory
 
 ECHO = Path(__file__).parents[1] / "tasks" / "echo_task.py"
@@ -45,9 +45,7 @@ PUBLISHED = {
 
 def test_published_shapes_give_the_published_number_of_parameters():
     """What the model cards say, in billions."""
-    assert {name: shape.parameters / 1e9 for name, shape in KNOWN.items()} == pytest.approx(
-        PUBLISHED, rel=0.01
-    )
+    assert {name: dims.parameters / 1e9 for name, dims in KNOWN.items()} == pytest.approx(PUBLISHED, rel=0.01)
 
 
 @pytest.mark.may_skip(reason="the weights come in a package of its own")
@@ -64,7 +62,7 @@ def test_a_published_shape_is_that_of_the_real_weights():
         return int(fields[f"llama.{name}"].contents())
 
     head = read("embedding_length") // read("attention.head_count")
-    assert KNOWN["HuggingFaceTB/SmolLM2-135M"] == Shape(
+    assert KNOWN["HuggingFaceTB/SmolLM2-135M"] == Dims(
         read("block_count"),
         read("embedding_length"),
         read("attention.head_count") * head,
@@ -81,7 +79,7 @@ def test_a_mixture_of_experts_is_not_taken_for_a_dense_model(tmp_path):
     dense |= {"intermediate_size": 256, "vocab_size": 99}
     for about, known in ((dense, True), ({**dense, "num_experts": 64}, False)):
         (tmp_path / "config.json").write_text(json.dumps(about))
-        assert (find_shape({"name": str(tmp_path)}) is not None) == known
+        assert (find_dims({"name": str(tmp_path)}) is not None) == known
 
 
 def test_the_shape_of_a_model_in_the_hubs_cache_is_known(tmp_path):
@@ -89,9 +87,9 @@ def test_the_shape_of_a_model_in_the_hubs_cache_is_known(tmp_path):
     repository = tmp_path / "hub/models--somebody--small"
     for commit, layers in (("aaa", 2), ("bbb", 4)):
         (repository / "snapshots" / commit).mkdir(parents=True)
-        shape = {"num_attention_heads": 8, "hidden_size": 64, "num_hidden_layers": layers}
-        shape |= {"intermediate_size": 256, "vocab_size": 99}
-        (repository / "snapshots" / commit / "config.json").write_text(json.dumps(shape))
+        dims = {"num_attention_heads": 8, "hidden_size": 64, "num_hidden_layers": layers}
+        dims |= {"intermediate_size": 256, "vocab_size": 99}
+        (repository / "snapshots" / commit / "config.json").write_text(json.dumps(dims))
     (repository / "refs").mkdir()
     (repository / "refs/main").write_text("bbb")
     needed = {}
@@ -121,80 +119,80 @@ def test_the_parameters_of_a_real_model_are_counted_right(tmp_path):
     from tenyson.testing.tiny import build
 
     build(tmp_path, 0, width=64, layers=3)
-    shape = Shape.from_config(json.loads((tmp_path / "config.json").read_text()))
+    dims = Dims.from_config(json.loads((tmp_path / "config.json").read_text()))
     real = AutoModelForCausalLM.from_pretrained(tmp_path).num_parameters()
-    assert shape.parameters == pytest.approx(real, rel=0.005)
+    assert dims.parameters == pytest.approx(real, rel=0.005)
 
 
 def test_full_training_needs_weights_gradients_and_two_moments():
     """4 + 4 + 8 bytes a parameter in float32."""
-    shape = KNOWN["Qwen/Qwen3-0.6B"]
+    dims = KNOWN["Qwen/Qwen3-0.6B"]
     full = config("sft", model={"name": "Qwen/Qwen3-0.6B", "dtype": "float32"})
-    parts = estimate_memory(shape, "sft", full).parts
-    assert parts["weights"][0] + parts["gradients"][0] + parts["optimizer"][0] == 16 * shape.parameters
+    parts = estimate_memory(dims, "sft", full).parts
+    assert parts["weights"][0] + parts["gradients"][0] + parts["optimizer"][0] == 16 * dims.parameters
 
 
 def test_lora_needs_gradients_for_the_adapter_alone():
     """A rank of 16 trains well under 2% of the model."""
-    shape = KNOWN["Qwen/Qwen3-0.6B"]
-    parts = estimate_memory(shape, "sft", config("sft", peft={"r": 16, "target_modules": "all-linear"})).parts
-    assert 0 < parts["gradients"][0] < 0.04 * shape.parameters * 4
+    dims = KNOWN["Qwen/Qwen3-0.6B"]
+    parts = estimate_memory(dims, "sft", config("sft", peft={"r": 16, "target_modules": "all-linear"})).parts
+    assert 0 < parts["gradients"][0] < 0.04 * dims.parameters * 4
 
 
 def test_gradient_checkpointing_saves_most_of_the_activations():
     """Each layer keeps its input alone."""
-    shape = KNOWN["Qwen/Qwen3-4B"]
-    whole = estimate_memory(shape, "sft", config("sft")).parts["activations"][0]
+    dims = KNOWN["Qwen/Qwen3-4B"]
+    whole = estimate_memory(dims, "sft", config("sft")).parts["activations"][0]
     checkpointed = config("sft", training={"gradient_checkpointing": True})
-    assert estimate_memory(shape, "sft", checkpointed).parts["activations"][0] < whole / 10
+    assert estimate_memory(dims, "sft", checkpointed).parts["activations"][0] < whole / 10
 
 
 def test_parameters_are_told_in_a_unit_that_shows_them():
     """Billions, millions, or one by one."""
-    tiny = Shape(2, 16, 16, 16, 64, 99, tied=True)
-    for shape, words in (
+    tiny = Dims(2, 16, 16, 16, 64, 99, tied=True)
+    for dims, words in (
         (KNOWN["Qwen/Qwen3-0.6B"], "0.60 B"),
-        (Shape(2, 128, 128, 128, 512, 999, tied=True), "0.7 M"),
+        (Dims(2, 128, 128, 128, 512, 999, tied=True), "0.7 M"),
         (tiny, "9,776"),
     ):
-        assert estimate_memory(shape, "eval", config("eval")).parts["weights"][1].startswith(f"{words} param")
+        assert estimate_memory(dims, "eval", config("eval")).parts["weights"][1].startswith(f"{words} param")
 
 
 def test_vllm_takes_its_share_of_the_card_beside_the_training():
     """0.3 of it by TRL's default, whether `vllm` is named or is what `auto` comes to; nothing where a server has it."""
-    shape = KNOWN["Qwen/Qwen3-4B"]
+    dims = KNOWN["Qwen/Qwen3-4B"]
     facts = Facts(engine="vllm", card=80 * GIB)
     for generation in ({"engine": "vllm"}, {"engine": "auto"}):
         asked = config("rl", generation=generation, training={"batch_size": 1, "num_generations": 2})
-        size, words = estimate_memory(shape, "rl", asked, facts).parts["vLLM"]
+        size, words = estimate_memory(dims, "rl", asked, facts).parts["vLLM"]
         assert size == pytest.approx(0.3 * 80 * GIB, abs=1)
         assert "0.3 of the card" in words
     half = config("rl", generation={"engine": "vllm"}, trl={"vllm_gpu_memory_utilization": 0.5})
-    assert estimate_memory(shape, "rl", half, facts).parts["vLLM"][0] == 40 * GIB
+    assert estimate_memory(dims, "rl", half, facts).parts["vLLM"][0] == 40 * GIB
     server = config("rl", generation={"engine": "vllm"}, trl={"vllm_mode": "server"})
-    assert "vLLM" not in estimate_memory(shape, "rl", server, facts).parts
+    assert "vLLM" not in estimate_memory(dims, "rl", server, facts).parts
     small = Facts(engine="vllm", card=12 * GIB)
-    assert "for the weights and one sequence alone" in estimate_memory(shape, "rl", half, small).fault
+    assert "for the weights and one sequence alone" in estimate_memory(dims, "rl", half, small).fault
 
 
 def test_vllm_that_sleeps_while_the_policy_learns_takes_the_larger_of_the_two():
-    shape, facts = KNOWN["Qwen/Qwen3-0.6B"], Facts(engine="vllm", card=80 * GIB)
+    dims, facts = KNOWN["Qwen/Qwen3-0.6B"], Facts(engine="vllm", card=80 * GIB)
     awake = config("rl", generation={"engine": "vllm"})
     asleep = config("rl", generation={"engine": "vllm"}, trl={"vllm_enable_sleep_mode": True})
-    parts = estimate_memory(shape, "rl", awake, facts).parts
+    parts = estimate_memory(dims, "rl", awake, facts).parts
     saved = min(parts["vLLM"][0], parts["activations"][0] + parts["logits"][0])
     assert (
-        estimate_memory(shape, "rl", awake, facts).total - estimate_memory(shape, "rl", asleep, facts).total
+        estimate_memory(dims, "rl", awake, facts).total - estimate_memory(dims, "rl", asleep, facts).total
         == saved
     )
 
 
 def test_the_completions_of_all_steps_are_generated_at_once():
     """Four steps, four times the keys and values; activations are those of one step."""
-    shape = KNOWN["Qwen/Qwen3-0.6B"]
+    dims = KNOWN["Qwen/Qwen3-0.6B"]
     one, four = (
         estimate_memory(
-            shape,
+            dims,
             "rl",
             config(
                 "rl",
@@ -209,11 +207,11 @@ def test_the_completions_of_all_steps_are_generated_at_once():
 
 
 def test_a_conversation_grows_by_its_turns_up_to_what_the_model_reads():
-    shape = KNOWN["Qwen/Qwen3-0.6B"]
+    dims = KNOWN["Qwen/Qwen3-0.6B"]
     asked = config("rl", generation={"engine": "transformers", "max_new_tokens": 100})
 
     def tokens(**facts):
-        words = estimate_memory(shape, "rl", asked, Facts(prompt=50, **facts)).parts["logits"][1]
+        words = estimate_memory(dims, "rl", asked, Facts(prompt=50, **facts)).parts["logits"][1]
         return int(words.split()[0]) // 8
 
     assert [tokens(), tokens(turns=4), tokens(turns=32, context=1024)] == [150, 450, 1024]

@@ -45,7 +45,7 @@ class EvalJob(Job):
         from tenyson.engines.renderer import Renderer
         from tenyson.jobs.checkpoints.resume import pin_inputs
         from tenyson.jobs.data.measurement import Measurement
-        from tenyson.jobs.models.fingerprint import require_parity
+        from tenyson.jobs.models.fingerprint import require_fingerprint
         from tenyson.jobs.models.generation_defaults import say_defaults, taken_by
         from tenyson.jobs.models.model import generation_eos, load_tokenizer, resolve_model
         from tenyson.jobs.preflight.by_job import check_played
@@ -70,7 +70,7 @@ class EvalJob(Job):
         prompts = eval_prompts(context.task, config, tokenizer, context=context)
         sampling = Sampling.from_config(config.generation, renderer.stop_token_ids)
         samples = self._repeated(context, prompts, sampling)
-        require_parity(context, source, renderer)
+        require_fingerprint(context, source, renderer)
         pin_inputs(context, source)
         warnings = settle(context, check_played("eval", samples, context.task, renderer, config, source))
         unheeded = say_defaults(context, source, choice.name, taken_by(sampling, config.engine_args))

@@ -40,7 +40,7 @@ class RLJob(Job):
         from tenyson.jobs.checkpoints.resume import find_checkpoint, pin_inputs
         from tenyson.jobs.checkpoints.same_training import require_same_training, training_record
         from tenyson.jobs.models.adapter_config import new_adapter, require_same_adapter
-        from tenyson.jobs.models.fingerprint import require_parity
+        from tenyson.jobs.models.fingerprint import require_fingerprint
         from tenyson.jobs.models.generation_defaults import say_defaults, taken_by
         from tenyson.jobs.models.model import (
             generation_eos,
@@ -98,7 +98,7 @@ class RLJob(Job):
         resume = find_checkpoint(context)
         record = training_record(config, "rl", arguments, source, context.task_name)
         changes = require_same_training(context, resume, record)
-        require_parity(context, source, renderer, resume)
+        require_fingerprint(context, source, renderer, resume)
         pin_inputs(context, source)
         remembered = deepcopy(dict(context.task.state()))
         warnings = settle(

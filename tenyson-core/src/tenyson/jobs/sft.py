@@ -34,7 +34,7 @@ class SFTJob(Job):
         from tenyson.jobs.checkpoints.resume import find_checkpoint, pin_inputs
         from tenyson.jobs.checkpoints.same_training import require_same_training, training_record
         from tenyson.jobs.models.adapter_config import new_adapter, require_same_adapter
-        from tenyson.jobs.models.fingerprint import require_parity
+        from tenyson.jobs.models.fingerprint import require_fingerprint
         from tenyson.jobs.models.model import generation_eos, load_model, load_tokenizer, resolve_model
         from tenyson.jobs.preflight.by_job import check_sft
         from tenyson.jobs.preflight.fitting import require_fitting
@@ -72,7 +72,7 @@ class SFTJob(Job):
         resume = find_checkpoint(context)
         record = training_record(config, "sft", arguments, source, context.task_name)
         changes = require_same_training(context, resume, record)
-        require_parity(context, source, renderer, resume)
+        require_fingerprint(context, source, renderer, resume)
         pin_inputs(context, source)
         splits = [train, evaluation] if evaluation else [train]
         findings = check_sft(splits, renderer, tokenizer, config, source)

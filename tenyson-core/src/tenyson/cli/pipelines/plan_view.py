@@ -11,7 +11,7 @@ from rich.tree import Tree
 
 from tenyson.cli.terminal.table import print_table, reading_width
 from tenyson.cloud.backend import cost_in_words
-from tenyson.jobs.models.dims import find_shape
+from tenyson.jobs.models.dims import find_dims
 from tenyson.jobs.models.memory import GIB, MemoryEstimate, estimate_memory
 from tenyson.pipeline.control.launcher import attempts_on
 from tenyson.pipeline.graph.plan import Plan, PlannedStep
@@ -138,14 +138,14 @@ def model_in_words(step: PlannedStep) -> str:
 
 
 def memory_of(step: PlannedStep, plan: Plan) -> MemoryEstimate | None:
-    """What the step needs on its accelerator; None where the model's shape is not known here."""
+    """What the step needs on its accelerator; None where the model's dims is not known here."""
     config = dict(step.config)
-    shape = find_shape(config["model"])
+    dims = find_dims(config["model"])
     for source in plan.steps:
         if source.label == step.model_from:
-            shape = shape or find_shape(source.config["model"])
+            dims = dims or find_dims(source.config["model"])
             config["peft"] = config.get("peft") or source.config.get("peft")
-    return estimate_memory(shape, step.job, config) if shape else None
+    return estimate_memory(dims, step.job, config) if dims else None
 
 
 def memory_in_words(step: PlannedStep, plan: Plan) -> str:

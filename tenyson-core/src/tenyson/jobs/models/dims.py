@@ -12,8 +12,8 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Shape:
-    """The shape of a decoder with a gated MLP (Llama, Qwen, Mistral and their kin)."""
+class Dims:
+    """The dimensions of a decoder with a gated MLP (Llama, Qwen, Mistral and their kin)."""
 
     layers: int
     hidden: int
@@ -27,7 +27,7 @@ class Shape:
     """Whether input and output embeddings are one matrix."""
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Shape:
+    def from_config(cls, config: Mapping[str, Any]) -> Dims:
         """Read a model's config.json. Raises: KeyError where it describes another kind of model."""
         if any((config.get(key) or 1) > 1 for key in _EXPERTS):
             raise KeyError("a mixture of experts")
@@ -65,26 +65,26 @@ _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 # The published shapes of models that many start from, so that a laptop can plan without fetching anything.
 KNOWN = {
-    "HuggingFaceTB/SmolLM2-135M": Shape(30, 576, 576, 192, 1536, 49152, True),
-    "HuggingFaceTB/SmolLM2-360M": Shape(32, 960, 960, 320, 2560, 49152, True),
-    "HuggingFaceTB/SmolLM2-1.7B": Shape(24, 2048, 2048, 2048, 8192, 49152, True),
-    "Qwen/Qwen2.5-0.5B": Shape(24, 896, 896, 128, 4864, 151936, True),
-    "Qwen/Qwen2.5-1.5B": Shape(28, 1536, 1536, 256, 8960, 151936, True),
-    "Qwen/Qwen2.5-3B": Shape(36, 2048, 2048, 256, 11008, 151936, True),
-    "Qwen/Qwen2.5-7B": Shape(28, 3584, 3584, 512, 18944, 152064, False),
-    "Qwen/Qwen3-0.6B": Shape(28, 1024, 2048, 1024, 3072, 151936, True),
-    "Qwen/Qwen3-1.7B": Shape(28, 2048, 2048, 1024, 6144, 151936, True),
-    "Qwen/Qwen3-4B": Shape(36, 2560, 4096, 1024, 9728, 151936, True),
-    "Qwen/Qwen3-8B": Shape(36, 4096, 4096, 1024, 12288, 151936, False),
-    "meta-llama/Llama-3.2-1B": Shape(16, 2048, 2048, 512, 8192, 128256, True),
-    "meta-llama/Llama-3.2-3B": Shape(28, 3072, 3072, 1024, 8192, 128256, True),
-    "meta-llama/Llama-3.1-8B": Shape(32, 4096, 4096, 1024, 14336, 128256, False),
+    "HuggingFaceTB/SmolLM2-135M": Dims(30, 576, 576, 192, 1536, 49152, True),
+    "HuggingFaceTB/SmolLM2-360M": Dims(32, 960, 960, 320, 2560, 49152, True),
+    "HuggingFaceTB/SmolLM2-1.7B": Dims(24, 2048, 2048, 2048, 8192, 49152, True),
+    "Qwen/Qwen2.5-0.5B": Dims(24, 896, 896, 128, 4864, 151936, True),
+    "Qwen/Qwen2.5-1.5B": Dims(28, 1536, 1536, 256, 8960, 151936, True),
+    "Qwen/Qwen2.5-3B": Dims(36, 2048, 2048, 256, 11008, 151936, True),
+    "Qwen/Qwen2.5-7B": Dims(28, 3584, 3584, 512, 18944, 152064, False),
+    "Qwen/Qwen3-0.6B": Dims(28, 1024, 2048, 1024, 3072, 151936, True),
+    "Qwen/Qwen3-1.7B": Dims(28, 2048, 2048, 1024, 6144, 151936, True),
+    "Qwen/Qwen3-4B": Dims(36, 2560, 4096, 1024, 9728, 151936, True),
+    "Qwen/Qwen3-8B": Dims(36, 4096, 4096, 1024, 12288, 151936, False),
+    "meta-llama/Llama-3.2-1B": Dims(16, 2048, 2048, 512, 8192, 128256, True),
+    "meta-llama/Llama-3.2-3B": Dims(28, 3072, 3072, 1024, 8192, 128256, True),
+    "meta-llama/Llama-3.1-8B": Dims(32, 4096, 4096, 1024, 14336, 128256, False),
 }
-"""By the name of the base model; an instruction-tuned one has the shape of its base."""
+"""By the name of the base model; an instruction-tuned one has the dimensions of its base."""
 
 
-def find_shape(model: Mapping[str, Any]) -> Shape | None:
-    """The shape of a configuration's `model`; None where nothing here tells it. Fetches nothing.
+def find_dims(model: Mapping[str, Any]) -> Dims | None:
+    """The dimensions of a configuration's `model`; None where nothing here tells it. Fetches nothing.
 
     Read from its directory, or what the Hub's cache holds of it, or known.
     """
@@ -95,7 +95,7 @@ def find_shape(model: Mapping[str, Any]) -> Shape | None:
     ):
         try:
             if directory is not None:
-                return Shape.from_config(json.loads((directory / "config.json").read_text(encoding="utf-8")))
+                return Dims.from_config(json.loads((directory / "config.json").read_text(encoding="utf-8")))
         except OSError:
             continue
         except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError, RecursionError):

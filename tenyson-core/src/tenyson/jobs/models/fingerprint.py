@@ -37,7 +37,7 @@ def read_fingerprint(directory: Path) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def require_parity(
+def require_fingerprint(
     context: JobContext, source: ModelSource, renderer: Renderer, checkpoint: Path | None = None
 ) -> None:
     """Refuse weights that were trained with another template, tokenizer or stop tokens than this job uses.

@@ -1,4 +1,4 @@
-"""The memory estimate: what a job needs on its accelerator, part by part, from a model's shape and a configuration.
+"""The memory estimate: what a job needs on its accelerator, part by part, from a model's dimensions and a configuration.
 
 An estimate by arithmetic, before anything is loaded. Notation: P parameters, T trainable ones; L layers; h hidden
 size; q, kv the widths of queries and of keys or values; i the width of the MLP; V the vocabulary; n tokens at once.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tenyson.jobs.models.dims import Shape
+from tenyson.jobs.models.dims import Dims
 
 GIB = 2**30
 QUEUED = 16
@@ -61,7 +61,7 @@ NOTHING = Facts()
 
 
 def estimate_memory(
-    shape: Shape, job: str, config: Mapping[str, Any], facts: Facts = NOTHING
+    dims: Dims, job: str, config: Mapping[str, Any], facts: Facts = NOTHING
 ) -> MemoryEstimate:
     """What one job needs on one device, from a resolved configuration as plain data.
 
@@ -78,29 +78,29 @@ def estimate_memory(
     adapted = _is_adapted(config)
     dtype = config["model"]["dtype"]
     width = _BYTES.get(dtype, 2 if adapted or job == "eval" else 4)
-    p = shape.parameters
+    p = dims.parameters
     parts = {"weights": (p * width, f"{_count(p)} parameters x {width} bytes")}
     if job == "eval":
         at_once = config["evaluation"]["batch_size"]
         if engine == "vllm":
             at_once = min(at_once, QUEUED)
-        parts["KV cache"] = _cache(shape, at_once * sequence, width)
+        parts["KV cache"] = _cache(dims, at_once * sequence, width)
         return MemoryEstimate(parts)
-    trainable = trainable_parameters(shape, config)
+    trainable = trainable_parameters(dims, config)
     parts["gradients"] = (trainable * 4, f"{_count(trainable)} trainable x 4 bytes")
     parts["optimizer"] = (trainable * 8, f"{_count(trainable)} trainable x 8 bytes")
     if job == "rl" and training["beta"] > 0 and not adapted:
         parts["reference"] = (p * width, "a second copy of the weights for the KL term")
     n = training["batch_size"] * sequence
-    layer = 4 * shape.hidden + 2 * shape.query + 2 * shape.key_value + 4 * shape.intermediate
-    kept = shape.layers * shape.hidden + layer if training["gradient_checkpointing"] else shape.layers * layer
+    layer = 4 * dims.hidden + 2 * dims.query + 2 * dims.key_value + 4 * dims.intermediate
+    kept = dims.layers * dims.hidden + layer if training["gradient_checkpointing"] else dims.layers * layer
     parts["activations"] = (n * kept * 2, f"{n} tokens x {kept} values x 2 bytes")
-    parts["logits"] = (n * shape.vocabulary * 8, f"{n} tokens x {shape.vocabulary} words x 2 x 4 bytes")
+    parts["logits"] = (n * dims.vocabulary * 8, f"{n} tokens x {dims.vocabulary} words x 2 x 4 bytes")
     trl = config["trl"]
     if job == "rl" and engine != "vllm":
-        parts["KV cache"] = _cache(shape, _at_once(config) * sequence, width)
+        parts["KV cache"] = _cache(dims, _at_once(config) * sequence, width)
     elif job == "rl" and trl.get("vllm_mode", "colocate") == "colocate":
-        cache, words = _cache(shape, min(_at_once(config), QUEUED) * sequence, 2)
+        cache, words = _cache(dims, min(_at_once(config), QUEUED) * sequence, 2)
         words = f"a second copy of the weights, and {words}"
         if facts.card is None:
             parts["vLLM"] = (p * 2 + cache, words)
@@ -111,21 +111,21 @@ def estimate_memory(
             # It is awake only while there are neither activations nor logits.
             taken = max(0, taken - parts["activations"][0] - parts["logits"][0])
         parts["vLLM"] = (taken, f"{share:g} of the card (trl.vllm_gpu_memory_utilization): {words}")
-        least = p * 2 + _cache(shape, sequence, 2)[0]
+        least = p * 2 + _cache(dims, sequence, 2)[0]
         if least > share * facts.card:
             fault = f"of these {share:g} of the card vLLM needs {least / GIB:.1f} GiB for the weights and one sequence alone"
             return MemoryEstimate(parts, fault)
     return MemoryEstimate(parts)
 
 
-def trainable_parameters(shape: Shape, config: Mapping[str, Any]) -> int:
+def trainable_parameters(dims: Dims, config: Mapping[str, Any]) -> int:
     """T: LoRA of rank r on every linear map (8 where the configuration does not say), or all of P."""
     if not _is_adapted(config):
-        return shape.parameters
+        return dims.parameters
     rank = (config.get("peft") or {}).get("r")
     if not isinstance(rank, int):
         rank = 8  # PEFT's default; what is no number it refuses itself
-    return shape.layers * sum(rank * (a + b) for a, b in shape.linear)
+    return dims.layers * sum(rank * (a + b) for a, b in dims.linear)
 
 
 def engine_limit(engine_args: Mapping[str, Any], trl: Mapping[str, Any]) -> int | None:
@@ -167,8 +167,8 @@ def _at_once(config: Mapping[str, Any]) -> int:
     return int(trl.get("generation_batch_size") or training["batch_size"] * steps)
 
 
-def _cache(shape: Shape, tokens: int, width: int) -> tuple[int, str]:
-    each = 2 * shape.layers * shape.key_value * width
+def _cache(dims: Dims, tokens: int, width: int) -> tuple[int, str]:
+    each = 2 * dims.layers * dims.key_value * width
     return tokens * each, f"{tokens} tokens x {each} bytes of keys and values"
 
 

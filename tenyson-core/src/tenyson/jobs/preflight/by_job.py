@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tenyson.jobs.models.dims import find_shape
+from tenyson.jobs.models.dims import find_dims
 from tenyson.jobs.models.memory import NOTHING, Facts
 from tenyson.jobs.preflight.conversations import check_conversations
 from tenyson.jobs.preflight.engine import resolve_engine
@@ -99,14 +99,14 @@ def _beyond_positions(finding: Finding, longest: int, config: Config, source: Mo
 def check_machine(
     config: Config, job: str, model: str | None, memory: int | None = None, facts: Facts = NOTHING
 ) -> Iterator[Finding]:
-    """Before any job. `model`: the name or directory that tells its shape."""
+    """Before any job. `model`: the name or directory that tells its dimensions."""
     plain = config.model_dump(mode="json")
-    shape = find_shape(plain["model"] | {"name": model})
+    dims = find_dims(plain["model"] | {"name": model})
     if memory is None:
         yield from check_versions()
     else:
         yield from check_versions(
             "warning", "so arguments, model, samples, lengths and rewards were not looked at"
         )
-    yield from check_memory(plain, job, shape, memory, facts)
-    yield from check_disk(plain, job, shape, elsewhere=memory is not None)
+    yield from check_memory(plain, job, dims, memory, facts)
+    yield from check_disk(plain, job, dims, elsewhere=memory is not None)

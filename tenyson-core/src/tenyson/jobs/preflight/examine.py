@@ -133,12 +133,12 @@ class Examination:
     def _checkpoint(self, source: ModelSource, renderer: Renderer) -> None:
         from tenyson.jobs.checkpoints.resume import locate_checkpoint
         from tenyson.jobs.checkpoints.same_training import require_same_training, training_record
-        from tenyson.jobs.models.fingerprint import require_parity
+        from tenyson.jobs.models.fingerprint import require_fingerprint
 
         context, reference = self._context(), self.job.config.training.resume_from_checkpoint
         resumes = reference is not None and self.job.job_type != "eval"
         checkpoint = locate_checkpoint(str(reference), context) if resumes else None
-        require_parity(context, source, renderer, checkpoint)
+        require_fingerprint(context, source, renderer, checkpoint)
         if checkpoint is not None and self._built is not None and self.processes == 1:
             job, config = self.job.job_type, self.job.config
             record = training_record(config, job, self._built, source, context.task_name)

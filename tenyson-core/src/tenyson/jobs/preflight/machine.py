@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tenyson.jobs.models.dims import Shape
+from tenyson.jobs.models.dims import Dims
 from tenyson.jobs.models.memory import GIB, NOTHING, Facts, estimate_memory, trainable_parameters
 from tenyson.jobs.runtime.finding import Finding, Severity
 from tenyson.jobs.runtime.quiet import missing_libraries
@@ -65,12 +65,12 @@ def check_here() -> Iterator[Finding]:
 def check_memory(
     config: Mapping[str, Any],
     job_type: str,
-    shape: Shape | None,
+    dims: Dims | None,
     available: int | None,
     facts: Facts = NOTHING,
 ) -> Iterator[Finding]:
     """The estimate for a resolved configuration (as plain data) against an accelerator's bytes; None: this machine's."""
-    if shape is None:
+    if dims is None:
         yield Finding(
             "memory",
             "info",
@@ -81,7 +81,7 @@ def check_memory(
     memory = available or machine_memory()
     facts = replace(facts, card=memory)
     try:
-        estimate = estimate_memory(shape, job_type, config, facts)
+        estimate = estimate_memory(dims, job_type, config, facts)
     except (TypeError, ValueError) as error:
         # `trl`, `peft` and `engine_args` are passed on as they are; who takes them refuses what is no number.
         yield Finding(
@@ -112,7 +112,7 @@ def check_memory(
         yield Finding("memory", "info", words)
     else:
         # Conversations may end long before max_turns: what only so many turns fill stops no job.
-        surely = estimate_memory(shape, job_type, config, replace(facts, turns=1)).total
+        surely = estimate_memory(dims, job_type, config, replace(facts, turns=1)).total
         yield Finding(
             "memory",
             "error" if surely > ROUGH * memory else "warning",
@@ -124,7 +124,7 @@ def check_memory(
 
 
 def check_disk(
-    config: Mapping[str, Any], job_type: str, shape: Shape | None, *, elsewhere: bool = False
+    config: Mapping[str, Any], job_type: str, dims: Dims | None, *, elsewhere: bool = False
 ) -> Iterator[Finding]:
     """Room for the checkpoints that are kept, one in the making, and the result.
 
@@ -134,10 +134,10 @@ def check_disk(
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    if shape is None or job_type == "eval":
+    if dims is None or job_type == "eval":
         needed, how = GIB, "logs and telemetry"
     else:
-        trained = trainable_parameters(shape, config)
+        trained = trainable_parameters(dims, config)
         kept = (config["training"]["save_total_limit"] or 10) + 2
         needed = trained * 4 * (3 * kept + 1)
         how = f"{kept} checkpoints of {_size(trained * 12)} and the result"
