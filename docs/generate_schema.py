@@ -15,8 +15,9 @@ from sqlalchemy import text
 from tenyson.pipeline.journal import tables as journal
 from tenyson.telemetry.database import views
 from tenyson.telemetry.database.engine import open_database
-from tenyson.telemetry.database.schema import HEAD, VERSION_TABLE
+from tenyson.telemetry.database.schema import VERSION_TABLE
 from tenyson.telemetry.database.tables import metadata
+from tenyson.telemetry.database.version import HEAD
 
 PAGE = Path(__file__).parent / "reference" / "schema.md"
 

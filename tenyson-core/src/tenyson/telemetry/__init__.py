@@ -18,7 +18,8 @@ if TYPE_CHECKING:
         RunFinished,
         RunStarted,
     )
-    from tenyson.telemetry.read.store import RunRecord, Store
+    from tenyson.telemetry.read.record import RunRecord
+    from tenyson.telemetry.read.store import Store
     from tenyson.telemetry.sinks.sink import BaseSink, Sink
 
 __all__ = [
@@ -51,7 +52,7 @@ if not TYPE_CHECKING:
             "Notice": "tenyson.telemetry.events",
             "RolloutFinished": "tenyson.telemetry.events",
             "RunFinished": "tenyson.telemetry.events",
-            "RunRecord": "tenyson.telemetry.read.store",
+            "RunRecord": "tenyson.telemetry.read.record",
             "RunStarted": "tenyson.telemetry.events",
             "Sink": "tenyson.telemetry.sinks.sink",
             "BaseSink": "tenyson.telemetry.sinks.sink",

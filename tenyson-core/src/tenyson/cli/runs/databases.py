@@ -19,8 +19,7 @@ from tenyson.core.database_url import DB_URL_VARIABLE
 from tenyson.core.run_folder import RunFolder
 from tenyson.core.sanitize import safe
 from tenyson.errors import TelemetryError
-from tenyson.telemetry.database.engine import NoRunsYetError
-from tenyson.telemetry.database.readonly import sqlite_file
+from tenyson.telemetry.database.readonly import NoRunsYetError, sqlite_file
 from tenyson.telemetry.read.listing import list_names
 
 _SECTION = re.compile(r"^telemetry:[ \t]*\n((?:[ \t]+[^\n]*\n|\n)*)", re.MULTILINE)

@@ -16,7 +16,7 @@ from tenyson.errors import TenysonError
 from tenyson.jobs.data.results_file import read_results
 from tenyson.jobs.result import JobResult
 from tenyson.telemetry.read.listing import list_runs
-from tenyson.telemetry.read.store import RunRecord
+from tenyson.telemetry.read.record import RunRecord, listed_fields
 
 UNFINISHED = "unfinished"
 """A job folder without a result: the run is still running, or it was killed."""
@@ -51,6 +51,8 @@ class Record:
     """results.json: metrics with counts and intervals, and metadata."""
     db_url: str | None = None
     """The database that has it; None for one that only its folder knows."""
+    listed: Mapping[str, Any] = field(default_factory=dict)
+    """Further columns of `tenyson runs`, which only a database has (`tenyson.telemetry.read.record.listed`)."""
 
     @property
     def key_metric(self) -> str:
@@ -112,6 +114,7 @@ def record_of_database(run: RunRecord, url: str) -> Record:
         result=run.result,
         attempt=run.attempt,
         db_url=url,
+        listed={name: getattr(run, name) for name in listed_fields()},
     )
 
 

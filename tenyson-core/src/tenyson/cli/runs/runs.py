@@ -15,10 +15,10 @@ import click
 
 from tenyson.cli import options
 from tenyson.cli.names import JobKindName
-from tenyson.cli.terminal.format import moment, number, print_json
+from tenyson.cli.runs.columns import SORTED, summary, table
+from tenyson.cli.terminal.format import print_json
 from tenyson.cli.terminal.left_out import known_names, say_cut, some
 from tenyson.cli.terminal.table import print_table
-from tenyson.core.duration import duration
 from tenyson.core.sanitize import safe
 
 if TYPE_CHECKING:
@@ -120,32 +120,8 @@ def _show(found: list[Record], *, filtered: bool, wide: bool, as_json: bool, out
             f"no runs here: no telemetry database knows one, and there is no job folder in {output_dir}"
         )
         click.echo("start one with `tenyson run --task TASK`; `tenyson plugins` lists the tasks")
-    elif wide:
-        rows = [
-            (
-                *_columns(r),
-                str(r.attempt),
-                r.folder,
-                "  ".join(f"{k} {number(v)}" for k, v in r.metrics.items()),
-            )
-            for r in found
-        ]
-        print_table((*_HEADER, "attempt", "folder", "results"), rows)
     else:
-        print_table((*_HEADER, "result"), [(*_columns(r), r.key_metric) for r in found])
-
-
-_HEADER = ("run", "job", "task", "status", "started", "took")
-
-
-def _columns(r: Record) -> tuple[str, ...]:
-    return (r.run_id, r.job, r.task, r.status, moment(r.started, exact=False), duration(r.seconds))
-
-
-def summary(record: Record) -> dict[str, Any]:
-    """What `--json` says of one run."""
-    names = ("run_id", "job", "task", "status", "started", "seconds", "metrics", "folder", "attempt")
-    return {name: getattr(record, name) for name in names}
+        print_table(*table(found, wide=wide))
 
 
 def _require_metrics(metrics: list[str], records: list[Record]) -> None:
@@ -170,20 +146,15 @@ def _say_what_there_is(records: list[Record], task: str | None, name: str | None
 
 
 def _sorted(found: list[Record], by: str, reverse: bool, every: list[Record]) -> list[Record]:
-    keys: dict[str, Callable[[Record], Any]] = {
-        "started": lambda r: r.started,
-        "took": lambda r: r.seconds,
-        "name": lambda r: r.run_id,
-        "status": lambda r: r.status,
-    }
-    key = keys.get(by)
+    column = SORTED.get(by)
+    key = column.value if column else None
     if key is None:
         names = {name for record in every for name in record.metrics}
         if by not in names:
             from tenyson.config.explain import did_you_mean
 
-            hint = did_you_mean(by, [*keys, *names])
-            known_are = f"known are {some([*keys, *sorted(names)])}"
+            hint = did_you_mean(by, [*SORTED, *names])
+            known_are = f"known are {some([*SORTED, *sorted(names)])}"
             raise click.BadParameter(
                 safe("; ".join(filter(None, (f"no run has a {by!r}", hint, known_are)))), param_hint="--sort"
             )
@@ -195,8 +166,8 @@ def _sorted(found: list[Record], by: str, reverse: bool, every: list[Record]) ->
 
     known = [record for record in found if key(record) is not None]
     unknown = [record for record in found if key(record) is None]
-    # Numbers and times from the highest, names from the first.
-    return sorted(known, key=key, reverse=(by not in ("name", "status")) != reverse) + unknown
+    descending = column is None or column.descending
+    return sorted(known, key=key, reverse=descending != reverse) + unknown
 
 
 def _metric_test(text: str) -> tuple[str, Callable[[Record], bool]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tenyson.telemetry.database.tables import (
@@ -94,16 +94,14 @@ def find_or_make(connection: Connection, run_id: str, uid: str, time: float) -> 
 def start(connection: Connection, row: AttemptRow, event: Fields) -> None:
     """Fill in what the start of an attempt tells."""
     about = event.get("provenance") or {}
-    known = ("config_hash", "git_commit", "git_diff_hash", "host", "accelerator")
     connection.execute(
         update(attempts)
         .where(attempts.c.run_id == row.run_id, attempts.c.attempt == row.attempt)
         .values(
-            config=event["config"],
             versions=about.get("versions") or {},
             processes=about.get("processes") or 1,
             started_at=event["time"],
-            **{name: about.get(name) for name in known},
+            **_told(attempts, event),
         )
     )
     row.started_at = event["time"]
@@ -132,12 +130,8 @@ def start(connection: Connection, row: AttemptRow, event: Fields) -> None:
         )
         values = {
             "attempt": row.attempt,
-            "job_type": event["job_type"],
-            "task": event["task"],
-            "config": event["config"],
-            "output_dir": event["output_dir"],
-            "total_steps": event["total_steps"],
             "started_at": event["time"],
+            **_told(runs, event),
         }
         own = select(attempts.c.status).where(
             attempts.c.run_id == row.run_id, attempts.c.attempt == row.attempt
@@ -145,6 +139,17 @@ def start(connection: Connection, row: AttemptRow, event: Fields) -> None:
         if connection.execute(own).scalar_one() == "running":  # its end may be known: this may be a replay
             values |= {"status": "running", "finished_at": None}
         connection.execute(update(runs).where(runs.c.id == row.run).values(**values))
+
+
+def _told(table: Table, event: Fields) -> Fields:
+    """Values of the columns that the start of an attempt fills. Raises: KeyError: one that may not be null is missing."""
+    sources = {"RunStarted": event, "provenance": event.get("provenance") or {}}
+    values: Fields = {}
+    for column in table.c:
+        if "told" in column.info:
+            source = sources[column.info["told"]]
+            values[column.name] = source.get(column.name) if column.nullable else source[column.name]
+    return values
 
 
 def begin(connection: Connection, row: AttemptRow, event: Fields) -> None:

@@ -22,6 +22,7 @@ from tenyson.telemetry.database.filesystem import is_on_network
 from tenyson.telemetry.database.packing import unpacker
 from tenyson.telemetry.database.readonly import (
     BUSY_SECONDS,
+    NoRunsYetError,
     Reading,
     asks_read_only,
     connect_readonly,
@@ -43,10 +44,6 @@ CACHE_KIB = 32768
 WAL_BYTES = 32 << 20
 """Size at which SQLite moves its write-ahead log into the database: at its own 4 MB, that was at every batch of rollouts."""
 _CONNECT_SECONDS = 10
-
-
-class NoRunsYetError(TelemetryError):
-    """The database holds a journal of pipelines, and no run has been recorded in it yet."""
 
 
 def open_database(db_url: str, *, create: bool, may_have_no_runs: bool = False) -> Engine:

@@ -12,9 +12,15 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote
 
+from tenyson.errors import TelemetryError
+
 _URL = re.compile(r"sqlite(?:\+\w+)?:///(?P<database>[^?]+)(?:\?(?P<query>.*))?", re.DOTALL)
 BUSY_SECONDS = 30
 """How long one process waits for another one's transaction on one SQLite file."""
+
+
+class NoRunsYetError(TelemetryError):
+    """The database holds a journal of pipelines, and no run has been recorded in it yet."""
 
 
 class Reading(sqlite3.Connection):

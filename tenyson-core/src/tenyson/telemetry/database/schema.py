@@ -11,10 +11,9 @@ from sqlalchemy import Connection, Engine, text
 
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.database.tables import metadata
+from tenyson.telemetry.database.version import HEAD
 from tenyson.telemetry.database.views import create_views
 
-HEAD = "0002"
-"""The version that this release reads and writes; the newest file in `migrations/versions`."""
 BEFORE_VERSIONS = "0001"
 """The schema of 0.1 before it was versioned."""
 VERSION_TABLE = "tenyson_schema"

@@ -31,6 +31,11 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+TOLD = {"told": "RunStarted"}
+"""`info` of columns that the event of an attempt's start fills, each by its field of the same name."""
+FOUND = {"told": "provenance"}
+"""`info` of columns that the provenance in that event fills, by the entry of the same name."""
+
 _BIG = BigInteger().with_variant(Integer, "sqlite")
 _RUN_ID = String(128)
 
@@ -64,12 +69,12 @@ runs = Table(
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("run_id", _RUN_ID, nullable=False, unique=True, comment="the run's name"),
     Column("attempt", Integer, nullable=False, comment="the latest"),
-    Column("job_type", String(16), nullable=False, comment="sft, rl or eval"),
-    Column("task", Text, nullable=False),
+    Column("job_type", String(16), nullable=False, comment="sft, rl or eval", info=TOLD),
+    Column("task", Text, nullable=False, info=TOLD),
     Column("status", String(16), nullable=False, comment="running, success, stopped or failed"),
-    Column("config", JSON, nullable=False, comment="resolved configuration, secrets struck out"),
-    Column("output_dir", Text, nullable=False, comment="the job folder"),
-    Column("total_steps", Integer),
+    Column("config", JSON, nullable=False, comment="resolved configuration, secrets struck out", info=TOLD),
+    Column("output_dir", Text, nullable=False, comment="the job folder", info=TOLD),
+    Column("total_steps", Integer, info=TOLD),
     Column("created_at", Double, nullable=False, comment="start of the first attempt"),
     Column("started_at", Double, nullable=False, comment="start of the latest attempt"),
     Column("finished_at", Double),
@@ -87,17 +92,18 @@ attempts = Table(
     Column(
         "began_at_step", Integer, comment="0, or the step of the checkpoint it resumed from; null before that"
     ),
-    Column("config", JSON, nullable=False, comment="resolved configuration, secrets struck out"),
-    Column("config_hash", String(64), comment="SHA-256 of the configuration in canonical JSON"),
-    Column("git_commit", String(64), comment="of the folder that the job was started in"),
+    Column("config", JSON, nullable=False, comment="resolved configuration, secrets struck out", info=TOLD),
+    Column("config_hash", String(64), comment="SHA-256 of the configuration in canonical JSON", info=FOUND),
+    Column("git_commit", String(64), comment="of the folder that the job was started in", info=FOUND),
     Column(
         "git_diff_hash",
         String(64),
         comment="SHA-256 of what differs from the commit; null for a clean tree; unknown: REASON",
+        info=FOUND,
     ),
     Column("versions", JSON, nullable=False, comment="every installed distribution"),
-    Column("host", Text),
-    Column("accelerator", Text, comment="such as `2 x NVIDIA H100`; `cpu` where there is none"),
+    Column("host", Text, info=FOUND),
+    Column("accelerator", Text, comment="such as `2 x NVIDIA H100`; `cpu` where there is none", info=FOUND),
     Column("processes", Integer, nullable=False, server_default="1", comment="ranks"),
     Column("started_at", Double, nullable=False),
     Column("finished_at", Double),

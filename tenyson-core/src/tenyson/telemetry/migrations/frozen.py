@@ -11,8 +11,8 @@ from pathlib import Path
 import sqlalchemy
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from tenyson.telemetry.database.schema import HEAD
 from tenyson.telemetry.database.tables import metadata
+from tenyson.telemetry.database.version import HEAD
 from tenyson.telemetry.database.views import create_views
 
 FOLDER = Path(__file__).parent / "schemas"

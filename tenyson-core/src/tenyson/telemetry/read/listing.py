@@ -7,21 +7,18 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
-from dataclasses import fields
 from typing import Any
 
 from tenyson.telemetry.database.filesystem import is_on_network
 from tenyson.telemetry.database.readonly import connect_readonly, may_be_written_to, sqlite_file
-from tenyson.telemetry.read.store import RunRecord, Store
+from tenyson.telemetry.database.version import HEAD
+from tenyson.telemetry.read.record import JSON_FIELDS, RunRecord, columns
+from tenyson.telemetry.read.store import Store
 
-HEAD = "0002"
-"""The schema that the query below reads; any other is left to `Store`, which says what is wrong."""
-
-_NAMES = tuple(field.name for field in fields(RunRecord))
-_RUNS = "u"
-_TABLES = {"heartbeat_at": "a", "result": "r"}
+_ALIASES = {"runs": "u", "attempts": "a", "results": "r"}
+_NAMES = tuple(columns())
 _QUERY = (
-    f"SELECT {', '.join(f'{_TABLES.get(name, _RUNS)}.{name}' for name in _NAMES)} FROM runs {_RUNS} "
+    f"SELECT {', '.join(f'{_ALIASES[table]}.{name}' for name, table in columns().items())} FROM runs u "
     "LEFT JOIN attempts a ON a.run_id = u.run_id AND a.attempt = u.attempt "
     "LEFT JOIN results r ON r.run_id = u.run_id AND r.attempt = u.attempt "
     "ORDER BY u.started_at DESC LIMIT ?"
@@ -68,4 +65,4 @@ def _read(db_url: str, query: str, *arguments: int) -> list[Any] | None:
 
 
 def _plain(name: str, value: Any) -> Any:
-    return json.loads(value) if name in ("config", "result") and value is not None else value
+    return json.loads(value) if name in JSON_FIELDS and value is not None else value

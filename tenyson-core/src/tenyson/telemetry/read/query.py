@@ -14,7 +14,8 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TelemetryError
-from tenyson.telemetry.database.engine import NoRunsYetError, first_line, open_database
+from tenyson.telemetry.database.engine import first_line, open_database
+from tenyson.telemetry.database.readonly import NoRunsYetError
 from tenyson.telemetry.read.answer import ONLY_READS, Answer, no_query, took_too_long
 
 if TYPE_CHECKING:

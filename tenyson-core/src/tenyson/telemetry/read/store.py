@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TelemetryError
+from tenyson.telemetry.read.record import Row, RunRecord, columns
 from tenyson.telemetry.read.rollout_query import chosen_rollouts, readable, rollouts_of, run_number
 
 if TYPE_CHECKING:
@@ -17,43 +17,9 @@ if TYPE_CHECKING:
 READINGS = 3
 """How often a query is tried again where a writer came while it was read."""
 
-Row = dict[str, Any]
-
 
 class ChangedWhileReadError(TelemetryError):
     """What was read may be mixed from before and after a change."""
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """One run, as the database has it."""
-
-    run_id: str
-    """The run."""
-    job_type: str
-    """sft, rl or eval."""
-    task: str
-    """The task's name."""
-    status: str
-    """"running", "success", "stopped" or "failed"; a run that was killed stays "running"."""
-    attempt: int
-    """The latest; a resumed run has more than one."""
-    output_dir: str
-    """The run's folder, on the machine that ran it."""
-    total_steps: int | None
-    """Optimizer steps or rollouts; None while not known."""
-    created_at: float
-    """Seconds since the epoch; start of the first attempt."""
-    started_at: float
-    """Start of the latest attempt."""
-    finished_at: float | None
-    """End of the latest attempt; None while it runs."""
-    heartbeat_at: float | None = None
-    """When its writer was last alive; a run that is "running" and has been silent for a minute was killed."""
-    config: Row = field(default_factory=dict)
-    """The resolved configuration."""
-    result: Row | None = None
-    """The JobResult's fields; None while there is none of the latest attempt."""
 
 
 class Store:
@@ -344,6 +310,6 @@ def _with_results() -> Select[Any]:
 
     of_latest = (results.c.run_id == runs.c.run_id) & (results.c.attempt == runs.c.attempt)
     of_attempt = (attempts.c.run_id == runs.c.run_id) & (attempts.c.attempt == runs.c.attempt)
-    columns = [column for column in runs.c if column.name != "id"]
+    tables = {"runs": runs, "attempts": attempts, "results": results}
     joined = runs.outerjoin(results, of_latest).outerjoin(attempts, of_attempt)
-    return select(*columns, attempts.c.heartbeat_at, results.c.result).select_from(joined)
+    return select(*(tables[table].c[name] for name, table in columns().items())).select_from(joined)
