@@ -19,7 +19,7 @@ TenysonError
 │   ├── PrivateKeyError              the private key is missing or cannot be used (the same)
 │   └── GoneError                    the machine no longer exists (the same)
 ├── TelemetryError(RuntimeError)     the telemetry store cannot be used
-│   ├── NoRunsYetError               there is no database yet (`tenyson.telemetry.database.engine`)
+│   ├── NoRunsYetError               the database holds no run yet (`tenyson.telemetry.database.readonly`)
 │   ├── SchemaOutdatedError          the database has an older schema (`tenyson.telemetry.database.schema`)
 │   └── ChangedWhileReadError        a writer changed what was being read (`tenyson.telemetry.read.store`)
 ├── PipelineError(RuntimeError)      a pipeline or its journal cannot be used
