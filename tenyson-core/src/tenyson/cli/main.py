@@ -21,7 +21,7 @@ Plugins may add commands of their own; `tenyson plugins` lists them.
 Exit statuses:
   0    success
   1    a job or a pipeline failed
-  2    something given is wrong: usage, configuration, plugin, task
+  2    wrong usage, configuration, plugin or task
   3    another controller has taken the pipeline over
   130  interrupted (Ctrl-C), after saving
 \b
@@ -44,7 +44,7 @@ Environment:
 @click.version_option(__version__, prog_name="tenyson")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Fine-tune, reinforce and evaluate language models, here or on rented machines."""
+    """Train language models by SFT and GRPO and evaluate them, here or on rented machines."""
     context.color = _colours()
 
 

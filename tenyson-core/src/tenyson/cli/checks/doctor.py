@@ -40,7 +40,13 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan", "fine": "green"
     type=click.Choice(list(ACCELERATORS), case_sensitive=False),
     help="Accelerator that the job will run on  [default: this machine's]",
 )
-@click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="Under torchrun.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Number of processes under torchrun.",
+)
 @click.option(
     "--samples", type=click.IntRange(0), default=2, show_default=True, help="Decoded samples to show."
 )

@@ -18,7 +18,7 @@ from tenyson.pipeline.journal.decision import MEANINGS, Decision
 @click.argument("decision", type=click.Choice(list(get_args(Decision))))
 @db_url
 def decide(pipeline: str, step: str, decision: Decision, db_url: str | None) -> int:
-    """Decide on a STEP of a PIPELINE ("latest": the one begun last) that failed and waits.
+    """Decide how to handle a failed STEP of a PIPELINE ("latest": the one that began last).
 
     \b
     resume    go on from the latest checkpoint
@@ -26,7 +26,7 @@ def decide(pipeline: str, step: str, decision: Decision, db_url: str | None) -> 
     continue  accept what there is and go on
     abort     end the pipeline
 
-    The first answer stands, wherever it comes from.
+    The first answer counts, wherever it comes from.
     """
     from tenyson.cli.pipelines.attach import attach_command
     from tenyson.cli.pipelines.pipelines import find_pipeline

@@ -32,9 +32,9 @@ Curve = list[tuple[int, float]]
 @options.db_url
 @options.output_dir
 @click.option("--plot", is_flag=True, help="Plot the curves in the terminal.")
-@click.option("--with", "others", multiple=True, metavar="RUN", help="Draw these runs' curves beside it.")
+@click.option("--with", "others", multiple=True, metavar="RUN", help="Plot these runs' curves as well.")
 @click.option(
-    "--smooth", default=1, show_default=True, type=click.IntRange(min=1), help="Mean over so many rows."
+    "--smooth", default=1, show_default=True, type=click.IntRange(min=1), help="Average over this many rows."
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @options.as_json

@@ -50,7 +50,7 @@ Row = Mapping[str, Any]
 @click.option(
     "--limit", default=10, show_default=True, type=click.IntRange(min=1), help="Show at most this many."
 )
-@click.option("--full", is_flag=True, help="Whole texts.")
+@click.option("--full", is_flag=True, help="Print texts in full.")
 @options.as_json
 def rollouts(
     run: str,

@@ -1,4 +1,4 @@
-"""Parity: what is trained, continued and evaluated reads and ends its prompts in one way, or is refused.
+"""Fingerprints: training, resuming and evaluation must read and end prompts in the same way, or are refused.
 
 A model or adapter that Tenyson writes carries the fingerprint of the chat template, tokenizer, special and stop tokens that it
 was trained with (`Renderer.fingerprint`).
