@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -40,15 +40,14 @@ class Sampling:
     @classmethod
     def from_config(cls, generation: GenerationConfig, stop_token_ids: tuple[int, ...]) -> Sampling:
         """What the configuration's `generation` says."""
-        return cls(
-            max_new_tokens=generation.max_new_tokens,
-            temperature=generation.temperature,
-            top_p=generation.top_p,
-            top_k=generation.top_k,
-            stop_token_ids=stop_token_ids,
-            min_p=generation.min_p,
-            repetition_penalty=generation.repetition_penalty,
-        )
+        drawn = {name: getattr(generation, name) for name in DRAWN}
+        return cls(generation.max_new_tokens, stop_token_ids=stop_token_ids, **drawn)
+
+
+DRAWN = tuple(
+    one.name for one in fields(Sampling) if one.name not in ("max_new_tokens", "stop_token_ids", "seed")
+)
+"""Parameters that a configuration's `generation`, TRL and engines have under the same name."""
 
 
 @dataclass(frozen=True)

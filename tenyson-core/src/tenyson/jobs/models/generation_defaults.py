@@ -6,18 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tenyson.engines.engine import DRAWN
+
 if TYPE_CHECKING:
     from tenyson.jobs.job import JobContext
     from tenyson.jobs.models.model import ModelSource
 
-KEYS = {
-    "temperature": "generation.temperature",
-    "top_p": "generation.top_p",
-    "top_k": "generation.top_k",
-    "min_p": "generation.min_p",
-    "repetition_penalty": "generation.repetition_penalty",
-    "max_new_tokens": "generation.max_new_tokens",
-}
+KEYS = {name: f"generation.{name}" for name in (*DRAWN, "max_new_tokens")}
 """Parameters that every engine has, and their keys in a configuration."""
 
 _OFF_AT_ONE = {

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.config.checks.supported import VLLM_IN_RL
+from tenyson.engines.engine import DRAWN
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -101,11 +102,7 @@ def grpo_arguments(config: Config, checkpoints: Path, *, vllm: bool) -> dict[str
         "num_generations": training.num_generations,
         "beta": training.beta,
         "max_completion_length": generation.max_new_tokens,
-        "temperature": generation.temperature,
-        "top_p": generation.top_p,
-        "top_k": generation.top_k,
-        "min_p": generation.min_p,
-        "repetition_penalty": generation.repetition_penalty,
+        **{name: getattr(generation, name) for name in DRAWN},
         "use_vllm": vllm,
         "remove_unused_columns": False,
         "chat_template_kwargs": config.model.chat_template_kwargs or None,

@@ -13,7 +13,7 @@ from datasets import Dataset
 from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
-from tenyson.engines.engine import Reply, Sampling
+from tenyson.engines.engine import DRAWN, Reply, Sampling
 from tenyson.engines.play import Failure, Trajectory, play
 from tenyson.engines.renderer import Renderer
 from tenyson.engines.transformers import generate_replies
@@ -181,14 +181,12 @@ class RolloutTrainer(EmergencyMixin, GRPOTrainer):  # type: ignore[misc]
 
     def sampling(self) -> Sampling:
         """How every rollout is drawn. TRL's arguments decide, not `generation`: what `trl` says takes precedence."""
+        # What TRL leaves open is off.
+        given = {name: getattr(self.args, name) for name in DRAWN}
         return Sampling(
-            max_new_tokens=self.args.max_completion_length,
-            temperature=self.args.temperature,
-            top_p=self.args.top_p,
-            top_k=self.args.top_k,
+            self.args.max_completion_length,
             stop_token_ids=self._renderer.stop_token_ids,
-            min_p=self.args.min_p or 0.0,
-            repetition_penalty=self.args.repetition_penalty,
+            **{name: value for name, value in given.items() if value is not None},
         )
 
     def sampling_arguments(self) -> dict[str, Any]:
