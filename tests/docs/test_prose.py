@@ -30,11 +30,12 @@ BANNED = {
 """What must not be written (words of a regular expression, whatever separates them), and what to write instead."""
 
 NOT_YET: tuple[str, ...] = (
-    "tenyson-core/src/tenyson/cli/pipelines/",
+    "tenyson-core/src/tenyson/cli/pipelines/attach.py",
+    "tenyson-core/src/tenyson/cli/pipelines/outcome.py",
+    "tenyson-core/src/tenyson/cli/pipelines/run.py",
     "tenyson-core/src/tenyson/pipeline/control/drive.py",
     "tenyson-core/src/tenyson/pipeline/reopen.py",
     "tenyson-core/src/tenyson/pipeline/report.py",
-    "tenyson-core/src/tenyson/pipeline/result.py",
     "tenyson-core/src/tenyson/pipeline/run.py",
 )
 """Files and folders (with a slash) that are still to be rewritten. This list only ever gets shorter."""

@@ -13,7 +13,7 @@ class PipelineResult:
     """The outcome of a pipeline."""
 
     status: Status
-    """`success`: every step succeeded; `stopped`: interrupted, can be gone on with; `failed`: some step failed."""
+    """`success`: every step succeeded; `stopped`: interrupted, can be continued; `failed`: some step failed."""
     results: Mapping[str, JobResult] = field(default_factory=dict)
     """The last result of each step that ran, by label, in order. Steps that never ran are missing."""
     total_time_seconds: float = 0.0

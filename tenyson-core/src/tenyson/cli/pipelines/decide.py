@@ -1,4 +1,4 @@
-"""tenyson decide: what shall become of a failed step."""
+"""tenyson decide: decide how to handle a failed step."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def decide(pipeline: str, step: str, decision: Decision, db_url: str | None) -> 
     """Decide how to handle a failed STEP of a PIPELINE ("latest": the one that began last).
 
     \b
-    resume    go on from the latest checkpoint
+    resume    resume from the latest checkpoint
     restart   run this step again from scratch
-    continue  accept what there is and go on
+    continue  accept the results so far and continue
     abort     end the pipeline
 
     The first answer counts, wherever it comes from.

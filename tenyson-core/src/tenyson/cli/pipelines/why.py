@@ -14,7 +14,7 @@ from tenyson.errors import PipelineError
 @click.option("--pipeline", default="latest", show_default=True, help="The pipeline whose step it is.")
 @db_url
 def why(step: str, pipeline: str, db_url: str | None) -> int:
-    """Say why STEP was run anew, or which earlier run stands for it: everything that differs from the nearest earlier one."""
+    """Explain why STEP ran again, or whose result it reused: show everything that differs from the nearest earlier run."""
     from tenyson.cli.pipelines.pipelines import find_pipeline
     from tenyson.pipeline.cache.inputs import comparable, differences, in_words, nearest
     from tenyson.pipeline.journal.journal import Journal
