@@ -126,3 +126,12 @@ def test_the_list_of_files_still_to_be_rewritten_is_short() -> None:
 def test_a_phrase_is_found_across_lines_and_not_in_names(text: str, lines: list[int]) -> None:
     """Strings in parts, wrapped comments and paragraphs count; attributes, keys and arguments do not."""
     assert [line for line, _, _ in _findings(text)] == lines
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "how-to").glob("*.md")), ids=lambda page: page.name)
+def test_paragraphs_of_how_tos_are_short(page: Path) -> None:
+    """At most five lines; a step or an item of a list counts as a paragraph."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.|\|) )|\n(?=\|)", text):
+        lines = paragraph.strip().splitlines()
+        assert len(lines) <= 5, f"{page.name}: {len(lines)} lines from {lines[0]!r}"
