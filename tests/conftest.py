@@ -26,12 +26,34 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 pytest_plugins = ["tests.fakes.postgres"]
 
+# A file is one worker's; one that takes minutes must not begin when the others end. Those that wait and those that compute
+# alternate.
+LONGEST_FIRST = [
+    f"tests/{name}.py"
+    for name in (
+        "pipeline/test_planted_bugs", "modal/test_runs", "soak/test_soak_sample", "aws/test_bucket",
+        "jobs/test_exact_resume", "aws/test_runs", "jobs/test_known_failures", "aws/test_unattended",
+        "modal/test_training", "aws/test_training", "engines/test_engines", "aws/test_soak_sample",
+        "packaging/test_wheels", "modal/test_soak_sample", "jobs/test_steering", "modal/test_launch",
+        "docs/test_specification_end_to_end", "telemetry/test_recovery", "jobs/test_damaged_files",
+        "pipeline/test_run_pipeline", "jobs/test_hub", "pipeline/test_machines", "pipeline/test_laptop_story",
+        "jobs/test_doctor", "pipeline/test_cli_run", "wordle/test_models",
+    )
+]  # fmt: skip
+
 ON_CI = os.environ.get("CI") == "true"
 
 if not ON_CI:  # where Hypothesis has a profile of its own
     # Cores are shared: how long an example takes says nothing of the code.
     settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("here")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order of LONGEST_FIRST; what is not named there comes afterwards, as it was."""
+    root = Path(__file__).parents[1]
+    ranks = {root / name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,7 @@ def test_a_notice_is_heard_while_a_checkpoint_is_on_its_way_to_the_bucket(aws):
     began = []
 
     def notice_during_an_upload(instance):
-        aws.ec2.rule("PutObject", "delay", seconds=40, times=1)
+        aws.ec2.rule("PutObject", "delay", seconds=25, times=1)
         now = time.time()
         wait_for(
             lambda: any(
@@ -132,10 +132,10 @@ def test_the_last_files_are_sent_again_until_they_are_in_the_bucket(aws):
     """Also when nobody is there any more; a machine that still sends is not idle."""
     boto3.client("s3").create_bucket(Bucket="at-last")
     instance, _ = begin_and_leave(
-        aws, aws.job(steps=60, save_every=1000), bucket="at-last", idle_minutes=0.25
+        aws, aws.job(steps=60, save_every=1000), bucket="at-last", idle_minutes=0.15
     )
     aws.ec2.rule("PutObject", "error", code="AccessDenied", times=2)
-    aws.ec2.rule("PutObject", "delay", seconds=20, times=1)
+    aws.ec2.rule("PutObject", "delay", seconds=13, times=1)
     wait_for(lambda: state_of(aws, instance) == "terminated")
     assert any(key.endswith("/exit_status.json") for key in in_bucket("at-last"))
     told = attach(aws)

@@ -14,6 +14,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from tests.fakes.forked import tenyson
 from tests.fakes.stand_in_job import RUNNER
 
 from tenyson.cli.terminal.progress import BarFollower, choose_follower
@@ -48,10 +49,7 @@ class ATask(TaskPlugin):
 
 
 def call(*arguments, **environment):
-    return subprocess.run(
-        [TENYSON, *arguments], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
-        env={**os.environ, **environment},
-    )  # fmt: skip
+    return tenyson(*arguments, env={**os.environ, **environment})
 
 
 def on_a_terminal(columns, *arguments, raw=False, **environment):

@@ -2,17 +2,16 @@
 
 import json
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.fakes import forked
 
 from tenyson.config.load import parse_config
 from tenyson.telemetry.build import open_telemetry
 from tenyson.telemetry.events import RolloutFinished, RunFinished, RunStarted
 
-TENYSON = str(Path(sys.executable).with_name("tenyson"))
 STAND_IN = """
 import json, pathlib, sys, yaml
 config = yaml.safe_load(open(sys.argv[sys.argv.index("--config") + 1]))
@@ -63,9 +62,7 @@ def tenyson(tmp_path, monkeypatch):
     record("sqlite:///tenyson_telemetry.db", "some-other-run", {})
 
     def call(*arguments):
-        done = subprocess.run(
-            [TENYSON, *arguments], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
-        )
+        done = forked.tenyson(*arguments)
         assert not done.stderr.startswith("Traceback")
         return done
 

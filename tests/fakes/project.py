@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.fakes.forked import tenyson
 from tests.fakes.waiting import wait_for
 
 HERE = Path(__file__).parent
@@ -46,13 +47,19 @@ class Project:
 
     def run(self, *words: str, first: str = "", **environment: str) -> tuple[int, str]:
         """A command to its end: exit status, and all that it said."""
+        if not first:
+            kept = {name: value for name, value in os.environ.items() if name != "TENYSON_DB_URL"}
+            done = tenyson(
+                *words, cwd=self.folder, env={**kept, "COLUMNS": "200", **environment}, one_stream=True
+            )
+            return done.returncode, done.stdout
         process = self.start(*words, first=first, **environment)
         said, _ = process.communicate(timeout=120)
         return process.returncode, said
 
-    def killed(self, *words: str, at: str) -> None:
+    def killed(self, *words: str, at: str, **environment: str) -> None:
         """A controller that is killed once a run was started; its job waits for the file `hold-...`, which is there still."""
-        process = self.start(*words)
+        process = self.start(*words, **environment)
         wait_for_start(self, at)
         process.kill()
         process.wait()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from tests.fakes.forked import import_training_libraries, tenyson
 
 TENYSON = str(Path(sys.executable).parent / "tenyson")
 ECHO = str(Path(__file__).parents[1] / "tasks" / "echo_task.py")
@@ -37,8 +38,7 @@ def doctor(tmp_path):
     """Runs `tenyson doctor`; returns the finished process."""
 
     def of(*arguments):
-        command = [TENYSON, "doctor", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        return tenyson("doctor", *arguments, cwd=tmp_path)
 
     return of
 
@@ -46,6 +46,8 @@ def doctor(tmp_path):
 @pytest.fixture
 def findings(write, doctor):
     """What `tenyson doctor --json` finds in a job, by severity; checks that the exit status goes with it."""
+
+    import_training_libraries()
 
     def of(job, *arguments, **sections):
         done = doctor("--config", write(**sections), "--job", job, "--json", *arguments)

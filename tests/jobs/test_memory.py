@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.fakes.forked import tenyson
 
 from tenyson.jobs.models.dims import KNOWN, Dims, find_dims
 from tenyson.jobs.models.memory import GIB, Facts, estimate_memory
@@ -220,8 +221,8 @@ def test_a_conversation_grows_by_its_turns_up_to_what_the_model_reads():
 @pytest.mark.parametrize(("preset", "gigabytes"), [("qwen3-0.6b", 24), ("qwen3-4b", 80)])
 def test_the_gpu_presets_fit_the_gpu_that_they_name(preset, gigabytes, tmp_path):
     """`tenyson run --dry-run` shows each step's estimate; it leaves a tenth of the named GPU free."""
-    command = [TENYSON, "run", "--task", "wordle", "--preset", preset, "--dry-run", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    done = tenyson("run", "--task", "wordle", "--preset", preset, "--dry-run", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     steps = json.loads(done.stdout)["steps"]
     assert [step["label"] for step in steps] == ["baseline", "sft", "eval-sft", "rl", "eval"]
     for step in steps:

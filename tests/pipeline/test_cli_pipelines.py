@@ -1,9 +1,7 @@
 """tenyson pipelines, decide, attach, why and report, where something is wrong with what was asked."""
 
-import subprocess
-import sys
-
 import pytest
+from tests.fakes import forked
 
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
@@ -11,13 +9,11 @@ from tenyson.pipeline.graph.definition import Definition
 from tenyson.pipeline.journal.journal import Journal
 from tenyson.pipeline.journal.lease import Lease
 
-TENYSON = [sys.executable, "-c", "import sys; from tenyson.cli.main import main; sys.exit(main())"]
-
 
 @pytest.fixture
 def tenyson(tmp_path):
     def run(*words):
-        return subprocess.run([*TENYSON, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        return forked.tenyson(*words, cwd=tmp_path)
 
     return run
 

@@ -1,13 +1,11 @@
 """Experiment files: graphs, hand-over, references, seeds and grids, as `tenyson run FILE --dry-run` shows them."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.fakes.forked import tenyson
 
-TENYSON = [sys.executable, "-c", "import sys; from tenyson.cli.main import main; sys.exit(main())"]
 TASK = str(Path(__file__).parents[1] / "tasks" / "echo_task.py")
 HEAD = f"""
 shared:
@@ -22,7 +20,6 @@ def dry_run(tmp_path):
     def run(text, *words, json_too=True):
         (tmp_path / "experiment.yaml").write_text(HEAD + text)
         command = [
-            *TENYSON,
             "run",
             "experiment.yaml",
             "--dry-run",
@@ -31,7 +28,7 @@ def dry_run(tmp_path):
             *(["--json"] if json_too else []),
             *words,
         ]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return tenyson(*command, cwd=tmp_path)
 
     def steps(text, *words):
         told = run(text, *words)
@@ -212,8 +209,7 @@ def test_a_value_for_all_steps_may_not_be_an_axis_of_the_matrix(dry_run):
 def test_an_experiment_may_have_any_name(tmp_path):
     """Its pipeline's id is made of what folders and rows can have."""
     (tmp_path / "experiment.yaml").write_text(f"name: Größe 1\n{HEAD}steps: [{{label: a, job: sft}}]")
-    command = [*TENYSON, "run", "experiment.yaml", "--dry-run", "--json"]
-    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    told = tenyson("run", "experiment.yaml", "--dry-run", "--json", cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     data = json.loads(told.stdout)
     assert data["title"] == "Größe 1"

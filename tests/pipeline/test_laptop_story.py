@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.fakes.forked import tenyson
 
 TENYSON = [sys.executable, "-c", "import sys; from tenyson.cli.main import main; sys.exit(main())"]
 TASK = """
@@ -63,10 +64,7 @@ class Laptop:
         )  # fmt: skip
 
     def run(self, *words):
-        return subprocess.run(
-            [*TENYSON, *words], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, check=False, timeout=200,
-        )  # fmt: skip
+        return tenyson(*words, cwd=self.folder, env=self.environment, timeout=300)
 
     def state(self):
         told = self.run("pipelines", "latest", "--json")

@@ -7,6 +7,8 @@ from tenyson.cloud.local.host import relation, this_host
 
 RENAMED = "import socket; socket.gethostname = lambda: 'elsewhere'"
 SAME = this_host()
+SHORT = {"TENYSON_LEASE_SECONDS": "5"}
+"""Of a controller that is killed: another machine waits for its lease."""
 
 
 def pretend(**different):
@@ -51,7 +53,7 @@ def test_another_machine_of_the_same_name_does_not_take_a_live_pipeline(project,
 
 def test_a_job_of_another_machine_is_not_lost_until_somebody_says_that_it_is_gone(project):
     """Its controller is dead and nobody can look at the job from here: attach names the machine, and --gone gives it up."""
-    project.killed("run", "exp.yaml", "--run-id", "exp", at="exp-sft")
+    project.killed("run", "exp.yaml", "--run-id", "exp", at="exp-sft", **SHORT)
     other = pretend(boot="b2", machine="m2", host="other")
     status, said = project.run("attach", "exp", first=other)
     assert status == 2, said
@@ -75,7 +77,7 @@ def test_a_job_of_another_machine_is_not_lost_until_somebody_says_that_it_is_gon
 
 def test_a_job_whose_end_is_written_needs_no_machine(project):
     """Its supervisor told the exit status in the folder: any machine that sees that continues."""
-    project.killed("run", "exp.yaml", "--run-id", "exp", at="exp-sft")
+    project.killed("run", "exp.yaml", "--run-id", "exp", at="exp-sft", **SHORT)
     release(project.folder, "sft")
     status, said = project.run("attach", "exp", first=pretend(boot="b2", machine="m2", host="other"))
     assert status == 0, said
@@ -84,9 +86,9 @@ def test_a_job_whose_end_is_written_needs_no_machine(project):
 
 def test_a_job_that_ends_while_its_machine_is_given_up_is_no_lost_one(project):
     """--gone waits for the lease, and a job that has written its end by then has a result, which counts."""
-    project.killed("run", "exp.yaml", "--run-id", "exp", at="exp-sft")
+    project.killed("run", "exp.yaml", "--run-id", "exp", at="exp-sft", **SHORT)
     ends = (
-        "import pathlib, time\nfrom tenyson.pipeline import elsewhere as module\nlook = module.elsewhere\n"
+        "import pathlib, time\nfrom tenyson.pipeline.control import other_machines as module\nlook = module.elsewhere\n"
         "def late(*of):\n    found = look(*of)\n    pathlib.Path('hold-sft').unlink()\n"
         "    while not pathlib.Path('outputs/exp-sft/exit_status.json').exists(): time.sleep(0.05)\n    return found\n"
         "module.elsewhere = late"

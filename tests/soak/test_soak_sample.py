@@ -45,9 +45,9 @@ def test_a_training_that_is_killed_again_and_again_is_the_same_training() -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+@pytest.mark.parametrize(("database", "most"), [("sqlite", (12, 6, 4)), ("postgres", (6, 3, 2))])
 def test_a_controller_that_is_killed_or_stalled_starts_nothing_twice_and_loses_no_answer(
-    database: str, request: pytest.FixtureRequest
+    database: str, most: tuple[int, int, int], request: pytest.FixtureRequest
 ) -> None:
     """Some points, some random moments and some stalls, each on a pipeline that fails, waits and is preempted."""
     more = ["--db-url", request.getfixturevalue("postgres_url")] if database == "postgres" else []
@@ -55,11 +55,11 @@ def test_a_controller_that_is_killed_or_stalled_starts_nothing_twice_and_loses_n
         sys.executable,
         HERE / "kill_controller.py",
         "--points",
-        "12",
+        str(most[0]),
         "--random",
-        "6",
+        str(most[1]),
         "--stalls",
-        "4",
+        str(most[2]),
         "--seed",
         "7",
     ]

@@ -3,16 +3,12 @@
 import json
 import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from recording import rollout, started
+from tests.fakes.forked import tenyson
 
 from tenyson.telemetry.build import open_telemetry
-
-TENYSON = Path(sys.executable).with_name("tenyson")
 
 
 @pytest.fixture
@@ -40,10 +36,8 @@ def compare(tmp_path, make_config, sqlite_url):
             telemetry.close()
         told = []
         for form in (["--json"], []):
-            done = subprocess.run(
-                [TENYSON, "compare", "one", "two", *form], capture_output=True, text=True, cwd=tmp_path,
-                timeout=120, env=os.environ | {"TENYSON_DB_URL": sqlite_url},
-            )  # fmt: skip
+            environment = os.environ | {"TENYSON_DB_URL": sqlite_url}
+            done = tenyson("compare", "one", "two", *form, cwd=tmp_path, env=environment)
             assert done.returncode == 0, done.stderr
             told.append(done.stdout)
         return json.loads(told[0]), told[1]

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.fakes import forked
 
 ROOT = Path(__file__).parents[2]
 TENYSON = Path(sys.executable).with_name("tenyson")
@@ -30,10 +31,8 @@ def tenyson(tmp_path, arithmetic):
     """Calls the command line in an empty folder, on that database."""
 
     def call(*arguments, fails=False, url=arithmetic):
-        done = subprocess.run(
-            [TENYSON, *map(str, arguments)], capture_output=True, text=True, cwd=tmp_path, timeout=120,
-            env=os.environ | {"TENYSON_DB_URL": url, "COLUMNS": "100"},
-        )  # fmt: skip
+        environment = os.environ | {"TENYSON_DB_URL": url, "COLUMNS": "100"}
+        done = forked.tenyson(*arguments, cwd=tmp_path, env=environment)
         assert "Traceback" not in done.stderr
         if fails:
             assert done.returncode == 2, done.stdout

@@ -4,17 +4,14 @@ import csv
 import json
 import math
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from recording import metrics, rollout, started
+from tests.fakes import forked
 
 from tenyson.telemetry.build import open_telemetry
 from tenyson.telemetry.events import RunFinished
 
-TENYSON = Path(sys.executable).with_name("tenyson")
 NAN, INF = math.nan, math.inf
 
 
@@ -48,10 +45,8 @@ def tenyson(tmp_path, make_config, db_url):
         telemetry.close()
 
     def call(*arguments):
-        done = subprocess.run(
-            [TENYSON, *map(str, arguments)], capture_output=True, text=True, cwd=tmp_path, timeout=120,
-            env=os.environ | {"TENYSON_DB_URL": db_url, "COLUMNS": "100"},
-        )  # fmt: skip
+        environment = os.environ | {"TENYSON_DB_URL": db_url, "COLUMNS": "100"}
+        done = forked.tenyson(*arguments, cwd=tmp_path, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

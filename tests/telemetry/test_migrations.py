@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 from recording import rows
+from tests.fakes.forked import tenyson
 
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.database import schema
@@ -188,9 +189,7 @@ def test_reading_commands_name_the_command_that_migrates(tmp_path):
     """They change nothing by themselves."""
     url = fixture_database(tmp_path, "0001")
     for command in (["runs"], ["sql", "SELECT 1"], ["rollouts", "rl-1"]):
-        done = subprocess.run(
-            [TENYSON, *command, "--db-url", url], capture_output=True, text=True, cwd=tmp_path
-        )
+        done = tenyson(*command, "--db-url", url, cwd=tmp_path)
         assert done.returncode == 2, command
         assert "tenyson telemetry migrate" in done.stderr
         assert "Traceback" not in done.stderr

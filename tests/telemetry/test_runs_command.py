@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.fakes import forked
 
 from tenyson.telemetry.events import RunFinished, RunStarted
 from tenyson.telemetry.sinks.sql import SqlSink
@@ -20,10 +21,7 @@ def tenyson(tmp_path):
 
     def call(*arguments, **environment):
         clean = {name: value for name, value in os.environ.items() if name != "TENYSON_DB_URL"}
-        return subprocess.run(
-            [sys.executable, "-c", "import sys; from tenyson.cli.main import main; sys.exit(main())", *arguments],
-            capture_output=True, text=True, cwd=tmp_path, env=clean | environment, timeout=60,
-        )  # fmt: skip
+        return forked.tenyson(*arguments, cwd=tmp_path, env=clean | environment)
 
     return call
 

@@ -5,14 +5,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from recording import finished, rows, started
+from tests.fakes import forked
 
 from tenyson.telemetry.sinks.sql import SqlSink
-
-TENYSON = Path(sys.executable).with_name("tenyson")
 
 
 @pytest.fixture
@@ -21,14 +19,7 @@ def tenyson(tmp_path):
 
     def call(*arguments, status=0):
         clean = {name: value for name, value in os.environ.items() if name != "TENYSON_DB_URL"}
-        done = subprocess.run(
-            [TENYSON, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=clean,
-            timeout=60,
-        )
+        done = forked.tenyson(*arguments, cwd=tmp_path, env=clean)
         assert "Traceback" not in done.stderr
         assert done.returncode == status, done.stdout + done.stderr
         return done.stderr if status else done.stdout

@@ -116,6 +116,8 @@ class SpoolWriter:
                 self._lose(_count(lines), "the disk is full")
             self._pending.clear()
             os.close(self._file)
+            # Its number may soon be another file's.
+            self._file = -1
 
     def delete(self) -> None:
         """Remove the files: all is stored."""
@@ -125,8 +127,9 @@ class SpoolWriter:
             self.folder.rmdir()
 
     def abandon(self) -> None:
-        """In a forked process: let go of the parent's file, and leave the rest to it."""
-        os.close(self._file)
+        """In a forked process: let go of the parent's file, if it is open, and leave the rest to the parent."""
+        if self._file >= 0:
+            os.close(self._file)
 
     @property
     def holds_back(self) -> bool:
