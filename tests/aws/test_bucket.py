@@ -11,7 +11,7 @@ from tests.fakes.waiting import wait_for
 
 from tenyson.testing.ticking import last_of_each_step, lines
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def in_bucket(bucket):

@@ -7,7 +7,7 @@ import sys
 import pytest
 from tests.aws.test_launch import end, launch
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def tenyson(*words, **more):

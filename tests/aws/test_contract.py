@@ -4,7 +4,7 @@ import pytest
 
 from tenyson.testing.backends import BackendContract
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 class TestAWSBackend(BackendContract):

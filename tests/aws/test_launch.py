@@ -15,7 +15,7 @@ from tenyson_aws.api.failures import AWSError
 from tenyson_aws.ec2.launch import Launcher
 from tenyson_aws.record import MachineRecord
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def launch(aws, token="attempt-1", **settings):

@@ -12,7 +12,7 @@ from tenyson.cloud.remote.ssh import connection, session, transfer
 from tenyson.testing.ticking import last_of_each_step, lines
 from tenyson_aws.record import MachineRecord
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def test_a_job_runs_there_and_everything_is_here_afterwards(aws, capfd):

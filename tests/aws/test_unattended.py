@@ -19,7 +19,7 @@ from tenyson.testing.ticking import lines
 from tenyson_aws.api.naming import attempt_folder
 from tenyson_aws.record import MachineRecord
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def state_of(aws, instance):

@@ -29,12 +29,13 @@ def import_training_libraries() -> None:
     import peft
     import torch
     import transformers
-    from trl import SFTTrainer
 
     from tenyson.jobs.trainers.trl_import import import_grpo
 
-    assert all((datasets, peft, torch, transformers, SFTTrainer))
     import_grpo(vllm=False)
+    from trl import SFTTrainer
+
+    assert all((datasets, peft, torch, transformers, SFTTrainer))
 
 
 def tenyson(
