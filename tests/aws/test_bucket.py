@@ -132,10 +132,10 @@ def test_the_last_files_are_sent_again_until_they_are_in_the_bucket(aws):
     """Also when nobody is there any more; a machine that still sends is not idle."""
     boto3.client("s3").create_bucket(Bucket="at-last")
     instance, _ = begin_and_leave(
-        aws, aws.job(steps=60, save_every=1000), bucket="at-last", idle_minutes=0.15
+        aws, aws.job(steps=60, save_every=1000), bucket="at-last", idle_minutes=0.25
     )
     aws.ec2.rule("PutObject", "error", code="AccessDenied", times=2)
-    aws.ec2.rule("PutObject", "delay", seconds=13, times=1)
+    aws.ec2.rule("PutObject", "delay", seconds=20, times=1)
     wait_for(lambda: state_of(aws, instance) == "terminated")
     assert any(key.endswith("/exit_status.json") for key in in_bucket("at-last"))
     told = attach(aws)

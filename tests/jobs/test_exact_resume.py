@@ -6,11 +6,11 @@ Several properties in one training, so that most pairs of them occur; tests/soak
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
-from tests.fakes.forked import tenyson
 from tests.soak.resume_matrix import (
     ACCUMULATED,
     DROPOUT,
@@ -19,6 +19,7 @@ from tests.soak.resume_matrix import (
     PATIENT,
     RL,
     SFT,
+    TENYSON,
     TINY,
     TWICE,
     verify,
@@ -74,7 +75,8 @@ def refused(tmp_path, monkeypatch):
     def run(*arguments):
         file = tmp_path / "sft.yaml"
         file.write_text(yaml.safe_dump(config))
-        done = tenyson("verify-resume", "--config", file, *arguments, cwd=tmp_path, timeout=300)
+        command = [TENYSON, "verify-resume", "--config", file, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 2, done.stdout + done.stderr
         assert "identical" not in done.stdout
         return done.stderr

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.fakes.forked import tenyson
 
 from tenyson.jobs.checkpoints.publication import check
 
@@ -24,6 +23,7 @@ TASK = Path(__file__).parents[1] / "tasks" / "echo_task.py"
 ENDLESS = 100_000
 WITHIN_SECONDS = 2.0
 """A command is applied within this time and one step."""
+TENYSON = Path(sys.executable).with_name("tenyson")
 
 
 class Steered:
@@ -88,8 +88,10 @@ class Steered:
     def ask(self, verb, *arguments):
         """By the command line; returns the step at which it was applied, and how long that took."""
         before = self.sql("SELECT max(id) FROM run_controls")[0][0]
-        done = tenyson(verb, "run-1", *arguments, "--db-url", self.db_url, cwd=self.folder)
-        assert done.returncode == 0, done.stderr
+        done = subprocess.run(
+            [TENYSON, verb, "run-1", *map(str, arguments), "--db-url", self.db_url],
+            cwd=self.folder, capture_output=True, text=True, check=True,
+        )  # fmt: skip
         assert f"{verb} requested" in done.stdout
         return self.applied(verb, before)
 
@@ -221,7 +223,12 @@ def test_without_a_database_a_file_steers_the_run_and_that_of_an_earlier_attempt
     answers = run.run_dir / "control.read"
     run.wait_for(lambda: answers.exists() and "checkpoint: applied at step" in answers.read_text())
     assert "jump: rejected: there is no jump" in answers.read_text()
-    done = tenyson("stop", "run-1", "--output-dir", run.run_dir.parent, cwd=run.folder)
+    done = subprocess.run(
+        [TENYSON, "stop", "run-1", "--output-dir", run.run_dir.parent],
+        cwd=run.folder,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert "requested by the file" in done.stdout
     assert run.finish()["metadata"]["stop_reason"] == "manual stop"

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.fakes import forked
 
 TASK = str(Path(__file__).with_name("preset_task.py"))
 TENYSON = [sys.executable, "-c", "import sys; from tenyson.cli.main import main; sys.exit(main())"]
@@ -32,7 +31,10 @@ def environment(tmp_path_factory):
 @pytest.fixture
 def tenyson(tmp_path, environment):
     def run(*arguments, **more):
-        return forked.tenyson("run", *arguments, cwd=tmp_path, env={**environment, **more}, timeout=300)
+        return subprocess.run(
+            [*TENYSON, "run", *arguments],
+            cwd=tmp_path, env={**environment, **more}, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
 
     return run
 

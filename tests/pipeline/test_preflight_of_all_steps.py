@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import yaml
-from tests.fakes.forked import import_training_libraries, tenyson
 
 from tenyson.cloud.local.backend import LocalManager
 from tenyson.errors import PipelineError
@@ -68,8 +71,8 @@ def experiment(tmp_path):
             ],
         }
         (tmp_path / "rows.yaml").write_text(yaml.safe_dump(data))
-        import_training_libraries()
-        return tenyson("run", "rows.yaml", "--on-failure", "abort", cwd=tmp_path, timeout=300)
+        command = [Path(sys.executable).parent / "tenyson", "run", "rows.yaml", "--on-failure", "abort"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
 
     return run
 
