@@ -186,12 +186,12 @@ def test_a_wrong_answer_at_the_terminal_is_told_before_it_is_asked_again():
 
 def test_an_answer_by_a_function_that_is_not_possible_is_told(capsys):
     """The question stays open, for `tenyson decide`."""
-    from tenyson.pipeline.control.prompt import Asker
+    from tenyson.pipeline.control.prompt import Prompt
 
     question = Question("pipe", "sft", JobResult("run-1", "failed", 1.0), ("restart", "abort"))
     stored, open_ones = [], []
-    asker = Asker(lambda _: "resume", lambda *answer: stored.append(answer), open_ones.append)
-    asker.put(1, lambda _: question)
-    asker._thread.join(10)
+    prompt = Prompt(lambda _: "resume", lambda *answer: stored.append(answer), open_ones.append)
+    prompt.put(1, lambda _: question)
+    prompt._thread.join(10)
     assert (stored, open_ones) == ([], [question])
     assert "resume is not possible" in capsys.readouterr().err

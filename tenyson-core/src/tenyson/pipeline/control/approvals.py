@@ -1,4 +1,4 @@
-"""The inquiry: people are asked about the steps that wait for them, and what they decide, wherever, is acted on once."""
+"""Approvals: ask people about the steps that wait for a decision, and act once on the first answer, wherever it comes from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tenyson.pipeline.control.prompt import Asker
+from tenyson.pipeline.control.prompt import Prompt
 from tenyson.pipeline.journal.decision import Ask, Decision, Question
 
 if TYPE_CHECKING:
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from tenyson.pipeline.journal.records import DecisionRecord
 
 DECISION_SECONDS = 0.5
-"""Between two looks at what was decided elsewhere."""
+"""Between two polls for decisions made elsewhere."""
 
 
 class Inquiry:
-    """Of one pipeline. The first answer counts: the terminal's, `tenyson decide`'s, or SQL's."""
+    """The approvals of one pipeline. The first answer counts: at the terminal, with `tenyson decide`, or in SQL."""
 
     def __init__(
         self, journal: Journal, pipeline_id: str, progress: Progress, ask: Ask, say: Callable[[str], None]
@@ -28,11 +28,11 @@ class Inquiry:
         self._id = pipeline_id
         self._progress = progress
         self._say = say
-        self._asker = Asker(ask, self._answer, self._tell_how_to_decide)
+        self._prompt = Prompt(ask, self._answer, self._tell_how_to_decide)
         self._next_look = 0.0
 
     def look(self) -> bool:
-        """Act on what was decided about steps that wait, and ask about the others. Whether the pipeline was to end."""
+        """Act on decisions about waiting steps, and ask about the others. Returns whether the pipeline is to end."""
         waiting = {label for label, step in self._progress.steps.items() if step.state == "WAITING_HUMAN"}
         if not waiting or time.monotonic() < self._next_look:
             return False
@@ -44,23 +44,23 @@ class Inquiry:
             if decision.answer is None:
                 self._put(label, decision)
                 continue
-            self._asker.close(decision.id)
+            self._prompt.close(decision.id)
             if self._act(label, decision) == "abort":
                 return True
         return False
 
     def end(self) -> None:
-        """Nobody is asked any more."""
-        self._asker.end()
+        """Stop asking."""
+        self._prompt.end()
 
     def how_to_decide(self, label: str, choices: Sequence[Decision]) -> str:
-        """The command for somebody elsewhere."""
+        """The command that decides from elsewhere."""
         return f"tenyson decide {self._id} {label} {'|'.join(choices)}"
 
     def _put(self, label: str, decision: DecisionRecord) -> None:
         result = self._progress.attempts[label].result
         assert result is not None
-        self._asker.put(
+        self._prompt.put(
             decision.id, lambda closed: Question(self._id, label, result, decision.choices, closed)
         )
 

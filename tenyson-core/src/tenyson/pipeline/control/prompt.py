@@ -1,4 +1,4 @@
-"""The asker: a thread that puts one question after another to whoever sits at this controller."""
+"""The prompt: a thread that asks one question after another at this controller's terminal."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ STORE_SECONDS = 2.0
 """Between two tries to store an answer while the journal is away."""
 
 
-class Asker:
-    """Answers may come from elsewhere while it asks; then the question is closed, and the next one put."""
+class Prompt:
+    """Asks questions in turn. If an answer comes from elsewhere meanwhile, the question is closed and the next one asked."""
 
     def __init__(
         self, ask: Ask, answered: Callable[[int, Decision], bool], unanswered: Callable[[Question], None]
     ) -> None:
-        """`answered` stores an answer by the question's number; `unanswered` hears that nobody here can say.
+        """`answered` stores an answer by the question's number; `unanswered` is called if nobody here can answer.
 
-        `answered` may raise JournalAwayError: the answer is kept then, and stored once the journal is back.
+        If `answered` raises JournalAwayError, the answer is kept and stored once the journal is back.
         """
         self._ask = ask
         self._answered = answered
@@ -34,13 +34,13 @@ class Asker:
         self._thread: threading.Thread | None = None
 
     def put(self, number: int, make: Callable[[Callable[[], bool]], Question]) -> None:
-        """Ask, unless this was asked before. `make` is given what tells whether the question is closed."""
+        """Ask, unless this was asked before. `make` gets a function that tells whether the question is closed."""
         if number in self._known:
             return
         self._known.add(number)
         self._questions.append((number, make(lambda: self._over.is_set() or number in self._closed)))
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._work, name="asker", daemon=True)
+            self._thread = threading.Thread(target=self._work, name="prompt", daemon=True)
             self._thread.start()
 
     def close(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""The outbox's postman: a thread that delivers notifications, again and again until they arrive. Jobs never wait for it."""
+"""The outbox: a thread that delivers notifications, retrying until they arrive. Jobs never wait for it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Postman:
         self._wake = threading.Event()
         self._over = False
         self._told: set[str] = set()
-        self._thread = threading.Thread(target=self._work, name="postman", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
 
     def wake(self) -> None:
         """There is news."""
