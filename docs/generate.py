@@ -12,9 +12,10 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from tenyson.config.checks.passthrough import OWNED
-from tenyson.config.checks.relevance import ONLY_FOR
-from tenyson.config.checks.supported import ENGINE_REFUSED, NEEDS, REFUSED, VLLM_IN_RL
+from tenyson.config.checks.relevance import readers
+from tenyson.config.checks.supported import ENGINE_REFUSED, PEFT_NEEDS, PEFT_REFUSED, VLLM_IN_RL
 from tenyson.config.schema import Config, Section
+from tenyson.plugins.job_kinds import JOB_KINDS
 
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
 
@@ -85,19 +86,19 @@ def page() -> str:
 
 
 def _without_effect() -> str:
-    tables = {"trl (SFT)": "sft", "trl (RL)": "rl", "peft": "peft"}
+    ruled = {f"trl ({kind.name.upper()})": kind.part("arguments") for kind in JOB_KINDS.values()}
+    refusals = {title: one.refused for title, one in ruled.items() if one} | {"peft": PEFT_REFUSED}
+    needed = {title: one.needs for title, one in ruled.items() if one} | {"peft": PEFT_NEEDS}
     refused = [
-        (f"{title}: `{name}`", *words)
-        for title, key in tables.items()
-        for name, words in REFUSED[key].items()
+        (f"{title}: `{name}`", *words) for title, table in refusals.items() for name, words in table.items()
     ]
     refused += [
         (f"engine_args, trl.generation_kwargs: `{name}`", *words) for name, words in ENGINE_REFUSED.items()
     ]
     needs = [
         (f"{title}: `{name}`", " or ".join(f"`{key}`" for key in keys))
-        for title, table in tables.items()
-        for name, keys in NEEDS[table].items()
+        for title, table in needed.items()
+        for name, keys in table.items()
     ]
     handed = ", ".join(f"`{name}`" for name in sorted(VLLM_IN_RL))
     return (
@@ -114,18 +115,23 @@ def _section(name: str, model: type[Section]) -> str:
     rows = []
     for key, info in model.model_fields.items():
         default = "required" if info.is_required() else f"`{json.dumps(info.default)}`"
-        only = "" if f"{name}.{key}" not in ONLY_FOR else f" Read by {_jobs(f'{name}.{key}')}."
+        only = _read_by(f"{name}.{key}")
         meaning = _cell(info.description) + (
             only if not _cell(info.description).startswith(("SFT:", "RL:")) else ""
         )
         rows.append(f"| `{key}` | {_type(info)} | {default} | {meaning} |")
-    jobs = f" Read by {_jobs(name)}." if name in ONLY_FOR else ""
-    head = f"## {name}\n\n{(model.__doc__ or '').strip()}{jobs}\n\n| key | type | default | meaning |\n| --- | --- | --- | --- |\n"
+    head = f"## {name}\n\n{(model.__doc__ or '').strip()}{_read_by(name)}\n\n| key | type | default | meaning |\n| --- | --- | --- | --- |\n"
     return head + "\n".join(rows) + "\n"
 
 
+def _read_by(key: str) -> str:
+    jobs = _jobs(key)
+    return "" if jobs == "every job" else f" Read by {jobs}."
+
+
 def _jobs(key: str) -> str:
-    return " and ".join(ONLY_FOR.get(key, ("every job",)))
+    kinds = list(JOB_KINDS.values())
+    return readers(key, kinds) if any(key in kind.unread for kind in kinds) else "every job"
 
 
 def _type(info: FieldInfo) -> str:

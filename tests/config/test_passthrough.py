@@ -8,6 +8,7 @@ from tenyson.config.checks.passthrough import OWNED, check_passthrough, passthro
 from tenyson.config.load import check_document, parse_config
 from tenyson.config.reading import read_document
 from tenyson.errors import ConfigError
+from tenyson.plugins.job_kinds import job_kind
 
 pytestmark = pytest.mark.train
 
@@ -50,21 +51,23 @@ def config(**sections):
 def test_a_wrong_name_is_refused_with_the_nearest(job, sections, expected):
     """Against the installed versions of the libraries themselves."""
     with pytest.raises(ConfigError) as caught:
-        check_passthrough(config(**sections), job)
+        check_passthrough(config(**sections), job_kind(job))
     assert str(caught.value) == expected
 
 
 def test_valid_names_pass():
     """Any argument, though Tenyson has no key for it."""
-    check_passthrough(config(trl={"adam_epsilon": 1e-6, "assistant_only_loss": True}, peft={"r": 8}), "sft")
-    check_passthrough(config(trl={"loss_type": "dapo", "epsilon_high": 0.3}), "rl")
-    check_passthrough(config(engine_args={"repetition_penalty": 1.1}), "rl")
+    check_passthrough(
+        config(trl={"adam_epsilon": 1e-6, "assistant_only_loss": True}, peft={"r": 8}), job_kind("sft")
+    )
+    check_passthrough(config(trl={"loss_type": "dapo", "epsilon_high": 0.3}), job_kind("rl"))
+    check_passthrough(config(engine_args={"repetition_penalty": 1.1}), job_kind("rl"))
 
 
 def test_sections_that_the_job_does_not_read_are_left_alone():
     """Presets share sections between steps."""
-    check_passthrough(config(trl={"nonsense": 1}, peft={"nonsense": 1}), "eval")
-    check_passthrough(config(engine_args={"nonsense": 1}), "sft")
+    check_passthrough(config(trl={"nonsense": 1}, peft={"nonsense": 1}), job_kind("eval"))
+    check_passthrough(config(engine_args={"nonsense": 1}), job_kind("sft"))
 
 
 def test_problems_carry_the_line(tmp_path):
@@ -72,7 +75,7 @@ def test_problems_carry_the_line(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("model: {name: m}\ntrl:\n  adam_epsilom: 1\n")
     document = read_document(path)
-    (problem,) = passthrough_problems(check_document(document), "sft", document)
+    (problem,) = passthrough_problems(check_document(document), job_kind("sft"), document)
     assert (problem.file, problem.line) == (str(path), 3)
 
 

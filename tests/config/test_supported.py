@@ -7,9 +7,11 @@ import dataclasses
 import pytest
 
 from tenyson.config.checks.passthrough import OWNED, check_passthrough
-from tenyson.config.checks.supported import HONOURED, NEEDS, REFUSED
+from tenyson.config.checks.supported import PEFT_HONOURED, PEFT_NEEDS, PEFT_REFUSED
+from tenyson.config.checks.trl_arguments import TrlArguments
 from tenyson.config.load import parse_config
 from tenyson.errors import ConfigError
+from tenyson.plugins.job_kinds import JOB_KINDS, job_kind
 
 pytestmark = pytest.mark.train
 
@@ -20,24 +22,29 @@ def config(**sections):
 
 def refusal(job, engine=None, **sections) -> str:
     with pytest.raises(ConfigError) as caught:
-        check_passthrough(config(**sections), job, engine=engine)
+        check_passthrough(config(**sections), job_kind(job), engine=engine)
     return str(caught.value)
 
 
-@pytest.mark.parametrize("table", ["sft", "rl", "peft"])
+@pytest.mark.parametrize(
+    "table", [*(kind.name for kind in JOB_KINDS.values() if kind.arguments is not None), "peft"]
+)
 def test_every_argument_of_the_installed_libraries_is_ruled_on(table):
     """A field that the tables lack would be taken without anybody knowing whether it acts."""
     from peft import LoraConfig
-    from trl import GRPOConfig, SFTConfig
 
-    cls = {"sft": SFTConfig, "rl": GRPOConfig, "peft": LoraConfig}[table]
+    if table == "peft":
+        cls = LoraConfig
+        ruled = TrlArguments(honoured=PEFT_HONOURED, refused=PEFT_REFUSED, needs=PEFT_NEEDS)
+    else:
+        cls, ruled = job_kind(table).part("trl_config"), job_kind(table).part("arguments")
     fields = {field.name for field in dataclasses.fields(cls) if field.init}
     owned = OWNED["trl"].keys() & fields if table != "peft" else set()
-    assert fields - HONOURED[table] - REFUSED[table].keys() - owned == set(), "say what becomes of these"
-    assert (HONOURED[table] | REFUSED[table].keys()) - fields == set(), "these no longer exist"
-    assert not HONOURED[table] & REFUSED[table].keys()
-    assert not owned & (HONOURED[table] | REFUSED[table].keys())
-    assert NEEDS[table].keys() <= HONOURED[table]
+    assert fields - ruled.honoured - ruled.refused.keys() - owned == set(), "say what becomes of these"
+    assert (ruled.honoured | ruled.refused.keys()) - fields == set(), "these no longer exist"
+    assert not ruled.honoured & ruled.refused.keys()
+    assert not owned & (ruled.honoured | ruled.refused.keys())
+    assert ruled.needs.keys() <= ruled.honoured
 
 
 @pytest.mark.parametrize(
@@ -101,7 +108,7 @@ def test_engine_args_of_vllm_reach_the_engine_that_trl_starts(tmp_path):
     from tenyson.jobs.trainers.arguments import grpo_arguments
 
     given = config(engine_args={"max_model_len": 512}, trl={"vllm_gpu_memory_utilization": 0.4})
-    check_passthrough(given, "rl", engine="vllm")
+    check_passthrough(given, job_kind("rl"), engine="vllm")
     arguments = grpo_arguments(given, tmp_path, vllm=True)
     assert (arguments["vllm_max_model_length"], arguments["vllm_gpu_memory_utilization"]) == (512, 0.4)
     assert "vllm_max_model_length" not in grpo_arguments(given, tmp_path, vllm=False)
@@ -110,6 +117,6 @@ def test_engine_args_of_vllm_reach_the_engine_that_trl_starts(tmp_path):
 def test_arguments_act_beside_what_they_need():
     """packing has its strategy, an evaluation its delay."""
     packed = {"training": {"packing": True, "eval_steps": 2}}
-    check_passthrough(config(trl={"packing_strategy": "bfd", "eval_delay": 1}, **packed), "sft")
+    check_passthrough(config(trl={"packing_strategy": "bfd", "eval_delay": 1}, **packed), job_kind("sft"))
     moving = {"sync_ref_model": True, "ref_model_sync_steps": 2}
-    check_passthrough(config(trl=moving, training={"beta": 0.1}), "rl")
+    check_passthrough(config(trl=moving, training={"beta": 0.1}), job_kind("rl"))

@@ -117,6 +117,7 @@ def _check_experiment(file: str, overrides: tuple[str, ...], job: str | None) ->
     from tenyson.config.checks.passthrough import passthrough_problems
     from tenyson.config.load import parse_config
     from tenyson.pipeline.execute import define_plan
+    from tenyson.plugins.job_kinds import job_kind
 
     if job is not None:
         raise click.UsageError(f"{file} is an experiment with jobs of its own: leave out --job")
@@ -124,7 +125,7 @@ def _check_experiment(file: str, overrides: tuple[str, ...], job: str | None) ->
     define_plan(plan, tasks)
     found = []
     for step in plan.steps:
-        for one in passthrough_problems(parse_config(step.config), step.job):
+        for one in passthrough_problems(parse_config(step.config), job_kind(step.job)):
             found.append(dataclasses.replace(one, file=f"{file}, step {step.label}"))
     return list(dict.fromkeys(found))
 
@@ -149,5 +150,7 @@ def _check_plugins(loaded: Config, document: Document) -> list[Problem]:
 def _check_job(loaded: Config, job: str, document: Document) -> list[Problem]:
     from tenyson.config.checks.passthrough import passthrough_problems
     from tenyson.config.checks.relevance import irrelevant_keys
+    from tenyson.plugins.job_kinds import JOB_KINDS, job_kind
 
-    return irrelevant_keys(loaded, job, document) + passthrough_problems(loaded, job, document)
+    kind, kinds = job_kind(job), JOB_KINDS.values()
+    return irrelevant_keys(loaded, kind, kinds, document) + passthrough_problems(loaded, kind, document)

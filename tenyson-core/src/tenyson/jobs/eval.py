@@ -58,21 +58,23 @@ class EvalJob(Job):
                 f"an evaluation runs in one process, and torchrun has started {context.world.size}",
                 next_step="Start it without torchrun; the engine uses what the machine has.",
             )
-        check_passthrough(config, "eval")
+        check_passthrough(config, context.kind)
         rewards = rewards_of(context.task)
         source = resolve_model(config)
         choice = choose_engine(config.generation.engine, source.path)
         context.say(f"engine {choice.name}: {choice.reason}")
-        check_passthrough(config, "eval", engine=choice.name)
+        check_passthrough(config, context.kind, engine=choice.name)
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
-        require_fitting(config, source, tokenizer, renderer, "eval")
+        require_fitting(config, source, tokenizer, renderer, context.kind)
         prompts = eval_prompts(context.task, config, tokenizer, context=context)
         sampling = Sampling.from_config(config.generation, renderer.stop_token_ids)
         samples = self._repeated(context, prompts, sampling)
         require_fingerprint(context, source, renderer)
         pin_inputs(context, source)
-        warnings = settle(context, check_played("eval", samples, context.task, renderer, config, source))
+        warnings = settle(
+            context, check_played(context.kind, samples, context.task, renderer, config, source)
+        )
         unheeded = say_defaults(context, source, choice.name, taken_by(sampling, config.engine_args))
         about = {
             "engine": choice.name,

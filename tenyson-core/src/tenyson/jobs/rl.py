@@ -78,7 +78,7 @@ class RLJob(Job):
             GRPOConfig,
             grpo_arguments(config, context.folder.checkpoints, vllm=engine == "vllm"),
             config,
-            "rl",
+            context.kind,
             engine=engine,
         )
         if not rewards_of(context.task):
@@ -90,20 +90,22 @@ class RLJob(Job):
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
         adapter = new_adapter(config, source)
-        require_fitting(config, source, tokenizer, renderer, "rl")
+        require_fitting(config, source, tokenizer, renderer, context.kind)
         train, *others = [
             rl_prompts(context.task, config, tokenizer, split, processes=context.world.size, context=context)
             for split in (("train", "eval") if training.eval_steps else ("train",))
         ]
         resume = find_checkpoint(context)
-        record = training_record(config, "rl", arguments, source, context.task_name)
+        record = training_record(config, context.kind, arguments, source, context.task_name)
         changes = require_same_training(context, resume, record)
         require_fingerprint(context, source, renderer, resume)
         pin_inputs(context, source)
         remembered = deepcopy(dict(context.task.state()))
         warnings = settle(
             context,
-            check_played("rl", train, context.task, renderer, config, source, processes=context.world.size),
+            check_played(
+                context.kind, train, context.task, renderer, config, source, processes=context.world.size
+            ),
         )
         model = load_model(source, config.model, dtype=load_dtype(config), trainable_adapter=True)
         # Replies end at the template's end of turn, also where the model's own generation config forgets it.
@@ -131,7 +133,7 @@ class RLJob(Job):
                 processing_class=tokenizer,
                 peft_config=adapter,
                 callbacks=[
-                    GRPOEpochTelemetryCallback(context.telemetry, context.run_id),
+                    GRPOEpochTelemetryCallback(context.telemetry, context.run_id, phase=context.kind.phase),
                     AttemptTelemetryCallback(context.began, resume),
                     control,
                 ],

@@ -57,7 +57,7 @@ class SFTJob(Job):
 
         config, training = context.config, context.config.training
         arguments = build_arguments(
-            SFTConfig, sft_arguments(config, context.folder.checkpoints), config, "sft"
+            SFTConfig, sft_arguments(config, context.folder.checkpoints), config, context.kind
         )
         require_optimizer(arguments)
         set_seed(config.run.seed)
@@ -66,11 +66,11 @@ class SFTJob(Job):
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
         adapter = new_adapter(config, source)
-        require_fitting(config, source, tokenizer, renderer, "sft")
+        require_fitting(config, source, tokenizer, renderer, context.kind)
         train = self._read(context, renderer, "train")
         evaluation = self._read(context, renderer, "eval") if training.eval_steps else None
         resume = find_checkpoint(context)
-        record = training_record(config, "sft", arguments, source, context.task_name)
+        record = training_record(config, context.kind, arguments, source, context.task_name)
         changes = require_same_training(context, resume, record)
         require_fingerprint(context, source, renderer, resume)
         pin_inputs(context, source)
@@ -86,7 +86,7 @@ class SFTJob(Job):
             save_minutes=None if training.save_steps else training.save_minutes,
         )
         callbacks: list[Any] = [
-            SFTTelemetryCallback(context.telemetry, context.run_id),
+            SFTTelemetryCallback(context.telemetry, context.run_id, phase=context.kind.phase),
             AttemptTelemetryCallback(context.began, resume),
             control,
         ]

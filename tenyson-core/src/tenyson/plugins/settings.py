@@ -12,6 +12,7 @@ from tenyson.config.explain import nearest, problems
 from tenyson.errors import ConfigError, PluginError, Problem, UnknownPluginError
 from tenyson.plugins import discovery
 from tenyson.plugins.entries import Entry
+from tenyson.plugins.job_kinds import job_kind
 from tenyson.plugins.manager import PluginManager
 
 if TYPE_CHECKING:
@@ -94,12 +95,13 @@ class PluginChecks:
         """As `check_settings`, and wrong names under `engine_args` where the job generates text."""
         from tenyson.config.checks.passthrough import engine_args_problems
 
+        generates = job_kind(job_type).generates
         named = {"backend", "telemetry", "engine_args", "task"}
-        key = config.model_dump_json(include=named) + config.generation.engine + str(job_type == "sft")
+        key = config.model_dump_json(include=named) + config.generation.engine + str(generates)
         if key in self._fine:
             return []
         found = check_settings(config, self._plugins, document)
-        if job_type != "sft":
+        if generates:
             found += [one for one in engine_args_problems(config, document) if one.severity == "error"]
         if not found:
             self._fine.add(key)

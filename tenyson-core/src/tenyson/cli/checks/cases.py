@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,14 +12,13 @@ import click
 from tenyson.cli.pipelines.request import Request, make_plan
 from tenyson.errors import TaskError
 from tenyson.pipeline.control.preflight import standing_in
+from tenyson.plugins.job_kinds import JOB_KINDS, job_kind
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
     from tenyson.jobs.job import Job
     from tenyson.pipeline.graph.plan import PlannedStep
     from tenyson.tasks.plugin import TaskPlugin
-
-_PAIRS: tuple[tuple[str, str], ...] = (("sft", "rl"), ("rl", "sft"))
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def find_cases(file: str, job: str | None, task: str | None, overrides: tuple[st
             cases.append(Case(step.label, make_job(replace(step, config=config), tasks[step.label]), note))
         return cases
     made: dict[str, Job] = {}
-    kinds: list[str] = [job] if job is not None else ["sft", "rl", "eval"]
+    kinds = [job] if job is not None else list(JOB_KINDS)
     for kind in kinds:
         plan, tasks, _ = make_plan(Request(task=task, job=kind, config=file, overrides=overrides))
         [step] = plan.steps
@@ -63,7 +63,7 @@ def find_cases(file: str, job: str | None, task: str | None, overrides: tuple[st
     if not made:
         raise TaskError(
             "the task has no samples for any job",
-            next_step="Implement sft_samples, rl_samples or eval_samples.",
+            next_step=f"Implement {' or '.join(kind.samples for kind in JOB_KINDS.values() if kind.samples)}.",
         )
     if job is not None:
         return [Case(job, made[job])]
@@ -75,20 +75,27 @@ def _meant(made: Mapping[str, Job]) -> tuple[list[str], str]:
     """Which of these kinds of job the keys of a configuration are for, and why not the others; all where they do not tell."""
     config = next(iter(made.values())).config
     foreign = {kind: _foreign(config, kind) for kind in made}
-    if "eval" in made and len(made) > 1 and not foreign["eval"] and "evaluation" in _foreign(config, "sft"):
-        return ["eval"], "no training key is set; to check the file as a training, pass --job sft or rl"
-    if "sft" not in made or "rl" not in made:
-        return list(made), ""
-    for kind, other in _PAIRS:
+    trainings = [kind for kind in made if JOB_KINDS[kind].trains]
+    measuring = [kind for kind in made if kind not in trainings]
+    if trainings and measuring and not any(foreign[kind] for kind in measuring) and _sets_evaluation(config):
+        names = " or ".join(trainings)
+        note = f"no training key is set; to check the file as a training, pass --job {names}"
+        return measuring, note
+    notes: dict[str, str] = {}
+    for kind, other in itertools.permutations(trainings, 2):
         own, others = ({key for key in foreign[one] if "." in key} for one in (kind, other))
         # What neither takes is a mistake, and is told of both.
         if own - others and not others - own:
             note = f"{min(own - others)} means nothing to {kind}: --job {kind} examines the file as that"
-            return [one for one in made if one != kind], note
-    return list(made), ""
+            notes.setdefault(kind, note)
+    return [kind for kind in made if kind not in notes], "; ".join(notes.values())
 
 
-def _foreign(config: Config, kind: str) -> set[str]:
+def _sets_evaluation(config: Config) -> bool:
+    return config.evaluation != type(config.evaluation)()
+
+
+def _foreign(config: Config, name: str) -> set[str]:
     """Keys that are set and mean nothing to this kind of job, and those under `trl` that it does not take."""
     from tenyson.config.checks.passthrough import passthrough_problems
     from tenyson.config.checks.relevance import irrelevant_keys
@@ -96,6 +103,7 @@ def _foreign(config: Config, kind: str) -> set[str]:
 
     if not missing_libraries():
         quiet_libraries()
+    kind = job_kind(name)
     problems = [one for one in passthrough_problems(config, kind) if one.severity == "error"]
     return {one.key for one in irrelevant_keys(config, kind)} | {
         one.key for one in problems if one.key.startswith("trl.")
@@ -111,8 +119,10 @@ def _before(step: PlannedStep, seen: Mapping[str, Mapping[str, Any]]) -> tuple[d
     return config, note
 
 
-def _has(task: TaskPlugin, kind: str) -> bool:
+def _has(task: TaskPlugin, name: str) -> bool:
+    """Whether the task serves this kind of job: the base class has a method of that name only to refuse."""
     from tenyson.tasks.plugin import TaskPlugin
 
-    method = f"{kind}_samples"
-    return getattr(type(task), method) is not getattr(TaskPlugin, method)
+    method = job_kind(name).samples
+    own = getattr(type(task), method, None)
+    return own is not None and own is not getattr(TaskPlugin, method, None)

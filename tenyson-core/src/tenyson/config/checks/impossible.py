@@ -7,7 +7,8 @@ or its tokenizer is checked in `tenyson.jobs.preflight.fitting`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +19,10 @@ from tenyson.config.explain import did_you_mean
 from tenyson.errors import Problem
 
 if TYPE_CHECKING:
+    from tenyson.config.checks.trl_arguments import TrlArguments
     from tenyson.config.schema import Config
+    from tenyson.plugins.job_kind import JobKind
 
-LOSSES = {
-    "sft": ("nll", "dft", "chunked_nll"),
-    "rl": ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"),
-}
-"""`trl.loss_type` of TRL 1.16, which looks at it in the first step."""
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 _KWARGS = {
     "cosine_with_min_lr": "{min_lr_rate: 0.1}",
@@ -60,18 +58,21 @@ _CHOICES = {
 """Of TRL's arguments that are plain text to Python; TRL looks at them in the first step."""
 
 
-def impossible_values(config: Config, job_type: str, document: Document) -> list[Problem]:
+def impossible_values(config: Config, kind: JobKind, document: Document) -> list[Problem]:
     """What cannot work, whatever the model and the machine."""
     found = list(_output_folder(config, document))
     found += _attention(config, document)
-    if job_type == "eval":
+    if not kind.trains:
         return found
-    found += _types(config.trl, "trl", "trl", "SFTConfig" if job_type == "sft" else "GRPOConfig", document)
-    found += _types(config.peft or {}, "peft", "peft", "LoraConfig", document)
+    arguments: TrlArguments | None = kind.part("arguments")
+    if kind.trl_config is not None:
+        found += _types(config.trl, "trl", kind.trl_config, document)
+    found += _types(config.peft or {}, "peft", "peft:LoraConfig", document)
     wrong = {problem.key for problem in found}
     rest = [*_numbers(config, document), *_schedule(config, document), *_evaluation(config, document)]
-    rest += [*_loss(config, job_type, document), *_adapter(config, document)]
-    rest += _sft(config, document) if job_type == "sft" else _rl(config, document)
+    rest += [*_loss(config, arguments.losses if arguments else (), document), *_adapter(config, document)]
+    if arguments is not None and arguments.impossible is not None:
+        rest += arguments.impossible(config, document)
     return found + [problem for problem in rest if problem.key not in wrong]
 
 
@@ -103,15 +104,14 @@ def _attention(config: Config, document: Document) -> Iterator[Problem]:
         yield dataclasses.replace(problem, severity="warning")
 
 
-def _types(
-    given: Mapping[str, Any], section: str, package: str, cls: str, document: Document
-) -> Iterator[Problem]:
-    if not given or find_spec(package) is None:
+def _types(given: Mapping[str, Any], section: str, target: str, document: Document) -> Iterator[Problem]:
+    module, _, cls = target.partition(":")
+    if not given or find_spec(module.partition(".")[0]) is None:
         return
     from typing import get_type_hints
 
     try:
-        hints = get_type_hints(getattr(__import__(package, fromlist=[cls]), cls))
+        hints = get_type_hints(getattr(import_module(module), cls))
     except Exception:  # a version whose annotations cannot be read: the library itself will tell
         return
     for name, value in given.items():
@@ -199,7 +199,7 @@ def _evaluation(config: Config, document: Document) -> Iterator[Problem]:
             yield document.problem(("trl", name), cause, "set training.eval_steps instead")
 
 
-def _loss(config: Config, job_type: str, document: Document) -> Iterator[Problem]:
+def _loss(config: Config, known: Collection[str], document: Document) -> Iterator[Problem]:
     for argument, choices in _CHOICES.items():
         value = config.trl.get(argument)
         if isinstance(value, str) and value not in choices:
@@ -215,8 +215,8 @@ def _loss(config: Config, job_type: str, document: Document) -> Iterator[Problem
         cause = "needs the package liger-kernel, which is not installed here"
         problem = document.problem(("trl", "use_liger_kernel"), cause, "install it there, or leave it out")
         yield dataclasses.replace(problem, severity="warning")
-    name, known = config.trl.get("loss_type"), LOSSES[job_type]
-    if isinstance(name, str) and name not in known:
+    name = config.trl.get("loss_type")
+    if known and isinstance(name, str) and name not in known:
         hint = did_you_mean(name, list(known)) or f"TRL has {', '.join(known)}"
         yield document.problem(("trl", "loss_type"), f"no loss is called {name!r}", hint)
 
@@ -249,7 +249,8 @@ def _adapter(config: Config, document: Document) -> Iterator[Problem]:
         yield document.problem(("peft", "inference_mode"), "an adapter in it is not trained", "leave it out")
 
 
-def _sft(config: Config, document: Document) -> Iterator[Problem]:
+def sft_values(config: Config, document: Document) -> Iterator[Problem]:
+    """Of SFT: what cannot work together."""
     trl = config.trl
     packs = trl.get("packing", config.training.packing)
     if trl.get("padding_free") and not packs:
@@ -257,7 +258,8 @@ def _sft(config: Config, document: Document) -> Iterator[Problem]:
         yield document.problem(("trl", "padding_free"), cause, "set training.packing: true, which implies it")
 
 
-def _rl(config: Config, document: Document) -> Iterator[Problem]:
+def rl_values(config: Config, document: Document) -> Iterator[Problem]:
+    """Of GRPO: what leaves it nothing to compare, or would break its rollouts."""
     trl, training, generation = config.trl, config.training, config.generation
     key = ("trl", "temperature") if "temperature" in trl else ("generation", "temperature")
     temperature = trl.get("temperature", generation.temperature)

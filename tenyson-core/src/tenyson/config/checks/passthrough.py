@@ -7,18 +7,31 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Set
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from tenyson.config.checks.engine_arguments import engine_arguments, sampling_arguments
 from tenyson.config.checks.impossible import impossible_values
-from tenyson.config.checks.supported import ENGINE_REFUSED, HONOURED, NEEDS, REFUSED, VALUES, VLLM_IN_RL
+from tenyson.config.checks.supported import (
+    ENGINE_REFUSED,
+    PEFT_HONOURED,
+    PEFT_NEEDS,
+    PEFT_REFUSED,
+    PEFT_VALUES,
+    VLLM_IN_RL,
+)
+from tenyson.config.checks.trl_arguments import TrlArguments
 from tenyson.config.document import Document
 from tenyson.config.explain import did_you_mean
 from tenyson.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
+    from tenyson.plugins.job_kind import JobKind
+
+_LORA = "peft:LoraConfig"
+_OF_PEFT = TrlArguments(honoured=PEFT_HONOURED, refused=PEFT_REFUSED, needs=PEFT_NEEDS)
 
 OWNED = {
     "trl": {
@@ -56,7 +69,7 @@ OWNED = {
 
 
 def check_passthrough(
-    config: Config, job_type: str, document: Document | None = None, *, engine: str | None = None
+    config: Config, kind: JobKind, document: Document | None = None, *, engine: str | None = None
 ) -> None:
     """Refuse names that TRL, PEFT or the engine does not know, and those that would have no effect. Imports torch.
 
@@ -67,35 +80,34 @@ def check_passthrough(
         ConfigError: with the nearest valid names, or the key to use. A package that is not installed cannot be asked; see
             `passthrough_problems`, which says so.
     """
-    found = passthrough_problems(config, job_type, document, engine=engine)
+    found = passthrough_problems(config, kind, document, engine=engine)
     if errors := [problem for problem in found if problem.severity == "error"]:
         raise ConfigError(errors)
 
 
 def passthrough_problems(
-    config: Config, job_type: str, document: Document | None = None, *, engine: str | None = None
+    config: Config, kind: JobKind, document: Document | None = None, *, engine: str | None = None
 ) -> list[Problem]:
     """Wrong or idle names under `trl`, `peft` and `engine_args`, and values that cannot work; a warning for each package that cannot be
     asked."""
     document = document or Document("", {})
     engine = engine or config.generation.engine
     found: list[Problem] = []
-    if config.trl and job_type != "eval":
-        names = _fields("trl", "SFTConfig" if job_type == "sft" else "GRPOConfig")
-        found += _unknown("trl", config.trl, names, "trl", document)
-    if config.peft and job_type != "eval":
-        names = _fields("peft", "LoraConfig")
-        found += _unknown("peft", config.peft, names, "peft", document)
-    if job_type == "rl" and engine == "vllm":
+    if config.trl and kind.trl_config is not None:
+        found += _unknown("trl", config.trl, _fields(kind.trl_config), "trl", document)
+    if config.peft and kind.trains:
+        found += _unknown("peft", config.peft, _fields(_LORA), "peft", document)
+    plays = kind.trains and kind.generates
+    if plays and engine == "vllm":
         found += _of_trls_vllm(config, document)
-    elif job_type != "sft":
+    elif kind.generates:
         found += engine_args_problems(config, document, engine)
-    if job_type == "rl" and isinstance(given := config.trl.get("generation_kwargs"), dict):
+    if plays and isinstance(given := config.trl.get("generation_kwargs"), dict):
         found += _of_engine(("trl", "generation_kwargs"), given, engine, config, document)
     named = {problem.key for problem in found}
-    found += [one for one in impossible_values(config, job_type, document) if one.key not in named]
+    found += [one for one in impossible_values(config, kind, document) if one.key not in named]
     named = {problem.key for problem in found}
-    return found + [one for one in _idle(config, job_type, document) if one.key not in named]
+    return found + [one for one in _idle(config, kind, document) if one.key not in named]
 
 
 def engine_args_problems(
@@ -149,27 +161,38 @@ def _of_trls_vllm(config: Config, document: Document) -> Iterator[Problem]:
             )
 
 
-def _idle(config: Config, job_type: str, document: Document) -> Iterator[Problem]:
+def _idle(config: Config, kind: JobKind, document: Document) -> Iterator[Problem]:
     """Arguments that exist and would have no effect."""
-    if job_type == "eval":
+    arguments: TrlArguments | None = kind.part("arguments")
+    if arguments is not None:
+        names = _fields(str(kind.trl_config)) if config.trl else None
+        for name in config.trl:
+            if problem := _ruled_on(("trl", name), config, names, arguments, document):
+                yield problem
+    if not kind.trains:
         return
-    cls = "SFTConfig" if job_type == "sft" else "GRPOConfig"
-    for section, table, given, owner in (
-        ("trl", job_type, config.trl, cls),
-        ("peft", "peft", config.peft or {}, "LoraConfig"),
-    ):
-        names = _fields(section, owner) if given else None
-        for name, value in given.items():
-            key, needed = (section, name), NEEDS[table].get(name, ())
-            if name in REFUSED[table]:
-                yield document.problem(key, *REFUSED[table][name])
-            elif names is not None and name not in HONOURED[table]:
-                cause = "is new in the installed version, and Tenyson does not know whether it would act"
-                yield document.problem(key, cause)
-            elif needed and not any(_is_set(config, other) for other in needed):
-                yield document.problem(key, f"has no effect without {' or '.join(needed)}")
-            elif value in VALUES.get(table, {}).get(name, ()):
-                yield document.problem(key, f"{value} is computed from data, which Tenyson does not do")
+    names = _fields(_LORA) if config.peft else None
+    for name, value in (config.peft or {}).items():
+        if problem := _ruled_on(("peft", name), config, names, _OF_PEFT, document):
+            yield problem
+        elif value in PEFT_VALUES.get(name, ()):
+            cause = f"{value} is computed from data, which Tenyson does not do"
+            yield document.problem(("peft", name), cause)
+
+
+def _ruled_on(
+    key: tuple[str, str], config: Config, names: Set[str] | None, arguments: TrlArguments, document: Document
+) -> Problem | None:
+    name = key[1]
+    needed = arguments.needs.get(name, ())
+    if name in arguments.refused:
+        return document.problem(key, *arguments.refused[name])
+    if names is not None and name not in arguments.honoured:
+        cause = "is new in the installed version, and Tenyson does not know whether it would act"
+        return document.problem(key, cause)
+    if needed and not any(_is_set(config, other) for other in needed):
+        return document.problem(key, f"has no effect without {' or '.join(needed)}")
+    return None
 
 
 def _is_set(config: Config, key: str) -> bool:
@@ -196,8 +219,9 @@ def _unknown(
     return found
 
 
-def _fields(package: str, cls: str) -> set[str] | None:
-    if find_spec(package) is None:
+def _fields(target: str) -> set[str] | None:
+    """Names that a dataclass "module:Class" takes; None where its package is not installed here."""
+    module, _, cls = target.partition(":")
+    if find_spec(module.partition(".")[0]) is None:
         return None
-    module = __import__(package, fromlist=[cls])
-    return {field.name for field in dataclasses.fields(getattr(module, cls)) if field.init}
+    return {field.name for field in dataclasses.fields(getattr(import_module(module), cls)) if field.init}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tenyson.config.document import Document
@@ -9,44 +10,40 @@ from tenyson.errors import Problem
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
-
-ONLY_FOR = {
-    "training": ("sft", "rl"),
-    "training.max_length": ("sft",),
-    "training.packing": ("sft",),
-    "training.early_stopping_patience": ("sft",),
-    "training.early_stopping_min_delta": ("sft",),
-    "training.target_eval_loss": ("sft",),
-    "training.num_generations": ("rl",),
-    "training.pause_on": ("rl",),
-    "training.preflight_groups": ("rl",),
-    "training.beta": ("rl",),
-    "generation": ("rl", "eval"),
-    "evaluation": ("eval",),
-    "trl": ("sft", "rl"),
-    "peft": ("sft", "rl"),
-    "engine_args": ("rl", "eval"),
-}
-"""Keys that not every job reads, and the jobs that do."""
+    from tenyson.plugins.job_kind import JobKind
 
 
-def irrelevant_keys(config: Config, job_type: str, document: Document | None = None) -> list[Problem]:
-    """A warning for each key that is set to something else than its default and that this job does not read."""
+def irrelevant_keys(
+    config: Config, kind: JobKind, kinds: Iterable[JobKind] = (), document: Document | None = None
+) -> list[Problem]:
+    """A warning for each key that is set to something else than its default and that this kind of job does not read.
+
+    Args:
+        kinds: all kinds of job, to say which of them read it.
+    """
     document = document or Document("", {})
     given, found = config.model_dump(), []
     defaults = type(config).model_validate({"model": given["model"]}).model_dump()
-    for key, jobs in ONLY_FOR.items():
+    kinds = list(kinds)
+    for key in kind.unread:
         section, _, name = key.partition(".")
         value, default = given[section], defaults[section]
-        if job_type in jobs or value == default:
+        if value == default or (name and value[name] == default[name]):
             continue
-        if name and job_type not in ONLY_FOR.get(section, (job_type,)):
-            continue  # the whole section was told already
-        if not name or value[name] != default[name]:
-            problem = document.problem(
-                tuple(key.split(".")), f"means nothing to {job_type}", f"read by {' and '.join(jobs)}"
-            )
-            found.append(
-                Problem(problem.cause, problem.key, problem.file, problem.line, problem.suggestion, "warning")
-            )
+        problem = document.problem(
+            tuple(key.split(".")), f"means nothing to {kind.name}", _hint(readers(key, kinds))
+        )
+        found.append(
+            Problem(problem.cause, problem.key, problem.file, problem.line, problem.suggestion, "warning")
+        )
     return found
+
+
+def readers(key: str, kinds: Iterable[JobKind]) -> str:
+    """The kinds of job that read a section, or a key as section.key, in words."""
+    names = [kind.name for kind in kinds if kind.reads(key)]
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _hint(names: str) -> str:
+    return f"read by {names}" if names else ""

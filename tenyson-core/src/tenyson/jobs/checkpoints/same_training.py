@@ -19,9 +19,11 @@ from tenyson.jobs.models.integrity import read_about, read_object
 from tenyson.telemetry.events import strict_json
 
 if TYPE_CHECKING:
+    from tenyson.config.checks.trl_arguments import TrlArguments
     from tenyson.config.schema import Config
     from tenyson.jobs.job import JobContext
     from tenyson.jobs.models.model import ModelSource
+    from tenyson.plugins.job_kind import JobKind
 
 _ARGUMENTS = {
     "learning_rate": "training.learning_rate", "lr_scheduler_type": "training.lr_scheduler",
@@ -86,21 +88,22 @@ Changes = dict[str, tuple[Any, Any]]
 
 
 def training_record(
-    config: Config, job: str, arguments: Any, source: ModelSource, task: str
+    config: Config, kind: JobKind, arguments: Any, source: ModelSource, task: str
 ) -> dict[str, Any]:
     """All that decides how the state changes, by key: what a checkpoint keeps."""
-    record: dict[str, Any] = {"job": job, "task": task, "model.dtype": config.model.dtype}
-    for name, key in _ARGUMENTS.items():
+    record: dict[str, Any] = {"job": kind.name, "task": task, "model.dtype": config.model.dtype}
+    ruled: TrlArguments | None = kind.part("arguments")
+    for name, key in {**_ARGUMENTS, **(ruled.decisive if ruled else {})}.items():
         if hasattr(arguments, name):
             given = f"trl.{name}" if name in config.trl else key
             record[name] = {"key": given, "value": _plain(getattr(arguments, name))}
     for name in _AS_GIVEN:
         record[name] = {"key": f"trl.{name}", "value": _plain(config.trl.get(name))}
     record |= {f"peft.{name}": value for name, value in _adapter(config, source).items()}
-    if job == "rl":
+    if kind.generates:
         record["generation.max_turns"] = config.generation.max_turns
         record["engine_args"] = _plain(config.engine_args)
-    if "peft.r" in record or config.training.beta:
+    if "peft.r" in record or config.training.beta or kind.reference:
         # All weights come from the checkpoint; under an adapter, and as a reference, the model's own act.
         model = config.model
         built = (

@@ -62,7 +62,7 @@ class Measurement:
             *events,
             MetricsLogged(
                 run_id=self.context.run_id,
-                phase="eval",
+                phase=self.context.kind.phase,
                 step=self.done,
                 total_steps=self.total,
                 values=values,
@@ -118,7 +118,7 @@ class Measurement:
             self.failures.append(Failure(rollout.sample, scored.failure))
         return RolloutFinished(
             run_id=self.context.run_id,
-            phase="eval",
+            phase=self.context.kind.phase,
             training=False,
             step=0,
             sample_id=rollout.sample.id,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TaskError
+from tenyson.plugins.job_kinds import job_kind
 from tenyson.tasks.checks import check_sample
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.sample import Sample
@@ -51,7 +52,7 @@ class Extent:
 
 def extent(config: Config, job: str, split: str, processes: int = 1) -> Extent:
     """How many samples a job takes of a split: "train" or "eval" of a training, or any of an evaluation."""
-    if job == "eval":
+    if not job_kind(job).trains:
         return _told(config.evaluation.samples, MOST_EVALUATED, "evaluation.samples")
     if split == "eval":
         return _told(config.training.eval_samples, MOST_EVALUATED, "training.eval_samples")
@@ -68,14 +69,14 @@ def extent(config: Config, job: str, split: str, processes: int = 1) -> Extent:
 
 def samples_per_step(config: Config, job: str, processes: int = 1) -> int:
     """Prompts, rows, or samples of packed rows that an optimizer step takes at most."""
-    training, trl = config.training, config.trl
+    training, trl, kind = config.training, config.trl, job_kind(job)
     size = trl.get("per_device_train_batch_size", training.batch_size)
     steps = trl.get("gradient_accumulation_steps", training.gradient_accumulation_steps)
-    group = trl.get("num_generations", training.num_generations) if job == "rl" else 1
+    group = trl.get("num_generations", training.num_generations) if kind.generates else 1
     if not all(isinstance(number, int) and number > 0 for number in (size, steps, group)):
         return 1  # preflight refuses them
     rows: int = -(-size * steps * processes // group)
-    return rows * PACKED if job == "sft" and training.packing else rows
+    return rows * PACKED if kind.reads("training.packing") and training.packing else rows
 
 
 def read_samples(
@@ -101,10 +102,14 @@ def read_samples(
     """
     say: Callable[[str], None] = (lambda _: None) if context is None else context.say
     patient_until = time.monotonic() + PATIENT_SECONDS
-    hooks = {"sft": task.sft_samples, "rl": task.rl_samples, "eval": task.eval_samples}
-    hook = f"{job}_samples({split!r}) of the task {task_name(task)}"
+    method = job_kind(job).samples
+    if not hasattr(task, method):
+        raise TaskError(
+            f"the task {task_name(task)} has no {method}", next_step=f"Implement {method}(split, seed)."
+        )
+    hook = f"{method}({split!r}) of the task {task_name(task)}"
     kept = left_out = 0
-    for number, found in enumerate(iterate(hook, lambda: hooks[job](split, seed))):
+    for number, found in enumerate(iterate(hook, lambda: getattr(task, method)(split, seed))):
         if number == max(MOST, extent.most) or kept == extent.most:
             raise TaskError(
                 f"{hook} yields more than {number:,} samples, and may have no end",

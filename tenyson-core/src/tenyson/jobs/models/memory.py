@@ -6,11 +6,12 @@ size; q, kv the widths of queries and of keys or values; i the width of the MLP;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tenyson.jobs.models.dims import Dims
+from tenyson.plugins.job_kinds import job_kind
 
 GIB = 2**30
 QUEUED = 16
@@ -63,7 +64,7 @@ NOTHING = Facts()
 def estimate_memory(
     dims: Dims, job: str, config: Mapping[str, Any], facts: Facts = NOTHING
 ) -> MemoryEstimate:
-    """What one job needs on one device, from a resolved configuration as plain data.
+    """What one job needs on one device, from a resolved configuration as plain data, by its kind's memory model.
 
     The optimizer is AdamW: two float32 moments for each trainable parameter. Activations are what one layer keeps
     for its backward pass (inputs of the linear maps, queries, keys, values, attention's output, and the MLP's three
@@ -71,51 +72,86 @@ def estimate_memory(
     are counted twice in float32: themselves and their gradient. What generates takes its share beside all of that:
     transformers the keys and values of all completions that are generated at once, vLLM what it is given of the card.
     """
+    model: MemoryModel = job_kind(job).part("memory") or sft_memory
+    return model(dims, config, facts)
+
+
+MemoryModel = Callable[[Dims, Mapping[str, Any], Facts], MemoryEstimate]
+"""The memory model of a kind of job."""
+
+
+def sft_memory(dims: Dims, config: Mapping[str, Any], facts: Facts) -> MemoryEstimate:
+    """Training on rows of at most `training.max_length` tokens."""
     training = config["training"]
-    # Where `auto` is not resolved, what needs more: vLLM's second copy in RL, keys and values of a whole batch in evaluation.
-    engine = _engine(config, facts) or ("vllm" if job == "rl" else "transformers")
-    sequence = _sequence(config, job, facts)
-    adapted = _is_adapted(config)
-    dtype = config["model"]["dtype"]
-    width = _BYTES.get(dtype, 2 if adapted or job == "eval" else 4)
-    p = dims.parameters
-    parts = {"weights": (p * width, f"{_count(p)} parameters x {width} bytes")}
-    if job == "eval":
-        at_once = config["evaluation"]["batch_size"]
-        if engine == "vllm":
-            at_once = min(at_once, QUEUED)
-        parts["KV cache"] = _cache(dims, at_once * sequence, width)
+    longest = int(training["max_length"] or facts.row or 1024)
+    # Packing fills rows up; otherwise a batch is as wide as its longest row.
+    row = longest if training["packing"] else min(longest, facts.row or longest)
+    return MemoryEstimate(training_parts(dims, config, training["batch_size"] * row))
+
+
+def eval_memory(dims: Dims, config: Mapping[str, Any], facts: Facts) -> MemoryEstimate:
+    """Weights, and keys and values of the conversations that an engine plays at once."""
+    width = _width(config, trains=False)
+    at_once = config["evaluation"]["batch_size"]
+    # Where `auto` is not resolved, what needs more: keys and values of a whole batch.
+    if _engine(config, facts) == "vllm":
+        at_once = min(at_once, QUEUED)
+    cache = _cache(dims, at_once * _conversation(config, facts), width)
+    return MemoryEstimate({"weights": _weights(dims, width), "KV cache": cache})
+
+
+def rl_memory(dims: Dims, config: Mapping[str, Any], facts: Facts) -> MemoryEstimate:
+    """Training on completions, beside what generates them."""
+    training, trl, p = config["training"], config["trl"], dims.parameters
+    # Where `auto` is not resolved, what needs more: vLLM's second copy.
+    engine, sequence = _engine(config, facts) or "vllm", _conversation(config, facts)
+    parts = training_parts(dims, config, training["batch_size"] * sequence, reference=training["beta"] > 0)
+    if engine != "vllm":
+        parts["KV cache"] = _cache(dims, _at_once(config) * sequence, _width(config))
         return MemoryEstimate(parts)
+    if trl.get("vllm_mode", "colocate") != "colocate":
+        return MemoryEstimate(parts)
+    cache, words = _cache(dims, min(_at_once(config), QUEUED) * sequence, 2)
+    words = f"a second copy of the weights, and {words}"
+    if facts.card is None:
+        parts["vLLM"] = (p * 2 + cache, words)
+        return MemoryEstimate(parts)
+    share = float(trl.get("vllm_gpu_memory_utilization", VLLM_SHARE))
+    taken = int(share * facts.card)
+    if trl.get("vllm_enable_sleep_mode"):
+        # It is awake only while there are neither activations nor logits.
+        taken = max(0, taken - parts["activations"][0] - parts["logits"][0])
+    parts["vLLM"] = (taken, f"{share:g} of the card (trl.vllm_gpu_memory_utilization): {words}")
+    least = p * 2 + _cache(dims, sequence, 2)[0]
+    if least > share * facts.card:
+        fault = f"of these {share:g} of the card vLLM needs {least / GIB:.1f} GiB for the weights and one sequence alone"
+        return MemoryEstimate(parts, fault)
+    return MemoryEstimate(parts)
+
+
+def training_parts(
+    dims: Dims, config: Mapping[str, Any], tokens: int, *, reference: bool = False
+) -> dict[str, tuple[int, str]]:
+    """Weights, gradients, optimizer, activations and logits of a training on `tokens` tokens at once.
+
+    Args:
+        reference: a reference model is needed; under an adapter that is the model without it.
+    """
+    training, width = config["training"], _width(config)
+    parts = {"weights": _weights(dims, width)}
     trainable = trainable_parameters(dims, config)
     parts["gradients"] = (trainable * 4, f"{_count(trainable)} trainable x 4 bytes")
     parts["optimizer"] = (trainable * 8, f"{_count(trainable)} trainable x 8 bytes")
-    if job == "rl" and training["beta"] > 0 and not adapted:
-        parts["reference"] = (p * width, "a second copy of the weights for the KL term")
-    n = training["batch_size"] * sequence
+    if reference and not _is_adapted(config):
+        parts["reference"] = (dims.parameters * width, "a second copy of the weights for the KL term")
     layer = 4 * dims.hidden + 2 * dims.query + 2 * dims.key_value + 4 * dims.intermediate
     kept = dims.layers * dims.hidden + layer if training["gradient_checkpointing"] else dims.layers * layer
-    parts["activations"] = (n * kept * 2, f"{n} tokens x {kept} values x 2 bytes")
-    parts["logits"] = (n * dims.vocabulary * 8, f"{n} tokens x {dims.vocabulary} words x 2 x 4 bytes")
-    trl = config["trl"]
-    if job == "rl" and engine != "vllm":
-        parts["KV cache"] = _cache(dims, _at_once(config) * sequence, width)
-    elif job == "rl" and trl.get("vllm_mode", "colocate") == "colocate":
-        cache, words = _cache(dims, min(_at_once(config), QUEUED) * sequence, 2)
-        words = f"a second copy of the weights, and {words}"
-        if facts.card is None:
-            parts["vLLM"] = (p * 2 + cache, words)
-            return MemoryEstimate(parts)
-        share = float(trl.get("vllm_gpu_memory_utilization", VLLM_SHARE))
-        taken = int(share * facts.card)
-        if trl.get("vllm_enable_sleep_mode"):
-            # It is awake only while there are neither activations nor logits.
-            taken = max(0, taken - parts["activations"][0] - parts["logits"][0])
-        parts["vLLM"] = (taken, f"{share:g} of the card (trl.vllm_gpu_memory_utilization): {words}")
-        least = p * 2 + _cache(dims, sequence, 2)[0]
-        if least > share * facts.card:
-            fault = f"of these {share:g} of the card vLLM needs {least / GIB:.1f} GiB for the weights and one sequence alone"
-            return MemoryEstimate(parts, fault)
-    return MemoryEstimate(parts)
+    parts["activations"] = (tokens * kept * 2, f"{tokens} tokens x {kept} values x 2 bytes")
+    parts["logits"] = (
+        tokens * dims.vocabulary * 8,
+        f"{tokens} tokens x {dims.vocabulary} words x 2 x 4 bytes",
+    )
+    return parts
 
 
 def trainable_parameters(dims: Dims, config: Mapping[str, Any]) -> int:
@@ -138,13 +174,17 @@ def _is_adapted(config: Mapping[str, Any]) -> bool:
     return config.get("peft") is not None or config["model"].get("adapter") is not None
 
 
-def _sequence(config: Mapping[str, Any], job: str, facts: Facts) -> int:
-    """Tokens of one sequence at most, as far as is known."""
-    if job == "sft":
-        training = config["training"]
-        longest = int(training["max_length"] or facts.row or 1024)
-        # Packing fills rows up; otherwise a batch is as wide as its longest row.
-        return longest if training["packing"] else min(longest, facts.row or longest)
+def _width(config: Mapping[str, Any], *, trains: bool = True) -> int:
+    """Bytes of a parameter as it is loaded."""
+    return _BYTES.get(config["model"]["dtype"], 4 if trains and not _is_adapted(config) else 2)
+
+
+def _weights(dims: Dims, width: int) -> tuple[int, str]:
+    return dims.parameters * width, f"{_count(dims.parameters)} parameters x {width} bytes"
+
+
+def _conversation(config: Mapping[str, Any], facts: Facts) -> int:
+    """Tokens of one conversation at most, as far as is known."""
     told = engine_limit(config.get("engine_args") or {}, config["trl"])
     limits = [limit for limit in (told, facts.context) if limit]
     reply = int(config["generation"]["max_new_tokens"])

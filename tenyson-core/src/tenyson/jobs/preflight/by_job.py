@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tenyson.engines.renderer import Renderer
     from tenyson.jobs.data.conversations import Conversations
     from tenyson.jobs.models.model import ModelSource
+    from tenyson.plugins.job_kind import JobKind
     from tenyson.tasks.plugin import TaskPlugin
     from tenyson.tasks.sample import Sample
 
@@ -50,7 +51,7 @@ def check_sft(
 
 
 def check_played(
-    job: str,
+    kind: JobKind,
     samples: Sequence[Sample],
     task: TaskPlugin,
     renderer: Renderer,
@@ -70,7 +71,7 @@ def check_played(
     yield from check_unused_eos(renderer)
     for finding in check_prompts(lengths, len(samples), turns, config, context):
         yield _beyond_positions(finding, max(lengths), config, source)
-    if job == "rl":
+    if kind.trains:
         yield from check_count(len(samples), config, processes)
         yield from check_rewards(task, samples, renderer, config)
         yield from check_loss(config)
@@ -78,9 +79,9 @@ def check_played(
         prompt=max(lengths),
         turns=turns,
         context=context,
-        engine=resolve_engine(job, config.generation.engine, source.path, elsewhere=elsewhere),
+        engine=resolve_engine(kind.name, config.generation.engine, source.path, elsewhere=elsewhere),
     )
-    yield from check_machine(config, job, source.path, memory, facts)
+    yield from check_machine(config, kind.name, source.path, memory, facts)
 
 
 def _beyond_positions(finding: Finding, longest: int, config: Config, source: ModelSource) -> Finding:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 from tenyson.engines.choose import choose_engine
 from tenyson.errors import ConfigError, MissingDependencyError
+from tenyson.plugins.job_kinds import job_kind
 from tenyson.plugins.manager import PluginManager
 
 
@@ -19,7 +20,7 @@ def require_engine(job: str, requested: str, *, elsewhere: bool = False) -> None
         ConfigError, UnknownPluginError, MissingDependencyError: there is none of that name, or it cannot do that job, or is
             not installed.
     """
-    if job == "rl":
+    if job_kind(job).trains:
         training_engine(requested, elsewhere=elsewhere)
     elif requested != "auto":
         PluginManager().find("engine", requested)
@@ -31,7 +32,7 @@ def require_engine(job: str, requested: str, *, elsewhere: bool = False) -> None
 
 def resolve_engine(job: str, requested: str, model: str, *, elsewhere: bool) -> str | None:
     """What `generation.engine` comes to; None where another machine decides, or the job refuses it."""
-    if job == "rl":
+    if job_kind(job).trains:
         try:
             return training_engine(requested, elsewhere=elsewhere)[0]
         except ConfigError:

@@ -11,17 +11,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from tenyson.core.run_folder import RunFolder
-from tenyson.errors import TaskError, TenysonError
-from tenyson.jobs.data.samples import eval_prompts, rl_prompts
+from tenyson.errors import TenysonError
 from tenyson.jobs.job import Job, JobContext
-from tenyson.jobs.preflight.by_job import check_machine, check_played, check_sft
+from tenyson.jobs.preflight.by_job import check_machine
 from tenyson.jobs.preflight.engine import require_engine
-from tenyson.jobs.preflight.prompts import check_groups
-from tenyson.jobs.preflight.report import Segments, segments
+from tenyson.jobs.preflight.kinds import Examined, Preflight
+from tenyson.jobs.preflight.report import Segments
 from tenyson.jobs.runtime.finding import Finding, let_pass
 from tenyson.jobs.runtime.quiet import missing_libraries, quiet_libraries
 from tenyson.jobs.runtime.world import World
-from tenyson.tasks.scoring import rewards_of
 from tenyson.telemetry.control import Controls
 
 if TYPE_CHECKING:
@@ -43,34 +41,34 @@ class Examination:
     samples: list[Segments] = field(default_factory=list)
     _built: Any = None
     """The arguments for TRL."""
+    _preflight: Preflight = field(default_factory=Preflight)
+    """The checks of its kind."""
 
     def run(self) -> None:
         """Fill `findings` and `samples`. Without the training libraries, what needs none of them is looked at, and the
         versions tell of the rest."""
         from tenyson.config.checks.passthrough import check_passthrough
 
-        job_type, config = self.job.job_type, self.job.config
-        if job_type == "eval" and self.processes > 1:
-            self._error("processes", "an evaluation runs in one process", "Leave out --processes.")
-        groups = list(check_groups(config, self.processes)) if job_type == "rl" else []
-        self.findings += groups
+        kind, config = self.job.kind, self.job.config
+        self._preflight = (kind.part("preflight") or Preflight)()
+        first = list(self._preflight.first(config, self.processes))
+        self.findings += first
         able = not missing_libraries()
         if able:
             quiet_libraries()
         with self._refusals("engine"):
-            if job_type != "sft":
+            if kind.generates:
                 elsewhere = self.memory is not None or not able
-                require_engine(job_type, config.generation.engine, elsewhere=elsewhere)
+                require_engine(kind.name, config.generation.engine, elsewhere=elsewhere)
         with self._refusals("arguments"):
-            check_passthrough(config, job_type)
-            if able:
-                # TRL would say of the groups once more that they are not whole.
-                self._arguments(whole=not groups)
+            check_passthrough(config, kind)
+            if able and not first:
+                self._arguments()
         if able:
             with self._refusals("model"):
                 self._look_into(*self._model())
         if not any(one.check == "disk" for one in self.findings):
-            self.findings += check_machine(config, job_type, config.model.name, self.memory)
+            self.findings += check_machine(config, kind.name, config.model.name, self.memory)
         self.findings = let_pass(self.findings, config.run.allow)
 
     def _look_into(self, source: ModelSource, tokenizer: Any, renderer: Renderer) -> None:
@@ -79,29 +77,18 @@ class Examination:
         with self._refusals("samples"):
             self._samples(source, tokenizer, renderer)
 
-    def _arguments(self, *, whole: bool) -> None:
-        from tenyson.jobs.trainers.arguments import grpo_arguments, sft_arguments
+    def _arguments(self) -> None:
         from tenyson.jobs.trainers.training import build_arguments, require_optimizer
 
-        job_type, config = self.job.job_type, self.job.config
+        config, kind = self.job.config, self.job.kind
         checkpoints = RunFolder.of(config.run.output_dir, self.job.run_id).checkpoints
-        if job_type == "sft":
-            from trl import SFTConfig
-
-            built = build_arguments(
-                SFTConfig, self._as_there(sft_arguments(config, checkpoints)), config, "sft"
-            )
-        elif job_type == "rl" and whole:
-            from trl import GRPOConfig
-
-            # With vLLM or without, TRL's arguments must go together alike; whether it can be had is told apart.
-            arguments = grpo_arguments(config, checkpoints, vllm=config.generation.engine == "vllm")
-            built = build_arguments(GRPOConfig, self._as_there(arguments), config, "rl")
-        else:
+        arguments = self._preflight.arguments(config, checkpoints)
+        cls = kind.part("trl_config")
+        if arguments is None or cls is None:
             return
-        self._built = built
+        self._built = build_arguments(cls, self._as_there(arguments), config, kind)
         if self.memory is None:
-            require_optimizer(built)
+            require_optimizer(self._built)
 
     def _as_there(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Arguments for the checks here, where one process represents all and may have no GPU."""
@@ -121,13 +108,13 @@ class Examination:
 
         config = self.job.config
         source = resolve_model(config)
-        if self.job.job_type != "eval":
+        if self.job.kind.trains:
             with self._refusals("arguments"):
                 new_adapter(config, source)
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
         renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
         with self._refusals("model"):
-            require_fitting(config, source, tokenizer, renderer, self.job.job_type)
+            require_fitting(config, source, tokenizer, renderer, self.job.kind)
         return source, tokenizer, renderer
 
     def _checkpoint(self, source: ModelSource, renderer: Renderer) -> None:
@@ -136,39 +123,23 @@ class Examination:
         from tenyson.jobs.models.fingerprint import require_fingerprint
 
         context, reference = self._context(), self.job.config.training.resume_from_checkpoint
-        resumes = reference is not None and self.job.job_type != "eval"
+        resumes = reference is not None and self.job.kind.trains
         checkpoint = locate_checkpoint(str(reference), context) if resumes else None
         require_fingerprint(context, source, renderer, checkpoint)
         if checkpoint is not None and self._built is not None and self.processes == 1:
-            job, config = self.job.job_type, self.job.config
-            record = training_record(config, job, self._built, source, context.task_name)
+            config = self.job.config
+            record = training_record(config, self.job.kind, self._built, source, context.task_name)
             require_same_training(context, checkpoint, record)
 
     def _samples(self, source: ModelSource, tokenizer: Any, renderer: Renderer) -> None:
-        from tenyson.jobs.data.conversations import read_conversations
-
-        job_type, config, task = self.job.job_type, self.job.config, self.job.task
-        names = ("train", "eval") if config.training.eval_steps else ("train",)
-        if job_type == "sft":
-            splits = [
-                read_conversations(task, renderer, split, config, processes=self.processes) for split in names
-            ]
-            self.samples = segments(splits[0], renderer, self.shown)
-            self.findings += check_sft(splits, renderer, tokenizer, config, source, self.memory)
-            return
-        rewards = rewards_of(task)
-        if job_type == "rl":
-            if not rewards:
-                raise TaskError("the task has no rewards", next_step="Implement rewards().")
-            prompts, *_ = [
-                rl_prompts(task, config, tokenizer, split, processes=self.processes) for split in names
-            ]
-        else:
-            prompts = eval_prompts(task, config, tokenizer)
-        self.samples = [[(renderer.raw(renderer.prompt(one.prompt)), False)] for one in prompts[: self.shown]]
-        self.findings += check_played(
-            job_type, prompts, task, renderer, config, source, self.memory, self.processes
-        )
+        examined = Examined(
+            self.job.kind, self.job.config, self.job.task, source, tokenizer, renderer, self.memory,
+            self.processes, self.shown,
+        )  # fmt: skip
+        try:
+            self.findings += self._preflight.samples(examined)
+        finally:
+            self.samples = examined.decoded
 
     @contextmanager
     def _refusals(self, check: str) -> Iterator[None]:

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from tenyson.config.schema import Config
     from tenyson.engines.renderer import Renderer
     from tenyson.jobs.models.model import ModelSource
+    from tenyson.plugins.job_kind import JobKind
 
 _SHOWN = 3
 
 
 def require_fitting(
-    config: Config, source: ModelSource, tokenizer: Any, renderer: Renderer, job: str
+    config: Config, source: ModelSource, tokenizer: Any, renderer: Renderer, kind: JobKind
 ) -> None:
     """Refuse what a model cannot work with.
 
@@ -29,14 +30,14 @@ def require_fitting(
         ModelError: the tokenizer has tokens that the model has no embeddings for.
         ConfigError: the attention cannot be had here, or PEFT cannot put such an adapter on this model.
     """
-    if job != "eval":
+    if kind.trains:
         _require_machine(config)
         _require_attention(config, source)
     model = try_outline(source, trust_remote_code=config.model.trust_remote_code)
     if model is None:
         return
     _require_embeddings(tokenizer, renderer, model, source)
-    if job != "eval" and config.peft is not None and source.adapter is None:
+    if kind.trains and config.peft is not None and source.adapter is None:
         _require_modules(config, source, model)
 
 

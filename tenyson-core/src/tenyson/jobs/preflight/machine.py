@@ -14,6 +14,7 @@ from tenyson.jobs.models.dims import Dims
 from tenyson.jobs.models.memory import GIB, NOTHING, Facts, estimate_memory, trainable_parameters
 from tenyson.jobs.runtime.finding import Finding, Severity
 from tenyson.jobs.runtime.quiet import missing_libraries
+from tenyson.plugins.job_kinds import job_kind
 
 TESTED = {
     "torch": "2.13.0",
@@ -118,7 +119,7 @@ def check_memory(
             "error" if surely > ROUGH * memory else "warning",
             words,
             "Lower training.batch_size (and raise gradient_accumulation_steps), use peft, or take a larger accelerator."
-            if job_type != "eval"
+            if job_kind(job_type).trains
             else "Lower evaluation.batch_size, set engine_args.max_model_len, or take a larger accelerator.",
         )
 
@@ -134,7 +135,7 @@ def check_disk(
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    if dims is None or job_type == "eval":
+    if dims is None or not job_kind(job_type).trains:
         needed, how = GIB, "logs and telemetry"
     else:
         trained = trainable_parameters(dims, config)

@@ -26,8 +26,16 @@ class _MetricsCallback(TrainerCallback):  # type: ignore[misc]
 
     phase: Phase
 
-    def __init__(self, telemetry: Telemetry, run_id: str, total_steps: int | None = None) -> None:
-        """`total_steps`: optimizer steps of the run; the trainer's own count where it is None."""
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        run_id: str,
+        total_steps: int | None = None,
+        *,
+        phase: Phase | None = None,
+    ) -> None:
+        """`total_steps`: optimizer steps of the run; the trainer's own count where it is None. `phase`: of its kind of job."""
+        self.phase = phase or self.phase
         self._telemetry = telemetry
         self._run_id = run_id
         self._total_steps = total_steps
@@ -75,8 +83,15 @@ class GRPOEpochTelemetryCallback(_MetricsCallback):
 
     phase = "rl"
 
-    def __init__(self, telemetry: Telemetry, run_id: str, total_steps: int | None = None) -> None:
-        super().__init__(telemetry, run_id, total_steps)
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        run_id: str,
+        total_steps: int | None = None,
+        *,
+        phase: Phase | None = None,
+    ) -> None:
+        super().__init__(telemetry, run_id, total_steps, phase=phase)
         self._last_row = 0
         self._ended: int | None = None
         self._means: dict[str, _Mean] = {}

@@ -300,7 +300,7 @@ class RolloutTrainer(EmergencyMixin, GRPOTrainer):  # type: ignore[misc]
         rollout = trajectory.rollout
         return RolloutFinished(
             run_id=self._context.run_id,
-            phase="rl",
+            phase=self._context.kind.phase,
             training=training,
             step=self.state.global_step,
             sample_id=rollout.sample.id,

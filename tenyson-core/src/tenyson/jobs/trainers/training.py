@@ -13,13 +13,14 @@ from tenyson.jobs.runtime.refusals import refusals
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
     from tenyson.engines.renderer import Renderer
+    from tenyson.plugins.job_kind import JobKind
 
 
 def build_arguments(
     cls: type[Any],
     arguments: dict[str, Any],
     config: Config,
-    job_type: str,
+    kind: JobKind,
     *,
     engine: str | None = None,
 ) -> Any:
@@ -33,7 +34,7 @@ def build_arguments(
     """
     from tenyson.config.checks.passthrough import check_passthrough
 
-    check_passthrough(config, job_type, engine=engine)
+    check_passthrough(config, kind, engine=engine)
     with refusals(f"{cls.__name__} refuses the training arguments"):
         return cls(**arguments)
 
