@@ -28,7 +28,7 @@ def test_every_hook_is_documented() -> None:
     hooks = [
         name for name, _ in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("tenyson_")
     ]
-    assert len(hooks) == 5
+    assert len(hooks) == 6
     for hook in hooks:
         assert f"\n## {hook}\n" in page, hook
         assert f"| `{hook}` |" in page, hook

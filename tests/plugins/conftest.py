@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,34 @@ def hello(site):
         version="2.3",
     )
     return site
+
+
+@pytest.fixture(scope="session")
+def installed_page(tmp_path_factory):
+    """Builds the files of a how-to into a wheel, installs it, and returns the folder that it is in."""
+
+    def install(page):
+        source, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
+        for name, text in re.findall(
+            r"^`([\w./]+)`[^\n]*:\n\n```\w+\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE
+        ):
+            path = source / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        build = [
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--no-isolation",
+            "--outdir",
+            source / "dist",
+            source,
+        ]
+        subprocess.run(build, check=True, capture_output=True)
+        (wheel,) = (source / "dist").iterdir()
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target"]
+        subprocess.run([*install, site, wheel], check=True, capture_output=True)
+        return site
+
+    return install

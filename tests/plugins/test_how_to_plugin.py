@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,32 +13,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "plugin.md"
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
+def installed(installed_page):
     """The page's files, built into a wheel and installed into a folder."""
-    source, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
-    for name, text in re.findall(
-        r"^`([\w./]+)`[^\n]*:\n\n```\w+\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE
-    ):
-        path = source / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", source / "dist", source]
-    subprocess.run(build, check=True, capture_output=True)
-    (wheel,) = (source / "dist").iterdir()
-    install = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-        "--target",
-        site,
-        wheel,
-    ]
-    subprocess.run(install, check=True, capture_output=True)
-    return site
+    return installed_page(PAGE)
 
 
 def tenyson(site, *arguments):

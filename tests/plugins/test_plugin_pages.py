@@ -61,5 +61,5 @@ def test_the_plugin_of_the_page_keeps_its_contract(page, tmp_path):
 def test_every_hook_has_a_page_with_an_entry():
     """The entry of each hook is registered on its page."""
     texts = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    for hook in ("tasks", "backends", "sinks", "engines", "report_helpers"):
+    for hook in ("tasks", "backends", "sinks", "engines", "jobs", "report_helpers"):
         assert f"def tenyson_{hook}():" in texts, hook

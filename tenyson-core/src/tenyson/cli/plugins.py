@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--check", is_flag=True, help="Load everything; exit with 1 if something is broken.")
 @json_option("Print JSON.")
 def plugins(check: bool, as_json: bool) -> int:
-    """List installed tasks, backends, sinks, engines, report helpers and commands."""
+    """List installed tasks, backends, sinks, engines, kinds of job, report helpers and commands."""
     from tenyson.plugins.manager import PluginManager
 
     manager = PluginManager()

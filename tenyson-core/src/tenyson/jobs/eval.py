@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import ConfigError
@@ -19,8 +19,22 @@ if TYPE_CHECKING:
     from tenyson.engines.engine import Engine, Sampling
     from tenyson.jobs.data.measurement import Measurement
     from tenyson.jobs.models.model import ModelSource
+    from tenyson.jobs.preflight.prepare import Prepared
+    from tenyson.tasks.reward import Reward
 
 PAUSE_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """What an evaluation plays, and how."""
+
+    prepared: Prepared
+    samples: Sequence[Sample]
+    sampling: Sampling
+    engine: str
+    about: dict[str, Any]
+    """Goes into the metadata of the results."""
 
 
 class EvalJob(Job):
@@ -36,64 +50,72 @@ class EvalJob(Job):
                 measured is kept.
             ModelError, EngineError: the model or the engine cannot be used.
         """
+        from tenyson.jobs.data.measurement import Measurement
         from tenyson.jobs.runtime.quiet import quiet_libraries
 
         quiet_libraries()
-        from tenyson.config.checks.passthrough import check_passthrough
-        from tenyson.engines.choose import choose_engine
-        from tenyson.engines.engine import Sampling
-        from tenyson.engines.renderer import Renderer
-        from tenyson.jobs.checkpoints.resume import pin_inputs
-        from tenyson.jobs.data.measurement import Measurement
-        from tenyson.jobs.models.fingerprint import require_fingerprint
-        from tenyson.jobs.models.generation_defaults import say_defaults, taken_by
-        from tenyson.jobs.models.model import generation_eos, load_tokenizer, resolve_model
-        from tenyson.jobs.preflight.by_job import check_played
-        from tenyson.jobs.preflight.fitting import require_fitting
-        from tenyson.jobs.preflight.report import settle
+        config, rewards = context.config, self._require_possible(context)
+        evaluation = self._prepare(context)
+        engine = self._open(evaluation.engine, evaluation.prepared.source, config)
+        measurement = Measurement(
+            context, evaluation.prepared.renderer, rewards, total=len(evaluation.samples)
+        )
+        self.leftover = lambda: measurement.outcome(evaluation.about)
+        try:
+            self._measure(measurement, evaluation.samples, engine, evaluation.sampling)
+        finally:
+            engine.close()
+        outcome = measurement.outcome(evaluation.about)
+        measurement.require_all()
+        return outcome
 
-        config = context.config
+    def _require_possible(self, context: JobContext) -> Sequence[Reward]:
+        """Refuse what needs no model to be seen; returns the task's rewards. Raises: ConfigError, TaskError."""
+        from tenyson.config.checks.passthrough import check_passthrough
+
         if context.world.size > 1:
             raise ConfigError(
                 f"an evaluation runs in one process, and torchrun has started {context.world.size}",
                 next_step="Start it without torchrun; the engine uses what the machine has.",
             )
-        check_passthrough(config, context.kind)
-        rewards = rewards_of(context.task)
-        source = resolve_model(config)
-        choice = choose_engine(config.generation.engine, source.path)
+        check_passthrough(context.config, context.kind)
+        return rewards_of(context.task)
+
+    def _prepare(self, context: JobContext) -> _Evaluation:
+        """Choose the engine, read the samples, and check everything that can be checked before weights are loaded."""
+        from tenyson.config.checks.passthrough import check_passthrough
+        from tenyson.engines.choose import choose_engine
+        from tenyson.engines.engine import Sampling
+        from tenyson.jobs.checkpoints.resume import pin_inputs
+        from tenyson.jobs.models.fingerprint import require_fingerprint
+        from tenyson.jobs.models.generation_defaults import say_defaults, taken_by
+        from tenyson.jobs.preflight.by_job import check_played
+        from tenyson.jobs.preflight.prepare import prepare
+        from tenyson.jobs.preflight.report import settle
+
+        config, kind = context.config, context.kind
+        one = prepare(context)
+        choice = choose_engine(config.generation.engine, one.source.path)
         context.say(f"engine {choice.name}: {choice.reason}")
-        check_passthrough(config, context.kind, engine=choice.name)
-        tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
-        renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
-        require_fitting(config, source, tokenizer, renderer, context.kind)
-        prompts = eval_prompts(context.task, config, tokenizer, context=context)
-        sampling = Sampling.from_config(config.generation, renderer.stop_token_ids)
+        check_passthrough(config, kind, engine=choice.name)
+        prompts = eval_prompts(context.task, config, one.tokenizer, context=context)
+        sampling = Sampling.from_config(config.generation, one.renderer.stop_token_ids)
         samples = self._repeated(context, prompts, sampling)
-        require_fingerprint(context, source, renderer)
-        pin_inputs(context, source)
+        require_fingerprint(context, one.source, one.renderer)
+        pin_inputs(context, one.source)
         warnings = settle(
-            context, check_played(context.kind, samples, context.task, renderer, config, source)
+            context, check_played(kind, samples, context.task, one.renderer, config, one.source)
         )
-        unheeded = say_defaults(context, source, choice.name, taken_by(sampling, config.engine_args))
+        unheeded = say_defaults(context, one.source, choice.name, taken_by(sampling, config.engine_args))
         about = {
             "engine": choice.name,
             "engine_reason": choice.reason,
             "split": config.evaluation.split,
-            "fingerprint": renderer.fingerprint(),
+            "fingerprint": one.renderer.fingerprint(),
             "preflight": warnings,
             "checkpoint_defaults_not_taken": unheeded,
         }
-        engine = self._open(choice.name, source, config)
-        measurement = Measurement(context, renderer, rewards, total=len(samples))
-        self.leftover = lambda: measurement.outcome(about)
-        try:
-            self._measure(measurement, samples, engine, sampling)
-        finally:
-            engine.close()
-        outcome = measurement.outcome(about)
-        measurement.require_all()
-        return outcome
+        return _Evaluation(one, samples, sampling, choice.name, about)
 
     def _open(self, name: str, source: ModelSource, config: Config) -> Engine:
         from tenyson.engines.choose import open_engine

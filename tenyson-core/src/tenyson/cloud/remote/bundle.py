@@ -30,6 +30,7 @@ from tenyson.core.digest import file_sha256
 from tenyson.errors import BackendError
 from tenyson.jobs.preflight.machine import TESTED
 from tenyson.jobs.spec import JobSpec
+from tenyson.plugins.job_kinds import recorded_kind
 
 _SKIPPED = {
     ".git",
@@ -125,7 +126,7 @@ def owner_of(module: str) -> str | None:
 
 
 def _named_by(spec: JobSpec) -> list[str]:
-    """The distributions that a job's configuration names: of its task, model factory, engine and sinks."""
+    """The distributions that a job's configuration names: of its kind, task, model factory, engine and sinks."""
     config = spec.config
     modules = []
     if ".py" not in spec.task and "/" not in spec.task:
@@ -140,6 +141,8 @@ def _named_by(spec: JobSpec) -> list[str]:
     for point in metadata.entry_points(group="tenyson"):
         if point.name in names and point.dist is not None:
             found.append(point.dist.name)
+    if (provenance := recorded_kind(spec.job_type).provenance) is not None:
+        found.append(provenance.distribution)
     return [_normal(name) for name in found]
 
 

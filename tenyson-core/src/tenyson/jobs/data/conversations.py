@@ -49,18 +49,22 @@ def read_conversations(
     split: str,
     config: Config,
     *,
+    job: str = "sft",
     processes: int = 1,
     context: JobContext | None = None,
 ) -> Conversations:
     """Render a split. What is longer than `training.max_length` tokens is cut; what then has nothing to learn is dropped.
 
+    Args:
+        job: the kind of job, whose samples are read.
+
     Raises:
         TaskError: nothing is left.
     """
     rows, max_length = Conversations(split), config.training.max_length
-    wanted = extent(config, "sft", split, processes)
+    wanted = extent(config, job, split, processes)
     for sample in read_samples(
-        task, "sft", split, config.run.seed, extent=wanted, tokenizer=renderer.tokenizer, context=context
+        task, job, split, config.run.seed, extent=wanted, tokenizer=renderer.tokenizer, context=context
     ):
         rows.read += 1
         ids, mask = renderer.conversation(sample)

@@ -39,15 +39,16 @@ def check_sft(
     config: Config,
     source: ModelSource,
     memory: int | None = None,
+    job: str = "sft",
 ) -> Iterator[Finding]:
-    """Before SFT. `memory`: bytes of the accelerator; None for this machine's."""
+    """Before SFT. `memory`: bytes of the accelerator; None for this machine's. `job`: the kind of job."""
     from tenyson.jobs.models.model import context_length
 
     context = context_length(source)
     for rows in splits:
         yield from check_conversations(rows, renderer, tokenizer, config, context)
     facts = Facts(row=max(rows.longest for rows in splits), context=context)
-    yield from check_machine(config, "sft", source.path, memory, facts)
+    yield from check_machine(config, job, source.path, memory, facts)
 
 
 def check_played(

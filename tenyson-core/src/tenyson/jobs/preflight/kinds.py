@@ -89,11 +89,15 @@ class SFTPreflight(Preflight):
 
         one = examined
         splits = [
-            read_conversations(one.task, one.renderer, split, one.config, processes=one.processes)
+            read_conversations(
+                one.task, one.renderer, split, one.config, job=one.kind.name, processes=one.processes
+            )
             for split in one.splits
         ]
         one.decoded = segments(splits[0], one.renderer, one.shown)
-        yield from check_sft(splits, one.renderer, one.tokenizer, one.config, one.source, one.memory)
+        yield from check_sft(
+            splits, one.renderer, one.tokenizer, one.config, one.source, one.memory, one.kind.name
+        )
 
 
 class RLPreflight(Preflight):
