@@ -35,6 +35,7 @@ class SFTJob(Job):
         from tenyson.jobs.runtime.refusals import refusals
         from tenyson.jobs.trainers.arguments import sft_arguments
         from tenyson.jobs.trainers.callbacks import SFTTelemetryCallback
+        from tenyson.jobs.trainers.target import eval_loss_callbacks
         from tenyson.jobs.trainers.training import build_arguments
 
         config = context.config
@@ -61,7 +62,7 @@ class SFTJob(Job):
                 eval_dataset=evaluation.dataset() if evaluation else None,
                 processing_class=one.tokenizer,
                 peft_config=one.adapter,
-                callbacks=[*callbacks, *self._ends_early(context)],
+                callbacks=[*callbacks, *eval_loss_callbacks(config.training)],
             )
         run.attach(trainer)
         return run.finish(trainer, warnings)
@@ -71,21 +72,6 @@ class SFTJob(Job):
         from tenyson.jobs.trainers.sft_trainer import CheckpointedSFTTrainer
 
         return CheckpointedSFTTrainer
-
-    def _ends_early(self, context: JobContext) -> list[Any]:
-        """Callbacks that end a training by its `eval_loss`."""
-        from transformers import EarlyStoppingCallback
-
-        from tenyson.jobs.trainers.target import TargetLossCallback
-
-        training, found = context.config.training, list[Any]()
-        if training.early_stopping_patience is not None:
-            found.append(
-                EarlyStoppingCallback(training.early_stopping_patience, training.early_stopping_min_delta)
-            )
-        if training.target_eval_loss is not None:
-            found.append(TargetLossCallback(training.target_eval_loss))
-        return found
 
     def _read(self, context: JobContext, renderer: Renderer, split: str) -> Conversations:
         return read_conversations(

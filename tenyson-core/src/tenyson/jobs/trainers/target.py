@@ -1,10 +1,31 @@
-"""Stopping at a target: SFT ends once eval_loss is low enough, so that runs with other seeds end equally far."""
+"""Ends of a training by its eval_loss: once it is low enough, so that runs with other seeds end equally far, or no longer falls."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import TrainingConfig
+
+
+def eval_loss_callbacks(training: TrainingConfig) -> list[TrainerCallback]:
+    """Callbacks that end a training by its `eval_loss`, as far as it is configured."""
+    found: list[TrainerCallback] = []
+    if training.early_stopping_patience is not None:
+        found.append(
+            EarlyStoppingCallback(training.early_stopping_patience, training.early_stopping_min_delta)
+        )
+    if training.target_eval_loss is not None:
+        found.append(TargetLossCallback(training.target_eval_loss))
+    return found
 
 
 class TargetLossCallback(TrainerCallback):  # type: ignore[misc]
