@@ -158,7 +158,7 @@ Sign = Literal[
 
 
 class TrainingConfig(Section):
-    """How SFT and RL train."""
+    """How a job trains."""
 
     epochs: float = Field(default=1.0, gt=0)
     """Passes over the samples; `max_steps` takes precedence."""
@@ -183,7 +183,7 @@ class TrainingConfig(Section):
     gradient_checkpointing: bool = False
     """Trade a third more compute for much less activation memory."""
     max_length: int | None = Field(default=1024, gt=0)
-    """SFT: longest sequence in tokens; longer ones are cut, counted and reported."""
+    """Longest sequence in tokens; longer ones are cut, counted and reported."""
     packing: bool = False
     """SFT: pack short samples together (best-fit, no attention across samples)."""
     logging_steps: int = Field(default=1, gt=0)
@@ -207,11 +207,11 @@ class TrainingConfig(Section):
     """Resume: settings that may differ from the checkpoint's, such as [training.learning_rate]; any other difference is
     refused."""
     early_stopping_patience: int | None = Field(default=None, gt=0)
-    """SFT: evaluations without improvement of eval_loss before training stops."""
+    """Evaluations without improvement of eval_loss before training stops."""
     early_stopping_min_delta: float = Field(default=0.0, ge=0)
-    """SFT: eval_loss must fall by more than this to count as an improvement."""
+    """eval_loss must fall by more than this to count as an improvement."""
     target_eval_loss: float | None = Field(default=None, gt=0)
-    """SFT: training stops at the first evaluation whose eval_loss is at or below this."""
+    """Training stops at the first evaluation whose eval_loss is at or below this."""
     preflight_groups: int = Field(default=2, ge=0)
     """RL: groups that are played before the first step, to see whether their rewards differ; 0 for none."""
     pause_on: list[Sign] = []
@@ -329,7 +329,8 @@ class Config(Section):
     peft: dict[str, Any] | None = None
     """Arguments of peft.LoraConfig, verbatim; none means that all weights are trained."""
     trl: dict[str, Any] = {}
-    """Arguments of trl.SFTConfig or trl.GRPOConfig, verbatim; they take precedence over `training` and `generation`. Those that
-    would have no effect, or are not yours to give here (output_dir, seed, report_to ...), are refused with the key to use."""
+    """Arguments of the job's TRL configuration, such as trl.SFTConfig or trl.GRPOConfig, verbatim; they take
+    precedence over `training` and `generation`. Those that would have no effect, or are not yours to give here
+    (output_dir, seed, report_to ...), are refused with the key to use."""
     engine_args: dict[str, Any] = {}
     """Arguments of the engine, verbatim (vllm.LLM's, or of transformers' generate)."""
