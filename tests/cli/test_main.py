@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tenyson.plugins.job_kinds import JOB_KINDS
+
 TENYSON = str(Path(sys.executable).parent / "tenyson")
 HEAVY = {"torch", "transformers", "pydantic", "sqlalchemy", "boto3", "modal", "vllm", "trl", "wandb", "numpy"}
 
@@ -62,7 +64,7 @@ def test_the_version():
         (["rum"], "No such command 'rum'. Did you mean 'run'?"),
         (["--nonsense"], "No such option"),
         (["config", "check"], "Missing argument 'FILE'"),
-        (["config", "check", "x", "--job", "dpo"], "'dpo' is not one of 'sft', 'rl', 'eval'"),
+        (["config", "check", "x", "--job", "ppo"], f"'ppo' is not one of {', '.join(map(repr, JOB_KINDS))}"),
         (["config", "show", "/no/such/file.yaml"], "error: /no/such/file.yaml: no such file"),
         (["presets", "/no/such/task.py"], "error: there is no file /no/such/task.py"),
         (["run", "--task", "wordel"], "Did you mean 'wordle'?"),
@@ -161,4 +163,4 @@ def test_completion_of_commands_options_and_names():
     assert "check" in complete("tenyson config ", 2)
     assert complete("tenyson run --task wor", 3) == ["wordle"]
     assert complete("tenyson presets wor", 2) == ["wordle"]
-    assert complete("tenyson config check x --job ", 5) == ["sft", "rl", "eval"]
+    assert complete("tenyson config check x --job ", 5) == list(JOB_KINDS)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tenyson.plugins.job_kinds import JOB_KINDS
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "job-kind.md"
 ECHO = ROOT / "tests" / "tasks" / "echo_task.py"
@@ -51,14 +53,14 @@ def test_it_is_listed_offered_and_checked_like_core_s_own_kinds(tenyson, tmp_pat
     assert row.split()[0] == "job"
     assert row.split()[-2:] == ["acme-confident", "1.0"]
     tenyson("plugins", "--check")
-    assert "[sft|rl|eval|confident]" in "".join(tenyson("run", "--help").split())
+    assert f"[{'|'.join(JOB_KINDS)}|confident]" in "".join(tenyson("run", "--help").split())
     schema = json.loads(tenyson("config", "schema", "--experiment"))
     assert "confident" in schema["$defs"]["StepEntry"]["properties"]["job"]["enum"]
     config = write(tmp_path, "c.yaml", {**TINY, "generation": {"max_turns": 3}})
     said = tenyson("config", "check", config, "--job", "confident")
     assert "generation: means nothing to confident (read by rl and eval)" in said
     said = tenyson("run", "--config", config, "--job", "confidant", rc=2)
-    assert "'confidant' is not one of 'sft', 'rl', 'eval', 'confident'" in said
+    assert f"'confidant' is not one of {', '.join(map(repr, JOB_KINDS))}, 'confident'" in said
 
 
 @pytest.mark.train
