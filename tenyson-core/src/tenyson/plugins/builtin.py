@@ -112,7 +112,7 @@ _MEMORY, _PREFLIGHT = "tenyson.jobs.models.memory", "tenyson.jobs.preflight.kind
 
 @hookimpl
 def tenyson_jobs() -> Iterable[JobKind]:
-    """The three kinds of job of core."""
+    """The kinds of job of core."""
     return [
         JobKind(
             name="sft",
@@ -167,5 +167,28 @@ def tenyson_jobs() -> Iterable[JobKind]:
             rows="rollouts",
             memory=f"{_MEMORY}:eval_memory",
             preflight=f"{_PREFLIGHT}:EvalPreflight",
+        ),
+        JobKind(
+            name="dpo",
+            summary="Direct preference optimization with TRL's DPOTrainer",
+            load="tenyson.jobs.dpo:DPOJob",
+            samples="preference_samples",
+            unread=(
+                "training.packing",
+                "training.num_generations",
+                "training.pause_on",
+                "training.preflight_groups",
+                "training.beta",
+                "generation",
+                "evaluation",
+                "engine_args",
+            ),
+            curves={"rewards": ("rewards/chosen", "rewards/rejected"), "margins": ("rewards/margins",)},
+            rows="pairs",
+            reference=True,
+            trl_config="trl:DPOConfig",
+            arguments="tenyson.config.checks.dpo_arguments:DPO",
+            memory="tenyson.jobs.models.dpo_memory:dpo_memory",
+            preflight="tenyson.jobs.preflight.preferences:DPOPreflight",
         ),
     ]

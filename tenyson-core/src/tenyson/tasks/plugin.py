@@ -10,6 +10,7 @@ from tenyson.errors import TaskError
 from tenyson.tasks.arguments import constructor_arguments
 from tenyson.tasks.environment import Environment
 from tenyson.tasks.metric import Metric
+from tenyson.tasks.preference import PreferenceSample
 from tenyson.tasks.preset import Preset
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
@@ -57,6 +58,13 @@ class TaskPlugin(ABC):
         """Prompts to explore. `split` is "train" or "eval"."""
         raise TaskError(
             f"the task {self._name} has no samples for RL", next_step="Implement rl_samples(split, seed)."
+        )
+
+    def preference_samples(self, split: str, seed: int) -> Iterable[PreferenceSample]:
+        """Prompts with a `chosen` and a `rejected` answer, for DPO. `split` is "train" or "eval"."""
+        raise TaskError(
+            f"the task {self._name} has no preference samples",
+            next_step="Implement preference_samples(split, seed).",
         )
 
     def eval_samples(self, split: str, seed: int) -> Iterable[Sample]:
