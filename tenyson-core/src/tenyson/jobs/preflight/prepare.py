@@ -21,7 +21,7 @@ class Prepared:
     tokenizer: Any
     renderer: Renderer
     adapter: Any
-    """PEFT's configuration of a new adapter; None where all weights are trained, an adapter goes on, or nothing is trained."""
+    """PEFT's configuration of a new adapter; None where all weights are trained, an adapter continues, or nothing is trained."""
 
 
 def prepare(context: JobContext) -> Prepared:
@@ -92,7 +92,7 @@ class TrainingRun:
         pin_inputs(context, source)
 
     def load_model(self) -> Any:
-        """The model, with the adapter that goes on, in the type that training takes. Raises: ModelError."""
+        """The model, with the adapter that continues, in the type that training takes. Raises: ModelError."""
         from tenyson.jobs.models.model import load_model
         from tenyson.jobs.trainers.arguments import load_dtype
 
