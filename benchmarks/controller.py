@@ -22,12 +22,13 @@ from file_backend import FileBackend
 
 from tenyson.cloud.watch.follow import PlainFollower
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline.control import drive
 from tenyson.pipeline.control.launcher import BackendLauncher
+from tenyson.pipeline.control.session import Session
 from tenyson.pipeline.graph.definition import Definition
 from tenyson.pipeline.graph.policy import FailurePolicy
 from tenyson.pipeline.journal.journal import Journal
-from tenyson.pipeline.notify.notifier import Notifier
+from tenyson.pipeline.pipeline import Pipeline
+from tenyson.pipeline.request import PipelineRequest
 
 
 def control(url: str, folder: Path, runs: int) -> None:
@@ -36,10 +37,11 @@ def control(url: str, folder: Path, runs: int) -> None:
     os.dup2(out, 1)
     os.dup2(out, 2)
     with Journal(url) as journal:
-        drive.drive(
-            journal, "many", BackendLauncher(FileBackend(folder), PlainFollower()), policy=FailurePolicy("abort"),
-            notifier=Notifier(), ask=lambda _: None, max_parallel=runs,
-        )  # fmt: skip
+        Pipeline.open(journal, "many").drive(
+            BackendLauncher(FileBackend(folder), PlainFollower()),
+            Session(ask=lambda _: None),
+            request=PipelineRequest(FailurePolicy("abort"), runs),
+        )
 
 
 def cpu_seconds(pid: int) -> float:

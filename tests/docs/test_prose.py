@@ -33,9 +33,6 @@ NOT_YET: tuple[str, ...] = (
     "tenyson-core/src/tenyson/cli/pipelines/attach.py",
     "tenyson-core/src/tenyson/cli/pipelines/outcome.py",
     "tenyson-core/src/tenyson/cli/pipelines/run.py",
-    "tenyson-core/src/tenyson/pipeline/control/drive.py",
-    "tenyson-core/src/tenyson/pipeline/pipeline.py",
-    "tenyson-core/src/tenyson/pipeline/reopen.py",
     "tenyson-core/src/tenyson/pipeline/report.py",
     "tenyson-core/src/tenyson/pipeline/run.py",
 )

@@ -45,10 +45,10 @@ def test_two_attaches_that_try_again_at_once_try_each_step_once(project):
     assert project.run("run", "exp.yaml", "--run-id", "exp", "--on-failure", "abort")[0] == 1
     (project.folder / "fail-after").unlink()
     first = (
-        "from tenyson.pipeline import reopen as module\n"
-        "take, other = module.acquire, module.reopen\n"
-        "def late(*of):\n    module.acquire = take\n    other(*of)\n    return take(*of)\n"
-        "module.acquire = late"
+        "from tenyson.pipeline.control import reopen as module\n"
+        "take, other = module.take_lease, module.reopen\n"
+        "def late(*of):\n    module.take_lease = take\n    other(*of)\n    return take(*of)\n"
+        "module.take_lease = late"
     )
     status, said = project.run("attach", "exp", "--again", first=first)
     assert status == 0, said

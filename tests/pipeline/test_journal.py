@@ -13,14 +13,14 @@ from tenyson.cloud.watch.follow import PlainFollower
 from tenyson.errors import JournalAwayError, LeaseLostError, PipelineBusyError, PipelineError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline.control import drive
 from tenyson.pipeline.control.controller import attempt_token
 from tenyson.pipeline.control.launcher import BackendLauncher
 from tenyson.pipeline.graph.definition import Definition
 from tenyson.pipeline.graph.policy import FailurePolicy
 from tenyson.pipeline.journal.journal import Journal
 from tenyson.pipeline.journal.lease import Lease
-from tenyson.pipeline.notify.notifier import Notifier
+from tenyson.pipeline.pipeline import Pipeline
+from tenyson.pipeline.request import PipelineRequest
 
 FAR = {"host": "elsewhere", "pid": 1, "mark": "m", "space": None}
 
@@ -158,9 +158,10 @@ def test_the_latest_attempt_is_the_last_by_number_though_the_clock_was_set_back(
                     entry.retry("one", 1, failed, None, resume=False, pause=0.0, preempted=False)
             now[0] -= 1000.0
         lease.release()
-        outcome = drive.drive(
-            journal, "p", BackendLauncher(backend, PlainFollower()), policy=FailurePolicy("abort"), notifier=Notifier()
-        )  # fmt: skip
+        request = PipelineRequest(FailurePolicy("abort"))
+        outcome = Pipeline.open(journal, "p").drive(
+            BackendLauncher(backend, PlainFollower()), request=request
+        )
         assert outcome.status == "success"
         assert [one.attempt for one in journal.attempts("p")] == [1, 2]
 

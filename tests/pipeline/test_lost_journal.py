@@ -11,12 +11,13 @@ from tenyson.cloud.local.backend import LocalManager
 from tenyson.cloud.watch.follow import PlainFollower
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline import Step, run_pipeline
-from tenyson.pipeline.control import drive
 from tenyson.pipeline.control.launcher import BackendLauncher
+from tenyson.pipeline.control.session import Session
 from tenyson.pipeline.graph.definition import Definition
 from tenyson.pipeline.graph.policy import FailurePolicy
 from tenyson.pipeline.journal.journal import Journal
-from tenyson.pipeline.notify.notifier import Notifier
+from tenyson.pipeline.pipeline import Pipeline
+from tenyson.pipeline.request import PipelineRequest
 
 
 @pytest.fixture
@@ -70,9 +71,10 @@ def test_a_pipeline_that_was_begun_by_an_earlier_version_finds_its_jobs_by_the_t
         journal.create("p", "p", "p", {"kept": 1}, {"a": definition.to_json()})
         with journal.engine.begin() as connection:
             connection.exec_driver_sql("UPDATE pipelines SET plan = ?", (json.dumps({"kept": 1}),))
-        drive.drive(
-            journal, "p", BackendLauncher(backend, PlainFollower()), policy=FailurePolicy("abort"), notifier=Notifier(),
-            ask=lambda question: None,
-        )  # fmt: skip
+        Pipeline.open(journal, "p").drive(
+            BackendLauncher(backend, PlainFollower()),
+            Session(ask=lambda question: None),
+            request=PipelineRequest(FailurePolicy("abort")),
+        )
     [start] = backend.starts()
     assert start["token"] == sha256(b"p\0a\x001").hexdigest()

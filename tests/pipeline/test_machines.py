@@ -88,7 +88,7 @@ def test_a_job_that_ends_while_its_machine_is_given_up_is_no_lost_one(project):
     """--gone waits for the lease, and a job that has written its end by then has a result, which counts."""
     project.killed("run", "exp.yaml", "--run-id", "exp", at="exp-sft", **SHORT)
     ends = (
-        "import pathlib, time\nfrom tenyson.pipeline.control import other_machines as module\nlook = module.elsewhere\n"
+        "import pathlib, time\nfrom tenyson.pipeline import pipeline as module\nlook = module.elsewhere\n"
         "def late(*of):\n    found = look(*of)\n    pathlib.Path('hold-sft').unlink()\n"
         "    while not pathlib.Path('outputs/exp-sft/exit_status.json').exists(): time.sleep(0.05)\n    return found\n"
         "module.elsewhere = late"

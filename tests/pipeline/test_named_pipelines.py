@@ -13,8 +13,11 @@ from tenyson.errors import ConfigError, PipelineError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline import Step, run_pipeline
-from tenyson.pipeline.execute import define_plan, register
+from tenyson.pipeline.control.registration import Submission
+from tenyson.pipeline.graph.define import define, make_job
 from tenyson.pipeline.journal.journal import Journal
+from tenyson.pipeline.pipeline import Pipeline
+from tenyson.pipeline.request import PipelineRequest
 from tenyson.tasks.load import load_task, task_spec
 
 ECHO = Path(__file__).parents[1] / "tasks" / "echo_task.py"
@@ -161,7 +164,8 @@ def test_another_source_of_a_checkpoint_or_a_value_is_another_pipeline_to_the_co
     def begin(source):
         (tmp_path / "experiment.yaml").write_text(EXPERIMENT.format(task=ECHO, source=source))
         plan, tasks, _ = make_plan(Request(file=str(tmp_path / "experiment.yaml"), run_id="p"))
-        register(journal, plan, define_plan(plan, tasks), {})
+        definitions = define(plan.steps, lambda step: make_job(step, tasks[step.label]))
+        Pipeline.register(journal, Submission(plan.id, plan.title, definitions, PipelineRequest()))
 
     with Journal(f"sqlite:///{tmp_path}/journal.db") as journal:
         begin("one")

@@ -9,12 +9,11 @@ from tests.fakes.file_backend import FileBackend
 from tenyson.cloud import manager
 from tenyson.cloud.watch.follow import PlainFollower
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline.control import drive
 from tenyson.pipeline.control.launcher import BackendLauncher
+from tenyson.pipeline.control.session import Session
 from tenyson.pipeline.graph.definition import Definition
-from tenyson.pipeline.graph.policy import FailurePolicy
 from tenyson.pipeline.journal.journal import Journal
-from tenyson.pipeline.notify.notifier import Notifier
+from tenyson.pipeline.pipeline import Pipeline
 
 
 class RentedFiles(FileBackend):
@@ -43,10 +42,8 @@ def run(folder, backend, **args):
         }
         definition = Definition("a", JobSpec("p-a", "sft", "none:None", config))
         journal.create("p", "p", "p", {}, {"a": definition.to_json()})
-    return drive.drive(
-        journal, "p", BackendLauncher(backend, PlainFollower()), policy=FailurePolicy("wait"), notifier=Notifier(),
-        ask=lambda question: None,
-    )  # fmt: skip
+    launcher = BackendLauncher(backend, PlainFollower())
+    return Pipeline.open(journal, "p").drive(launcher, Session(ask=lambda question: None))
 
 
 def test_a_machine_that_is_taken_back_is_replaced_without_a_question_and_that_is_said(tmp_path, capfd):
@@ -62,7 +59,7 @@ def test_a_machine_that_is_taken_back_is_replaced_without_a_question_and_that_is
 
 def test_ctrl_c_leaves_the_jobs_of_a_pipeline_running_and_attach_finds_them(tmp_path, monkeypatch, capfd):
     """The pipeline is stopped, its step still runs, and the next controller adopts it: one start."""
-    monkeypatch.setattr("tenyson.pipeline.control.controller.DETACH_SECONDS", 0.5)
+    monkeypatch.setattr("tenyson.pipeline.control.interruption.DETACH_SECONDS", 0.5)
     assert manager.DETACH_SECONDS == 5.0
     backend = RentedFiles(tmp_path)
 

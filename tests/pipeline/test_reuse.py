@@ -10,12 +10,13 @@ from tests.fakes.file_backend import FileBackend
 from tenyson.cloud.watch.follow import PlainFollower
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline.cache.inputs import Reuse, differences, in_words, nearest
-from tenyson.pipeline.control import drive
 from tenyson.pipeline.control.launcher import BackendLauncher
+from tenyson.pipeline.control.session import Session
 from tenyson.pipeline.graph.definition import Definition
 from tenyson.pipeline.graph.policy import FailurePolicy
 from tenyson.pipeline.journal.journal import Journal
-from tenyson.pipeline.notify.notifier import Notifier
+from tenyson.pipeline.pipeline import Pipeline
+from tenyson.pipeline.request import PipelineRequest
 
 
 class Lab:
@@ -41,10 +42,12 @@ class Lab:
         }
         definition = Definition("sft", JobSpec(f"{name}-sft", "sft", str(self.task), config))
         self.journal.create(name, name, name, {}, {"sft": definition.to_json()})
-        return name, drive.drive(
-            self.journal, name, BackendLauncher(self.backend, PlainFollower()), policy=FailurePolicy("abort"),
-            notifier=Notifier(), ask=lambda question: None, reuse=Reuse(self.journal, anew=anew, required=required),
-        )  # fmt: skip
+        reuse = Reuse(self.journal, anew=anew, required=required)
+        return name, Pipeline.open(self.journal, name).drive(
+            BackendLauncher(self.backend, PlainFollower()),
+            Session(ask=lambda question: None, reuse=reuse),
+            request=PipelineRequest(FailurePolicy("abort")),
+        )
 
     @property
     def starts(self):

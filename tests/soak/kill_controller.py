@@ -34,13 +34,16 @@ from sqlalchemy.engine.default import DefaultDialect
 from tenyson.cloud.watch.follow import PlainFollower
 from tenyson.errors import LeaseLostError
 from tenyson.jobs.spec import JobSpec
-from tenyson.pipeline.control import approvals, controller, drive
+from tenyson.pipeline.control import approvals, controller
 from tenyson.pipeline.control.launcher import BackendLauncher
+from tenyson.pipeline.control.session import Session
 from tenyson.pipeline.graph.definition import Definition
 from tenyson.pipeline.graph.policy import FailurePolicy
 from tenyson.pipeline.journal.journal import Journal
 from tenyson.pipeline.notify import outbox
 from tenyson.pipeline.notify.notifier import Notifier
+from tenyson.pipeline.pipeline import Pipeline
+from tenyson.pipeline.request import PipelineRequest
 
 CALLS = ("validate", "estimate", "submit", "poll", "fetch_outputs", "cancel", "terminate", "reattach")
 EXPECTED = {"a": ["succeed"], "b": ["fail", "succeed"], "c": ["preempted", "succeed"], "d": ["succeed"]}
@@ -94,11 +97,11 @@ class Trial:
             for name in CALLS:
                 setattr(backend, name, points.around(getattr(backend, name)))
             with Journal(self.db_url) as journal:
-                result = drive.drive(
-                    journal, self.name, BackendLauncher(backend, PlainFollower()),
-                    policy=FailurePolicy("retry", retries=0, preemptions=3),
-                    notifier=Notifier.make(webhook_url=self.hook), ask=lambda question: None, max_parallel=2,
-                )  # fmt: skip
+                result = Pipeline.open(journal, self.name).drive(
+                    BackendLauncher(backend, PlainFollower()),
+                    Session(Notifier.make(webhook_url=self.hook), ask=lambda question: None),
+                    request=PipelineRequest(FailurePolicy("retry", retries=0, preemptions=3), max_parallel=2),
+                )
             (self.folder / "points").write_text(str(points.reached))
             status = {"success": 0, "failed": 1, "stopped": 2}[result.status]
         except LeaseLostError:

@@ -116,13 +116,15 @@ def _check_experiment(file: str, overrides: tuple[str, ...], job: str | None) ->
     from tenyson.cli.pipelines.request import Request, make_plan
     from tenyson.config.checks.passthrough import passthrough_problems
     from tenyson.config.load import parse_config
-    from tenyson.pipeline.execute import define_plan
+    from tenyson.pipeline.graph.define import define, make_job
+    from tenyson.pipeline.graph.definition import check_order
     from tenyson.plugins.job_kinds import job_kind
 
     if job is not None:
         raise click.UsageError(f"{file} is an experiment with jobs of its own: leave out --job")
     plan, tasks, _ = make_plan(Request(file=file, overrides=overrides))
-    define_plan(plan, tasks)
+    definitions = define(plan.steps, lambda step: make_job(step, tasks[step.label]))
+    check_order(definitions)
     found = []
     for step in plan.steps:
         for one in passthrough_problems(parse_config(step.config), job_kind(step.job)):

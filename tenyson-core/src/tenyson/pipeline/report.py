@@ -85,7 +85,7 @@ def write_pipeline_report(
     where = (
         Path(directory)
         if directory is not None
-        else Path(rebased(str(record.plan.get("output_dir", ".")), place.begun, place.root)) / pipeline_id
+        else Path(rebased(str(record.request.output_dir), place.begun, place.root)) / pipeline_id
     )
     return write_report(
         record.title, stages, where, _task([one.spec.task for one in attempts]), template=template, history=history,

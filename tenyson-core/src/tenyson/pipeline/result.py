@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tenyson.jobs.result import JobResult, Status
 
@@ -20,3 +21,5 @@ class PipelineResult:
     """Since the pipeline was begun, waits included."""
     pipeline_id: str = ""
     """Its name in the journal, for `tenyson attach`, `decide` and `report`."""
+    report: Path | None = None
+    """The report; None where none is kept (a script's), or it could not be written."""

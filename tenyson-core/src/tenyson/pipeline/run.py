@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from hashlib import sha256
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tenyson.cloud.adapted import adapted
-from tenyson.cloud.local.host import relation
 from tenyson.core.database_url import default_db_url
 from tenyson.core.stdio import say
 from tenyson.errors import PipelineError
-from tenyson.pipeline.cache.spec_diff import changes, edited_tasks, refusal, sources_of, that_matter
-from tenyson.pipeline.control.drive import drive
 from tenyson.pipeline.control.launcher import BackendLauncher, Cloud, CloudLauncher, Launcher
-from tenyson.pipeline.control.other_machines import require_here
-from tenyson.pipeline.graph.definition import Definition, check_order
-from tenyson.pipeline.graph.handover import expected_kind, start_from
 from tenyson.pipeline.graph.policy import FailurePolicy, OnFailure
 from tenyson.pipeline.graph.recording import recorded_in
-from tenyson.pipeline.graph.step import Step, as_steps, with_values
-from tenyson.pipeline.journal.decision import Ask
-from tenyson.pipeline.journal.names import require_free
-from tenyson.pipeline.journal.project import here, locate
-from tenyson.pipeline.journal.rows import definition_of
+from tenyson.pipeline.graph.step import Step, as_steps
+from tenyson.pipeline.journal.decision import Ask, ask_terminal
 from tenyson.pipeline.notify.notifier import Notifier
+from tenyson.pipeline.request import BackendRequest, PipelineRequest
 from tenyson.pipeline.result import PipelineResult
 
 if TYPE_CHECKING:
-    from tenyson.pipeline.journal.journal import Journal
-    from tenyson.pipeline.journal.records import PipelineRecord
+    from tenyson.pipeline.control.registration import Submission
+    from tenyson.pipeline.pipeline import Pipeline
     from tenyson.telemetry.dispatch import Telemetry
 
 EditedCode = Literal["use", "stop"]
@@ -80,108 +69,36 @@ def run_pipeline(
         PipelineError: the journal cannot be used, another process drives this pipeline, or its code was edited.
     """
     from tenyson.pipeline.control.preflight import check_ahead
-    from tenyson.pipeline.control.relocation import settle
+    from tenyson.pipeline.control.session import Session
+    from tenyson.pipeline.graph.plan import new_pipeline_id
     from tenyson.pipeline.journal.journal import Journal
+    from tenyson.pipeline.pipeline import Pipeline
 
     policy = policy or FailurePolicy(on_failure)
-    notifier = Notifier.make(log_file, webhook_url, slack_webhook_url, telemetry)
+    session = Session(
+        Notifier.make(log_file, webhook_url, slack_webhook_url, telemetry),
+        ask or ask_terminal,
+        grace_seconds=getattr(cloud, "grace_seconds", None),
+    )
     steps = list(steps)
     checked = as_steps(steps)
-    print_of = fingerprint(
-        [
-            [
-                step.label,
-                step.config,
-                getattr(step.job, "__qualname__", str(step.job)),
-                step.model_from,
-                # Only where they are given: pipelines of earlier versions are found by their fingerprints.
-                *([] if step.needs is None else [step.needs]),
-            ]
-            for step in checked
-        ]
-    )
     db_url = db_url or default_db_url()
-    recorded = recorded_in(checked, steps, db_url)
+    name = pipeline_id or new_pipeline_id(checked[0].label if checked else "empty")
+    asked = _submission(recorded_in(checked, steps, db_url), name, cloud, policy, max_parallel)
     with Journal(db_url) as journal:
-        while True:
-            name = (
-                pipeline_id
-                or unfinished(journal, print_of)
-                or new_name(checked[0].label if checked else "empty")
-            )
-            definitions = define(recorded, name)
-            check_order(definitions)
-            record = journal.pipeline(name)
-            if record is not None:
-                record, _ = settle(journal, record, say=say)
-                require_here(journal, record)
-                _check_goes_on(journal, record, definitions, edited_code)
-                break
-            require_free(journal, name, definitions, "pipeline_id")
-            check_ahead(definitions, getattr(cloud, "backend", None))
-            about = _about(journal, cloud, definitions, policy, max_parallel)
-            steps_of = {one.label: one.to_json() for one in definitions}
-            ours = (lambda found: is_ours(journal, found)) if pipeline_id is None else lambda _: False
-            if journal.create(name, name, print_of, about, steps_of, unless=ours) == name:
-                break
-            # The same script, started at the same moment, was quicker.
-        return drive(
-            journal,
-            name,
-            launcher_of(cloud, checked, policy),
-            policy=policy,
-            notifier=notifier,
-            ask=ask,
-            max_parallel=max_parallel,
-            grace_seconds=getattr(cloud, "grace_seconds", None),
-        )
-
-
-def _check_goes_on(
-    journal: Journal, record: PipelineRecord, definitions: list[Definition], edited_code: EditedCode
-) -> None:
-    """Whether a pipeline that is there already may be gone on with. Raises: ConfigError, PipelineError."""
-    before = {step.label: definition_of(step) for step in journal.steps(record.id)}
-    if changed := that_matter(changes(before, {one.label: one for one in definitions}), before):
-        raise refusal(record.id, changed, before, "pipeline_id")
-    if record.status in ("success", "failed"):
-        say(
-            f"the pipeline {record.id} is over ({record.status}), and its results of then are returned: another pipeline_id "
-            f"begins anew; `tenyson attach {record.id} --again` tries steps that failed again"
-        )
-        return
-    edited = ", ".join(edited_tasks(record, definitions))
-    if edited and edited_code != "use":
-        raise PipelineError(
-            f"the code of {edited} was edited since {record.id} was begun: steps still to run would mix two versions",
-            next_step='Put the code back, give edited_code="use" to go on with it as it is now, or another pipeline_id to '
-            "begin anew.",
-        )
-    if edited:
-        say(f"the code of {edited} was edited since {record.id} was begun: going on with it as it is now")
-
-
-def define(steps: Iterable[Step], pipeline_id: str) -> list[Definition]:
-    """What the journal keeps of each step. Making the jobs checks configurations and tasks. Raises: ConfigError, TaskError."""
-    definitions: dict[str, Definition] = {}
-    before: tuple[str, ...] = ()
-    for step in steps:
-        config: Mapping[str, Any] = step.config
-        run_id = (config.get("run") or {}).get("id") or f"{pipeline_id}-{step.label}"
-        config = with_values(config, "run", id=run_id)
-        if step.model_from is not None and step.model_from in definitions:
-            source = definitions[step.model_from].spec
-            kind = expected_kind(source.config)
-            expected = start_from(config, source.config, source.folder / kind, kind)
+        found = None if pipeline_id else Pipeline.name_of_unfinished(journal, asked)
+        if found is not None:
+            pipeline = Pipeline.open(journal, found)
         else:
-            expected = dict(config)
-        spec = step.job(expected, step.task).spec()
-        needs = before if step.needs is None else tuple(step.needs)
-        if step.model_from is not None:
-            needs = tuple(dict.fromkeys((*needs, step.model_from)))
-        definitions[step.label] = Definition(step.label, spec, needs, step.model_from)
-        before = (step.label,)
-    return list(definitions.values())
+            pipeline = Pipeline.register(
+                journal,
+                asked,
+                share=pipeline_id is None,
+                before_new=lambda: check_ahead(asked.definitions, getattr(cloud, "backend", None)),
+            )
+        if not pipeline.is_new:
+            _check_continues(pipeline, edited_code)
+        return pipeline.drive(launcher_of(cloud, checked, policy), session, request=asked.request)
 
 
 def launcher_of(cloud: Cloud, steps: Iterable[Step], policy: FailurePolicy) -> Launcher:
@@ -194,60 +111,43 @@ def launcher_of(cloud: Cloud, steps: Iterable[Step], policy: FailurePolicy) -> L
     )  # fmt: skip
 
 
-def unfinished(journal: Journal, print_of: str) -> str | None:
-    """The newest pipeline that asks for the same, was begun here, and is not over; None where there is none.
+def _submission(
+    steps: list[Step], name: str, cloud: Cloud, policy: FailurePolicy, max_parallel: int
+) -> Submission:
+    """What the script asks for. Raises: ConfigError, TaskError."""
+    from tenyson.pipeline.control.registration import Submission
+    from tenyson.pipeline.graph.define import define, plan_steps
 
-    Here: in this project, on this machine. In a database that many share, the same command is often somebody else's.
-    """
-    for record in journal.pipelines(fingerprint=print_of):
-        if record.status in ("running", "stopped") and is_ours(journal, record):
-            return record.id
-    return None
-
-
-def is_ours(journal: Journal, record: PipelineRecord) -> bool:
-    """Whether a pipeline was begun in this project, on this machine."""
-    try:
-        place = locate(journal, record)
-    except PipelineError:
-        return False
-    if place.standing == "copied" or place.root.resolve() != Path.cwd().resolve():
-        return False
-    alone = journal.file is not None and journal.file.is_relative_to(Path.cwd().resolve())
-    begun = record.plan.get("machine") or {"host": record.plan.get("host")}
-    return alone or "cwd" not in record.plan or relation(begun) != "elsewhere"
+    by_label = {step.label: step for step in steps}
+    definitions = define(
+        plan_steps(steps, name),
+        lambda planned: by_label[planned.label].job(planned.config, by_label[planned.label].task),
+    )
+    request = PipelineRequest(
+        policy,
+        max_parallel,
+        definitions[0].spec.folder.parent if definitions else Path(),
+        BackendRequest.of(getattr(cloud, "backend", None)),
+    )
+    return Submission(name, name, definitions, request, "pipeline_id")
 
 
-def _about(
-    journal: Journal,
-    cloud: Cloud,
-    definitions: list[Definition],
-    policy: FailurePolicy,
-    max_parallel: int,
-) -> dict[str, Any]:
-    """What another controller needs; without a backend that can be made again, only the same script can go on."""
-    given = getattr(cloud, "backend", None)
-    backend = None if given is None else adapted(given)
-    about = {
-        **here(journal),
-        "policy": vars(policy),
-        "max_parallel": max_parallel,
-        "sources": sources_of(definitions),
-    }
-    if definitions:
-        about["output_dir"] = str(definitions[0].spec.folder.parent)
-    if backend is not None and backend.settings is not None:
-        about["backend"] = {"name": backend.name, "settings": backend.settings}
-    return about
-
-
-def fingerprint(asked: Any) -> str:
-    """SHA-256 of what was asked, in canonical JSON."""
-    return sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def new_name(title: str) -> str:
-    """A name for a pipeline."""
-    from tenyson.pipeline.graph.plan import new_pipeline_id
-
-    return new_pipeline_id(title)
+def _check_continues(pipeline: Pipeline, edited_code: EditedCode) -> None:
+    """Whether a pipeline that the journal has already may continue. Raises: PipelineError."""
+    name = pipeline.id
+    pipeline.require_here()
+    if pipeline.is_over:
+        say(
+            f"the pipeline {name} is over ({pipeline.record.status}), and its results of then are returned: another pipeline_id "
+            f"begins anew; `tenyson attach {name} --again` tries steps that failed again"
+        )
+        return
+    edited = ", ".join(pipeline.edited_tasks())
+    if edited and edited_code != "use":
+        raise PipelineError(
+            f"the code of {edited} was edited since {name} was begun: steps still to run would mix two versions",
+            next_step='Put the code back, give edited_code="use" to go on with it as it is now, or another pipeline_id to '
+            "begin anew.",
+        )
+    if edited:
+        say(f"the code of {edited} was edited since {name} was begun: going on with it as it is now")

@@ -41,7 +41,7 @@ def find_cases(file: str, job: str | None, task: str | None, overrides: tuple[st
     """
     from tenyson.config.experiment.names import is_experiment
     from tenyson.config.reading import read_document
-    from tenyson.pipeline.execute import make_job
+    from tenyson.pipeline.graph.define import make_job
 
     if is_experiment(read_document(file)):
         if job is not None:
@@ -51,7 +51,9 @@ def find_cases(file: str, job: str | None, task: str | None, overrides: tuple[st
         for step in plan.steps:
             config, note = _before(step, seen)
             seen[step.label] = config
-            cases.append(Case(step.label, make_job(replace(step, config=config), tasks[step.label]), note))
+            cases.append(
+                Case(step.label, make_job(replace(step, config=config, parsed=None), tasks[step.label]), note)
+            )
         return cases
     made: dict[str, Job] = {}
     kinds = [job] if job is not None else list(JOB_KINDS)

@@ -62,7 +62,7 @@ def verify_resume(
     """
     from tenyson.cli.pipelines.request import Request, make_plan
     from tenyson.jobs.checkpoints.verification import verify_resume as verify
-    from tenyson.pipeline.execute import make_job
+    from tenyson.pipeline.graph.define import make_job
 
     plan, tasks, _ = make_plan(Request(task=task, job=job, config=config, overrides=overrides))
     spec = make_job(plan.steps[0], tasks[plan.steps[0].label]).spec()

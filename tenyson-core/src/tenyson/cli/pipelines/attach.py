@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -16,11 +17,10 @@ from tenyson.errors import BackendError, PipelineError
 from tenyson.pipeline.graph.policy import OnFailure
 
 if TYPE_CHECKING:
-    from tenyson.cloud.backend import BaseBackend
     from tenyson.cloud.remote.rented import Rented
     from tenyson.pipeline.journal.journal import Journal
     from tenyson.pipeline.journal.project import Place
-    from tenyson.pipeline.journal.records import PipelineRecord
+    from tenyson.pipeline.pipeline import Pipeline
 
 
 @click.command()
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 def attach(
     pipeline: str,
     again: bool,
-    on_failure: str | None,
+    on_failure: OnFailure | None,
     edited_code: str | None,
     here: bool,
     gone: bool,
@@ -74,24 +74,22 @@ def attach(
     with Journal(url, create=rented is not None) as journal:
         if rented is not None and journal.pipeline(pipeline) is None:
             return _watch_run(rented, grace)
-        record = find_pipeline(journal, pipeline)
-        begun = record.plan.get("cwd")
-        record = settle_project(journal, record, here=here)
-        if here and record.plan.get("cwd") == begun:
-            click.echo(f"--here: the project in {begun} is no copy", err=True)
-        return drive_recorded(
-            journal, record, again=again, on_failure=on_failure, edited_code=edited_code, as_json=as_json,
-            attach=attach_command(record.id, db_url), gone=gone, grace=grace,
+        begun = find_pipeline(journal, pipeline)
+        opened = open_pipeline(journal, begun.id, here=here)
+        if here and opened.record.origin.folder == begun.origin.folder:
+            click.echo(f"--here: the project in {begun.origin.folder} is no copy", err=True)
+        return drive_to_the_end(
+            opened, again=again, on_failure=on_failure, edited_code=edited_code, as_json=as_json,
+            attach=attach_command(opened.id, db_url), gone=gone, grace=grace,
         )  # fmt: skip
 
 
-def drive_recorded(
-    journal: Journal,
-    record: PipelineRecord,
+def drive_to_the_end(
+    pipeline: Pipeline,
     *,
     attach: str,
     again: bool = False,
-    on_failure: str | None = None,
+    on_failure: OnFailure | None = None,
     edited_code: str | None = None,
     as_json: bool = False,
     gone: bool = False,
@@ -103,56 +101,35 @@ def drive_recorded(
     from tenyson.cli.pipelines.outcome import outcome_data, print_outcome
     from tenyson.cli.terminal.format import print_json
     from tenyson.cli.terminal.progress import choose_follower
-    from tenyson.pipeline.execute import execute
-    from tenyson.pipeline.graph.policy import FailurePolicy
-    from tenyson.pipeline.journal.consistency import require_whole
-    from tenyson.pipeline.reopen import reopen
+    from tenyson.pipeline.control.launcher import BackendLauncher
 
-    definitions = list(require_whole(journal, record.id).values())
-    lost = _lost_elsewhere(journal, record, gone)
+    over = pipeline.is_over and not again
+    edited = [] if over else pipeline.edited_tasks()
+    lost = _lost_elsewhere(pipeline, gone)
     if again:
-        reopen(journal, record.id)
-    over = record.status in ("success", "failed") and not again
-    if not over and not _may_use_code(record, definitions, edited_code):
+        pipeline.reopen()
+    if not over and not _may_use_code(pipeline.id, edited, edited_code):
         return 2
-    where = record.plan.get("backend")
-    if where is None:
+    request = pipeline.request
+    if on_failure is not None:
+        request = replace(request, policy=replace(request.policy, on_failure=on_failure))
+    backend = request.build_backend(pipeline.id)
+    if backend is None:
         raise PipelineError(
-            f"{record.id} was begun by a script whose cloud cannot be made again from here",
+            f"{pipeline.id} was begun by a script whose cloud cannot be made again from here",
             next_step="Run the same script again: it goes on with this pipeline.",
         )
-    backend = _backend_again(record, where)
-    kept = record.plan.get("policy") or {}
-    policy = FailurePolicy(**({**kept, "on_failure": on_failure} if on_failure else kept))
-    execution = execute(
-        journal, record.id, backend, choose_follower(), policy=policy, grace_seconds=grace, gone=lost
-    )
-    status = execution.result.status
+    launcher = BackendLauncher(backend, choose_follower(), request.policy)
+    result = pipeline.drive_with_report(launcher, request=request, grace_seconds=grace, gone=lost)
     if as_json:
-        print_json(outcome_data(journal, record.id, execution, attach))
+        print_json(outcome_data(pipeline.journal, result, attach))
     else:
-        print_outcome(journal, record.id, execution, attach, Console(highlight=False))
-    if status == "stopped":
+        print_outcome(pipeline.journal, result, attach, Console(highlight=False))
+    if result.status == "stopped":
         told = f"interrupted; to go on: {attach}"
         Console(stderr=True, highlight=False).print(told, style="yellow", markup=False, soft_wrap=True)
         return 130
-    return 0 if status == "success" else 1
-
-
-def _backend_again(record: PipelineRecord, where: Mapping[str, Any]) -> BaseBackend:
-    """The backend that the pipeline was begun with. Raises: DamagedRowError: the journal has settings that it does not take."""
-    from tenyson.cloud.adapted import adapted
-    from tenyson.errors import DamagedRowError
-    from tenyson.plugins.manager import PluginManager
-
-    manager = PluginManager()
-    cls = manager.load(manager.find("backend", where["name"]))
-    try:
-        return adapted(cls(**where["settings"]))
-    except TypeError as error:
-        raise DamagedRowError(
-            f"the journal has a damaged row: pipelines, pipeline {record.id!r}: plan.backend.settings: {error}"
-        ) from error
+    return 0 if result.status == "success" else 1
 
 
 def _watch_run(rented: Rented, grace: float | None) -> int:
@@ -173,14 +150,12 @@ def _watch_run(rented: Rented, grace: float | None) -> int:
     return {"success": 0, "stopped": 130}.get(result.status, 1)
 
 
-def _lost_elsewhere(journal: Journal, record: PipelineRecord, gone: bool) -> list[str]:
+def _lost_elsewhere(pipeline: Pipeline, gone: bool) -> list[str]:
     """Steps whose machine is gone, as `--gone` says. Raises: PipelineError: jobs run elsewhere, and nobody said so."""
-    from tenyson.pipeline.control.other_machines import elsewhere, require_here
-
     if not gone:
-        require_here(journal, record)
+        pipeline.require_here()
         return []
-    found = elsewhere(journal, record)
+    found = pipeline.jobs_elsewhere()
     for one in found:
         click.echo(f"{one.attempt.run_id} is counted as lost with {one.host}", err=True)
     if not found:
@@ -188,35 +163,35 @@ def _lost_elsewhere(journal: Journal, record: PipelineRecord, gone: bool) -> lis
     return [one.attempt.label for one in found]
 
 
-def settle_project(
-    journal: Journal, record: PipelineRecord, *, here: bool = False, follow: bool = True
-) -> PipelineRecord:
-    """Find the pipeline's project, which may have been moved or copied, and work there: its paths are relative to it.
+def open_pipeline(journal: Journal, pipeline_id: str, *, here: bool = False, follow: bool = True) -> Pipeline:
+    """Open a pipeline and work in its project, which may have been moved or copied: its paths are relative to it.
 
     Args:
-        here: whether a copy is gone on with; asked at the terminal if not.
+        here: whether a copy continues; asked at the terminal if not.
         follow: whether to go to a project in another folder.
 
-    Raises: PipelineError: this is a copy, and is not to go on; or the project is in another folder, or not found.
+    Raises: PipelineError: this is a copy, and is not to continue; or the project is in another folder, or not found.
     """
-    from tenyson.pipeline.control.relocation import settle
+    from tenyson.pipeline.pipeline import Pipeline
 
     def stay(place: Place) -> bool:
         if here or not sys.stdin.isatty():
             return here
-        told = f"{record.id} was begun in {place.begun}, of which {place.root} is a copy. Go on in the copy, apart from the original?"
+        told = f"{pipeline_id} was begun in {place.begun}, of which {place.root} is a copy. Go on in the copy, apart from the original?"
         return click.confirm(told, default=False, err=True)
 
-    record, place = settle(journal, record, say=lambda text: click.echo(text, err=True), stay_with_copy=stay)
-    if place.root.resolve() != Path.cwd().resolve():
+    pipeline = Pipeline.open(
+        journal, pipeline_id, say=lambda text: click.echo(text, err=True), stay_with_copy=stay
+    )
+    if pipeline.root.resolve() != Path.cwd().resolve():
         if not follow:
             raise PipelineError(
-                f"{record.id} was begun in {place.root}, and its paths are relative to that",
-                next_step=f"Give the command there, or another --run-id; `tenyson attach {record.id}` continues it.",
+                f"{pipeline_id} was begun in {pipeline.root}, and its paths are relative to that",
+                next_step=f"Give the command there, or another --run-id; `tenyson attach {pipeline_id}` continues it.",
             )
-        click.echo(f"working in {place.root}", err=True)
-        os.chdir(place.root)
-    return record
+        click.echo(f"working in {pipeline.root}", err=True)
+        os.chdir(pipeline.root)
+    return pipeline
 
 
 def attach_command(pipeline: str, db_url: str | None) -> str:
@@ -226,17 +201,14 @@ def attach_command(pipeline: str, db_url: str | None) -> str:
     return shlex.join(["tenyson", "attach", pipeline, *(["--db-url", db_url] if db_url else [])])
 
 
-def _may_use_code(record: PipelineRecord, definitions: list, choice: str | None) -> bool:  # type: ignore[type-arg]
+def _may_use_code(pipeline_id: str, edited: Sequence[str], choice: str | None) -> bool:
     """Ask whether edited code may be used for what is still to run; what runs already keeps the code it has."""
-    from tenyson.pipeline.cache.spec_diff import edited_tasks
-
-    edited = edited_tasks(record, definitions)
     if not edited:
         return True
     names = ", ".join(edited)
     click.echo(
         click.style("warning: ", fg="yellow")
-        + f"the code of {names} was edited since {record.id} was begun: steps still to run would mix two versions",
+        + f"the code of {names} was edited since {pipeline_id} was begun: steps still to run would mix two versions",
         err=True,
     )
     if choice is None and is_terminal(sys.stdin):
@@ -247,7 +219,7 @@ def _may_use_code(record: PipelineRecord, definitions: list, choice: str | None)
         return True
     click.echo(
         "nothing was started, and jobs that run go on. Put the code back and attach again, or use it as it is now:\n"
-        f"  tenyson attach {record.id} --edited-code use",
+        f"  tenyson attach {pipeline_id} --edited-code use",
         err=True,
     )
     return False

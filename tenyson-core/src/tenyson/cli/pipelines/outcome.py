@@ -16,20 +16,21 @@ from tenyson.core.duration import duration
 from tenyson.core.run_folder import RunFolder
 from tenyson.errors import TenysonError
 from tenyson.jobs.data.results_file import read_results
-from tenyson.pipeline.execute import Execution
 from tenyson.plugins.job_kinds import recorded_kind
 from tenyson.telemetry.control import MANUAL_STOP
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal.journal import Journal
+    from tenyson.pipeline.result import PipelineResult
 
 MOST_METRICS = 3
 _COLOURS = {"success": "green", "reused": "green", "stopped": "yellow", "failed": "red"}
 
 
-def outcome_data(journal: Journal, pipeline_id: str, execution: Execution, attach: str) -> dict[str, Any]:
+def outcome_data(journal: Journal, result: PipelineResult, attach: str) -> dict[str, Any]:
     """The outcome as JSON-safe data."""
-    record, result = journal.pipeline(pipeline_id), execution.result
+    pipeline_id = result.pipeline_id
+    record = journal.pipeline(pipeline_id)
     reused = {one.label: one.reused_from for one in journal.attempts(pipeline_id)}
     measured = _measured(journal, pipeline_id)
     return {
@@ -37,7 +38,7 @@ def outcome_data(journal: Journal, pipeline_id: str, execution: Execution, attac
         "title": record.title if record else pipeline_id,
         "status": result.status,
         "total_time_seconds": result.total_time_seconds,
-        "report": str(execution.report) if execution.report else None,
+        "report": str(result.report) if result.report else None,
         "resume": None if result.status == "success" else _resume(attach, result.status),
         "steps": [
             {
@@ -51,13 +52,12 @@ def outcome_data(journal: Journal, pipeline_id: str, execution: Execution, attac
     }
 
 
-def print_outcome(
-    journal: Journal, pipeline_id: str, execution: Execution, attach: str, console: Console
-) -> None:
+def print_outcome(journal: Journal, result: PipelineResult, attach: str, console: Console) -> None:
     """Print the stages with what was measured, the report's path and the next command."""
     from tenyson.pipeline.journal.rows import definition_of
 
-    result, record = execution.result, journal.pipeline(pipeline_id)
+    pipeline_id = result.pipeline_id
+    record = journal.pipeline(pipeline_id)
     reused = {one.label for one in journal.attempts(pipeline_id) if one.reused_from}
     steps = journal.steps(pipeline_id)
     all_measured = _measured(journal, pipeline_id)
@@ -80,10 +80,10 @@ def print_outcome(
     print_table(header, rows, paint=_paint, lines=True, width=reading_width())
     if columns:
         console.print(Text("values with their 95% intervals", style="dim"))
-    if execution.report:
-        console.print(Text(f"report: {execution.report}"), soft_wrap=True)
-        console.print(Text(f"        {execution.report.with_suffix('.html')}"), soft_wrap=True)
-    following = str(record.plan.get("next") or "") if record else ""
+    if result.report:
+        console.print(Text(f"report: {result.report}"), soft_wrap=True)
+        console.print(Text(f"        {result.report.with_suffix('.html')}"), soft_wrap=True)
+    following = record.request.next_command if record else ""
     if result.status != "success":
         following = _resume(attach, result.status)
     elif not following and result.results:

@@ -138,6 +138,7 @@ def _plan_job(request: Request) -> tuple[Plan, Tasks]:
     from tenyson.config.load import check_document
     from tenyson.config.paths import relative_to_file
     from tenyson.config.reading import read_document
+    from tenyson.config.unset import without_unset
     from tenyson.jobs.job import new_run_id
     from tenyson.pipeline.graph.plan import Plan, PlannedStep
     from tenyson.plugins.job_kinds import job_kind
@@ -146,41 +147,43 @@ def _plan_job(request: Request) -> tuple[Plan, Tasks]:
     assert request.config is not None
     document = read_document(request.config)
     check_job_file(document)
-    document.data = relative_to_file(document.data, request.config)
+    document.data = _recorded(without_unset(relative_to_file(document.data, request.config)))
     loaded = check_document(document, request.overrides)
     if problems := PluginChecks().problems(loaded, str(request.job), document):
         raise ConfigError(problems)
-    config = loaded.model_dump(mode="json")
-    spec = request.task or config["task"]["name"] or config["task"]["module"]
+    spec = request.task or loaded.task.name or loaded.task.module
     if spec is None:
         raise click.UsageError(f"which task? Give --task NAME, or task.name in {request.config}")
-    task = _task(spec, config["task"]["args"])
-    config["task"] |= {"name": None, "module": None, **_task_section(spec)}
+    if request.resume is not None and not job_kind(str(request.job)).trains:
+        raise click.UsageError(f"{request.job} has no checkpoints: --resume-from-checkpoint is for trainings")
+    task = _task(spec, loaded.task.args)
+    output_dir = request.output_dir or loaded.run.output_dir
     run_id = (
         request.run_id
-        or config["run"]["id"]
-        or new_run_id(
-            str(request.job),
-            task.name or type(task).__name__,
-            request.output_dir or config["run"]["output_dir"],
-        )
+        or loaded.run.id
+        or new_run_id(str(request.job), task.name or type(task).__name__, output_dir)
     )
-    config["run"]["id"] = run_id
-    config["telemetry"] = {
-        **_telemetry_defaults(),
-        **{k: v for k, v in config["telemetry"].items() if k in loaded.telemetry.model_fields_set},
-    }
-    if request.resume is not None:
-        if not job_kind(str(request.job)).trains:
-            raise click.UsageError(
-                f"{request.job} has no checkpoints: --resume-from-checkpoint is for trainings"
-            )
-        config["training"]["resume_from_checkpoint"] = request.resume
-    if request.output_dir is not None:
-        config["run"]["output_dir"] = request.output_dir
-    step = PlannedStep(str(request.job), str(request.job), config)
+    resume = request.resume or loaded.training.resume_from_checkpoint
+    parsed = loaded.model_copy(
+        update={
+            "run": loaded.run.model_copy(update={"id": run_id, "output_dir": output_dir}),
+            "task": loaded.task.model_copy(update={"name": None, "module": None, **_task_section(spec)}),
+            "training": loaded.training.model_copy(update={"resume_from_checkpoint": resume}),
+        }
+    )
+    step = PlannedStep(str(request.job), str(request.job), parsed.model_dump(mode="json"), parsed=parsed)
     title = f"{request.job} {task.name or type(task).__name__}"
     return Plan(run_id, title, step.folder.parent, (step,)), {step.label: task}
+
+
+def _recorded(data: dict[str, Any]) -> dict[str, Any]:
+    """A job's configuration as its file has it, with the command line's database where it names none."""
+    telemetry = data.get("telemetry", {})
+    return (
+        {**data, "telemetry": {**_telemetry_defaults(), **telemetry}}
+        if isinstance(telemetry, Mapping)
+        else data
+    )
 
 
 def _telemetry_defaults() -> dict[str, Any]:

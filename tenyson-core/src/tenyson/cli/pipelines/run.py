@@ -10,16 +10,16 @@ import click
 from tenyson.cli.names import JobKindName, complete_backend, complete_preset, complete_task
 from tenyson.cli.options import grace_option, json_option
 from tenyson.cli.pipelines.request import Request, make_plan
-from tenyson.errors import ConfigError
+from tenyson.errors import ConfigError, PipelineError
 from tenyson.pipeline.graph.policy import FailurePolicy, OnFailure
+from tenyson.pipeline.request import BackendRequest, PipelineRequest
 
 if TYPE_CHECKING:
     from tenyson.cloud.backend import BaseBackend
-    from tenyson.pipeline.graph.definition import Definition
+    from tenyson.pipeline.control.registration import Submission
     from tenyson.pipeline.graph.plan import Plan
-    from tenyson.pipeline.graph.selection import Selection
     from tenyson.pipeline.journal.journal import Journal
-    from tenyson.pipeline.journal.records import PipelineRecord
+    from tenyson.pipeline.pipeline import Pipeline
 
 
 @click.command()
@@ -115,11 +115,12 @@ def run(
     from rich.console import Console
 
     from tenyson.cli.options import database_url
-    from tenyson.cli.pipelines.attach import attach_command, drive_recorded
+    from tenyson.cli.pipelines.attach import attach_command, drive_to_the_end
     from tenyson.cli.pipelines.plan_view import plan_data, print_plan
     from tenyson.cli.terminal.format import print_json
     from tenyson.jobs.runtime.writable import check_output_dir
-    from tenyson.pipeline.execute import define_plan
+    from tenyson.pipeline.control.registration import Submission
+    from tenyson.pipeline.graph.define import define, make_job
     from tenyson.pipeline.graph.selection import select
     from tenyson.pipeline.journal.journal import Journal
 
@@ -133,7 +134,21 @@ def run(
     selection = select(plan, start=start, only=only, reuse=reuse and request.whole)
     plan = selection.plan
     made, where = _backend(plan)
-    definitions = define_plan(plan, tasks)
+    definitions = define(plan.steps, lambda step: make_job(step, tasks[step.label]))
+    asked = Submission(
+        plan.id,
+        plan.title,
+        definitions,
+        PipelineRequest(
+            policy,
+            plan.max_parallel,
+            plan.output_dir,
+            where,
+            selection.anew,
+            selection.required,
+            next_command=following,
+        ),
+    )
     for folder in {str(step.folder.parent) for step in plan.steps}:
         check_output_dir(folder)
     specs = {one.label: one.spec for one in definitions}
@@ -145,106 +160,89 @@ def run(
         return 0
     for spec in specs.values():
         made.validate(spec)
-    about = {
-        "backend": where, "policy": vars(policy), "next": following,
-        "anew": selection.anew, "required": selection.required,
-    }  # fmt: skip
     with Journal(database_url(None)) as journal:
-        record, again = _register(journal, request, selection, definitions, about, made, new=new)
-        return drive_recorded(
-            journal, record, again=again, on_failure=on_failure, edited_code=edited_code, as_json=as_json,
-            attach=attach_command(record.id, None), grace=grace,
+        pipeline, again = _registered(journal, request, asked, made, new=new)
+        return drive_to_the_end(
+            pipeline, again=again, on_failure=on_failure, edited_code=edited_code, as_json=as_json,
+            attach=attach_command(pipeline.id, None), grace=grace,
         )  # fmt: skip
 
 
-def _is_known(journal: Journal, selection: Selection, definitions: Sequence[Definition]) -> bool:
+def _registered(
+    journal: Journal, request: Request, asked: Submission, backend: BaseBackend, *, new: bool
+) -> tuple[Pipeline, bool]:
+    """The pipeline in the journal, and whether steps of it that are over are to be tried again."""
+    from tenyson.cli.pipelines.attach import open_pipeline
+    from tenyson.pipeline.control.preflight import check_ahead
+    from tenyson.pipeline.pipeline import Pipeline
+
+    unnamed = request.run_id is None and not new and request.whole
+    if unnamed and (name := Pipeline.name_of_unfinished(journal, asked)) is not None:
+        found = journal.pipeline(name)
+        if found is not None and found.request.selection == asked.request.selection:
+            return _continued(journal, name), False
+        click.echo(
+            f"{name} asks for the same steps and is not over (tenyson attach {name} goes on with it); this one runs others "
+            "of them again, so it is another",
+            err=True,
+        )
+    before = journal.pipeline(asked.id)
+    resumed, again = request.resume is not None, False
+    to_repeat: Sequence[str] = ()
+    if before is not None:
+        over = before.status in ("success", "failed")
+        # A single job that is over leaves nothing at work anywhere: in a copy it is simply run again.
+        opened = open_pipeline(journal, asked.id, here=over and not request.whole, follow=False)
+        if over and request.whole and not resumed:
+            raise PipelineError(
+                f"the pipeline {asked.id} is over",
+                next_step="Choose another --run-id; or `--resume-from-checkpoint latest` tries steps that failed again.",
+            )
+        if over and not request.whole:
+            # A single job that is asked for again is run again, as it is asked for now.
+            opened.reopen(all_steps=True)
+        again = over and request.whole
+        to_repeat = opened.steps_again() if again else ()
+
+    def check() -> None:
+        if not _is_known(journal, asked):
+            check_ahead(asked.definitions, backend)
+
+    pipeline = Pipeline.register(
+        journal,
+        asked,
+        share=unnamed,
+        change=resumed or not request.whole,
+        overridden=[override.split("=")[0].strip() for override in request.overrides],
+        again=to_repeat,
+        before_new=check,
+    )
+    return (pipeline, again) if pipeline.id == asked.id else (_continued(journal, pipeline.id), False)
+
+
+def _continued(journal: Journal, pipeline_id: str) -> Pipeline:
+    from tenyson.cli.pipelines.attach import open_pipeline
+
+    click.echo(
+        f"{pipeline_id} asks for the same and is not over: going on with it (--new begins another)", err=True
+    )
+    return open_pipeline(journal, pipeline_id, follow=False)
+
+
+def _is_known(journal: Journal, asked: Submission) -> bool:
     """Whether the steps that nothing comes before have been run already, so that most of the pipeline is taken from then."""
     from tenyson.pipeline.cache.inputs import Reuse
 
-    reuse = Reuse(journal, anew=selection.anew)
-    first = [one for one in definitions if not one.needs]
+    reuse = Reuse(journal, anew=asked.request.rerun)
+    first = [one for one in asked.definitions if not one.needs]
     return all(reuse.find(one.label, reuse.inputs(one.spec)[1]) for one in first)
 
 
-def _register(
-    journal: Journal,
-    request: Request,
-    selection: Selection,
-    definitions: list[Definition],
-    about: dict[str, Any],
-    backend: BaseBackend,
-    *,
-    new: bool,
-) -> tuple[PipelineRecord, bool]:
-    """The pipeline in the journal, and whether steps of it that are over are to be tried again."""
-    from tenyson.cli.pipelines.attach import settle_project
-    from tenyson.errors import PipelineError
-    from tenyson.pipeline.control.preflight import check_ahead
-    from tenyson.pipeline.execute import plan_fingerprint, register
-    from tenyson.pipeline.reopen import reopen, steps_again
-    from tenyson.pipeline.run import is_ours, unfinished
-
-    plan = selection.plan
-    asked = [None if selection.anew is None else list(selection.anew), list(selection.required)]
-
-    def is_same(found: PipelineRecord) -> bool:
-        return [found.plan.get("anew", []), found.plan.get("required", [])] == asked
-
-    unnamed = request.run_id is None and not new and request.whole
-    if unnamed:
-        name = unfinished(journal, plan_fingerprint(plan))
-        if name is not None and (found := journal.pipeline(name)) is not None:
-            if is_same(found):
-                return _go_on_with(journal, found), False
-            click.echo(
-                f"{name} asks for the same steps and is not over (tenyson attach {name} goes on with it); this one runs others "
-                "of them again, so it is another",
-                err=True,
-            )
-    before = journal.pipeline(plan.id)
-    resumed = request.resume is not None
-    over = before is not None and before.status in ("success", "failed")
-    if before is not None:
-        # A single job that is over leaves nothing at work anywhere: in a copy it is simply run again.
-        settle_project(journal, before, here=over and not request.whole, follow=False)
-    if over and not resumed and request.whole:
-        raise PipelineError(
-            f"the pipeline {plan.id} is over",
-            next_step="Choose another --run-id; or `--resume-from-checkpoint latest` tries steps that failed again.",
-        )
-    if over and not request.whole:
-        # A single job that is asked for again is run again, as it is asked for now.
-        reopen(journal, plan.id, all_steps=True)
-    again = over and request.whole
-    if before is None and not _is_known(journal, selection, definitions):
-        check_ahead(definitions, backend)
-    record = register(
-        journal,
-        plan,
-        definitions,
-        about,
-        change=resumed or not request.whole,
-        overridden=[override.split("=")[0].strip() for override in request.overrides],
-        again=steps_again(journal, plan.id) if again else (),
-        unless=lambda found: unnamed and is_ours(journal, found) and is_same(found),
-    )
-    return (record, again) if record.id == plan.id else (_go_on_with(journal, record), False)
-
-
-def _go_on_with(journal: Journal, found: PipelineRecord) -> PipelineRecord:
-    from tenyson.cli.pipelines.attach import settle_project
-
-    click.echo(
-        f"{found.id} asks for the same and is not over: going on with it (--new begins another)", err=True
-    )
-    return settle_project(journal, found, follow=False)
-
-
-def _backend(plan: Plan) -> tuple[BaseBackend, dict[str, Any]]:
-    """The backend of the first step; one pipeline runs in one place. And how to make it again."""
-    from tenyson.cloud.adapted import adapted, is_rented
+def _backend(plan: Plan) -> tuple[BaseBackend, BackendRequest]:
+    """The backend of the first step; one pipeline runs in one place. And how to build it again."""
+    from tenyson.cloud.adapted import is_rented
+    from tenyson.cloud.build import backend_class
     from tenyson.config.project import backend_settings
-    from tenyson.plugins.manager import PluginManager
 
     asked = plan.steps[0].config["backend"]
     for step in plan.steps:
@@ -255,8 +253,7 @@ def _backend(plan: Plan) -> tuple[BaseBackend, dict[str, Any]]:
             )
     name = str(asked["name"])
     settings = backend_settings(name) | dict(asked["settings"])
-    manager = PluginManager()
-    cls = manager.load(manager.find("backend", name))
-    if name == "local" or is_rented(cls):
+    if name == "local" or is_rented(backend_class(name)):
         settings.setdefault("output_dir", str(plan.output_dir))
-    return adapted(cls(**settings)), {"name": name, "settings": settings}
+    where = BackendRequest(name, settings)
+    return where.build(), where

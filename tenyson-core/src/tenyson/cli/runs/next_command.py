@@ -96,7 +96,7 @@ def _continue(journal: Journal, pipeline: PipelineRecord, label: str, db_url: st
     held = pipeline.lease_until is not None and pipeline.lease_until > journal.now()
     if held and not is_gone(pipeline.holder):
         return _join("pipelines", pipeline.id, *where)
-    if pipeline.plan.get("backend") is None:
+    if pipeline.request.backend is None:
         return None  # only the script that began it can continue it
     again = ["--again"] if step.state == "FAILED" or pipeline.status in ("failed", "success") else []
     return _join("attach", pipeline.id, *again, *where)

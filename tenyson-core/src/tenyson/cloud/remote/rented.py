@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.cloud.build import build_backend
 from tenyson.cloud.remote.record import NAME
 from tenyson.core.run_folder import CONTROLLER
 from tenyson.jobs.spec import JobSpec
@@ -29,11 +30,7 @@ class Rented:
 
     def backend(self) -> Backend:
         """The backend, made again. Raises: UnknownPluginError, ConfigError."""
-        from tenyson.plugins.manager import PluginManager
-
-        manager = PluginManager()
-        made: Backend = manager.load(manager.find("backend", self.name))(**self.settings)
-        return made
+        return build_backend(self.name, self.settings)
 
 
 def find_rented(run: str, outputs: Path = Path("outputs")) -> Rented | None:

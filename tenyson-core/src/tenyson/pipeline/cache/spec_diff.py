@@ -91,16 +91,15 @@ def sources_of(definitions: Iterable[Definition]) -> dict[str, str]:
 
 def edited_tasks(record: PipelineRecord, definitions: Iterable[Definition]) -> list[str]:
     """Tasks whose code is not what it was when the pipeline was begun."""
-    before = record.plan.get("sources") or {}
     now = sources_of(definitions)
-    return [task for task, source in before.items() if now.get(task) != source]
+    return [task for task, source in record.request.sources.items() if now.get(task) != source]
 
 
 def _asked(definition: Definition) -> Any:
     """What a definition asks for, as the journal would keep it; where it is recorded does not count."""
     config = {
         key: value
-        for key, value in definition.spec.config.items()
+        for key, value in _completed(definition.spec.config).items()
         if key not in ("telemetry", "wandb", "backend")
     }
     task = config.get("task") or {}
@@ -109,3 +108,13 @@ def _asked(definition: Definition) -> Any:
         config["task"] = {**task, "module": definition.spec.task}
     taken = {name: getattr(definition, name) for name in ("needs", "model_from", "checkpoint_from", "late")}
     return json.loads(json.dumps({"job": definition.spec.job_type, **taken, **config}, default=str))
+
+
+def _completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the defaults of keys that are newer than the journal's row. As it is, where it is no `Config`."""
+    from tenyson.config.load import parse_config
+
+    try:
+        return parse_config(config).model_dump(mode="json")
+    except ConfigError:
+        return config

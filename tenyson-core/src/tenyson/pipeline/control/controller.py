@@ -7,15 +7,13 @@ runs, submits again what may not have been submitted (with the same token), and 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from tenyson.cloud.backend import Observation, Reason
-from tenyson.cloud.manager import DETACH_SECONDS
 from tenyson.cloud.watch.exit_status import print_failure
-from tenyson.cloud.watch.grace import grace_of
 from tenyson.cloud.watch.interrupts import Interrupts
 from tenyson.cloud.watch.watch import reason_of
 from tenyson.errors import JournalAwayError, PipelineError, TenysonError
@@ -23,25 +21,27 @@ from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline.cache.identity import contents_of
 from tenyson.pipeline.control.approvals import Inquiry
+from tenyson.pipeline.control.interruption import Interruption
 from tenyson.pipeline.control.launcher import Launcher, Watch
 from tenyson.pipeline.control.other_machines import note_gone
 from tenyson.pipeline.control.state import Progress
 from tenyson.pipeline.graph.definition import has_checkpoint
-from tenyson.pipeline.graph.policy import PREEMPTIONS, FailurePolicy
+from tenyson.pipeline.graph.policy import PREEMPTIONS
 from tenyson.pipeline.journal.consistency import require_whole
-from tenyson.pipeline.journal.decision import Ask, Decision
-from tenyson.pipeline.journal.records import IN_FLIGHT, NONCE, OVER, PipelineStatus, StepRecord
-from tenyson.pipeline.notify.notifier import Notifier, failure_in_words
+from tenyson.pipeline.journal.decision import Decision
+from tenyson.pipeline.journal.records import IN_FLIGHT, OVER, PipelineStatus, StepRecord
+from tenyson.pipeline.notify.notifier import failure_in_words
 from tenyson.pipeline.result import PipelineResult
 from tenyson.plugins.job_kinds import recorded_kind
 from tenyson.telemetry.control import INTERRUPTIONS
 
 if TYPE_CHECKING:
-    from tenyson.pipeline.cache.inputs import Reuse
+    from tenyson.pipeline.control.session import Session
     from tenyson.pipeline.journal.journal import Journal
     from tenyson.pipeline.journal.lease import Lease
     from tenyson.pipeline.journal.transaction import Entry
     from tenyson.pipeline.notify.outbox import Postman
+    from tenyson.pipeline.request import PipelineRequest
 
 POLL_SECONDS = 0.2
 SECONDS_FOR_EACH_JOB = 0.004
@@ -58,44 +58,30 @@ class Controller:
         journal: Journal,
         lease: Lease,
         launcher: Launcher,
-        *,
-        policy: FailurePolicy,
-        notifier: Notifier,
-        postman: Postman,
-        ask: Ask,
-        max_parallel: int = 1,
-        reuse: Reuse | None = None,
-        on_tick: Callable[[], None] | None = None,
-        grace_seconds: float | None = None,
-        gone: Collection[str] = (),
+        dispatcher: Postman,
+        request: PipelineRequest,
+        session: Session,
     ) -> None:
-        """`gone`: steps whose machine the user declared gone. `on_tick` is called after every poll; `reuse` finds earlier results."""
-        self.interrupted = False
+        """`request` takes precedence over what the journal has of it."""
         self._journal = journal
         self._lease = lease
         self._id = lease.pipeline_id
         self._launcher = launcher
-        self._policy = replace(policy, rented=policy.rented or launcher.rented)
-        self._notifier = notifier
-        self._postman = postman
-        self._max_parallel = max_parallel
-        self._reuse = reuse
-        self._on_tick = on_tick or (lambda: None)
-        self._grace_seconds = grace_seconds
-        self._gone = gone
+        self._postman = dispatcher
+        self._request = request
+        self._session = session
+        self._policy = replace(request.policy, rented=request.policy.rented or launcher.rented)
         self._watches: dict[str, Watch] = {}
         self._definitions = require_whole(journal, self._id)
         self._progress = Progress(journal, lease)
-        self._inquiry = Inquiry(journal, self._id, self._progress, ask, launcher.say)
+        self._inquiry = Inquiry(journal, self._id, self._progress, session.ask, launcher.say)
+        self._interruption = Interruption(lease, launcher, self._watches, session.grace_seconds)
         record = journal.pipeline(self._id)
         assert record is not None
         self._created_at = record.created_at
-        self._nonce = str(record.plan.get(NONCE, ""))
+        self._nonce = record.origin.nonce
         # A pipeline that was ended while jobs of it still ran is only tidied up.
         self._ending: PipelineStatus | None = "failed" if record.status == "failed" else None
-        self._answered_interrupts = 0
-        self._leave_at: float | None = None
-        """When rented machines are left to themselves, after a first Ctrl-C."""
         self._in_vain = False
         """Whether a step that may not run has no earlier result."""
 
@@ -127,12 +113,12 @@ class Controller:
         self._adopt()
         while not self._is_over():
             self._lease.check()
-            self._heed(interrupts)
+            self._interruption.answer(interrupts)
             self._look()
             if self._ending is None and self._inquiry.look():
                 self._end_early()
             self._launch_ready()
-            self._on_tick()
+            self._session.on_tick()
             if not self._is_over():
                 time.sleep(max(POLL_SECONDS, SECONDS_FOR_EACH_JOB * len(self._watches)))
 
@@ -140,7 +126,7 @@ class Controller:
         """The journal is unreachable, or was for a moment: read it again once it is back, and continue from there."""
         self._launcher.say(f"the journal cannot be reached; the jobs keep running: {error.cause}")
         while True:
-            if interrupts.count > self._answered_interrupts:
+            if self._interruption.is_new(interrupts):
                 raise PipelineError(
                     "interrupted while the journal was unreachable", next_step="The jobs keep running."
                 ) from error
@@ -163,7 +149,7 @@ class Controller:
                 self._submit(label, attempt.spec, adopted=True)
                 continue
             assert attempt.handle is not None
-            if label in self._gone and note_gone(attempt):
+            if label in self._session.gone and note_gone(attempt):
                 self._ended(label, _lost(attempt.spec, "its machine is gone, as --gone said"), "lost")
                 continue
             try:
@@ -174,12 +160,12 @@ class Controller:
             except TenysonError as error:
                 self._ended(label, _lost(attempt.spec, str(error)), "lost")
         if self._ending is not None:
-            self._cancel_all()
+            self._interruption.cancel_all()
 
     def _launch_ready(self) -> None:
-        free = self._max_parallel - len(self._progress.in_flight())
+        free = self._request.max_parallel - len(self._progress.in_flight())
         for label, step in self._progress.steps.items():
-            if free <= 0 or self.interrupted or self._ending is not None:
+            if free <= 0 or self._interruption.begun or self._ending is not None:
                 return
             if step.state == "PENDING" and self._may_start(step):
                 self._launch(label)
@@ -205,11 +191,11 @@ class Controller:
         spec = replace(spec, token=token)
         inputs: Mapping[str, Any] | None = None
         inputs_hash: str | None = None
-        if self._reuse is not None and trouble is None:
-            inputs, inputs_hash = self._reuse.inputs(spec)
+        if self._session.reuse is not None and trouble is None:
+            inputs, inputs_hash = self._session.reuse.inputs(spec)
             found = None
             try:
-                found = None if step.resume or step.attempt else self._reuse.find(label, inputs_hash)
+                found = None if step.resume or step.attempt else self._session.reuse.find(label, inputs_hash)
             except PipelineError as error:
                 trouble, self._in_vain = error, True
             if found is not None:
@@ -256,7 +242,9 @@ class Controller:
                 self._ended(label, watch.conclude(seen), "infrastructure")
                 continue
             if seen.phase == "ended":
-                result = watch.conclude(seen, interrupted=self.interrupted or self._ending is not None)
+                result = watch.conclude(
+                    seen, interrupted=self._interruption.begun or self._ending is not None
+                )
                 self._ended(label, result, "preempted" if seen.preempted else seen.reason)
             elif seen.phase == "running" and self._progress.steps[label].state == "LAUNCHED":
                 with self._progress.entry(label) as entry:
@@ -326,7 +314,7 @@ class Controller:
                 entry.failed(label, attempt, result, reason, contents)
                 if self._policy.on_failure == "abort":
                     entry.status("failed")
-            self._notifier.failed(entry, self._id, label, attempt, result, next_step)
+            self._session.notifier.failed(entry, self._id, label, attempt, result, next_step)
         self._watches.pop(label, None)
         if result.status == "failed":
             print_failure(result)
@@ -334,67 +322,30 @@ class Controller:
             self._launcher.say(failure_in_words(label, result))
         if pause is not None:
             self._launcher.say(f"{label}: {next_step}")
-        self._notifier.log(result, label)
+        self._session.notifier.log(result, label)
         self._postman.wake()
         if self._policy.on_failure == "abort" or self._in_vain:
             self._end_early()
 
     def _interrupted(self, result: JobResult) -> bool:
         """Whether a job ended because we asked it to."""
-        return (self.interrupted or self._ending is not None) and (
+        return (self._interruption.begun or self._ending is not None) and (
             result.status == "stopped" or result.stop_reason in INTERRUPTIONS
         )
 
     # How it ends
-
-    def _heed(self, interrupts: Interrupts) -> None:
-        if interrupts.count == self._answered_interrupts:
-            return
-        first, self._answered_interrupts = not self._answered_interrupts, interrupts.count
-        if first:
-            self.interrupted = True
-            if self._watches and self._launcher.rented and interrupts.count == 1:
-                self._leave_at = time.monotonic() + DETACH_SECONDS
-                self._launcher.say(
-                    f"interrupted: detaching in {DETACH_SECONDS:.0f} s; the jobs keep running. Reattach with: "
-                    f"tenyson attach {self._id} (Ctrl-C again ends the jobs now and releases their machines)"
-                )
-                return
-            if self._watches:
-                longest = max(grace_of(watch, self._grace_seconds) for watch in self._watches.values())
-                self._launcher.say(
-                    f"interrupted: the job saves and ends, within {longest:.0f} s (Ctrl-C again ends it now)"
-                )
-            self._cancel_all()
-        if interrupts.count > 1:
-            self._leave_at = None
-            self._launcher.say("interrupted again: the job is ended now, without saving")
-            for watch in self._watches.values():
-                self._quietly(lambda watch=watch: self._launcher.terminate(watch.handle))  # type: ignore[misc]
 
     def _end_early(self) -> None:
         """End the pipeline: what still runs saves and ends, nothing more is started."""
         self._ending = "failed"
         if self._watches:
             self._launcher.say("the pipeline ends: what still runs saves and ends")
-        self._cancel_all()
-
-    def _cancel_all(self) -> None:
-        for watch in self._watches.values():
-            grace = grace_of(watch, self._grace_seconds)
-            self._quietly(lambda watch=watch, grace=grace: self._launcher.cancel(watch.handle, grace))  # type: ignore[misc]
-
-    def _quietly(self, call: Callable[[], None]) -> None:
-        self._lease.check()
-        try:
-            call()
-        except (TenysonError, OSError) as error:
-            self._launcher.say(f"warning: {error}")
+        self._interruption.cancel_all()
 
     def _is_over(self) -> bool:
         if self._watches:
-            return self._leave_at is not None and time.monotonic() > self._leave_at
-        ending = self.interrupted or self._ending is not None
+            return self._interruption.leaves
+        ending = self._interruption.begun or self._ending is not None
         return ending or all(step.state in OVER for step in self._progress.steps.values())
 
     def _conclude(self) -> PipelineResult:
@@ -410,7 +361,7 @@ class Controller:
         with self._progress.entry() as entry:
             entry.status(status)
             if status != "stopped":
-                self._notifier.finished(entry, self._id, status, self._lease.fence)
+                self._session.notifier.finished(entry, self._id, status, self._lease.fence)
             seconds = entry.now - self._created_at
         self._postman.wake()
         results = {

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import PipelineBusyError, PipelineError
-from tenyson.pipeline.journal.records import NONCE
+from tenyson.pipeline.journal.origin import NONCE
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal.journal import Journal
@@ -50,7 +50,7 @@ def folder_lock(journal: Journal, record: PipelineRecord, directory: Path) -> It
 
 
 def _take(descriptor: int, journal: Journal, record: PipelineRecord, directory: Path) -> None:
-    own = record.plan.get(NONCE)
+    own = record.origin.nonce
     # Who has just taken it has not yet written its name there.
     deadline = time.monotonic() + _NAME_SECONDS
     while True:

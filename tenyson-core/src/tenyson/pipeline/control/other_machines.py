@@ -86,7 +86,7 @@ def _find(journal: Journal, record: PipelineRecord) -> Iterator[Elsewhere]:
             continue
         # Earlier versions kept the pipeline's host by name alone.
         then = handle.data.get("machine") or {
-            "host": record.plan.get("host"),
+            "host": (record.origin.machine or {}).get("host"),
             "mark": (handle.data.get("supervisor") or {}).get("mark"),
         }
         if relation(then) == "elsewhere":

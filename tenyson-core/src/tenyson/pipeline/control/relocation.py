@@ -12,11 +12,12 @@ from sqlalchemy import select, update
 from tenyson.core.run_folder import RunFolder
 from tenyson.errors import PipelineError
 from tenyson.jobs.result import JobResult
-from tenyson.pipeline.control.drive import acquire
 from tenyson.pipeline.control.other_machines import has_ended
 from tenyson.pipeline.journal import tables
+from tenyson.pipeline.journal.lease import take_lease
+from tenyson.pipeline.journal.origin import NONCE
 from tenyson.pipeline.journal.project import locate, rebased
-from tenyson.pipeline.journal.records import IN_FLIGHT, NONCE, plain
+from tenyson.pipeline.journal.records import IN_FLIGHT, plain
 from tenyson.pipeline.journal.transaction import check_fence
 from tenyson.plugins.job_kinds import recorded_kind
 
@@ -67,7 +68,7 @@ def relocate(journal: Journal, record: PipelineRecord, place: Place) -> Pipeline
         PipelineBusyError: a controller drives it.
         PipelineError: it is a copy whose original has a rented machine at work.
     """
-    lease = acquire(journal, record.id)
+    lease = take_lease(journal, record.id)
     try:
         steps = journal.steps(record.id)
         attempts = {(one.label, one.attempt): one for one in journal.attempts(record.id)}
@@ -81,8 +82,11 @@ def relocate(journal: Journal, record: PipelineRecord, place: Place) -> Pipeline
                     if step.state in IN_FLIGHT:
                         attempt = attempts[step.label, step.attempt]
                         _leave_to_the_original(connection, attempt, place, now)
-            plan = rebased(dict(record.plan), place.begun, place.root) | changed
             pipelines = tables.pipelines
+            before = connection.execute(
+                select(pipelines.c.plan).where(pipelines.c.id == record.id)
+            ).scalar_one()
+            plan = rebased(before, place.begun, place.root) | changed
             connection.execute(update(pipelines).where(pipelines.c.id == record.id).values(plan=plan))
     finally:
         lease.release()

@@ -30,7 +30,7 @@ class Progress:
         self._lease = lease
         self._id = lease.pipeline_id
         record = journal.pipeline(self._id)
-        self._root = Path(str(record.plan.get("cwd", "."))) if record is not None else Path()
+        self._root = Path() if record is None else record.origin.folder or Path()
         self.read()
 
     def read(self) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenyson.config.document import Document, from_mapping
 from tenyson.config.explain import did_you_mean
 from tenyson.config.paths import relative_to_file
 from tenyson.config.unset import without_unset
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import ConfigError, Problem
 from tenyson.jobs.runtime.naming import dated_name
 from tenyson.pipeline.graph.handover import expected_kind, start_from
@@ -18,6 +19,9 @@ from tenyson.pipeline.graph.matrix import expand
 from tenyson.pipeline.graph.references import FIELDS, find_references, step_of, substitute
 from tenyson.pipeline.graph.step import with_values
 from tenyson.tasks.preset import SHORTHANDS, Preset
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class PlannedStep:
     """Labels of all steps that must be over before it."""
     late: Mapping[str, Any] = field(default_factory=dict)
     """Values that refer to what earlier steps measure, by dotted key; missing in `config`."""
+    parsed: Config | None = None
+    """`config` where it was checked already: it is parsed once."""
 
     @property
     def run_id(self) -> str:
@@ -43,7 +49,7 @@ class PlannedStep:
     @property
     def folder(self) -> Path:
         """The job's folder."""
-        return Path(self.config["run"]["output_dir"]) / self.run_id
+        return RunFolder.configured(self.config, self.run_id).path
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,7 @@ def plan_preset(
         problems += checks.problems(parsed, step.job, document)
         resolved[step.label] = PlannedStep(
             step.label, step.job, parsed.model_dump(mode="json"), step.model_from, step.checkpoint_from,
-            tuple(step.needs or ()), late,
+            tuple(step.needs or ()), late, parsed,
         )  # fmt: skip
     if problems:
         # An override is wrong for every step in the same words.

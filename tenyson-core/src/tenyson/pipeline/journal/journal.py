@@ -26,8 +26,9 @@ from tenyson.errors import DamagedRowError, JournalAwayError, PipelineError
 from tenyson.pipeline.journal import tables
 from tenyson.pipeline.journal.database import Clock, database_clock, open_journal, sqlite_file
 from tenyson.pipeline.journal.decision import Decision
+from tenyson.pipeline.journal.origin import NONCE
 from tenyson.pipeline.journal.records import (
-    NONCE,
+    UNFINISHED,
     AttemptRecord,
     DecisionRecord,
     PipelineRecord,
@@ -85,11 +86,11 @@ class Journal:
         with self.reading() as connection:
             return _pipeline(connection, pipeline_id)
 
-    def pipelines(self, *, fingerprint: str | None = None, limit: int | None = None) -> list[PipelineRecord]:
-        """The newest first; with `fingerprint`, those that ask for the same. Damaged rows are left out (`skipped`)."""
+    def pipelines(self, *, unfinished: bool = False, limit: int | None = None) -> list[PipelineRecord]:
+        """The newest first; with `unfinished`, those that are not over. Damaged rows are left out (`skipped`)."""
         query = select(tables.pipelines).order_by(tables.pipelines.c.created_at.desc()).limit(limit)
-        if fingerprint is not None:
-            query = query.where(tables.pipelines.c.fingerprint == fingerprint)
+        if unfinished:
+            query = query.where(tables.pipelines.c.status.in_(UNFINISHED))
         with self.reading() as connection:
             rows = connection.execute(query).mappings().all()
         return readable(rows, pipeline_record, self._skip)
@@ -209,7 +210,7 @@ class Journal:
                 lock(connection)
                 columns = tables.pipelines.c
                 same = select(tables.pipelines).where(
-                    columns.fingerprint == fingerprint, columns.status.in_(("running", "stopped"))
+                    columns.fingerprint == fingerprint, columns.status.in_(UNFINISHED)
                 )
                 rows = connection.execute(same.order_by(columns.created_at.desc())).mappings().all()
                 for record in readable(rows, pipeline_record, self._skip):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +19,7 @@ from tenyson.errors import (
     PipelineBusyError,
     PipelineError,
 )
-from tenyson.pipeline.journal.database import LEASE_SECONDS
+from tenyson.pipeline.journal.database import LEASE_SECONDS, lease_seconds
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal.journal import Journal
@@ -165,3 +166,31 @@ def is_gone(holder: Mapping[str, Any] | None) -> bool:
         return True
     here = relation(holder) == "here"
     return here and holder.get("mark") is not None and not is_alive(int(holder["pid"]), str(holder["mark"]))
+
+
+def take_lease(journal: Journal, pipeline_id: str) -> Lease:
+    """Take the lease; one that is not renewed any more is waited for.
+
+    Raises: PipelineBusyError: its holder is alive and renews it.
+    """
+    seconds = lease_seconds()
+    told, first = False, None
+    while True:
+        try:
+            return Lease.acquire(journal, pipeline_id, seconds=seconds)
+        except PipelineBusyError:
+            record = journal.pipeline(pipeline_id)
+            if record is None:
+                raise PipelineError(f"there is no pipeline {pipeline_id!r}") from None
+            first = first if first is not None else record.lease_until
+            if record.lease_until is None:
+                continue
+            if record.lease_until != first:
+                raise
+            if not told:
+                told = True
+                left = record.lease_until - journal.now()
+                say(
+                    f"another controller holds {pipeline_id}; it may be gone: waiting up to {left:.0f} s to see"
+                )
+            time.sleep(0.2)

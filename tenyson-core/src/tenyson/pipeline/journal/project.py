@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tenyson.cloud.local.host import this_host
 from tenyson.core.database_url import DEFAULT_DB_URL
 from tenyson.errors import PipelineError
-from tenyson.pipeline.journal.records import NONCE
+from tenyson.pipeline.journal.origin import Origin
 
 if TYPE_CHECKING:
     from tenyson.pipeline.journal.journal import Journal
@@ -36,25 +35,13 @@ class Place:
     standing: Standing = "same"
 
 
-def here(journal: Journal) -> dict[str, Any]:
-    """What a new pipeline keeps of where it is begun: host, folder, and where the journal's file is in it."""
-    machine = this_host()
-    file, root = journal.file, Path.cwd()
-    inside = (
-        None if file is None or not file.is_relative_to(root.resolve()) else file.relative_to(root.resolve())
-    )
-    return {
-        "host": machine["host"], "machine": machine, "cwd": str(root), "journal": None if inside is None else str(inside),
-    }  # fmt: skip
-
-
 def locate(journal: Journal, record: PipelineRecord) -> Place:
     """Find a pipeline's project. Nothing is changed, here or there.
 
     Raises: PipelineError: the folder that it was begun in is gone, and its files are not here.
     """
     now = Path.cwd()
-    begun = Path(str(record.plan.get("cwd") or now))
+    begun = record.origin.folder or now
     root = _by_journal(journal, record, begun)
     if root is not None:
         if _same(root, begun):
@@ -96,16 +83,15 @@ def _by_journal(journal: Journal, record: PipelineRecord, begun: Path) -> Path |
         return None
     if begun.is_dir() and file.is_relative_to(begun.resolve()):
         return begun
-    if "journal" not in record.plan:
+    if not record.origin.knows_journal:
         # An earlier version's, whose default was the project's own folder; it did not say where the file was.
-        if "cwd" not in record.plan:
+        if record.origin.folder is None:
             return Path.cwd()
         default = file.name == DEFAULT_DB_URL.rpartition("/")[2] and not begun.is_dir()
         return file.parent if default or _has_runs(journal, record, file.parent) else None
-    inside = record.plan["journal"]
-    if inside is None:
+    if record.origin.journal is None:
         return None
-    parts = Path(str(inside)).parts
+    parts = record.origin.journal.parts
     return Path(*file.parts[: -len(parts)]) if file.parts[-len(parts) :] == parts else None
 
 
@@ -125,13 +111,12 @@ def _is_there(journal: Journal, record: PipelineRecord, begun: Path, root: Path)
     if found is None:
         waiting = there.with_name(f"{there.name}-wal")
         return waiting.is_file() and waiting.stat().st_size > 0
-    plan = json.loads(found[0])
-    return bool(plan.get(NONCE) == record.plan.get(NONCE))
+    return Origin.from_json(json.loads(found[0])).nonce == record.origin.nonce
 
 
 def _has_runs(journal: Journal, record: PipelineRecord, root: Path) -> bool:
     """Whether a folder of one of its runs, or its own, is in `root`."""
-    outputs = Path(str(record.plan.get("output_dir", ".")))
+    outputs = record.request.output_dir
     if outputs.is_absolute():
         return False
     names = {record.id, *(one.run_id for one in journal.attempts(record.id) if one.reused_from is None)}

@@ -10,6 +10,8 @@ from tenyson.cloud.backend import Handle
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline.journal.decision import Decision
+from tenyson.pipeline.journal.origin import Origin
+from tenyson.pipeline.request import PipelineRequest
 from tenyson.telemetry.events.strict_json import number
 
 StepState = Literal["PENDING", "INTENT", "LAUNCHED", "RUNNING", "DONE", "FAILED", "WAITING_HUMAN"]
@@ -18,10 +20,9 @@ PipelineStatus = Literal["running", "success", "stopped", "failed"]
 
 IN_FLIGHT: frozenset[StepState] = frozenset({"INTENT", "LAUNCHED", "RUNNING"})
 OVER: frozenset[StepState] = frozenset({"DONE", "FAILED"})
+UNFINISHED: frozenset[PipelineStatus] = frozenset({"running", "stopped"})
 
 
-NONCE = "nonce"
-"""In a pipeline's plan: what tells it from others of its name. Those that were begun before there was one have none."""
 CONTENTS = "contents"
 """In a stored result, beside its own fields: what the folder held when the attempt ended."""
 
@@ -34,7 +35,8 @@ class PipelineRecord:
     title: str
     status: PipelineStatus
     fingerprint: str
-    plan: Mapping[str, Any]
+    request: PipelineRequest
+    origin: Origin
     created_at: float
     finished_at: float | None
     fence: int

@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 
 from tenyson.cloud.backend import Handle
 from tenyson.config.document import describe
-from tenyson.config.shape import Damaged, field_problems, shape_problems
-from tenyson.errors import DamagedRowError
+from tenyson.config.shape import Damaged, field_problems, misfits, shape_problems
+from tenyson.errors import ConfigError, DamagedRowError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline.graph.definition import Definition
 from tenyson.pipeline.graph.policy import FailurePolicy
+from tenyson.pipeline.journal.origin import Origin
 from tenyson.pipeline.journal.records import (
     CONTENTS,
     AttemptRecord,
@@ -27,6 +28,7 @@ from tenyson.pipeline.journal.records import (
     StepRecord,
     result_from,
 )
+from tenyson.pipeline.request import PipelineRequest
 
 MAX_LEASE_SECONDS = 2 * 86400.0
 LAST_TIME = 253_402_300_799.0
@@ -41,15 +43,23 @@ T = TypeVar("T")
 def pipeline_record(row: Any) -> PipelineRecord:
     """From a row of `pipelines`. Raises: DamagedRowError."""
     name = f"pipelines, pipeline {row['id']!r:.80}"
-    fields = _fields(PipelineRecord, row)
-    _check(name, field_problems(fields, PipelineRecord))
+    fields = dict(row)
+    plan = fields.pop("plan")
+    _check(name, field_problems(fields, PipelineRecord, partial=True))
+    _check(name, misfits(plan, Mapping[str, Any], "plan"))
+    _check(name, _plan_problems(plan))
     _check(name, _time_problems(fields))
     _check(name, _count_problems(fields))
-    _check(name, _plan_problems(fields["plan"]))
     holder = fields["holder"]
     if holder is not None:
         _check(name, shape_problems(holder, {"host": str, "pid": int}, "holder", required=True))
-    return PipelineRecord(**fields)
+    try:
+        return PipelineRecord(
+            request=PipelineRequest.from_json(plan), origin=Origin.from_json(plan), **fields
+        )
+    except ConfigError as error:
+        _check(name, [f"plan.policy: {error}"])
+        raise
 
 
 def step_record(row: Any) -> StepRecord:
@@ -149,6 +159,7 @@ def _plan_problems(plan: Mapping[str, Any]) -> Iterator[str]:
         "machine": dict[str, Any] | None,
         "journal": str | None,
         "max_parallel": int,
+        "format": int,
         "required": list[str],
         "anew": list[str] | None,
         "sources": dict[str, str] | None,

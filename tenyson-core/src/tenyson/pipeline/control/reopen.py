@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenyson.pipeline.cache.identity import displaced
-from tenyson.pipeline.control.drive import acquire
 from tenyson.pipeline.graph.definition import has_checkpoint
+from tenyson.pipeline.journal.lease import take_lease
 from tenyson.pipeline.journal.rows import definition_of
 from tenyson.plugins.job_kinds import recorded_kind
 
@@ -29,7 +29,7 @@ def steps_again(journal: Journal, pipeline_id: str, *, all_steps: bool = False) 
     waiting = {label for label, step in steps.items() if step.state == "WAITING_HUMAN"}
     while more := _missing(again | waiting, steps, attempts).difference(again):
         again |= more
-    # What stands on a failed step was made of what that left.
+    # What depends on a failed step was made of what that left.
     while more := {
         label
         for label, step in steps.items()
@@ -50,7 +50,7 @@ def reopen(journal: Journal, pipeline_id: str, *, all_steps: bool = False) -> li
     """
     if not steps_again(journal, pipeline_id, all_steps=all_steps):
         return []
-    lease = acquire(journal, pipeline_id)
+    lease = take_lease(journal, pipeline_id)
     try:
         # Of two commands at once, the first one may have done it.
         again = steps_again(journal, pipeline_id, all_steps=all_steps)
