@@ -36,6 +36,7 @@ FROZEN = {
         "Message",
         "Metric",
         "Observation",
+        "PreferenceSample",
         "Preset",
         "PresetStep",
         "Reward",

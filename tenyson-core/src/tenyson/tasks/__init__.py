@@ -3,6 +3,7 @@
 from tenyson.tasks.environment import Environment, Observation
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.plugin import TaskPlugin
+from tenyson.tasks.preference import PreferenceSample
 from tenyson.tasks.preset import Preset, PresetStep
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
@@ -13,6 +14,7 @@ __all__ = [
     "Message",
     "Metric",
     "Observation",
+    "PreferenceSample",
     "Preset",
     "PresetStep",
     "Reward",
