@@ -29,15 +29,6 @@ BANNED = {
 }
 """What must not be written (words of a regular expression, whatever separates them), and what to write instead."""
 
-NOT_YET: tuple[str, ...] = (
-    "tenyson-core/src/tenyson/cli/pipelines/attach.py",
-    "tenyson-core/src/tenyson/cli/pipelines/outcome.py",
-    "tenyson-core/src/tenyson/cli/pipelines/run.py",
-    "tenyson-core/src/tenyson/pipeline/report.py",
-    "tenyson-core/src/tenyson/pipeline/run.py",
-)
-"""Files and folders (with a slash) that are still to be rewritten. This list only ever gets shorter."""
-
 _GAP = r"""(?:\s*["']\s*\n\s*[rf]*["']\s*|\s*\n\s*[#>-]*\s*|\s+)"""
 """What may separate two words of a phrase: blanks, a line break in a text, a comment or between parts of a string."""
 
@@ -95,18 +86,9 @@ def test_no_banned_phrase_in_sources_and_docs() -> None:
     told = [
         f"{path}:{line}: {written!r}; better: {better}"
         for path in _files()
-        if not path.startswith(NOT_YET)
         for line, written, better in _findings_in(path)
     ]
     assert not told, f"{len(told)} banned phrases\n" + "\n".join(told)
-
-
-def test_the_list_of_files_still_to_be_rewritten_is_short() -> None:
-    """A path leaves the list once nothing banned is left in it."""
-    dirty = [path for path in _files() if _findings_in(path)]
-    there = [entry for entry in NOT_YET if (ROOT / entry).exists()]
-    clean = [entry for entry in there if not any(path.startswith(entry) for path in dirty)]
-    assert not clean, f"take off the list: {clean}"
 
 
 @pytest.mark.parametrize(

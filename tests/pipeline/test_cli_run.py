@@ -192,13 +192,13 @@ def test_steps_that_are_to_run_anew_are_not_forgotten_where_an_equal_pipeline_is
     told = tenyson(*words, "--no-reuse")
     assert told.returncode == 0, told.stderr
     assert (
-        f"{first} asks for the same steps and is not over (tenyson attach {first} goes on with it)"
+        f"{first} asks for the same steps and is not over (tenyson attach {first} continues it)"
         in told.stderr
     )
     assert "nothing changed" not in told.stderr
     # The newest one is over now, and the first still is not.
     again = tenyson(*words)
-    assert f"{first} asks for the same and is not over: going on with it" in again.stderr
+    assert f"{first} asks for the same and is not over: continuing it" in again.stderr
     assert again.returncode == 0, again.stderr
 
 
@@ -254,7 +254,7 @@ def test_ctrl_c_saves_and_the_printed_command_goes_on(tenyson, tmp_path, environ
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert json.loads((tmp_path / "outputs" / "p-sft" / "job_result.json").read_text())["status"] == "stopped"
-    assert "interrupted; to go on: tenyson attach p" in err
+    assert "interrupted; to continue: tenyson attach p" in err
     reached = int((tmp_path / "outputs/p-sft/checkpoints/LATEST").read_text().removeprefix("step-"))
     assert 0 < reached < 100000
     words = ["--task", TASK, "--run-id", "p", "--resume-from-checkpoint", "latest", "--set"]

@@ -160,4 +160,4 @@ def test_code_that_was_edited_meanwhile_is_a_choice_and_never_a_stuck_run(laptop
     assert "tenyson attach story --edited-code use" in told.stderr
     done = laptop.run("attach", "story", "--edited-code", "use")
     assert done.returncode == 0, done.stderr
-    assert "going on with the code as it is now" in done.stderr
+    assert "continuing with the current code" in done.stderr

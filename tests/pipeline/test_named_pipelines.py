@@ -111,7 +111,7 @@ def test_code_that_was_edited_since_then_is_used_only_where_that_is_asked_for(
     cloud = Cloud()
     outcome = run(steps, cloud, pipeline_id, edited_code="use")
     assert (outcome.status, cloud.ran) == ("success", ["two"])
-    assert "going on with it as it is now" in capfd.readouterr().err
+    assert "continuing with the current code" in capfd.readouterr().err
 
 
 def test_steps_in_another_order_are_another_pipeline(run):

@@ -91,7 +91,7 @@ def test_the_same_command_finds_the_pipeline_of_the_release_before(restored):
     assert status == 0, said
     status, _, said = restored.tenyson("run", "experiment.yaml")
     assert status == 1, said
-    assert "before asks for the same and is not over: going on with it" in said
+    assert "before asks for the same and is not over: continuing it" in said
     assert restored.query("SELECT status FROM pipelines WHERE id = 'before'") == [("failed",)]
     assert len(restored.query("SELECT id FROM pipelines")) == 2
 

@@ -173,12 +173,12 @@ class Pipeline:
             LeaseLostError: another controller has taken it over; the jobs keep running.
         """
         from tenyson.pipeline.control.controller import JOURNAL_SECONDS, Controller
-        from tenyson.pipeline.notify.outbox import Postman
+        from tenyson.pipeline.notify.outbox import Dispatcher
 
         session, request = session or Session(), request or self.request
         with (
             take_lease(self.journal, self.id) as lease,
-            Postman(self.journal, self.id, session.notifier.channels) as dispatcher,
+            Dispatcher(self.journal, self.id, session.notifier.channels) as dispatcher,
         ):
             while True:
                 try:

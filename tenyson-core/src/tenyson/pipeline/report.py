@@ -31,7 +31,7 @@ def write_pipeline_report(
 
     Raises:
         PipelineError: there is no such pipeline.
-        ReportError: a number that a step which ended well should have left is missing.
+        ReportError: a number that a successful step should have left is missing.
     """
     record = journal.pipeline(pipeline_id)
     if record is None:

@@ -49,19 +49,19 @@ def run_pipeline(
     (resume from the latest checkpoint, restart from scratch, continue with what there is, abort), or by `on_failure` itself.
 
     What happens is kept in the journal. A script that was killed and is started again with the same steps takes
-    its unfinished pipeline over, and finds the jobs that still run, where `cloud` stands on a backend, as all managers
+    its unfinished pipeline over, and finds the jobs that still run, where `cloud` uses a backend, as all managers
     of Tenyson do. Jobs of any other object with `run(job)` end with the process.
 
     Args:
-        pipeline_id: its name in the journal; made up where it is not given. One that is there already is gone on with,
-            and must ask for the same; of one that is over, the results are returned.
+        pipeline_id: its name in the journal; generated if not given. An existing pipeline is continued, and must ask for
+            the same; of one that is over, the results are returned.
         db_url: the journal's database; by default TENYSON_DB_URL, or ./tenyson_telemetry.db. Steps whose configuration
             does not name a `telemetry.db_url` are recorded there, too, as with `tenyson run`.
         policy: on_failure with the budgets of "retry", in place of `on_failure`.
         max_parallel: how many jobs may run at once.
         ask: how a person is asked; at the terminal by default. Other answers, by `tenyson decide` or SQL, count as well.
-        edited_code: whether a pipeline whose task's code was edited since it was begun goes on with the code as it is
-            now ("use"), or does not ("stop"): steps still to run would mix two versions.
+        edited_code: whether a pipeline whose task's code was edited since it was begun continues with the current code
+            ("use"), or does not ("stop"): steps still to run would mix two versions.
 
     Raises:
         ConfigError: the steps, `on_failure` or a webhook cannot be used, or the journal has a pipeline of that name that
@@ -139,15 +139,15 @@ def _check_continues(pipeline: Pipeline, edited_code: EditedCode) -> None:
     if pipeline.is_over:
         say(
             f"the pipeline {name} is over ({pipeline.record.status}), and its results of then are returned: another pipeline_id "
-            f"begins anew; `tenyson attach {name} --again` tries steps that failed again"
+            f"starts a new one; `tenyson attach {name} --again` tries steps that failed again"
         )
         return
     edited = ", ".join(pipeline.edited_tasks())
     if edited and edited_code != "use":
         raise PipelineError(
             f"the code of {edited} was edited since {name} was begun: steps still to run would mix two versions",
-            next_step='Put the code back, give edited_code="use" to go on with it as it is now, or another pipeline_id to '
-            "begin anew.",
+            next_step='Restore the code, pass edited_code="use" to continue with the current code, or start a new pipeline '
+            "with another pipeline_id.",
         )
     if edited:
-        say(f"the code of {edited} was edited since {name} was begun: going on with it as it is now")
+        say(f"the code of {edited} was edited since {name} was begun: continuing with the current code")

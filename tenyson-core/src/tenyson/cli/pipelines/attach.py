@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 @click.option(
     "--here",
     is_flag=True,
-    help="The project is a copy of the one the pipeline was begun in: go on in the copy, and leave the original alone.",
+    help="The project is a copy: continue in the copy, and do not touch the original.",
 )
 @click.option(
     "--gone",
     is_flag=True,
-    help="The machine on which jobs of the pipeline ran is gone for good: count them as lost, and go on here.",
+    help="The machine that ran the jobs is gone for good: count them as lost, and continue here.",
 )
 @grace_option
 @json_option("Print the outcome as JSON on stdout, and nothing else there.")
@@ -60,10 +60,10 @@ def attach(
     as_json: bool,
     db_url: str | None,
 ) -> int:
-    """Go on with PIPELINE (the latest if not given): find its jobs, collect what ended, start what is next.
+    """Continue PIPELINE (default: the latest): find its jobs, collect finished results, start the next steps.
 
-    A single run that a script has put on a rented machine is named by its id, or by its folder.
-    Jobs do not need their controller: after a crash, a reboot or a closed laptop, this is the command that goes on.
+    Use it after a crash, a reboot or a closed laptop: jobs keep running without their controller.
+    To attach to a single run on a rented machine, give its id or its folder.
     """
     from tenyson.cli.pipelines.pipelines import find_pipeline
     from tenyson.cloud.remote.rented import find_rented
@@ -117,7 +117,7 @@ def drive_to_the_end(
     if backend is None:
         raise PipelineError(
             f"{pipeline.id} was begun by a script whose cloud cannot be made again from here",
-            next_step="Run the same script again: it goes on with this pipeline.",
+            next_step="Run the same script again: it continues this pipeline.",
         )
     launcher = BackendLauncher(backend, choose_follower(), request.policy)
     result = pipeline.drive_with_report(launcher, request=request, grace_seconds=grace, gone=lost)
@@ -126,7 +126,7 @@ def drive_to_the_end(
     else:
         print_outcome(pipeline.journal, result, attach, Console(highlight=False))
     if result.status == "stopped":
-        told = f"interrupted; to go on: {attach}"
+        told = f"interrupted; to continue: {attach}"
         Console(stderr=True, highlight=False).print(told, style="yellow", markup=False, soft_wrap=True)
         return 130
     return 0 if result.status == "success" else 1
@@ -177,7 +177,7 @@ def open_pipeline(journal: Journal, pipeline_id: str, *, here: bool = False, fol
     def stay(place: Place) -> bool:
         if here or not sys.stdin.isatty():
             return here
-        told = f"{pipeline_id} was begun in {place.begun}, of which {place.root} is a copy. Go on in the copy, apart from the original?"
+        told = f"{pipeline_id} was begun in {place.begun}, of which {place.root} is a copy. Continue in the copy, independently of the original?"
         return click.confirm(told, default=False, err=True)
 
     pipeline = Pipeline.open(
@@ -195,7 +195,7 @@ def open_pipeline(journal: Journal, pipeline_id: str, *, here: bool = False, fol
 
 
 def attach_command(pipeline: str, db_url: str | None) -> str:
-    """What goes on with a pipeline."""
+    """The command that continues a pipeline."""
     import shlex
 
     return shlex.join(["tenyson", "attach", pipeline, *(["--db-url", db_url] if db_url else [])])
@@ -212,13 +212,13 @@ def _may_use_code(pipeline_id: str, edited: Sequence[str], choice: str | None) -
         err=True,
     )
     if choice is None and is_terminal(sys.stdin):
-        use = click.confirm("Go on with the code as it is now?", default=False, err=True)
+        use = click.confirm("Continue with the current code?", default=False, err=True)
         choice = "use" if use else "stop"
     if choice == "use":
-        click.echo("going on with the code as it is now", err=True)
+        click.echo("continuing with the current code", err=True)
         return True
     click.echo(
-        "nothing was started, and jobs that run go on. Put the code back and attach again, or use it as it is now:\n"
+        "nothing was started; running jobs keep running. Restore the code and attach again, or use the current code:\n"
         f"  tenyson attach {pipeline_id} --edited-code use",
         err=True,
     )

@@ -87,7 +87,7 @@ def print_outcome(journal: Journal, result: PipelineResult, attach: str, console
     if result.status != "success":
         following = _resume(attach, result.status)
     elif not following and result.results:
-        # Of a step that was reused, the run that stands for it.
+        # For a reused step, the run whose result it reuses.
         following = shlex.join(["tenyson", "show", list(result.results.values())[-1].run_id])
     if following:
         console.print(Text(f"next:   {following}", style="bold"), soft_wrap=True)

@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     "--from",
     "start",
     metavar="STEP",
-    help="Run STEP and what stands on it; take the rest from earlier pipelines.",
+    help="Run STEP and everything downstream; reuse earlier results for the rest.",
 )
-@click.option("--only", metavar="STEP", help="Run STEP alone; take what it stands on from earlier pipelines.")
+@click.option("--only", metavar="STEP", help="Run STEP alone; reuse earlier results for its upstream steps.")
 @click.option(
     "--reuse/--no-reuse",
     default=True,
@@ -59,30 +59,33 @@ if TYPE_CHECKING:
 @click.option(
     "--max-parallel",
     type=click.IntRange(min=1),
-    help="How many jobs may run at once; as the file says, or 1.",
+    help="How many jobs may run at once  [default: as in the file, or 1]",
 )
 @click.option(
     "--resume-from-checkpoint",
     "resume",
     metavar="DIR|REPO:REVISION|latest",
-    help="Go on from a checkpoint; for a pipeline: latest, with the --run-id it had.",
+    help="Resume from a checkpoint; for a pipeline: latest, with the --run-id it had.",
 )
-@click.option("--output-dir", metavar="DIR", help="Folder that gets one folder for each run (./outputs).")
+@click.option("--output-dir", metavar="DIR", help="Folder for the run folders  [default: ./outputs]")
 @click.option(
     "--on-failure",
     type=click.Choice(list(get_args(OnFailure))),
     default="wait",
     show_default=True,
-    help="What to do when a step fails; wait asks you, here or by `tenyson decide`.",
+    help="What to do when a step fails; with wait you decide, here or with `tenyson decide`.",
 )
 @click.option(
-    "--retries", default=2, show_default=True, help="With --on-failure retry: after failures of a step's own."
+    "--retries",
+    default=2,
+    show_default=True,
+    help="With --on-failure retry: how often to retry after a failure of the job.",
 )
 @click.option(
     "--preemptions",
     default=20,
     show_default=True,
-    help="With --on-failure retry: after its machine was taken or lost.",
+    help="How often to replace a preempted or lost machine; with --on-failure retry, or wait on rented machines.",
 )
 @click.option("--edited-code", type=click.Choice(["use", "stop"]), help="As for `tenyson attach`.")
 @grace_option
@@ -107,10 +110,10 @@ def run(
 
     \b
     tenyson run --task wordle                         the first preset, on this machine
-    tenyson run experiment.yaml --dry-run             what a file would do, with the graph drawn
+    tenyson run experiment.yaml --dry-run             show what a file would run, with its graph
     tenyson run --job sft --config sft.yaml           one job
 
-    Killed or closed, the same command goes on where it was; so does `tenyson attach`.
+    After a kill or a closed terminal, the same command continues; so does `tenyson attach`.
     """
     from rich.console import Console
 
@@ -182,7 +185,7 @@ def _registered(
         if found is not None and found.request.selection == asked.request.selection:
             return _continued(journal, name), False
         click.echo(
-            f"{name} asks for the same steps and is not over (tenyson attach {name} goes on with it); this one runs others "
+            f"{name} has the same steps and is not over (tenyson attach {name} continues it); this one runs others "
             "of them again, so it is another",
             err=True,
         )
@@ -224,7 +227,7 @@ def _continued(journal: Journal, pipeline_id: str) -> Pipeline:
     from tenyson.cli.pipelines.attach import open_pipeline
 
     click.echo(
-        f"{pipeline_id} asks for the same and is not over: going on with it (--new begins another)", err=True
+        f"{pipeline_id} asks for the same and is not over: continuing it (--new begins another)", err=True
     )
     return open_pipeline(journal, pipeline_id, follow=False)
 

@@ -18,7 +18,7 @@ DECISION_SECONDS = 0.5
 """Between two polls for decisions made elsewhere."""
 
 
-class Inquiry:
+class Approvals:
     """The approvals of one pipeline. The first answer counts: at the terminal, with `tenyson decide`, or in SQL."""
 
     def __init__(

@@ -20,7 +20,7 @@ from tenyson.errors import JournalAwayError, PipelineError, TenysonError
 from tenyson.jobs.result import JobResult
 from tenyson.jobs.spec import JobSpec
 from tenyson.pipeline.cache.identity import contents_of
-from tenyson.pipeline.control.approvals import Inquiry
+from tenyson.pipeline.control.approvals import Approvals
 from tenyson.pipeline.control.interruption import Interruption
 from tenyson.pipeline.control.launcher import Launcher, Watch
 from tenyson.pipeline.control.other_machines import note_gone
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tenyson.pipeline.journal.journal import Journal
     from tenyson.pipeline.journal.lease import Lease
     from tenyson.pipeline.journal.transaction import Entry
-    from tenyson.pipeline.notify.outbox import Postman
+    from tenyson.pipeline.notify.outbox import Dispatcher
     from tenyson.pipeline.request import PipelineRequest
 
 POLL_SECONDS = 0.2
@@ -58,7 +58,7 @@ class Controller:
         journal: Journal,
         lease: Lease,
         launcher: Launcher,
-        dispatcher: Postman,
+        dispatcher: Dispatcher,
         request: PipelineRequest,
         session: Session,
     ) -> None:
@@ -67,14 +67,14 @@ class Controller:
         self._lease = lease
         self._id = lease.pipeline_id
         self._launcher = launcher
-        self._postman = dispatcher
+        self._dispatcher = dispatcher
         self._request = request
         self._session = session
         self._policy = replace(request.policy, rented=request.policy.rented or launcher.rented)
         self._watches: dict[str, Watch] = {}
         self._definitions = require_whole(journal, self._id)
         self._progress = Progress(journal, lease)
-        self._inquiry = Inquiry(journal, self._id, self._progress, session.ask, launcher.say)
+        self._approvals = Approvals(journal, self._id, self._progress, session.ask, launcher.say)
         self._interruption = Interruption(lease, launcher, self._watches, session.grace_seconds)
         record = journal.pipeline(self._id)
         assert record is not None
@@ -104,7 +104,7 @@ class Controller:
                     except JournalAwayError as error:
                         self._wait_for_journal(error, interrupts)
         finally:
-            self._inquiry.end()
+            self._approvals.end()
 
     def _go_on(self, interrupts: Interrupts) -> None:
         if self._ending is None:
@@ -115,7 +115,7 @@ class Controller:
             self._lease.check()
             self._interruption.answer(interrupts)
             self._look()
-            if self._ending is None and self._inquiry.look():
+            if self._ending is None and self._approvals.look():
                 self._end_early()
             self._launch_ready()
             self._session.on_tick()
@@ -305,7 +305,7 @@ class Controller:
                     contents=contents,
                 )
             elif self._policy.on_failure in ("wait", "retry"):
-                next_step = f"It waits: {self._inquiry.how_to_decide(label, choices)}"
+                next_step = f"It waits: {self._approvals.how_to_decide(label, choices)}"
                 entry.wait(label, attempt, result, reason, choices, contents=contents)
             else:
                 next_step = (
@@ -323,7 +323,7 @@ class Controller:
         if pause is not None:
             self._launcher.say(f"{label}: {next_step}")
         self._session.notifier.log(result, label)
-        self._postman.wake()
+        self._dispatcher.wake()
         if self._policy.on_failure == "abort" or self._in_vain:
             self._end_early()
 
@@ -363,7 +363,7 @@ class Controller:
             if status != "stopped":
                 self._session.notifier.finished(entry, self._id, status, self._lease.fence)
             seconds = entry.now - self._created_at
-        self._postman.wake()
+        self._dispatcher.wake()
         results = {
             label: result
             for label in self._progress.steps

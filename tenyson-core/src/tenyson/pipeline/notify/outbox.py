@@ -22,7 +22,7 @@ LAST_CHANCE_SECONDS = 5.0
 """How long a controller keeps trying when it ends; the next controller of the same pipeline sends the rest."""
 
 
-class Postman:
+class Dispatcher:
     """Delivers one pipeline's notifications while it is entered. Each arrives at least once."""
 
     def __init__(self, journal: Journal, pipeline_id: str, channels: Mapping[str, Webhook]) -> None:
