@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -22,6 +24,39 @@ SPECIFICATION = {
 """Import paths that the specification names, or that its sections use."""
 
 FROZEN = {
+    "tenyson.cloud": {
+        "AWSManager",
+        "Backend",
+        "BaseBackend",
+        "CloudManager",
+        "Estimate",
+        "Handle",
+        "LocalBackend",
+        "LocalManager",
+        "ModalManager",
+        "Observation",
+    },
+    "tenyson.engines": {"Engine", "EngineSpec", "Reply", "Sampling", "open_engine"},
+    "tenyson.jobs": {"DPOJob", "EvalJob", "JobResult", "JobSpec", "RLJob", "SFTJob"},
+    "tenyson.pipeline": {"FailurePolicy", "PipelineResult", "Step", "run_pipeline"},
+    "tenyson.reporting": {"ReportBuilder", "write_report"},
+    "tenyson.telemetry": {
+        "AttemptBegan",
+        "BaseSink",
+        "EpochEnded",
+        "Event",
+        "EventsLost",
+        "MetricsLogged",
+        "Notice",
+        "RolloutFinished",
+        "RunFinished",
+        "RunRecord",
+        "RunStarted",
+        "Sink",
+        "Store",
+        "Telemetry",
+        "open_telemetry",
+    },
     "tenyson.plugins": {
         "BackendEntry",
         "EngineEntry",
@@ -101,3 +136,22 @@ def test_every_public_name_is_documented():
     for module, names in FROZEN.items():
         for name in names:
             assert getattr(importlib.import_module(module), name).__doc__, f"{module}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("from tenyson.jobs import JobResult", "tenyson.jobs.sft"),
+        ("from tenyson.jobs import SFTJob", "torch"),
+        ("from tenyson.cloud import LocalBackend", "tenyson_aws"),
+        ("from tenyson.telemetry import MetricsLogged", "sqlalchemy"),
+        ("from tenyson.pipeline import Step", "sqlalchemy"),
+        ("from tenyson.engines import Sampling", "torch"),
+        ("from tenyson.reporting import ReportBuilder", "torch"),
+        ("import tenyson.plugins, tenyson.tasks", "sqlalchemy"),
+    ],
+)
+def test_a_package_imports_only_what_is_asked_of_it(statement, absent):
+    """Its other names, and what they need, stay out of the process."""
+    code = f"import sys; {statement}; sys.exit({absent!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tenyson.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from tenyson.jobs.dpo import DPOJob
     from tenyson.jobs.eval import EvalJob
     from tenyson.jobs.result import JobResult
     from tenyson.jobs.rl import RLJob
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from tenyson.jobs.spec import JobSpec
 
 __all__ = [
+    "DPOJob",
     "EvalJob",
     "JobResult",
     "JobSpec",
@@ -23,6 +25,7 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "DPOJob": "tenyson.jobs.dpo",
             "EvalJob": "tenyson.jobs.eval",
             "JobResult": "tenyson.jobs.result",
             "JobSpec": "tenyson.jobs.spec",
