@@ -201,7 +201,7 @@ steps:
     assert problems_of(text, tmp_path) == [
         (1, "sumary", "unknown key", "did you mean summary?"),
         (3, "training", "unknown key", "did you mean shared.training?"),
-        (6, "steps.0.job", "must be one of sft, rl, eval, not 'stf'", "did you mean sft?"),
+        (6, "steps.0.job", f"must be one of {', '.join(JOB_KINDS)}, not 'stf'", "did you mean sft?"),
         (7, "steps.0.lr", "unknown key", "did you mean config.training.learning_rate?"),
         (8, "steps.1.model", "unknown key", "did you mean config.model?"),
         (8, "steps.1.model_from", "'c' is no earlier step", ""),

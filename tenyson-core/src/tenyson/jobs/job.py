@@ -41,13 +41,21 @@ class JobContext:
     """What a running job works with."""
 
     run_id: str
+    """The run's name."""
     config: Config
+    """The resolved configuration."""
     task: TaskPlugin
+    """The task, with its arguments."""
     folder: RunFolder
+    """Where everything that the run leaves is written."""
     telemetry: Telemetry
+    """Takes events for the sinks."""
     controls: Controls
+    """What people have asked of the run: stop, pause, checkpoint, extend."""
     world: World
+    """The processes of this job."""
     kind: JobKind
+    """The descriptor of the job's kind."""
 
     @property
     def task_name(self) -> str:
@@ -103,9 +111,13 @@ class Outcome:
     """What a job's own part hands back."""
 
     metrics: Mapping[str, Metric | float]
+    """The result's numbers."""
     metadata: dict[str, Any] = field(default_factory=dict)
+    """What else the result keeps."""
     hf_repo_id: str | None = None
+    """The repository that the result was pushed to."""
     hf_revision: str | None = None
+    """The revision of that push."""
 
 
 class Job(ABC):
