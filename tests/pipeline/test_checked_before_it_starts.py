@@ -129,7 +129,7 @@ def test_config_check_understands_experiment_files(run):
     wrong = SHARED + "  engine_args: {max_new_tokenz: 1}\n" + STEPS.replace("job: sft", "job: stf")
     status, _, told = run(wrong, command=check)
     assert status == 2
-    assert "error: experiment.yaml:7: steps.0.job: must be one of sft, rl, eval, not 'stf'" in told
+    assert "error: experiment.yaml:7: steps.0.job: must be one of sft, rl, eval, dpo, not 'stf'" in told
     status, out, _ = run(SHARED.replace("max_steps", "max_step") + STEPS, "--json", command=check)
     assert (status, json.loads(out)[0]["line"]) == (2, 4)
     assert run(SHARED + STEPS, "--job", "sft", command=check)[0] == 2

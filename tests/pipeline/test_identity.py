@@ -33,7 +33,7 @@ def test_a_result_whose_folder_another_databases_run_took_is_not_reused(project)
     # What is still there is reused as ever.
     shown = project.run("show", "exp-sft", "--db-url", "sqlite:///./one.db")[1]
     assert "this is not the run that step sft of exp left in outputs/exp-sft" in shown
-    assert "again-after, whose result" in project.run("run", "exp.yaml", "--run-id", "third", TENYSON_DB_URL="sqlite:///./one.db")[1]  # fmt: skip
+    assert "nothing changed since again-after" in project.run("run", "exp.yaml", "--run-id", "third", TENYSON_DB_URL="sqlite:///./one.db")[1]  # fmt: skip
 
 
 def test_a_single_job_of_the_name_of_a_step_is_not_taken_for_that_step(project):

@@ -38,7 +38,7 @@ def test_a_preset_merges_what_its_steps_share(tmp_path):
         ("- 1", "expected a mapping"),
         ("step: []", "step: unknown key (did you mean steps?)"),
         ("steps: []", "steps: must be a list of at least one step"),
-        ("steps: [{label: a, job: train}]", "steps.0.job: must be one of sft, rl, eval, not 'train'"),
+        ("steps: [{label: a, job: train}]", "steps.0.job: must be one of sft, rl, eval, dpo, not 'train'"),
         ("steps: [{label: a, job: sft}, {label: a, job: sft}]", "steps.1.label: 'a' is there twice"),
         ("steps: [{label: a, job: sft, model_from: b}]", "steps.0.model_from: 'b' is no earlier step"),
         ("steps: [{label: a, jobs: sft, job: sft}]", "steps.0.jobs: unknown key (did you mean job?)"),
