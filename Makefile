@@ -7,8 +7,9 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 # pip compiles one file after the other; this takes all cores. Some files are templates, or for another Python.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
 # Whole files go to one worker, so that what a file builds once is built once, and in the order of tests/conftest.py, which
-# has those first that take long. Many tests wait more than they compute, so there are more workers than cores.
+# has those first that take long. Tests that do not train wait more than they compute, so they have more workers than cores.
 WORKERS ?= 4
+TRAINING_WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 --durations-min=10
 PACKAGES := tenyson-core tenyson-aws tenyson-modal tenyson-wordle
 # Tests start some thousand processes. Where PYTHONDONTWRITEBYTECODE is set, as in many images, each would compile Tenyson again.
@@ -41,7 +42,8 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-test
 	@$(COMPILE_OURS)
-	$(PYTEST) $(PYTEST_ARGS)
+	$(PYTEST) -m "not train" $(PYTEST_ARGS)
+	$(PYTEST) -n $(TRAINING_WORKERS) -m train $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.installed-test
 	@$(COMPILE_OURS)
