@@ -63,7 +63,11 @@ def _type(annotation: ast.expr) -> str:
 def _default(value: ast.expr) -> str:
     text = ast.unparse(value)
     made = re.search(r"default_factory=(\w+)", text)
-    given = [word.value for word in value.keywords if word.arg == "default"] if isinstance(value, ast.Call) else []
+    given = (
+        [word.value for word in value.keywords if word.arg == "default"]
+        if isinstance(value, ast.Call)
+        else []
+    )
     if given:
         text = ast.unparse(given[0])
     shown = {"dict": "{}", "list": "[]", "now": "now"}.get(made[1], made[1]) if made else text
