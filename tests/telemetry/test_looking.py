@@ -472,5 +472,5 @@ def test_telemetry_recover_tells_what_it_did(tenyson, tmp_path):
     assert "run-1: 2 events stored" in said
     assert "marked as failed" in said
     assert rows(url, "SELECT count(*) AS n FROM metrics") == [{"n": 1}]
-    assert "nothing waits" in tenyson("telemetry", "recover")
+    assert "nothing to store" in tenyson("telemetry", "recover")
     assert "no such folder" in tenyson("telemetry", "recover", "elsewhere", fails=True)
