@@ -93,7 +93,7 @@ COMMANDS = {
         for verb in TABLE.values()
     },
     "sql": LazyCommand(
-        "tenyson.cli.runs.sql:sql",
+        "tenyson.cli.sql:sql",
         "Query the telemetry database with SQL.",
         group="Telemetry",
         only_prints=True,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tenyson.cli.names import JobKindName
 from tenyson.cli.options import json_option
 from tenyson.cli.terminal.format import print_json
+from tenyson.cli.terminal.names import JobKindName
 
 if TYPE_CHECKING:
     from tenyson.config.document import Document

@@ -10,9 +10,9 @@ import click
 from click.core import ParameterSource
 
 from tenyson.cli.checks.cases import Case, find_cases
-from tenyson.cli.names import JobKindName, complete_task
 from tenyson.cli.options import json_option
 from tenyson.cli.terminal.format import print_json
+from tenyson.cli.terminal.names import JobKindName, complete_task
 from tenyson.core.sanitize import safe
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tenyson.cli.names import JobKindName, complete_task
 from tenyson.cli.options import json_option
 from tenyson.cli.terminal.format import print_json
+from tenyson.cli.terminal.names import JobKindName, complete_task
 from tenyson.errors import TenysonError
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenyson.cli.names import complete_task
 from tenyson.cli.options import json_option
 from tenyson.cli.terminal.format import print_json
+from tenyson.cli.terminal.names import complete_task
 from tenyson.cli.terminal.table import print_table
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from tenyson.cli.names import JobKindName, complete_backend, complete_preset, complete_task
 from tenyson.cli.options import grace_option, json_option
 from tenyson.cli.pipelines.request import Request, make_plan
+from tenyson.cli.terminal.names import JobKindName, complete_backend, complete_preset, complete_task
 from tenyson.errors import ConfigError, PipelineError
 from tenyson.pipeline.graph.policy import FailurePolicy, OnFailure
 from tenyson.pipeline.request import BackendRequest, PipelineRequest

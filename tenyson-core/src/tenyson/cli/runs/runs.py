@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenyson.cli import options
-from tenyson.cli.names import JobKindName
 from tenyson.cli.runs.columns import SORTED, summary, table
 from tenyson.cli.terminal.format import print_json
 from tenyson.cli.terminal.left_out import known_names, say_cut, some
+from tenyson.cli.terminal.names import JobKindName
 from tenyson.cli.terminal.table import print_table
 from tenyson.core.sanitize import safe
 
