@@ -42,8 +42,10 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-test
 	@$(COMPILE_OURS)
-	$(PYTEST) -m "not train" $(PYTEST_ARGS)
-	$(PYTEST) -n $(TRAINING_WORKERS) -m train $(PYTEST_ARGS)
+	@status=0; \
+	$(PYTEST) -m "not train" $(PYTEST_ARGS) || status=1; \
+	$(PYTEST) -n $(TRAINING_WORKERS) -m train $(PYTEST_ARGS) || status=1; \
+	exit $$status
 
 test-fast: $(VENV)/.installed-test
 	@$(COMPILE_OURS)

@@ -25,6 +25,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.fakes.postgres"]
+# Contracts that are classes to subclass live in the package; their assertions, too, are to show values.
+pytest.register_assert_rewrite("tenyson.testing")
 
 # A file is one worker's; one that takes minutes must not begin when the others end. Those that wait and those that compute
 # alternate.

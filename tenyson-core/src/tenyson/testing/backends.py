@@ -85,7 +85,7 @@ class BackendContract:
         backend.validate(job)
         handle = backend.submit(job)
         seen = self.ended(backend, handle)
-        assert (seen.exit_code, seen.reason, seen.preempted) == (0, None, False)
+        assert (seen.exit_code, seen.reason, seen.preempted) == (0, None, False), seen
         folder = self.fetch(backend, handle)
         assert JobResult.load(RunFolder(folder).job_result).status == "success"
         assert self.log(backend, handle).splitlines() == lines(7)
@@ -155,7 +155,7 @@ class BackendContract:
         self.running(backend, handle)
         backend.cancel(handle, 30.0)
         seen = self.ended(backend, handle)
-        assert (seen.exit_code, seen.preempted) == (130, False)
+        assert (seen.exit_code, seen.preempted) == (130, False), seen
         folder = self.fetch(backend, handle)
         step = json.loads(RunFolder(folder).stopped.read_text())["step"]
         assert check(RunFolder(folder).checkpoints / f"step-{step}") is None
@@ -191,7 +191,7 @@ class BackendContract:
     ) -> None:
         """Its last words are in its log."""
         handle = self.submitted_and_ended(backend, spec(steps=9, fail_at=3))
-        assert backend.poll(handle).exit_code == 1
+        assert backend.poll(handle).exit_code == 1, backend.poll(handle)
         assert "RuntimeError: told to fail here" in self.log(backend, handle)
         self.fetch(backend, handle)
 
