@@ -29,7 +29,7 @@ def weights(smollm2):
 def renderer(weights):
     from transformers import AutoTokenizer
 
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     return Renderer(AutoTokenizer.from_pretrained(weights))
 

@@ -40,7 +40,7 @@ def sample(turns: int) -> Sample:
 def renderer(tmp_path_factory):
     from transformers import AutoTokenizer
 
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
     from tenyson.testing.tiny import build
 
     directory = tmp_path_factory.mktemp("tiny")

@@ -52,7 +52,7 @@ def make_tokenizer(template: str | None):
 
 @pytest.fixture(scope="module")
 def renderer():
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     return Renderer(make_tokenizer(CHATML))
 
@@ -96,7 +96,7 @@ def test_text_leaves_out_the_stop_token(renderer):
 
 def test_a_tokenizer_without_a_chat_template_is_refused():
     """Guessing a format would train on something nobody asked for."""
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     with pytest.raises(ModelError, match="no chat template"):
         Renderer(make_tokenizer(None))
@@ -104,7 +104,7 @@ def test_a_tokenizer_without_a_chat_template_is_refused():
 
 def test_a_template_whose_replies_never_end_is_refused():
     """Without a stop token after a reply, generation could never learn to stop."""
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     with pytest.raises(ModelError, match="not with a special token"):
         Renderer(make_tokenizer("{% for message in messages %}{{ message['content'] }}\n{% endfor %}"))
@@ -112,7 +112,7 @@ def test_a_template_whose_replies_never_end_is_refused():
 
 def test_a_template_that_refuses_system_messages_is_named(renderer):
     """The template's own complaint reaches the user with the roles that it was given."""
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     strict = (
         "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
@@ -123,7 +123,7 @@ def test_a_template_that_refuses_system_messages_is_named(renderer):
 
 def test_the_fingerprint_changes_with_the_template_and_only_then(renderer):
     """Two models with one fingerprint read prompts alike."""
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     assert Renderer(make_tokenizer(CHATML)).fingerprint() == renderer.fingerprint()
     assert (
@@ -137,7 +137,7 @@ def test_the_fingerprint_changes_with_what_the_tokenizer_does_to_a_text():
     from tokenizers import Tokenizer, models, normalizers
     from transformers import PreTrainedTokenizerFast
 
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     def make(merges, **special):
         vocabulary = {"<eos>": 0, "<other>": 1, "a": 2, "b": 3, "ab": 4, "ba": 5}
@@ -168,7 +168,7 @@ def test_a_tokenizer_keeps_its_fingerprint_when_it_is_used_saved_and_loaded(tmp_
     """Otherwise a job would refuse the weights that it has trained itself."""
     from transformers import AutoTokenizer
 
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
     from tenyson.testing.tiny import build
 
     directory = tmp_path / "model"
@@ -186,7 +186,7 @@ def test_a_tokenizer_keeps_its_fingerprint_when_it_is_used_saved_and_loaded(tmp_
 
 def test_templates_that_strip_history_still_render_the_bridge():
     """Some templates rewrite earlier replies (Qwen3 drops their reasoning); what stands between stays right."""
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     stripping = (
         "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -214,7 +214,7 @@ def with_added(template: str, *added: str, special: bool = False):
 
 def test_a_blank_line_in_the_vocabulary_ends_no_reply():
     """A turn ends on a special token; an added one that is none occurs in what people write."""
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     with pytest.raises(ModelError, match=r"'\\n\\n', an added token that is not a special one"):
         Renderer(with_added(BLANK_LINE, "\n\n"))
@@ -226,7 +226,7 @@ def test_a_blank_line_in_the_vocabulary_ends_no_reply():
 
 def test_a_word_that_was_added_to_the_vocabulary_ends_no_reply():
     """Domain words are added to tokenizers every day; one may well come first after a reply."""
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     template = CHATML.replace("<|im_end|>\n{% endfor %}", " OVER{% endfor %}")
     with pytest.raises(ModelError, match="' OVER', an added token"):
@@ -235,7 +235,7 @@ def test_a_word_that_was_added_to_the_vocabulary_ends_no_reply():
 
 def test_an_added_token_that_is_special_or_ends_generation_ends_a_turn():
     """Some fine-tunes add their end of turn without the flag, and name it in generation_config.json."""
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     template = CHATML.replace("<|im_end|>", "<|turn_end|>")
     flagged = with_added(template, "<|turn_end|>", special=True)
@@ -249,7 +249,7 @@ def test_an_added_token_that_is_special_or_ends_generation_ends_a_turn():
 
 def test_ordinary_text_that_generation_config_ends_on_ends_no_reply():
     """A list of EOS tokens may hold a newline; a reply that has one continues."""
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     tokenizer = with_added(CHATML, "\n\n")
     newline, blank = tokenizer.encode("\n")[0], tokenizer.convert_tokens_to_ids("\n\n")
@@ -261,7 +261,7 @@ def test_ordinary_text_that_generation_config_ends_on_ends_no_reply():
 
 def test_variables_of_the_template_act_on_every_rendering_and_on_the_fingerprint():
     """What is trained and what is played read the same prompt; another value is another way to read it."""
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     template = CHATML + "{% if add_generation_prompt and not think %}<nothink>{% endif %}"
     tokenizer = make_tokenizer(template.replace("not think", "think is defined and not think"))
@@ -286,7 +286,7 @@ HARMONY = (
 
 def test_a_template_with_channels_is_refused():
     """GPT-OSS: a reply has a header, ends on <|return|>, and on <|end|> once it is history. Nobody here renders that yet."""
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     tokenizer = with_added(HARMONY, "<|channel|>", "<|message|>", "<|return|>", special=True)
     with pytest.raises(ModelError, match=r"'<\|channel\|>final<\|message\|>' between the opening of a reply"):
@@ -295,7 +295,7 @@ def test_a_template_with_channels_is_refused():
 
 def test_a_template_whose_replies_end_otherwise_in_a_conversation_is_refused_for_several_turns():
     """One turn is rendered right; a reply that ended on one token cannot be followed as if it had ended on another."""
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     template = HARMONY.replace("<|channel|>final", "").replace(
         "{% if message['role'] == 'assistant' %}{% endif %}<|message|>", "\n"

@@ -125,7 +125,7 @@ def test_the_chosen_answers_become_likelier(configure, task, events, tmp_path):
 def test_an_answer_of_several_turns_learns_no_user_message(configure, task):
     """TRL would learn the whole answer."""
     from tenyson.config.load import parse_config
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
     from tenyson.jobs.data.preferences import read_preferences
     from tenyson.jobs.models.model import load_tokenizer, resolve_model
     from tenyson.jobs.trainers.dpo_trainer import PreferenceCollator

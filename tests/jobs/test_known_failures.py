@@ -112,7 +112,7 @@ def merging():
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     vocabulary = {"<eos>": 0, "a": 1, "b": 2, "ab": 3, "Q": 4, "A": 5}
     tokenizer = Tokenizer(models.BPE(vocabulary, [("a", "b")]))

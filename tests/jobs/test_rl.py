@@ -269,7 +269,7 @@ def test_vllm_ends_replies_where_evaluation_does_and_plays_with_the_adapter_from
     config = configure("rl", training={**RL, "max_steps": 2}, trl={"generation_kwargs": {"seed": 3}})
     job = RLJob(config, task)
     job.run()
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
     source = resolve_model(job.config)
     stops = list(Renderer(load_tokenizer(source), generation_eos(source)).stop_token_ids)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tenyson.engines.engine import Reply
-from tenyson.engines.renderer import Renderer
+from tenyson.engines.renderers import Renderer
 from tenyson.errors import TaskError
 from tenyson.tasks.checks import final_info, make_environment, take_step
 from tenyson.tasks.environment import Environment

@@ -8,7 +8,7 @@ from tenyson.jobs.data.conversations import Conversations, read_conversations
 from tenyson.jobs.job import Job, JobContext, Outcome
 
 if TYPE_CHECKING:
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
 
 
 class SFTJob(Job):

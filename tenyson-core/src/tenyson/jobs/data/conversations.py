@@ -11,7 +11,7 @@ from tenyson.tasks.sample import Sample
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
     from tenyson.jobs.job import JobContext
     from tenyson.tasks.plugin import TaskPlugin
 

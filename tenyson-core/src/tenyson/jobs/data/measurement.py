@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tenyson.engines.play import Failure, Trajectory
-from tenyson.engines.renderer import Renderer
+from tenyson.engines.renderers import Renderer
 from tenyson.errors import TaskError
 from tenyson.jobs.job import JobContext, Outcome
 from tenyson.tasks.intervals import measure, over_samples

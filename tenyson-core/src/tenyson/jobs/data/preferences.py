@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tenyson.config.schema import Config
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
     from tenyson.jobs.job import JobContext
     from tenyson.tasks.plugin import TaskPlugin
 

@@ -14,7 +14,7 @@ from tenyson.errors import ModelError
 from tenyson.jobs.models.integrity import read_about, read_object
 
 if TYPE_CHECKING:
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
     from tenyson.jobs.job import JobContext
     from tenyson.jobs.models.model import ModelSource
 

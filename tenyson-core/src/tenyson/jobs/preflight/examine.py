@@ -23,7 +23,7 @@ from tenyson.jobs.runtime.world import World
 from tenyson.telemetry.control import Controls
 
 if TYPE_CHECKING:
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
     from tenyson.jobs.models.model import ModelSource
 
 
@@ -101,7 +101,7 @@ class Examination:
         return arguments
 
     def _model(self) -> tuple[ModelSource, Any, Renderer]:
-        from tenyson.engines.renderer import Renderer
+        from tenyson.engines.renderers import Renderer
         from tenyson.jobs.models.adapter_config import new_adapter
         from tenyson.jobs.models.model import generation_eos, load_tokenizer, resolve_model
         from tenyson.jobs.preflight.fitting import require_fitting

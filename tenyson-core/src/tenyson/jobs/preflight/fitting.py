@@ -14,7 +14,7 @@ from tenyson.jobs.models.outline import embedded_tokens, learnt_positions, outli
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
     from tenyson.jobs.models.model import ModelSource
     from tenyson.plugins.job_kind import JobKind
 

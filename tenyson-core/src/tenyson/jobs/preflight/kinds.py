@@ -19,7 +19,7 @@ from tenyson.tasks.scoring import rewards_of
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
     from tenyson.jobs.models.model import ModelSource
     from tenyson.plugins.job_kind import JobKind
     from tenyson.tasks.plugin import TaskPlugin

@@ -15,7 +15,7 @@ from tenyson.jobs.runtime.finding import Finding
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
     from tenyson.jobs.data.preferences import Preferences
     from tenyson.jobs.models.model import ModelSource
 

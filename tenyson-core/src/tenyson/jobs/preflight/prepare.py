@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
     from tenyson.jobs.checkpoints.same_training import Changes
     from tenyson.jobs.job import JobContext, Outcome
     from tenyson.jobs.models.model import ModelSource
@@ -31,7 +31,7 @@ def prepare(context: JobContext) -> Prepared:
         ModelError: model, adapter or tokenizer cannot be used, or do not fit each other.
         ConfigError: an argument for PEFT cannot work on this model.
     """
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
     from tenyson.jobs.models.adapter_config import new_adapter, require_same_adapter
     from tenyson.jobs.models.model import generation_eos, load_tokenizer, resolve_model
     from tenyson.jobs.preflight.fitting import require_fitting

@@ -19,7 +19,7 @@ from tenyson.tasks.scoring import rewards_of, score
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
     from tenyson.tasks.plugin import TaskPlugin
 
 COUNTED = 10_000

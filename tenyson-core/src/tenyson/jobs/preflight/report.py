@@ -11,7 +11,7 @@ from tenyson.jobs.runtime.finding import Finding, PreflightError, let_pass
 from tenyson.telemetry.events import strict_json
 
 if TYPE_CHECKING:
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
     from tenyson.jobs.data.conversations import Conversations
     from tenyson.jobs.job import JobContext
 

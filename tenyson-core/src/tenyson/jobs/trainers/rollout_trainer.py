@@ -15,7 +15,7 @@ from trl.models import unwrap_model_for_generation
 
 from tenyson.engines.engine import DRAWN, Reply, Sampling
 from tenyson.engines.play import Failure, Trajectory, play
-from tenyson.engines.renderer import Renderer
+from tenyson.engines.renderers import Renderer
 from tenyson.engines.transformers import generate_replies
 from tenyson.errors import TaskError
 from tenyson.jobs.checkpoints.buffer import pack_batches, unpack_batches

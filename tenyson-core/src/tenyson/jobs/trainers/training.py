@@ -12,7 +12,7 @@ from tenyson.jobs.runtime.refusals import refusals
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
-    from tenyson.engines.renderer import Renderer
+    from tenyson.engines.renderers import Renderer
     from tenyson.plugins.job_kind import JobKind
 
 

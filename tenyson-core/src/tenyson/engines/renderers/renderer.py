@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from tenyson.engines.renderers.facts import tokenizer_facts
 from tenyson.errors import ModelError
 from tenyson.tasks.sample import Message, Sample
 
@@ -138,7 +139,7 @@ class Renderer:
         """A hash of template, tokenizer, special and stop tokens: equal where two models read prompts alike."""
         facts: dict[str, Any] = {
             "template": self._tokenizer.chat_template,
-            "tokenizer": _behaviour(self._tokenizer),
+            "tokenizer": tokenizer_facts(self._tokenizer),
             "special": {role: str(token) for role, token in self._tokenizer.special_tokens_map.items()},
             "stop": self.stop_token_ids,
         }
@@ -241,13 +242,3 @@ def _special_tokens(tokenizer: Any) -> set[str]:
     return {str(token) for token in added if getattr(token, "special", False)} | set(
         tokenizer.all_special_tokens
     )
-
-
-def _behaviour(tokenizer: Any) -> Any:
-    """All that decides which ids a text gets: the same vocabulary may be used with other merges or other spelling."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:  # one written in Python alone, whose rules are code
-        return sorted(tokenizer.get_vocab().items())
-    facts = json.loads(backend.to_str())
-    # Set by whoever called it last; nobody here has a prompt padded or cut by the tokenizer.
-    return {name: value for name, value in facts.items() if name not in ("padding", "truncation")}

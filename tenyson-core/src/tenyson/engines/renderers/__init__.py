@@ -1,0 +1,13 @@
+"""Renderers: conversations to token ids and back, once and in one way for SFT, rollouts and evaluation."""
+
+from typing import TYPE_CHECKING
+
+from tenyson.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from tenyson.engines.renderers.renderer import Renderer
+
+__all__ = ["Renderer"]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_exports(__name__, {"Renderer": "tenyson.engines.renderers.renderer"})
