@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from tenyson.config.checks.passthrough import OWNED
 from tenyson.config.checks.relevance import readers
 from tenyson.config.checks.supported import ENGINE_REFUSED, PEFT_NEEDS, PEFT_REFUSED, VLLM_IN_RL
+from tenyson.config.checks.trl_arguments import TrlArguments
 from tenyson.config.schema import Config, Section
 from tenyson.plugins.job_kinds import JOB_KINDS
 
@@ -86,29 +87,57 @@ def page() -> str:
 
 
 def _without_effect() -> str:
-    ruled = {f"trl ({kind.name.upper()})": kind.part("arguments") for kind in JOB_KINDS.values()}
-    refusals = {title: one.refused for title, one in ruled.items() if one} | {"peft": PEFT_REFUSED}
-    needed = {title: one.needs for title, one in ruled.items() if one} | {"peft": PEFT_NEEDS}
-    refused = [
-        (f"{title}: `{name}`", *words) for title, table in refusals.items() for name, words in table.items()
+    kinds = {
+        kind.name.upper(): arguments for kind in JOB_KINDS.values() if (arguments := kind.part("arguments"))
+    }
+    names = sorted(set().union(*(one.honoured | one.refused.keys() for one in kinds.values())))
+    verdicts = {name: [_verdict(one, name) for one in kinds.values()] for name in names}
+    everywhere = [name for name, told in verdicts.items() if set(told) == {"acts"}]
+    rows = [
+        f"| `{name}` | {' | '.join(told if len(set(told)) > 1 else [*told[:1], *('same' for _ in told[1:])])} |"
+        for name, told in verdicts.items()
+        if name not in everywhere
     ]
+    refused = [(f"peft: `{name}`", *words) for name, words in PEFT_REFUSED.items()]
     refused += [
         (f"engine_args, trl.generation_kwargs: `{name}`", *words) for name, words in ENGINE_REFUSED.items()
     ]
-    needs = [
-        (f"{title}: `{name}`", " or ".join(f"`{key}`" for key in keys))
-        for title, table in needed.items()
-        for name, keys in table.items()
-    ]
+    needs = [f"`peft.{name}` acts only with {_either(needed)}." for name, needed in PEFT_NEEDS.items()]
     handed = ", ".join(f"`{name}`" for name in sorted(VLLM_IN_RL))
     return (
-        "Every other argument acts, in each rollout and step of the job, or is refused:\n\n"
+        "### What becomes of each argument of TRL\n\n"
+        "Every argument of the installed TRL acts, or is refused with the reason and the key to use; none is taken without effect. "
+        f"In all of {_list(list(kinds))} act:\n\n"
+        + ", ".join(f"`{name}`" for name in everywhere)
+        + "\n\nThe others, by kind of job (no entry: TRL's configuration has no such argument):\n\n"
+        + f"| `trl` | {' | '.join(kinds)} |\n| --- |{' --- |' * len(kinds)}\n"
+        + "\n".join(rows)
+        + "\n\n### Refused arguments of PEFT and of the engines\n\n"
         "| refused | because it | instead |\n| --- | --- | --- |\n"
         + "\n".join(f"| {name} | {cause} | {use.removeprefix('use ')} |" for name, cause, use in refused)
-        + "\n\n| acts only with | needs |\n| --- | --- |\n"
-        + "\n".join(f"| {name} | {keys} |" for name, keys in needs)
+        + "\n\n"
+        + " ".join(needs)
         + f"\n\nIn RL with vLLM the engine is TRL's: of `engine_args` it takes {handed}; others are refused.\n"
     )
+
+
+def _verdict(arguments: TrlArguments, name: str) -> str:
+    """What becomes of one argument in one kind of job."""
+    if name in arguments.refused:
+        cause, use = arguments.refused[name]
+        return f"refused: {cause}" + (f"; {use}" if use else "")
+    if name not in arguments.honoured:
+        return ""
+    needed = arguments.needs.get(name, ())
+    return f"acts with {_either(needed)}" if needed else "acts"
+
+
+def _either(keys: tuple[str, ...]) -> str:
+    return " or ".join(f"`{key}`" for key in keys)
+
+
+def _list(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _section(name: str, model: type[Section]) -> str:

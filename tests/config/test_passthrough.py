@@ -57,9 +57,7 @@ def test_a_wrong_name_is_refused_with_the_nearest(job, sections, expected):
 
 def test_valid_names_pass():
     """Any argument, though Tenyson has no key for it."""
-    check_passthrough(
-        config(trl={"adam_epsilon": 1e-6, "assistant_only_loss": True}, peft={"r": 8}), job_kind("sft")
-    )
+    check_passthrough(config(trl={"adam_epsilon": 1e-6, "loss_type": "dft"}, peft={"r": 8}), job_kind("sft"))
     check_passthrough(config(trl={"loss_type": "dapo", "epsilon_high": 0.3}), job_kind("rl"))
     check_passthrough(config(engine_args={"repetition_penalty": 1.1}), job_kind("rl"))
 

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tenyson.errors import EngineError, ModelError
+from tenyson.errors import ConfigError, EngineError, ModelError
 from tenyson.jobs.eval import EvalJob
 from tenyson.jobs.rl import RLJob
 from tenyson.jobs.runtime.finding import PreflightError
@@ -99,7 +99,7 @@ def test_rows_without_a_stop_token_stop_the_job(configure, echo):
 
 
 def test_generation_markers_are_not_needed_and_asking_for_them_is_refused(configure, echo):
-    with pytest.raises(PreflightError, match=r"assistant_only_loss.*generation"):
+    with pytest.raises(ConfigError, match=r"trl\.assistant_only_loss: .* by Tenyson's own mask"):
         SFTJob(configure("sft", training=QUICK, trl={"assistant_only_loss": True}), echo).run()
 
 

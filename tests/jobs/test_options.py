@@ -90,3 +90,21 @@ def test_peft_beside_an_adapter_says_what_that_adapter_is_or_is_refused(configur
         with pytest.raises(ConfigError, match=rf"peft\.{name}: .* has no effect: model\.adapter has"):
             further("refused", {**made, name: other})
     assert further("same", made).status == "success"
+
+
+@pytest.mark.parametrize("kind", ["sft", "rl"])
+def test_the_trainer_holds_the_arguments_that_were_built(kind, monkeypatch, configure, echo):
+    """No job makes its trainer other arguments."""
+    from tenyson.jobs.kinds import job_class
+    from tenyson.jobs.preflight.prepare import TrainingRun
+
+    seen = []
+    attach = TrainingRun.attach
+    monkeypatch.setattr(
+        TrainingRun, "attach", lambda run, trainer: (seen.append((run, trainer)), attach(run, trainer))[1]
+    )
+    training = {"max_steps": 1, "batch_size": 8, "num_generations": 4, "preflight_groups": 0}
+    job_class(kind)(configure(kind, training=training, trl={"adam_beta1": 0.7}), echo).run()
+    [(run, trainer)] = seen
+    assert trainer.args is run.arguments
+    assert trainer.optimizer.param_groups[0]["betas"][0] == 0.7

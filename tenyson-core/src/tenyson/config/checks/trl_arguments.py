@@ -63,6 +63,7 @@ _TOKENIZER = (
 )
 _LOADED = "means nothing here: Tenyson loads the model itself"
 _ROWS = "means nothing here: rows reach TRL as token ids"
+_LOSS = "means nothing here: the assistant's messages alone carry loss, by Tenyson's own mask"
 _ROLLOUTS = "means nothing here: rollouts are played by Tenyson, which batches them itself"
 
 TRAINER_REFUSED: Refused = {
@@ -107,7 +108,7 @@ TRAINER_NEEDS: dict[str, tuple[str, ...]] = {
 """Arguments of transformers' Trainer that act only where one of these keys is set."""
 
 _SFT = """
-activation_offloading assistant_only_loss auto_find_batch_size dataset_num_proc eval_packing
+activation_offloading auto_find_batch_size dataset_num_proc eval_packing
 label_smoothing_factor packing_strategy padding_free train_sampling_strategy
 """
 
@@ -118,7 +119,8 @@ SFT = TrlArguments(
         "chat_template_path": (_TOKENIZER, "save a tokenizer with that template beside the model"),
         "eos_token": (_TOKENIZER, "save a tokenizer with that token beside the model"),
         "pad_token": (_TOKENIZER, "save a tokenizer with that token beside the model"),
-        "completion_only_loss": ("means nothing here: the assistant's messages alone carry loss", ""),
+        "assistant_only_loss": (_LOSS, ""),
+        "completion_only_loss": (_LOSS, ""),
         "dataset_kwargs": (_ROWS, ""),
         "dataset_text_field": (_ROWS, ""),
         "truncation_mode": ("means nothing here: longer rows lose their end", "use training.max_length"),
@@ -138,7 +140,7 @@ SFT = TrlArguments(
 _GRPO = """
 beta cache_implementation cast_lm_head_to_fp32 delta disable_dropout ds3_gather_for_generation entropy_coef
 entropy_coef_delta entropy_coef_max entropy_coef_min entropy_target epsilon epsilon_high generation_batch_size
-generation_kwargs importance_sampling_level log_completions log_completions_hub_repo log_unique_prompts
+generation_kwargs importance_sampling_level log_completions log_completions_hub_repo
 mask_truncated_completions max_completion_length min_p multi_objective_aggregation num_completions_to_print
 num_generations num_generations_eval num_iterations off_policy_mask_threshold ref_model_mixup_alpha
 ref_model_sync_steps repetition_penalty reward_weights sapo_temperature_neg sapo_temperature_pos scale_rewards
@@ -161,6 +163,10 @@ GRPO = TrlArguments(
             "use trl.shuffle_dataset",
         ),
         "max_tool_calling_iterations": (_ROLLOUTS, "use generation.max_turns"),
+        "log_unique_prompts": (
+            "means nothing here: it is about tables of TRL's own trackers",
+            "use telemetry.sinks, which get every rollout",
+        ),
         "log_multimodal": ("means nothing here: rollouts are text", ""),
         "use_transformers_continuous_batching": (_ROLLOUTS, "use generation.engine"),
         "use_transformers_paged": (_ROLLOUTS, "use generation.engine"),
@@ -172,7 +178,6 @@ GRPO = TrlArguments(
         "ref_model_mixup_alpha": ("trl.sync_ref_model",),
         "ref_model_sync_steps": ("trl.sync_ref_model",),
         "log_completions_hub_repo": ("trl.log_completions",),
-        "log_unique_prompts": ("trl.log_completions",),
         "num_completions_to_print": ("trl.log_completions",),
         "entropy_coef_delta": ("trl.use_adaptive_entropy",),
         "entropy_coef_max": ("trl.use_adaptive_entropy",),

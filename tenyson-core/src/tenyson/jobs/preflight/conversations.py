@@ -33,13 +33,6 @@ def check_conversations(
             "other samples",
             "Leave it out: bfd packs whole samples and keeps them apart.",
         )
-    if config.trl.get("assistant_only_loss"):
-        yield Finding(
-            "assistant_only_loss",
-            "error",
-            "trl.assistant_only_loss looks for {% generation %} markers in the template, but rows come here with their own mask",
-            "Leave it out: Tenyson always trains on assistant messages only.",
-        )
 
 
 def _lengths(rows: Conversations, config: Config) -> Iterator[Finding]:
