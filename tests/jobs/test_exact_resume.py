@@ -35,10 +35,10 @@ CASES = {
     ),
     "sft, all weights, packed, in the middle of the second epoch": ("sft", {}, SFT | PACKED | {"kill": 10}),
     "sft, all weights, stopped early, in the middle of its patience": ("sft", {}, SFT | PATIENT),
-    "grpo, all weights, curriculum, evaluation, in a generated batch of the second epoch": (
+    "grpo, all weights, moving KL reference, curriculum, evaluation, in a batch of the second epoch": (
         "rl",
-        {"task": "curriculum_task.py", "trl": TWICE},
-        RL | {"max_steps": 44, "kill": 39, "eval_steps": 20, "eval_samples": 8},
+        {"task": "curriculum_task.py", "trl": TWICE | {"sync_ref_model": True, "ref_model_sync_steps": 5}},
+        RL | {"beta": 0.1, "max_steps": 44, "kill": 39, "eval_steps": 20, "eval_samples": 8},
     ),
     "grpo, LoRA, two processes under torchrun, in the middle of a generated batch": (
         "rl",

@@ -11,9 +11,7 @@ import torch
 from trl import DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-from tenyson.jobs.checkpoints.trainer_mixin import CheckpointMixin
-
-_REFERENCE = "reference."
+from tenyson.jobs.checkpoints.reference import MovingReferenceMixin
 
 
 class PreferenceCollator(DataCollatorForPreference):  # type: ignore[misc]
@@ -29,10 +27,8 @@ class PreferenceCollator(DataCollatorForPreference):  # type: ignore[misc]
         return batch
 
 
-class CheckpointedDPOTrainer(CheckpointMixin, DPOTrainer):  # type: ignore[misc]
+class CheckpointedDPOTrainer(MovingReferenceMixin, DPOTrainer):  # type: ignore[misc]
     """DPOTrainer that publishes checkpoints as step-N and resumes from them exactly."""
-
-    ref_model: Any
 
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
         """Nothing: pairs arrive as token ids, cut to `training.max_length`."""
@@ -46,19 +42,3 @@ class CheckpointedDPOTrainer(CheckpointMixin, DPOTrainer):  # type: ignore[misc]
             for name, value in entry.items()
             if name.removeprefix("eval_").startswith("rewards/")
         }
-
-    def own_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """With `trl.sync_ref_model` the reference moves, so a checkpoint holds it as well."""
-        state, tensors = super().own_state()
-        if self.args.sync_ref_model:
-            reference = self.accelerator.unwrap_model(self.ref_model)
-            tensors |= {f"{_REFERENCE}{name}": one.detach() for name, one in reference.named_parameters()}
-        return state, tensors
-
-    def restore_own_state(self, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-        """Put that back."""
-        super().restore_own_state(state, tensors)
-        if self.args.sync_ref_model:
-            reference = self.accelerator.unwrap_model(self.ref_model)
-            for name, one in reference.named_parameters():
-                one.data.copy_(tensors[f"{_REFERENCE}{name}"])

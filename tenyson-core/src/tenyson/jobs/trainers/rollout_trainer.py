@@ -21,6 +21,7 @@ from tenyson.errors import TaskError
 from tenyson.jobs.checkpoints.buffer import pack_batches, unpack_batches
 from tenyson.jobs.checkpoints.emergency import EmergencyMixin
 from tenyson.jobs.checkpoints.randomness import random_states_kept
+from tenyson.jobs.checkpoints.reference import MovingReferenceMixin
 from tenyson.jobs.job import JobContext
 from tenyson.jobs.runtime.world import largest
 from tenyson.jobs.trainers.diagnosis import Batch, Diagnosis
@@ -38,7 +39,7 @@ _NO_ADVANTAGE = 1e-6
 _ODD = "Correct the task; a rollout may hold any text. A run that has a checkpoint can be resumed."
 
 
-class RolloutTrainer(EmergencyMixin, GRPOTrainer):  # type: ignore[misc]
+class RolloutTrainer(EmergencyMixin, MovingReferenceMixin, GRPOTrainer):  # type: ignore[misc]
     """GRPOTrainer whose prompts, rewards and rollouts are a task's.
 
     Every rollout is played turn by turn, of one turn or of many, so that one renderer and one set of sampling options hold
@@ -126,7 +127,8 @@ class RolloutTrainer(EmergencyMixin, GRPOTrainer):  # type: ignore[misc]
             return state, tensors  # those of the last boundary, whole
         state |= {"micro_step": self._step, "recent": self._recent, "diagnosis": self.diagnosis.state()}
         if self._step % (self.args.steps_per_generation * self.num_iterations):
-            state["buffer"], tensors = pack_batches(self._buffered_inputs)
+            state["buffer"], batches = pack_batches(self._buffered_inputs)
+            tensors = tensors | batches
         return state, tensors
 
     def restore_own_state(self, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
