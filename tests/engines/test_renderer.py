@@ -284,13 +284,18 @@ HARMONY = (
 )
 
 
-def test_a_template_with_channels_is_refused():
-    """GPT-OSS: a reply has a header, ends on <|return|>, and on <|end|> once it is history. Nobody here renders that yet."""
+def test_a_template_with_channels_trains_them_and_takes_them_out_of_the_text():
+    """GPT-OSS: generation has to write the header of a reply, and a task sees what follows it."""
     from tenyson.engines.renderers import Renderer
 
     tokenizer = with_added(HARMONY, "<|channel|>", "<|message|>", "<|return|>", special=True)
-    with pytest.raises(ModelError, match=r"'<\|channel\|>final<\|message\|>' between the opening of a reply"):
-        Renderer(tokenizer)
+    renderer = Renderer(tokenizer)
+    single = Sample(id="one", prompt=GAME.prompt, completion=GAME.completion[:1])
+    ids, mask = renderer.conversation(single)
+    reply = ids[mask.index(1) :]
+    assert renderer.raw(reply) == "<|channel|>final<|message|>first<|return|>"
+    assert reply == renderer.reply("first")
+    assert renderer.text(reply) == "first"
 
 
 def test_a_template_whose_replies_end_otherwise_in_a_conversation_is_refused_for_several_turns():

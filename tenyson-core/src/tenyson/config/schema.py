@@ -115,6 +115,9 @@ class ModelConfig(Section):
     """Whether code that comes with the model may run."""
     chat_template_kwargs: dict[str, Any] = {}
     """Variables of the chat template, such as {enable_thinking: false}: the same in SFT, RL and evaluation."""
+    system: Literal["template", "merge"] = "template"
+    """System messages: `template` writes them as the chat template does and refuses those that it has no place for (Gemma 1 and 2);
+    `merge` puts them before the first user message."""
     allow_other_template: bool = False
     """Whether weights may be used with another chat template, tokenizer or set of stop tokens than they were trained with."""
 
@@ -184,6 +187,9 @@ class TrainingConfig(Section):
     """Trade a third more compute for much less activation memory."""
     max_length: int | None = Field(default=1024, gt=0)
     """Longest sequence in tokens; longer ones are cut, counted and reported."""
+    reasoning: Literal["keep", "last", "drop"] = "keep"
+    """SFT and DPO: `keep` trains every reply with its reasoning, after earlier ones as the model wrote them; `last` trains the last
+    reply alone, after earlier ones as the chat template writes history; `drop` leaves reasoning out."""
     packing: bool = False
     """SFT: pack short samples together (best-fit, no attention across samples)."""
     logging_steps: int = Field(default=1, gt=0)

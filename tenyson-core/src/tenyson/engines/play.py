@@ -60,8 +60,9 @@ class _Game:
         self.ids += reply.ids
         self.mask += [1] * len(reply.ids)
         self._score(reply.logprobs)
-        text = renderer.text(reply.ids)
-        self.messages.append({"role": "assistant", "content": text})
+        message = renderer.message(reply.ids)
+        text = message["content"]
+        self.messages.append(message)
         if self.environment is None:
             self.finish = reply.finish_reason
             return

@@ -75,6 +75,28 @@ def check_messages(messages: Any, what: str) -> None:
     for number, message in enumerate(messages):
         if not isinstance(message, Mapping):
             raise TaskError(f"{what}: message {number} is {shown(message)}, not a role and a content")
-        for key in ("role", "content"):
+        for key in ("role", "content", *(key for key in _REASONING if key in message)):
             if fault := text_fault(message.get(key)):
                 raise TaskError(f"{what}: the {key} of message {number} {fault}")
+        _check_calls(message.get("tool_calls"), f"{what}: the tool_calls of message {number}")
+
+
+_REASONING = ("reasoning", "reasoning_content", "thinking")
+
+
+def _check_calls(calls: Any, what: str) -> None:
+    """Raises: TaskError: they are no list of calls with a name and arguments."""
+    if calls is None:
+        return
+    listed = isinstance(calls, Sequence) and not isinstance(calls, (str, bytes))
+    for call in calls if listed else [calls]:
+        function = call.get("function") if isinstance(call, Mapping) else None
+        if (
+            not isinstance(function, Mapping)
+            or not isinstance(function.get("name"), str)
+            or not isinstance(function.get("arguments"), Mapping)
+        ):
+            raise TaskError(
+                f"{what} are {shown(calls)}, not a list of calls",
+                next_step='Write [{"type": "function", "function": {"name": "...", "arguments": {...}}}].',
+            )

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class FunctionCall(TypedDict):
+    """A function's name, and its arguments by name."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+class ToolCall(TypedDict):
+    """A call of a tool by the model, in OpenAI's form."""
+
+    type: Literal["function"]
+    function: FunctionCall
+    id: NotRequired[str]
 
 
 class Message(TypedDict):
     """One message of a conversation, as chat templates take it."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    """What is said, without reasoning where the model's family writes that apart."""
+    reasoning: NotRequired[str]
+    """What an assistant thought before it said so; `reasoning_content` is read too."""
+    tool_calls: NotRequired[list[ToolCall]]
+    """Calls that an assistant makes."""
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from itertools import pairwise
+from typing import Any, Literal
 
+from tenyson.engines.renderers.ends import Ends
 from tenyson.engines.renderers.facts import tokenizer_facts
+from tenyson.engines.renderers.parsed import Parsed
+from tenyson.engines.renderers.replies import Replies
+from tenyson.engines.renderers.reply_format import find_format
+from tenyson.engines.renderers.template import ChatTemplate
+from tenyson.engines.renderers.tool_calls import ToolFormat, find_tool_format
 from tenyson.errors import ModelError
 from tenyson.tasks.sample import Message, Sample
 
-# Stands in for a reply while the template around it is looked at. Plain letters, so no template rewrites it.
-_REPLY = "TENYSONREPLY"
+Reasoning = Literal["keep", "last", "drop"]
+"""`training.reasoning`."""
 
 
 class Renderer:
@@ -28,10 +34,11 @@ class Renderer:
     Args:
         generation_eos: ids that the checkpoint's generation config ends on.
         template_arguments: `model.chat_template_kwargs`, variables of the template.
+        merge_system: whether system messages are put before the first user message (`model.system: merge`).
 
     Raises:
-        ModelError: the tokenizer has no chat template, its template does not end a reply with a special token, wraps replies
-            in markers of its own, or knows no variable of a name in `template_arguments`.
+        ModelError: the tokenizer has no chat template, its template ends a reply neither with a special token nor with that of
+            the next message, or knows no variable of a name in `template_arguments`.
     """
 
     def __init__(
@@ -39,48 +46,40 @@ class Renderer:
         tokenizer: Any,
         generation_eos: Sequence[int] = (),
         template_arguments: Mapping[str, Any] | None = None,
+        *,
+        merge_system: bool = False,
     ) -> None:
-        self._tokenizer = tokenizer
-        self._arguments = dict(template_arguments or {})
-        if not getattr(tokenizer, "chat_template", None):
-            raise ModelError(
-                "the model's tokenizer has no chat template",
-                place=str(tokenizer.name_or_path),
-                next_step="Use an instruction-tuned model, or save a tokenizer whose chat_template is set.",
-            )
-        self._require_variables()
-        self._special = _special_tokens(tokenizer)
-        ends = {token for token in generation_eos if self._may_end(token)}
-        self.unused_eos: tuple[int, ...] = tuple(sorted(set(generation_eos) - ends))
+        self._template = ChatTemplate(tokenizer, template_arguments, merge_system=merge_system)
+        self.format = find_format(self._template)
+        """How replies are written."""
+        self._ends = Ends(self._template, generation_eos, tools=self._tools is not None)
+        self.unused_eos: tuple[int, ...] = self._ends.unused
         """Ids among `generation_eos` that occur in ordinary text, so that no reply may end on them."""
-        self.turn_end = self._find_turn_end(ends)
+        self.turn_end: str = self._ends.turn
         """Text of the special token that ends a reply."""
         self.turn_end_id: int = tokenizer.convert_tokens_to_ids(self.turn_end)
-        ids = {self.turn_end_id, *ends}
-        if tokenizer.eos_token_id is not None:
-            ids.add(tokenizer.eos_token_id)
-        self.stop_token_ids: tuple[int, ...] = tuple(sorted(ids))
-        self._require_plain_replies()
-        self._fault_between = self._find_fault_between()
+        self.stop_token_ids: tuple[int, ...] = self._ends.stops
+        self._replies = Replies(self._template, self.format, self._ends)
 
     @property
     def tokenizer(self) -> Any:
         """The model's own."""
-        return self._tokenizer
+        return self._template.tokenizer
 
     @property
     def pad_token_id(self) -> int:
         """The id that fills up short sequences."""
-        pad = self._tokenizer.pad_token_id
-        return int(pad if pad is not None else self._tokenizer.eos_token_id)
+        pad = self.tokenizer.pad_token_id
+        return int(pad if pad is not None else self.tokenizer.eos_token_id)
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Ids of a conversation, up to where the model's reply begins."""
-        return self._ids(self._render(messages))
+        return self._template.ids(self._template.render(messages))
 
     def reply(self, text: str) -> list[int]:
-        """Ids of a reply as the model should have written it, its end included."""
-        return [*self._ids(text), self.turn_end_id]
+        """Ids of a reply without reasoning as the model should have written it, its end included."""
+        header = self.format.between if self.format.plain is None else self.format.plain
+        return [*self._template.ids(header + text), self.turn_end_id]
 
     def between(self, observation: str, *, ended: bool = True) -> list[int]:
         """Ids from the end of one reply to the start of the next, with `observation` as the user's message.
@@ -90,155 +89,121 @@ class Renderer:
         Raises:
             ModelError: the template ends a reply otherwise where the conversation continues.
         """
-        if self._fault_between is not None:
-            raise self._error(self._fault_between, "Use a model whose template ends every reply in one way.")
-        bridge = self._bridge(observation)
-        if ended:
-            bridge = bridge.removeprefix(self.turn_end)
-        return self._ids(bridge)
+        bridge = self._ends.bridge(observation)
+        return self._template.ids(bridge.removeprefix(self.turn_end) if ended else bridge)
 
-    def conversation(self, sample: Sample) -> tuple[list[int], list[int]]:
+    def conversation(self, sample: Sample, reasoning: Reasoning = "keep") -> tuple[list[int], list[int]]:
         """Ids of a whole SFT sample, and a mask of the same length: 1 where the model is to learn.
 
+        Args:
+            reasoning: `keep` trains every reply as it was written, its reasoning before it, and shows earlier reasoning to later
+                replies, as rollouts do. `last` trains the last reply alone, after earlier ones as the template writes history.
+                `drop` leaves reasoning out.
+
         Raises:
-            ModelError: the completion is not assistant and user messages in turn, beginning with the assistant.
+            ModelError: the completion is not assistant and user (or tool) messages in turn, beginning with the assistant; or what
+                the template writes for a reply does not follow what generation begins a reply with.
         """
-        roles = [message["role"] for message in sample.completion]
-        if (
-            roles[::2] != ["assistant"] * len(roles[::2])
-            or roles[1::2] != ["user"] * len(roles[1::2])
-            or not roles
-        ):
-            raise ModelError(
-                f"the completion of sample {sample.id} must be assistant, user, assistant, ...; it is {roles}"
-            )
-        ids = self.prompt(sample.prompt)
-        mask = [0] * len(ids)
-        for message in sample.completion:
-            learn = message["role"] == "assistant"
-            piece = self.reply(message["content"]) if learn else self.between(message["content"])
-            ids += piece
-            mask += [int(learn)] * len(piece)
+        completion = list(sample.completion)
+        _require_turns(sample)
+        drop = reasoning == "drop"
+        if reasoning == "last":
+            last = max(at for at, message in enumerate(completion) if message["role"] == "assistant")
+            before = [*sample.prompt, *completion[:last]]
+            ids = self.prompt(before)
+            piece = self._replies.ids(before, completion[last], sample.id)
+            return ids + piece, [0] * len(ids) + [1] * len(piece)
+        before, ids = list(sample.prompt), self.prompt(sample.prompt)
+        mask, answers = [0] * len(ids), list[Message]()
+        for message in completion:
+            if message["role"] != "assistant":
+                answers.append(message)
+                continue
+            if answers:
+                bridge = self._bridge(before, answers)
+                ids, mask = ids + bridge, mask + [0] * len(bridge)
+                before, answers = before + answers, []
+            piece = self._replies.ids(before, message, sample.id, drop=drop)
+            ids, mask = ids + piece, mask + [1] * len(piece)
+            before = [*before, message]
+        if answers:
+            bridge = self._bridge(before, answers)
+            ids, mask = ids + bridge, mask + [0] * len(bridge)
         return ids, mask
 
-    def text(self, ids: Sequence[int]) -> str:
-        """A reply's text, without its stop token."""
+    def parse(self, ids: Sequence[int], *, tools: bool = False) -> Parsed:
+        """What a reply says: its content, its reasoning, its calls.
+
+        `tools`: whether calls are taken out of the content; leave it off where the model was offered no tool.
+        """
         kept = [token for token in ids if token not in self.stop_token_ids]
-        return str(self._tokenizer.decode(kept, skip_special_tokens=True))
+        if self.format.ordinary and not (tools and self._tools):
+            return Parsed(str(self.tokenizer.decode(kept, skip_special_tokens=True)))
+        thought, rest = self.format.split(self._template.raw(kept))
+        rest, calls = self._tools.split(rest) if tools and self._tools else (rest, [])
+        return Parsed(
+            self._without_special(rest), self._without_special(thought or "").strip() or None, calls
+        )
+
+    def text(self, ids: Sequence[int]) -> str:
+        """A reply's text, without its reasoning and its stop token."""
+        return self.parse(ids).content
+
+    def message(self, ids: Sequence[int]) -> Message:
+        """A reply as a message, with its reasoning apart from its text."""
+        said = self.parse(ids)
+        message: Message = {"role": "assistant", "content": said.content}
+        if said.reasoning:
+            message["reasoning"] = said.reasoning
+        return message
 
     def whole(self, messages: Sequence[Message]) -> str:
         """A finished conversation as the chat template itself writes it."""
-        return self._render(messages, opening=False)
+        return self._template.render([self.format.message(one) for one in messages], opening=False)
 
     def raw(self, ids: Sequence[int]) -> str:
         """Text of ids as they are, special tokens included."""
-        return str(self._tokenizer.decode(ids, skip_special_tokens=False))
+        return self._template.raw(ids)
 
     @cache  # noqa: B019  a job has one renderer, for as long as it runs
     def fingerprint(self) -> str:
         """A hash of template, tokenizer, special and stop tokens: equal where two models read prompts alike."""
         facts: dict[str, Any] = {
-            "template": self._tokenizer.chat_template,
-            "tokenizer": tokenizer_facts(self._tokenizer),
-            "special": {role: str(token) for role, token in self._tokenizer.special_tokens_map.items()},
+            "template": self.tokenizer.chat_template,
+            "tokenizer": tokenizer_facts(self.tokenizer),
+            "special": {role: str(token) for role, token in self.tokenizer.special_tokens_map.items()},
             "stop": self.stop_token_ids,
         }
-        if self._arguments:
-            facts["arguments"] = self._arguments
+        if self._template.arguments:
+            facts["arguments"] = self._template.arguments
+        if self._template.merge_system:
+            facts["system"] = "merge"
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _render(self, messages: Sequence[Message], opening: bool = True) -> str:
-        try:
-            return str(
-                self._tokenizer.apply_chat_template(
-                    list(messages), tokenize=False, add_generation_prompt=opening, **self._arguments
-                )
-            )
-        except Exception as error:
-            raise ModelError(
-                f"the chat template refuses a conversation of {[message['role'] for message in messages]}: {error}",
-                place=str(self._tokenizer.name_or_path),
-            ) from error
+    @cached_property
+    def _tools(self) -> ToolFormat | None:
+        return find_tool_format(self._template, self.format)
 
-    def _ids(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+    def _bridge(self, before: Sequence[Message], answers: Sequence[Message]) -> list[int]:
+        """From the end of the last reply in `before` to the opening of the next one."""
+        if [message["role"] for message in answers] == ["user"] and not before[-1].get("tool_calls"):
+            return self.between(answers[0]["content"])
+        return self._template.ids(self._ends.after_call(before[-1], answers))
 
-    def _bridge(self, observation: str) -> str:
-        """From the end of a reply on, where a user's message follows."""
-        conversation: list[Message] = [
-            {"role": "user", "content": "?"},
-            {"role": "assistant", "content": _REPLY},
-            {"role": "user", "content": observation},
-        ]
-        return self._render(conversation).rpartition(_REPLY)[2]
+    def _without_special(self, text: str) -> str:
+        for token in self._template.special:
+            text = text.replace(token, "") if token else text
+        return text
 
-    def _find_turn_end(self, ends: set[int]) -> str:
-        question: list[Message] = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _REPLY}]
-        rest = self._render(question, opening=False).rpartition(_REPLY)[2]
-        named = set(self._tokenizer.convert_ids_to_tokens(sorted(ends)))
-        if found := [token for token in self._special | named if token and rest.startswith(token)]:
-            return max(found, key=len)
-        ordinary = [token for token in self._tokenizer.get_added_vocab() if token and rest.startswith(token)]
-        if ordinary:
-            raise self._error(
-                f"the chat template ends a reply with {max(ordinary, key=len)!r}, an added token that is not a special one: it "
-                "occurs in ordinary text, and every reply would end there",
-                "Use a model whose template closes a reply with a special token, or mark the token as special in the tokenizer.",
-            )
-        raise self._error(
-            f"the chat template ends a reply with {rest!r}, not with a special token, so no reply could ever stop",
+
+def _require_turns(sample: Sample) -> None:
+    """Raises: ModelError: replies and answers to them do not take turns."""
+    roles = [message["role"] for message in sample.completion]
+    fault = not roles or roles[0] != "assistant"
+    for last, role in pairwise(roles):
+        follows = {"assistant": ("user", "tool"), "user": ("assistant",), "tool": ("assistant", "tool")}
+        fault = fault or role not in follows.get(last, ())
+    if fault:
+        raise ModelError(
+            f"the completion of sample {sample.id} must be assistant, user, assistant, ...; it is {roles}"
         )
-
-    def _may_end(self, token: int) -> bool:
-        """Whether an EOS token of the generation config may end a reply: a special token, or an added one with a text of its
-        own. A blank line or a word may not."""
-        text = self._tokenizer.convert_ids_to_tokens(token)
-        return text in self._special or (text in self._tokenizer.get_added_vocab() and bool(text.strip()))
-
-    def _require_plain_replies(self) -> None:
-        """Refuse a template that writes markers of its own between the opening of a reply and its text, as GPT-OSS does with
-        its channels. Blocks of thought are left to the model."""
-        question: list[Message] = [{"role": "user", "content": "?"}]
-        reply: Message = {"role": "assistant", "content": _REPLY}
-        opening, whole = self._render(question), self.whole([*question, reply])
-        before = whole.removeprefix(opening).partition(_REPLY)[0] if whole.startswith(opening) else ""
-        if any(token in before and "think" not in token.lower() for token in self._special):
-            raise self._error(
-                f"the chat template writes {before!r} between the opening of a reply and its text (channels or recipients, as "
-                "GPT-OSS has them). Tenyson would leave that out in training and take it for text in generation",
-                "Use a model whose template writes a reply as plain text with one end.",
-            )
-
-    def _find_fault_between(self) -> str | None:
-        """Why replies cannot be followed by another turn; None if they can."""
-        try:
-            bridge = self._bridge("?")
-        except ModelError:
-            return None  # `between` says so, where it is needed
-        if bridge.startswith(self.turn_end):
-            return None
-        end = next((token for token in self._special if token and bridge.startswith(token)), bridge[:20])
-        return (
-            f"the chat template ends a reply with {end!r} within a conversation and with {self.turn_end!r} at its end, so what a "
-            "model wrote cannot be continued as it stands"
-        )
-
-    def _require_variables(self) -> None:
-        template = str(self._tokenizer.chat_template)
-        for name in self._arguments:
-            if not re.search(rf"\b{re.escape(name)}\b", template):
-                raise self._error(
-                    f"model.chat_template_kwargs: the chat template has no variable {name}",
-                    "Take it out, or correct its name; the template lies beside the tokenizer.",
-                )
-
-    def _error(self, cause: str, next_step: str | None = None) -> ModelError:
-        return ModelError(cause, place=str(self._tokenizer.name_or_path), next_step=next_step)
-
-
-def _special_tokens(tokenizer: Any) -> set[str]:
-    """Texts of a tokenizer's special tokens: never part of what somebody writes."""
-    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    return {str(token) for token in added if getattr(token, "special", False)} | set(
-        tokenizer.all_special_tokens
-    )

@@ -67,7 +67,7 @@ def read_conversations(
         task, job, split, config.run.seed, extent=wanted, tokenizer=renderer.tokenizer, context=context
     ):
         rows.read += 1
-        ids, mask = renderer.conversation(sample)
+        ids, mask = renderer.conversation(sample, config.training.reasoning)
         rows.longest = max(rows.longest, len(ids))
         if max_length is not None and len(ids) > max_length:
             rows.cut += 1

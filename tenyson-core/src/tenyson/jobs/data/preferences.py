@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tenyson.errors import TaskError
+from tenyson.errors import ModelError, TaskError
 from tenyson.jobs.data.conversations import EXAMPLES, Conversations
 from tenyson.jobs.data.samples import extent, read_samples
 from tenyson.tasks.checks import check_messages
@@ -16,7 +16,7 @@ from tenyson.tasks.usercode import shown, task_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tenyson.config.schema import Config
+    from tenyson.config.schema import Config, TrainingConfig
     from tenyson.engines.renderers import Renderer
     from tenyson.jobs.job import JobContext
     from tenyson.tasks.plugin import TaskPlugin
@@ -83,11 +83,18 @@ def read_preferences(
         task, KIND, split, config.run.seed, extent=wanted, tokenizer=renderer.tokenizer, context=context
     ):
         pair = _pair(sample, hook)
-        prompt = len(renderer.prompt(pair.prompt))
+        opening = renderer.prompt(pair.prompt)
+        prompt = len(opening)
         whole = [
-            _take(rows, renderer, Sample(pair.id, pair.prompt, answer, pair.data), max_length)
+            _take(rows, renderer, Sample(pair.id, pair.prompt, answer, pair.data), config.training)
             for rows, answer in ((pairs.chosen, pair.chosen), (pairs.rejected, pair.rejected))
         ]
+        if any(ids[:prompt] != opening for ids, _ in whole):
+            raise ModelError(
+                f"{hook}: the chat template writes the first reply of sample {pair.id} otherwise once another one follows, so its "
+                "answers do not begin with the prompt",
+                next_step="Set training.reasoning: keep, or give answers of one reply.",
+            )
         kept = [(ids[:max_length], mask[:max_length]) for ids, mask in whole]
         if not all(any(mask) for _, mask in kept):
             pairs.chosen.dropped += 1
@@ -134,10 +141,11 @@ def _require_turns(messages: Sequence[Message], what: str) -> None:
 
 
 def _take(
-    rows: Conversations, renderer: Renderer, sample: Sample, max_length: int | None
+    rows: Conversations, renderer: Renderer, sample: Sample, training: TrainingConfig
 ) -> tuple[list[int], list[int]]:
     """Ids and mask of prompt and answer, whole; counts the row."""
-    ids, mask = renderer.conversation(sample)
+    max_length = training.max_length
+    ids, mask = renderer.conversation(sample, training.reasoning)
     rows.read += 1
     rows.longest = max(rows.longest, len(ids))
     if max_length is not None and len(ids) > max_length:

@@ -24,7 +24,8 @@ def check_conversations(
     yield from _readable(rows, context_length)
     yield from _ends(rows, renderer)
     yield from _beginnings(rows, tokenizer)
-    yield from _template(rows, renderer)
+    if config.training.reasoning != "last":
+        yield from _template(rows, renderer)
     if config.training.packing and config.trl.get("packing_strategy", "bfd") != "bfd":
         yield Finding(
             "packing",
@@ -99,14 +100,16 @@ def _beginnings(rows: Conversations, tokenizer: Any) -> Iterator[Finding]:
 
 def _template(rows: Conversations, renderer: Renderer) -> Iterator[Finding]:
     for sample, ids in rows.examples:
-        turn_by_turn = renderer.raw(ids)
-        whole = renderer.whole([*sample.prompt, *sample.completion])
-        if not whole.startswith(turn_by_turn):
+        if len(sample.completion) < 2:
+            continue  # what is trained is what the template writes, or was refused
+        turn_by_turn = renderer.raw(ids).removesuffix(renderer.turn_end)
+        if not renderer.whole([*sample.prompt, *sample.completion]).startswith(turn_by_turn):
             yield Finding(
                 "template",
                 "warning",
-                "the chat template renders a finished conversation otherwise than turn by turn (it may strip earlier turns of "
-                "their reasoning, or add to them). Tenyson trains on what the model sees while it plays, turn by turn",
-                "Nothing, if you evaluate with Tenyson; other programs may show the model other text.",
+                "the chat template rewrites earlier replies once others follow (it strips their reasoning, or adds to them). "
+                "Tenyson never rewrites what a model wrote, so that training sees what its own rollouts and evaluations see; other "
+                "programs show the model the template's history",
+                "For those, set training.reasoning: last, which trains the last reply after such a history; or leave it as it is.",
             )
             return

@@ -101,7 +101,7 @@ class Examination:
         return arguments
 
     def _model(self) -> tuple[ModelSource, Any, Renderer]:
-        from tenyson.engines.renderers import Renderer
+        from tenyson.engines.renderers import open_renderer
         from tenyson.jobs.models.adapter_config import new_adapter
         from tenyson.jobs.models.model import generation_eos, load_tokenizer, resolve_model
         from tenyson.jobs.preflight.fitting import require_fitting
@@ -112,7 +112,7 @@ class Examination:
             with self._refusals("arguments"):
                 new_adapter(config, source)
         tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
-        renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
+        renderer = open_renderer(tokenizer, generation_eos(source), config.model)
         with self._refusals("model"):
             require_fitting(config, source, tokenizer, renderer, self.job.kind)
         return source, tokenizer, renderer

@@ -31,7 +31,7 @@ def prepare(context: JobContext) -> Prepared:
         ModelError: model, adapter or tokenizer cannot be used, or do not fit each other.
         ConfigError: an argument for PEFT cannot work on this model.
     """
-    from tenyson.engines.renderers import Renderer
+    from tenyson.engines.renderers import open_renderer
     from tenyson.jobs.models.adapter_config import new_adapter, require_same_adapter
     from tenyson.jobs.models.model import generation_eos, load_tokenizer, resolve_model
     from tenyson.jobs.preflight.fitting import require_fitting
@@ -41,7 +41,7 @@ def prepare(context: JobContext) -> Prepared:
     if trains:
         require_same_adapter(config, source)
     tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
-    renderer = Renderer(tokenizer, generation_eos(source), config.model.chat_template_kwargs)
+    renderer = open_renderer(tokenizer, generation_eos(source), config.model)
     adapter = new_adapter(config, source) if trains else None
     require_fitting(config, source, tokenizer, renderer, context.kind)
     return Prepared(source, tokenizer, renderer, adapter)
