@@ -25,6 +25,7 @@ _EOS = {
     "phi": "<|endoftext|>",
     "qwen": "<|im_end|>",
 }
+_BOS = {"deepseek": "<｜begin▁of▁sentence｜>", "llama": "<|begin_of_text|>"}
 _MARKERS = re.compile(
     r"<\|[^<>|\s]+\|?>|<[^<>|\s]+\|>|<｜[^<>]+?｜>|</?think>|<(?:start|end)_of_turn>|\[gMASK\]|<sop>|</?tool_call>|</?tool_response>"
 )
@@ -56,8 +57,15 @@ def twin(name: str) -> str | None:
 
 
 @cache
-def tokenizer_of(name: str) -> Any:
-    """A tokenizer of single bytes and the template's markers, so that text and tokens are one to one."""
+def all_markers() -> tuple[str, ...]:
+    """The markers of all templates."""
+    texts = [(folder() / f"{name}.jinja").read_text(encoding="utf-8") for name in families()]
+    return tuple(sorted({*_EOS.values()}.union(*map(_MARKERS.findall, texts))))
+
+
+@cache
+def tokenizer_of(name: str, more: tuple[str, ...] = ()) -> Any:
+    """A tokenizer of single bytes and the template's markers (and `more`), so that text and tokens are one to one."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -67,10 +75,9 @@ def tokenizer_of(name: str) -> Any:
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     eos = next(token for family, token in _EOS.items() if name.startswith(family))
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token=eos, bos_token="<bos>", pad_token="<pad>"
-    )
-    markers = sorted(set(_MARKERS.findall(template)))
+    bos = next((token for family, token in _BOS.items() if name.startswith(family)), "<bos>")
+    made = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=eos, bos_token=bos, pad_token="<pad>")
+    markers = sorted({*_MARKERS.findall(template), *more})
     made.add_tokens(
         [AddedToken(text, special=not _ORDINARY.fullmatch(text), normalized=False) for text in markers]
     )
