@@ -30,12 +30,12 @@ class Rollout:
 
     @property
     def replies(self) -> list[str]:
-        """The model's replies, in order."""
+        """The model's replies, in order; without their reasoning where its family writes that apart."""
         return [message["content"] for message in self.messages if message["role"] == "assistant"]
 
     @property
     def text(self) -> str:
-        """The model's last reply; of a single-turn task, the completion."""
+        """The model's last reply; of a single-turn task, the completion. Reasoning stands in the message, as `reasoning`."""
         replies = self.replies
         return replies[-1] if replies else ""
 

@@ -103,6 +103,8 @@ def training_record(
     if kind.generates:
         record["generation.max_turns"] = config.generation.max_turns
         record["engine_args"] = _plain(config.engine_args)
+    else:
+        record["training.reasoning"] = config.training.reasoning
     if "peft.r" in record or config.training.beta or kind.reference:
         # All weights come from the checkpoint; under an adapter, and as a reference, the model's own act.
         model = config.model
