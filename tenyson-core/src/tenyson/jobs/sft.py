@@ -9,6 +9,7 @@ from tenyson.jobs.job import Job, JobContext, Outcome
 
 if TYPE_CHECKING:
     from tenyson.engines.renderers import Renderer
+    from tenyson.jobs.preflight.prepare import TrainingRun
 
 
 class SFTJob(Job):
@@ -51,6 +52,7 @@ class SFTJob(Job):
         findings = check_sft(splits, one.renderer, one.tokenizer, config, one.source, job=self.job_type)
         warnings = settle(context, findings, segments(train, one.renderer))
         model = run.load_model()
+        self._join_rows(context, run, train, model)
         callbacks = run.callbacks(
             SFTTelemetryCallback(context.telemetry, context.run_id, phase=context.kind.phase)
         )
@@ -66,6 +68,21 @@ class SFTJob(Job):
             )
         run.attach(trainer)
         return run.finish(trainer, warnings)
+
+    def _join_rows(self, context: JobContext, run: TrainingRun, train: Conversations, model: Any) -> None:
+        from tenyson.jobs.models.dims import find_dims
+        from tenyson.jobs.trainers.joining import decide
+
+        if type(self).trainer_class is not SFTJob.trainer_class:  # its loss may need rows of one sample
+            return
+        arguments, path = run.arguments, run.prepared.source.path
+        joining = decide(context.config, arguments, find_dims({"name": path}), train.ids, model)
+        if joining.reason:
+            context.say(f"rows: {joining.reason}")
+        if joining.joined:
+            arguments.padding_free = True
+            # Rows are cut already, and TRL refuses a limit here that it would not keep.
+            arguments.max_length = None
 
     def trainer_class(self) -> type[Any]:
         """The trainer. A kind of job with a loss of its own returns a subclass of CheckpointedSFTTrainer."""

@@ -254,8 +254,9 @@ def sft_values(config: Config, document: Document) -> Iterator[Problem]:
     trl = config.trl
     packs = trl.get("packing", config.training.packing)
     if trl.get("padding_free") and not packs:
-        cause = "rows without padding need packing: else samples would attend to each other, and no length be enforced"
-        yield document.problem(("trl", "padding_free"), cause, "set training.packing: true, which implies it")
+        cause = "without packing the job itself sees whether the attention keeps samples of one row apart"
+        hint = "leave it out, or set training.packing: true, which implies it"
+        yield document.problem(("trl", "padding_free"), cause, hint)
 
 
 def rl_values(config: Config, document: Document) -> Iterator[Problem]:
