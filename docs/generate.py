@@ -26,7 +26,7 @@ HEAD = """\
 <!-- Written by docs/generate.py from tenyson-core/src/tenyson/config/schema.py. Do not edit. -->
 
 One schema, in YAML or JSON, for local and remote runs. Unknown keys are refused with the nearest valid one; all problems
-are told at once, each with file, line and key.
+are reported at once, each with file, line and key.
 
 ```bash
 tenyson config schema                      # JSON Schema, for editors; --experiment: of experiment files
@@ -34,13 +34,13 @@ tenyson config check FILE --job sft        # every problem; exit status 2 if the
 tenyson config show FILE --set run.seed=1  # with all defaults filled in
 ```
 
-`--set section.key=value` overrides a key; the value is YAML, and taken as it stands where the key holds text. YAML is read
+`--set section.key=value` overrides a key; the value is YAML, or taken literally if the key holds text. YAML is read
 as usual (`no`, `on` and `yes` are booleans: quote them where text is meant), except that `1e-4` is a number, and dates,
 clock times and numbers with leading zeros are text. A file may have 1 MB, 50 levels and 50,000 values; NaN, infinity,
 duplicate keys and Python tags are refused.
 
 null is a value, in a file, in a step of an experiment file and with `--set`: `save_total_limit: null` keeps all checkpoints.
-The value `${default}` takes a key away, so that its default holds.
+The value `${default}` removes a key, so that its default applies.
 
 Paths in a file that `tenyson run` reads are relative to that file, those of the command line to the working directory; see
 [Chain jobs into a pipeline](../how-to/pipeline.md). `~` and variables such as `$HOME` are filled in, in `task.module`, `model.name`,

@@ -84,6 +84,7 @@ OTHER = {
     "the loss": ("rl", {"job": "rl", "trl": {"loss_type": "dr_grpo"}}, "trl.loss_type was dapo and is dr_grpo"),
     "the KL term": ("rl", {"job": "rl", "training": {"beta": 0.1}}, "training.beta was 0.0 and is 0.1"),
     "temperature": ("rl", {"job": "rl", "generation": {"temperature": 0.5}}, "generation.temperature was 1.0 and is 0.5"),
+    "another rule of sampling": ("rl", {"job": "rl", "generation": {"min_p": 0.1}}, "generation.min_p was 0.0 and is 0.1"),
     "turns": ("rl", {"job": "rl", "generation": {"max_turns": 7}}, "generation.max_turns was "),
     "what the engine gets": ("rl", {"job": "rl", "engine_args": {"typical_p": 0.5}}, "engine_args was {} and is "),
     "the model under the adapter": (

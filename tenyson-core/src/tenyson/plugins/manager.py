@@ -20,8 +20,8 @@ from tenyson.plugins import discovery
 from tenyson.plugins.commands import command_points, load_command
 from tenyson.plugins.entries import Entry
 from tenyson.plugins.failure import one_line
-from tenyson.plugins.kinds import kind_fault
 from tenyson.plugins.registration import HOOKS, Kind, Plugin, read
+from tenyson.plugins.validation import kind_fault
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def _of_engine(
     rest = []
     for name, value in given.items():
         key = (*section, name)
-        common = name in ("min_p", "repetition_penalty")
+        common = name in type(config.generation).model_fields
         if name in ENGINE_REFUSED:
             yield document.problem(key, *ENGINE_REFUSED[name])
         elif common and (names is not None and name not in names):

@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.engines.engine import DRAWN
 from tenyson.errors import ModelError
 from tenyson.jobs.models.integrity import read_about, read_object
 from tenyson.telemetry.events import strict_json
@@ -40,16 +41,14 @@ _ARGUMENTS = {
     "num_generations": "training.num_generations", "beta": "training.beta", "num_iterations": "trl.num_iterations",
     "epsilon": "trl.epsilon", "epsilon_high": "trl.epsilon_high", "delta": "trl.delta", "scale_rewards": "trl.scale_rewards",
     "reward_weights": "trl.reward_weights", "multi_objective_aggregation": "trl.multi_objective_aggregation",
-    "importance_sampling_level": "trl.importance_sampling_level", "temperature": "generation.temperature",
-    "top_p": "generation.top_p", "top_k": "generation.top_k", "min_p": "trl.min_p",
-    "repetition_penalty": "trl.repetition_penalty", "max_completion_length": "generation.max_new_tokens",
+    "importance_sampling_level": "trl.importance_sampling_level", "max_completion_length": "generation.max_new_tokens",
     "mask_truncated_completions": "trl.mask_truncated_completions", "top_entropy_quantile": "trl.top_entropy_quantile",
     "off_policy_mask_threshold": "trl.off_policy_mask_threshold", "sync_ref_model": "trl.sync_ref_model",
     "ref_model_mixup_alpha": "trl.ref_model_mixup_alpha", "ref_model_sync_steps": "trl.ref_model_sync_steps",
     "use_bias_correction_kl": "trl.use_bias_correction_kl", "router_aux_loss_coef": "trl.router_aux_loss_coef",
     "max_tool_calling_iterations": "trl.max_tool_calling_iterations", "disable_dropout": "trl.disable_dropout",
     "use_adaptive_entropy": "trl.use_adaptive_entropy",
-} | {
+} | {name: f"generation.{name}" for name in DRAWN} | {
     name: f"trl.{name}"
     for name in (
         "optim_target_modules", "average_tokens_across_devices", "entropy_coef", "entropy_coef_delta", "entropy_coef_max",

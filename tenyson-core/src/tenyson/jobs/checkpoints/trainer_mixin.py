@@ -30,16 +30,15 @@ from tenyson.jobs.checkpoints.publication import (
     ANOTHER,
     MANIFEST,
     check,
-    is_pinned,
     make_draft,
     newest_first,
     pin,
     publish,
-    remove,
     step_of,
     sweep,
 )
 from tenyson.jobs.checkpoints.resume import TRAINER_STATE
+from tenyson.jobs.checkpoints.retention import prune
 from tenyson.jobs.checkpoints.same_training import Changes
 from tenyson.jobs.checkpoints.saver import Saver
 from tenyson.jobs.checkpoints.snapshot import (
@@ -230,7 +229,8 @@ class CheckpointMixin(ExtensionMixin):
             # Whatever it was (of safetensors a full disk is no OSError): drafts that stay would fill the disk.
             shutil.rmtree(draft, ignore_errors=True)
             raise
-        self._prune(final, best)
+        training = self._job.config.training
+        prune(self.checkpoints, training, newest=final, best=best, former=self._former)
         self.hub.offer_checkpoint(final, best)
 
     def _could_not_save(self, error: Exception) -> None:
@@ -243,17 +243,6 @@ class CheckpointMixin(ExtensionMixin):
             f"{newest.name if newest else 'none yet'}",
             "warning",
         )
-
-    def _prune(self, newest: Path, best: Path | None) -> None:
-        keep = self._job.config.training.save_total_limit
-        if keep is None:
-            return
-        # By what they are: one of the paths may be relative, or lead over a link.
-        best = best and best.resolve()
-        found = sorted(newest_first(self.checkpoints), key=lambda path: path.name in self._former)
-        others = [path for path in found if path != newest and path.resolve() != best and not is_pinned(path)]
-        for path in others[keep - 1 :]:
-            remove(path)
 
     # Resuming
 
