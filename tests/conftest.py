@@ -88,7 +88,7 @@ def wordle_here(shared_cache: Path) -> dict[str, Any]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "said").exists():
             process = start(folder, "local")
-            said, _ = process.communicate(timeout=300)
+            said, _ = process.communicate(timeout=900)
             assert process.returncode == 0, said
             (folder / "said").write_text(said)
     return likeness((folder / "said").read_text(), folder)

@@ -19,7 +19,7 @@ from tests.fakes.wordle_run import likeness, start
 
 from tenyson_aws.record import MachineRecord
 
-pytestmark = [pytest.mark.train, pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.train, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 CANARY = "hf_canaryCANARYcanaryCANARYcanary00"
 
@@ -68,7 +68,7 @@ def test_the_tiny_wordle_pipeline_runs_over_aws_and_the_secret_is_nowhere(
         target=watch_database, args=(tmp_path / "tenyson_telemetry.db", "w-rl", live, process), daemon=True
     )
     watcher.start()
-    said, _ = process.communicate(timeout=450)
+    said, _ = process.communicate(timeout=900)
     spy.ended = True
     assert process.returncode == 0, said
     assert aws.ec2.live() == []

@@ -15,7 +15,7 @@ from tests.fakes.trainings import (
 )
 from tests.fakes.wordle_run import STEPS, likeness, start
 
-pytestmark = [pytest.mark.train, pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.train, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def test_the_tiny_wordle_pipeline_runs_over_modal_and_the_secret_is_nowhere(
@@ -32,7 +32,7 @@ def test_the_tiny_wordle_pipeline_runs_over_modal_and_the_secret_is_nowhere(
         target=watch_database, args=(tmp_path / "tenyson_telemetry.db", "w-rl", live, process), daemon=True
     )
     watcher.start()
-    said, _ = process.communicate(timeout=450)
+    said, _ = process.communicate(timeout=900)
     spy.ended = True
     assert process.returncode == 0, said
     assert modal.live() == []

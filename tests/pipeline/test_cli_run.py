@@ -192,7 +192,7 @@ def test_steps_that_are_to_run_anew_are_not_forgotten_where_an_equal_pipeline_is
     told = tenyson(*words, "--no-reuse")
     assert told.returncode == 0, told.stderr
     assert (
-        f"{first} asks for the same steps and is not over (tenyson attach {first} continues it)"
+        f"{first} has the same steps and is not over (tenyson attach {first} continues it)"
         in told.stderr
     )
     assert "nothing changed" not in told.stderr
