@@ -191,10 +191,7 @@ def test_steps_that_are_to_run_anew_are_not_forgotten_where_an_equal_pipeline_is
     first = next(path.name for path in (tmp_path / "outputs").glob("exp-*-first")).removesuffix("-first")
     told = tenyson(*words, "--no-reuse")
     assert told.returncode == 0, told.stderr
-    assert (
-        f"{first} has the same steps and is not over (tenyson attach {first} continues it)"
-        in told.stderr
-    )
+    assert f"{first} has the same steps and is not over (tenyson attach {first} continues it)" in told.stderr
     assert "nothing changed" not in told.stderr
     # The newest one is over now, and the first still is not.
     again = tenyson(*words)
