@@ -243,6 +243,36 @@ def test_a_rollout_of_several_turns_is_the_templates_own_conversation(name):
         assert whole.startswith(own(name, renderer, ids))
 
 
+def test_an_environment_gets_what_a_reply_says_without_what_was_thought():
+    """The thought stands in the message, and its tokens in what is trained."""
+    renderer = renderer_of("qwen3_5_think")
+    heard = []
+
+    class Listens(TwoTurns):
+        def step(self, reply: str) -> Observation:
+            heard.append(reply)
+            return super().step(reply)
+
+    class Heard(TaskPlugin):
+        def environment(self, sample: Sample) -> Environment:
+            return Listens()
+
+    replies = []
+    for turn in ("1", "2"):
+        ids, mask = renderer.conversation(sample(assistant(f"C{turn}", f"R{turn}")))
+        replies.append(ids[mask.index(1) :])
+
+    def generate(prompts: list[list[int]], turn: int) -> list[Reply]:
+        return [Reply(replies[turn], "stop") for _ in prompts]
+
+    [played] = play(Heard(), [sample()], renderer, generate, max_turns=2)
+    assert heard == ["C1", "C2"]
+    assert played.rollout.messages == (assistant("C1", "R1"), user("Q2"), assistant("C2", "R2"))
+    assert played.rollout.text == "C2"
+    whole = sample(*played.rollout.messages)
+    assert renderer.conversation(whole)[0] == played.prompt_ids + played.completion_ids
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_last_reply_alone_is_trained_after_the_templates_own_history(name):
     """`training.reasoning: last`, also where several turns are refused otherwise."""
