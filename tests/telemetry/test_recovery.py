@@ -391,6 +391,30 @@ def test_what_the_database_refused_is_noted_with_its_number_and_why(make_config,
     assert f"warning: 2 events are not in the database: {loss['reason']}" in capfd.readouterr().err
 
 
+def test_a_refused_event_is_counted_once_although_its_transaction_failed_first(tmp_path, db_url):
+    """The batch is stored at the second try, without the event that the database refuses."""
+    left_behind(tmp_path, [started(), metrics(1)], [rollout(sample_id=None), metrics(2)])
+    (spool,) = find_spools(tmp_path)
+    engine = open_database(db_url, create=True)
+    shipper, failures = Shipper(engine, spool.folder, spool.header), ["the server is restarting"]
+
+    def fail_once(_connection):
+        if failures:
+            raise ConnectionResetError(failures.pop())
+
+    sqlalchemy.event.listen(engine, "commit", fail_once)
+    with pytest.raises(ConnectionResetError):
+        shipper.ship()
+    assert (shipper.stored, shipper.refused) == (0, 0)
+    assert rows(db_url, "SELECT step FROM metrics") == []
+    while shipper.ship():
+        pass
+    engine.dispose()
+    assert (shipper.stored, shipper.refused) == (4, 1)
+    assert "sample_id" in shipper.refusal
+    assert rows(db_url, "SELECT step FROM metrics ORDER BY step") == [{"step": 1}, {"step": 2}]
+
+
 def test_a_child_goes_on_recording_although_a_thread_of_its_parent_was_just_doing_so(
     make_config, tmp_path, sqlite_url
 ):

@@ -44,16 +44,16 @@ def read_lines(lines: bytes) -> list[dict[str, Any]]:
 
     A line that is no JSON object becomes an empty one.
     """
+    each = lines.split(b"\n")
     if rb"\u0000" not in lines:
         try:
-            # A line never ends within a string, so that all of them are one array.
-            found: list[Any] = orjson.loads(b"[" + lines.replace(b"\n", b",") + b"]")
+            found: list[Any] = list(map(orjson.loads, each))
         except ValueError:
             pass
         else:
-            if len(found) == lines.count(b"\n") + 1 and all(one.__class__ is dict for one in found):
+            if all(one.__class__ is dict for one in found):
                 return found
-    return list(map(_read_line, lines.split(b"\n")))
+    return list(map(_read_line, each))
 
 
 def _read_line(line: bytes) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,16 @@ BATCH_EVENTS = 2048
 """Events of one transaction, about: a batch of the caller is never cut."""
 BATCH_BYTES = 16 << 20
 CHUNK_EVENTS = 512
-"""Events that are decoded and written together."""
+"""Events that are written together."""
 PATIENT_CHUNK_EVENTS = 64
 """The same beside a training thread, which may have to wait for the interpreter so long."""
 FEW_EVENTS = 8
 """Where more than these are refused together, it is an outage like any other, and they are tried again."""
 PAUSE_SECONDS = 1e-3
 """Between two of these, so that it gets the interpreter."""
+
+
+_Numbered = tuple[int, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -96,14 +100,28 @@ class Shipper:
         if self._attempt is not None and not self._is_behind():
             return 0
         try:
+            return self._ship(quick, careful=False)
+        except Exception as error:
+            if not _is_about_data(error):
+                raise
+        return self._ship(quick, careful=True)
+
+    def _ship(self, quick: bool, *, careful: bool) -> int:
+        """`careful`: what the database refuses is left out; otherwise it is an error, and no savepoint is needed."""
+        refusals: list[str] = []
+        try:
             with self._engine.begin() as connection:
                 self._take_up(connection)
                 end = self._place
                 first = (self._number << 32) + end.events
                 # Only where the place was set back by hand, or the spool was copied.
                 self._replays = any_stored(connection, first, (self._number + 1 << 32) - 1)
-                for events, place in self._chunks(CHUNK_EVENTS if quick else PATIENT_CHUNK_EVENTS):
-                    self._store(connection, end.events, events)
+                for payloads, place in self._chunks(CHUNK_EVENTS if quick else PATIENT_CHUNK_EVENTS):
+                    numbered = self._numbered(connection, end.events, payloads, refusals)
+                    if careful:
+                        self._store_what_is_taken(connection, list(chain.from_iterable(numbered)), refusals)
+                    else:
+                        self._store(connection, numbered)
                     end = place
                     if not quick:
                         time.sleep(PAUSE_SECONDS)
@@ -115,6 +133,8 @@ class Shipper:
             raise
         self._place = end
         self.stored += end.events - begin.events
+        self.refused += len(refusals)
+        self.refusal = self.refusal or next(iter(refusals), None)
         return 0 if end == begin else max(1, end.events - begin.events)
 
     def beat(self) -> None:
@@ -185,8 +205,8 @@ class Shipper:
             segment_path(self._folder, self._header.uid, place.segment + 1).exists()
         )
 
-    def _chunks(self, chunk_events: int) -> Iterator[tuple[list[dict[str, Any]], _Place]]:
-        """Events from the place on, until a batch is full; each chunk with the place behind it."""
+    def _chunks(self, chunk_events: int) -> Iterator[tuple[list[bytes], _Place]]:
+        """Payloads from the place on, until a batch is full; each chunk with the place behind it."""
         payloads: list[bytes] = []
         read, begin = 0, self._place.events
         place = self._place
@@ -195,12 +215,12 @@ class Shipper:
                 payloads.append(payload)
             read += len(payload)
             if place.events - begin >= chunk_events:
-                yield read_lines(b"\n".join(payloads)), place
+                yield payloads, place
                 payloads, begin = [], place.events
             if place.events - self._place.events >= BATCH_EVENTS or read >= BATCH_BYTES:
                 break
         if payloads or place != self._place:
-            yield read_lines(b"\n".join(payloads)) if payloads else [], place
+            yield payloads, place
 
     def _records(self, place: _Place) -> Iterator[tuple[bytes, _Place]]:
         """Payloads from a place on, across segments, each with the place behind it; a header's is empty."""
@@ -220,23 +240,41 @@ class Shipper:
                 return
             segment, position = segment + 1, 0
 
-    def _store(self, connection: Connection, before: int, events: list[dict[str, Any]]) -> None:
-        """Store some events, `before` of the spool's events being stored."""
-        assert self._attempt is not None
-        if not events:
-            return
+    def _numbered(
+        self, connection: Connection, before: int, payloads: list[bytes], refusals: list[str]
+    ) -> Iterator[list[_Numbered]]:
+        """The events of each payload with their numbers; `before` of the spool's events precede them.
+
+        Those that are stored already are left out, and those of another machine that are odd, for a reason in `refusals`.
+        """
         first = (self._number << 32) + before
-        there = stored_numbers(connection, first, first + len(events) - 1) if self._replays else frozenset()
-        numbered = []
-        for pair in enumerate(events, start=first):
-            if (why := self._why_odd(pair[1])) is not None:
-                self.refused += 1
-                self.refusal = self.refusal or why
-            elif pair[0] not in there:
-                numbered.append(pair)
+        for payload in payloads:
+            events = read_lines(payload)
+            numbered = list(enumerate(events, start=first))
+            if self._foreign:
+                reasons = [self._why_odd(event) for event in events]
+                refusals += [why for why in reasons if why is not None]
+                numbered = [pair for pair, why in zip(numbered, reasons, strict=True) if why is None]
+            if self._replays:
+                there = stored_numbers(connection, first, first + len(events) - 1)
+                numbered = [pair for pair in numbered if pair[0] not in there]
+            yield numbered
+            first += len(events)
+
+    def _store(self, connection: Connection, payloads: Iterable[list[_Numbered]]) -> None:
+        assert self._attempt is not None
+        rows = Rows(self._attempt, self._pack)
+        # A payload becomes rows while it is in the processor's cache.
+        for numbered in payloads:
+            rows.add(numbered)
+        rows.store(connection)
+
+    def _store_what_is_taken(
+        self, connection: Connection, numbered: list[_Numbered], refusals: list[str]
+    ) -> None:
         try:
             with connection.begin_nested():
-                Rows(self._attempt, numbered, self._pack).store(connection)
+                self._store(connection, [numbered])
             return
         except Exception as error:
             if not _is_about_data(error):
@@ -246,21 +284,17 @@ class Shipper:
         for pair in numbered:
             try:
                 with connection.begin_nested():
-                    Rows(self._attempt, [pair], self._pack).store(connection)
+                    self._store(connection, [[pair]])
             except Exception as error:
                 if not _is_about_data(error):
                     raise
                 refused.append(error)
         if len(refused) == len(numbered) > FEW_EVENTS:
             raise refused[0]  # it is not them
-        if refused:
-            self.refused += len(refused)
-            self.refusal = self.refusal or f"{type(refused[0]).__name__}: {first_line(refused[0])}"
+        refusals += [f"{type(error).__name__}: {first_line(error)}" for error in refused]
 
     def _why_odd(self, event: dict[str, Any]) -> str | None:
-        """What is wrong with an event of a machine; what a process here wrote is as odd as its own code."""
-        if not self._foreign:
-            return None
+        """What is wrong with an event of another machine."""
         why = fault(event)
         return "an event of another run" if why is None and event["run_id"] != self._header.run_id else why
 
