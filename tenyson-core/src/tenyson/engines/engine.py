@@ -80,6 +80,8 @@ class EngineSpec:
     """Of the whole run; a call of `generate` has its own."""
     batch_size: int = 256
     """Most prompts in one call of `generate`."""
+    turns: int = 1
+    """Most replies of one conversation. Above 1, an engine may keep what it has computed from one call to the next."""
     args: dict[str, Any] = field(default_factory=dict)
     """`engine_args` of the configuration, verbatim."""
 

@@ -1,14 +1,17 @@
-"""The transformers engine: batched `generate` with a KV cache, on any machine."""
+"""The transformers engine, on any machine: `generate` for single replies, and `Turns` for conversations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenyson.engines.engine import EngineSpec, Reply, Sampling
 from tenyson.engines.weights import require_all_weights
 from tenyson.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tenyson.engines.decoding.turns import Turns
 
 
 def generate_replies(
@@ -49,6 +52,43 @@ def generate_replies(
             generation_config=GenerationConfig(**(settings | arguments)),
         )
     return [_cut(ids, sampling.stop_token_ids) for ids in output[:, width:].tolist()]
+
+
+class KeptTurns:
+    """Where a batch of conversations keeps its keys and values from turn to turn, if the model allows it.
+
+    Args:
+        say: told once why not.
+    """
+
+    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
+        self._say = say
+        self._turns: Turns | None = None
+        self._reason: str | None = None
+
+    def of(self, model: Any, arguments: Mapping[str, Any], *, begins: bool) -> Turns | None:
+        """What generates this turn; None where `generate` has to compute it whole.
+
+        Args:
+            arguments: what a configuration gives to GenerationConfig, which `generate` alone follows.
+            begins: the first turn of a batch. It begins with an empty cache: weights may have changed, and a resumed
+                training has no cache either.
+        """
+        from tenyson.engines.decoding.support import why_not
+        from tenyson.engines.decoding.turns import Turns
+
+        if begins:
+            given = f"{', '.join(sorted(arguments))}: only `generate` follows it" if arguments else None
+            reason = given or why_not(model)
+            self._turns = None if reason else Turns(model)
+            if reason and reason != self._reason:
+                self._say(f"each turn computes its whole prompt again: {reason}")
+            self._reason = reason
+        return self._turns
+
+    def end(self) -> None:
+        """The batch is over: free its memory."""
+        self._turns = None
 
 
 @contextmanager
@@ -125,6 +165,7 @@ class TransformersEngine:
 
             model = put_adapter(model, spec.adapter)
         self._model = model.to("cuda" if on_gpu else "cpu").eval()
+        self._turns = KeptTurns().of(self._model, self._arguments, begins=True) if spec.turns > 1 else None
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Reply]:
         """One reply for each prompt, in order; the same seed gives the same replies."""
@@ -133,8 +174,10 @@ class TransformersEngine:
         if not prompts:
             return []
         torch.manual_seed(sampling.seed)
+        if self._turns is not None:
+            return self._turns.generate(prompts, sampling)
         return generate_replies(self._model, prompts, sampling, self._pad_token_id, **self._arguments)
 
     def close(self) -> None:
         """Free the model's memory."""
-        self._model = None
+        self._model = self._turns = None

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tenyson.config.schema import Config
     from tenyson.engines.engine import Engine, Sampling
     from tenyson.jobs.data.measurement import Measurement
-    from tenyson.jobs.models.model import ModelSource
     from tenyson.jobs.preflight.prepare import Prepared
     from tenyson.tasks.reward import Reward
 
@@ -33,6 +32,8 @@ class _Evaluation:
     samples: Sequence[Sample]
     sampling: Sampling
     engine: str
+    turns: int
+    """Most replies of one conversation; 1 where the task has no environment."""
     about: dict[str, Any]
     """Goes into the metadata of the results."""
 
@@ -56,7 +57,7 @@ class EvalJob(Job):
         quiet_libraries()
         config, rewards = context.config, self._require_possible(context)
         evaluation = self._prepare(context)
-        engine = self._open(evaluation.engine, evaluation.prepared.source, config)
+        engine = self._open(evaluation, config)
         measurement = Measurement(
             context, evaluation.prepared.renderer, rewards, total=len(evaluation.samples)
         )
@@ -91,6 +92,7 @@ class EvalJob(Job):
         from tenyson.jobs.models.generation_defaults import say_defaults, taken_by
         from tenyson.jobs.preflight.by_job import check_played
         from tenyson.jobs.preflight.prepare import prepare
+        from tenyson.jobs.preflight.prompts import plays_on
         from tenyson.jobs.preflight.report import settle
 
         config, kind = context.config, context.kind
@@ -115,13 +117,15 @@ class EvalJob(Job):
             "preflight": warnings,
             "checkpoint_defaults_not_taken": unheeded,
         }
-        return _Evaluation(one, samples, sampling, choice.name, about)
+        turns = config.generation.max_turns if any(plays_on(context.task, samples)) else 1
+        return _Evaluation(one, samples, sampling, choice.name, turns, about)
 
-    def _open(self, name: str, source: ModelSource, config: Config) -> Engine:
+    def _open(self, evaluation: _Evaluation, config: Config) -> Engine:
         from tenyson.engines.choose import open_engine
         from tenyson.engines.engine import EngineSpec
         from tenyson.jobs.models.model import explained
 
+        name, source = evaluation.engine, evaluation.prepared.source
         spec = EngineSpec(
             model=source.path,
             revision=source.revision,

@@ -38,7 +38,7 @@ class RLJob(Job):
         from tenyson.jobs.models.generation_defaults import say_defaults, taken_by
         from tenyson.jobs.preflight.by_job import check_played
         from tenyson.jobs.preflight.prepare import TrainingRun
-        from tenyson.jobs.preflight.prompts import check_groups, check_spread
+        from tenyson.jobs.preflight.prompts import check_groups, check_spread, plays_on
         from tenyson.jobs.preflight.report import add, settle
         from tenyson.jobs.runtime.refusals import refusals
         from tenyson.jobs.trainers.arguments import grpo_arguments
@@ -99,6 +99,7 @@ class RLJob(Job):
                 context=context,
                 renderer=one.renderer,
                 samples={"train": train, "eval": others[0] if others else []},
+                turns=config.generation.max_turns if any(plays_on(context.task, train)) else 1,
                 model=model,
                 args=arguments,
                 processing_class=one.tokenizer,

@@ -9,6 +9,7 @@ import warnings
 from importlib.util import find_spec
 
 from tenyson.errors import MissingDependencyError
+from tenyson.jobs.runtime.threads import let_threads_sleep
 
 NEEDED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 """What every job imports; the extra `train` brings it."""
@@ -36,6 +37,7 @@ def quiet_libraries() -> None:
     """
     if missing := missing_libraries():
         raise MissingDependencyError(missing[0], needed_for="a job", install="tenyson-core[train]")
+    let_threads_sleep()
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     # By the environment: an evaluation never imports datasets, which takes most of a second.

@@ -16,7 +16,7 @@ from trl.models import unwrap_model_for_generation
 from tenyson.engines.engine import DRAWN, Reply, Sampling
 from tenyson.engines.play import Failure, Trajectory, play
 from tenyson.engines.renderers import Renderer
-from tenyson.engines.transformers import generate_replies
+from tenyson.engines.transformers import KeptTurns, generate_replies
 from tenyson.errors import TaskError
 from tenyson.jobs.checkpoints.buffer import pack_batches, unpack_batches
 from tenyson.jobs.checkpoints.emergency import EmergencyMixin
@@ -45,6 +45,9 @@ class RolloutTrainer(EmergencyMixin, MovingReferenceMixin, GRPOTrainer):  # type
     Every rollout is played turn by turn, of one turn or of many, so that one renderer and one set of sampling options hold
     for all of them. With one turn it does what TRL's own generation does, to the bit. Tokens that the environment wrote
     are masked out of the loss.
+
+    Args:
+        turns: most replies of one conversation; 1 where the task has no environment.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class RolloutTrainer(EmergencyMixin, MovingReferenceMixin, GRPOTrainer):  # type
         context: JobContext,
         renderer: Renderer,
         samples: dict[str, list[Sample]],
+        turns: int,
         **arguments: Any,
     ) -> None:
         self._context = context
@@ -60,6 +64,7 @@ class RolloutTrainer(EmergencyMixin, MovingReferenceMixin, GRPOTrainer):  # type
         self._samples = samples
         self._rewards = rewards_of(context.task)
         self._playing: list[Sample] = []
+        self._turns = KeptTurns(context.say) if turns > 1 else None
         self._trajectories: list[Trajectory] = []
         self._local_rewards: list[list[float | None]] = []
         self._recent: list[dict[str, float | None]] = []
@@ -167,14 +172,18 @@ class RolloutTrainer(EmergencyMixin, MovingReferenceMixin, GRPOTrainer):  # type
             between()
             return generate(prompts, turn)
 
-        return play(
-            self._context.task,
-            samples,
-            self._renderer,
-            turn_of,
-            max_turns=self._context.config.generation.max_turns,
-            failures=failures,
-        )
+        try:
+            return play(
+                self._context.task,
+                samples,
+                self._renderer,
+                turn_of,
+                max_turns=self._context.config.generation.max_turns,
+                failures=failures,
+            )
+        finally:
+            if self._turns:
+                self._turns.end()
 
     def _total(self, values: Sequence[float | None]) -> float:
         """The weighted sum of F rewards; one that says nothing counts as 0."""
@@ -199,7 +208,7 @@ class RolloutTrainer(EmergencyMixin, MovingReferenceMixin, GRPOTrainer):  # type
             found["cache_implementation"] = self.args.cache_implementation
         return found
 
-    def _generate_transformers(self, prompts: list[list[int]], turn: int) -> list[Reply]:  # noqa: ARG002
+    def _generate_transformers(self, prompts: list[list[int]], turn: int) -> list[Reply]:
         with (
             unwrap_model_for_generation(
                 self.model_wrapped,
@@ -209,9 +218,10 @@ class RolloutTrainer(EmergencyMixin, MovingReferenceMixin, GRPOTrainer):  # type
             ) as model,
             self._dist.summon_full_params(self.model_wrapped, recurse=False),
         ):
-            return generate_replies(
-                model, prompts, self.sampling(), self._renderer.pad_token_id, **self.sampling_arguments()
-            )
+            arguments = self.sampling_arguments()
+            if self._turns and (turns := self._turns.of(model, arguments, begins=turn == 0)):
+                return turns.generate(prompts, self.sampling())
+            return generate_replies(model, prompts, self.sampling(), self._renderer.pad_token_id, **arguments)
 
     def _generate_vllm(self, prompts: list[list[int]], turn: int) -> list[Reply]:  # noqa: ARG002
         _, ids, logprobs, _ = self.vllm_generation.generate(prompts=prompts, images=None, num_generations=1)
