@@ -1,8 +1,10 @@
 """EvalJob's tokens per second against a bare vLLM script: same model, prompts and sampling, in turn.
 
-EvalJob's clock covers rendering, generation, scoring and recording; the bare script's covers `LLM.generate` alone.
+EvalJob's clock covers rendering, generation, scoring and recording; the bare script's covers `LLM.generate` alone. With
+`--games` the task has several turns, from 1 to 8 by sample with replies of at most 64 tokens, and EvalJob with conversations that
+advance independently runs against EvalJob with conversations in step, 16 at once.
 
-    OMP_NUM_THREADS=2 python benchmarks/eval_throughput.py [--runs 5] [--prompts 256]
+    OMP_NUM_THREADS=2 python benchmarks/eval_throughput.py [--runs 5] [--prompts 256] [--games]
 """
 
 from __future__ import annotations
@@ -60,6 +62,56 @@ def tenyson_side(scratch: Path, count: int) -> dict[str, float]:
     return {"tokens": metadata["tokens"], "seconds": metadata["generation_seconds"]}
 
 
+def games_task(count: int) -> Any:
+    """Conversations of 1 to 8 turns: most are short, and some are long."""
+    import random
+
+    from tenyson.tasks import Environment, Observation, Sample, TaskPlugin
+
+    class Game(Environment):
+        def __init__(self, turns: int) -> None:
+            self.left = turns
+
+        def step(self, reply: str) -> Any:  # noqa: ARG002
+            self.left -= 1
+            return Observation("Write more.", done=self.left == 0)
+
+    class Games(TaskPlugin):
+        name = "games"
+
+        def eval_samples(self, split: str, seed: int) -> list[Any]:  # noqa: ARG002
+            draw = random.Random(0)
+            turns = [draw.choice([1, 1, 1, 2, 2, 3, 5, 8]) for _ in range(count)]
+            return [
+                Sample(id=one.id, prompt=one.prompt, data={"turns": number})
+                for one, number in zip(samples(count), turns, strict=True)
+            ]
+
+        def environment(self, sample: Any) -> Any:
+            return Game(sample.data["turns"])
+
+    return Games()
+
+
+def games_side(scratch: Path, count: int, *, in_step: bool) -> dict[str, float]:
+    """Measure games with EvalJob on vLLM; `in_step` hides that the engine can answer one by one."""
+    from tenyson.engines.vllm.engine import VllmEngine
+    from tenyson.jobs.eval import EvalJob
+
+    if in_step:
+        for name in ("add", "finished", "drop"):
+            delattr(VllmEngine, name)
+    config = {
+        "run": {"id": f"games-{os.getpid()}", "output_dir": str(scratch / "outputs")},
+        "model": {"factory": "tenyson_wordle.smollm2:build"},
+        "generation": {"engine": "vllm", "max_new_tokens": 64, "temperature": 1.0},
+        "evaluation": {"batch_size": 16},
+    }
+    result = EvalJob(config, games_task(count)).run()
+    metadata = json.loads((Path(result.local_output_dir or "") / "results.json").read_text())["metadata"]
+    return {"tokens": metadata["tokens"], "seconds": metadata["generation_seconds"]}
+
+
 def bare_side(count: int) -> dict[str, float]:
     """Measure with vLLM alone, with the arguments that its documentation gives for a CPU."""
     import time
@@ -90,16 +142,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--prompts", type=int, default=256)
-    parser.add_argument("--side", choices=["bare", "tenyson"], help=argparse.SUPPRESS)
+    parser.add_argument("--games", action="store_true")
+    parser.add_argument(
+        "--side", choices=["bare", "tenyson", "in step", "independent"], help=argparse.SUPPRESS
+    )
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.side in ("in step", "independent"):
+        print(json.dumps(games_side(options.scratch, options.prompts, in_step=options.side == "in step")))
+        return
     if options.side:
         ours = options.side == "tenyson"
         print(
             json.dumps(tenyson_side(options.scratch, options.prompts) if ours else bare_side(options.prompts))
         )
         return
-    speeds: dict[str, list[float]] = {"bare": [], "tenyson": []}
+    sides = ["in step", "independent"] if options.games else ["bare", "tenyson"]
+    speeds: dict[str, list[float]] = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as scratch:
         for number in range(options.runs + 1):
             for side, kept in speeds.items():
@@ -119,12 +178,14 @@ def main() -> None:
                 answer = json.loads(done.stdout.splitlines()[-1])
                 if number:  # the first pair warms the disk cache and is not counted
                     kept.append(answer["tokens"] / answer["seconds"])
-    bare, ours = (statistics.median(speeds[side]) for side in ("bare", "tenyson"))
+    first, second = (statistics.median(speeds[side]) for side in sides)
+    names = ("games in step", "independent") if options.games else ("bare vLLM", "EvalJob")
     print(
-        f"eval: bare vLLM {bare:.0f} tokens/s, EvalJob {ours:.0f} tokens/s, ratio {ours / bare:.3f} (medians of {options.runs})"
+        f"eval: {names[0]} {first:.0f} tokens/s, {names[1]} {second:.0f} tokens/s, ratio {second / first:.3f} "
+        f"(medians of {options.runs})"
     )
-    print(f"  bare    {[round(value) for value in speeds['bare']]}")
-    print(f"  tenyson {[round(value) for value in speeds['tenyson']]}")
+    for side, kept in speeds.items():
+        print(f"  {side} {[round(value) for value in kept]}")
 
 
 if __name__ == "__main__":

@@ -117,7 +117,8 @@ def _without_effect() -> str:
         + "\n".join(f"| {name} | {cause} | {use.removeprefix('use ')} |" for name, cause, use in refused)
         + "\n\n"
         + " ".join(needs)
-        + f"\n\nIn RL with vLLM the engine is TRL's: of `engine_args` it takes {handed}; others are refused.\n"
+        + f"\n\nIn RL with vLLM, `engine_args` may hold {handed}; others are refused. On a "
+        "CPU only `max_model_len` and `model_impl` act, and the rest are refused.\n"
     )
 
 

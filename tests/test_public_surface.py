@@ -89,6 +89,7 @@ FROZEN = {
         "EngineError",
         "JournalAwayError",
         "LeaseLostError",
+        "LogprobMismatchError",
         "MissingDependencyError",
         "ModelError",
         "PipelineBusyError",

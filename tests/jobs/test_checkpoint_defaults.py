@@ -83,7 +83,7 @@ def test_sampling_itself_acts(plain):
 
 def test_vllm_gets_every_parameter_that_draws_or_ends():
     """vLLM would take what is left open from its defaults, and ends on the EOS tokens of generation_config.json."""
-    from tenyson.engines.vllm import sampling_parameters
+    from tenyson.engines.vllm.requests import sampling_parameters
 
     sampling = Sampling(5, 0.7, 0.9, 20, (1, 2), min_p=0.1, repetition_penalty=1.2)
     assert sampling_parameters(sampling) == {
@@ -109,7 +109,7 @@ def test_vllm_is_started_without_the_checkpoint_s_defaults(monkeypatch):
     """`generation_config: vllm` means vLLM's neutral defaults."""
     from types import SimpleNamespace
 
-    from tenyson.engines.vllm import VllmEngine
+    from tenyson.engines.vllm.engine import VllmEngine
 
     vllm = pytest.importorskip("vllm")
     started = {}

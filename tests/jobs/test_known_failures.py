@@ -282,7 +282,7 @@ def test_merging_an_adapter_does_not_drift_the_base(configure, echo, tmp_path):
     pytest.importorskip("vllm")
     from tenyson.core.digest import file_sha256
     from tenyson.engines.engine import EngineSpec
-    from tenyson.engines.vllm import _merge
+    from tenyson.engines.vllm.engine import _merge
     from tenyson.jobs.models.model import resolve_model
 
     job = SFTJob(configure("sft", peft=LORA, training=QUICK), echo)
@@ -298,7 +298,7 @@ def test_merging_an_adapter_does_not_drift_the_base(configure, echo, tmp_path):
 
 def test_an_adapter_that_vllm_leaves_out_is_noticed(configure, echo, tmp_path):
     """vLLM that says the same with and without a LoRA request; the real one needs a GPU to serve requests with one."""
-    from tenyson.engines.vllm import VllmEngine
+    from tenyson.engines.vllm.engine import VllmEngine
 
     SFTJob(configure("sft", peft=LORA, training=QUICK), echo).run()
     answer = [SimpleNamespace(outputs=[SimpleNamespace(logprobs=[{7: SimpleNamespace(logprob=-0.5)}])])]

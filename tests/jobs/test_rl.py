@@ -9,7 +9,7 @@ from statistics import fmean
 
 import pytest
 
-from tenyson.errors import ConfigError, TaskError
+from tenyson.errors import TaskError
 from tenyson.jobs.eval import EvalJob
 from tenyson.jobs.rl import RLJob
 from tenyson.jobs.runtime.finding import PreflightError
@@ -178,16 +178,6 @@ def test_results_hold_reward_with_its_interval(trained):
     assert reward["low"] <= reward["value"] <= reward["high"]
 
 
-def test_vllm_on_a_cpu_is_refused_for_rl(configure, echo):
-    """TRL cannot sync weights into vLLM on a CPU: better told before training than found in its log."""
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    with pytest.raises(ConfigError, match="cannot take new weights on a CPU"):
-        RLJob(configure("rl", training=RL, generation={"engine": "vllm"}), echo).run()
-
-
 def test_groups_that_do_not_divide_the_batch_are_an_error(configure, echo):
     """The arithmetic of GRPO is checked before a model is loaded, and the nearest batch that works is named."""
     with pytest.raises(
@@ -252,6 +242,7 @@ def vllm_calls(monkeypatch):
         generation.llm = SimpleNamespace(generate=generate, llm_engine=SimpleNamespace(model_config=config))
 
     chosen = ("vllm", "the test says so")
+    monkeypatch.setattr("tenyson.jobs.preflight.engine.on_gpu", lambda: True)
     monkeypatch.setattr("tenyson.jobs.preflight.engine.training_engine", lambda *_, **__: chosen)
     monkeypatch.setattr(VLLMGeneration, "_init_vllm", start)
     monkeypatch.setattr(VLLMGeneration, "sync_weights", lambda _: calls.append("sync"))

@@ -9,6 +9,7 @@ TenysonError
 ├── TaskError(ValueError)            a task module or a task's data cannot be used
 ├── ModelError(ValueError)           a model, adapter, tokenizer or checkpoint cannot be used
 ├── EngineError(RuntimeError)        text generation cannot start or broke off
+│   └── LogprobMismatchError         engine and trainer do not hold the same policy
 ├── BackendError(RuntimeError)       a machine cannot be had, reached or controlled
 │   ├── DisplacedError               another run has taken the job's folder
 │   ├── BudgetError                  a further attempt could cost more than budget_usd (`tenyson.cloud.remote.backend`)
@@ -130,6 +131,10 @@ class EngineError(TenysonError, RuntimeError):
     """Text generation cannot start or broke off."""
 
     exit_status = 1
+
+
+class LogprobMismatchError(EngineError):
+    """An engine's log-probabilities differ from those of the model in training: they do not hold the same policy."""
 
 
 class BackendError(TenysonError, RuntimeError):

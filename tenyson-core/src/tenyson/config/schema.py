@@ -220,6 +220,8 @@ class TrainingConfig(Section):
     """Training stops at the first evaluation whose eval_loss is at or below this."""
     preflight_groups: int = Field(default=2, ge=0)
     """RL: groups that are played before the first step, to see whether their rewards differ; 0 for none."""
+    check_every: int = Field(default=10, gt=0)
+    """RL with vLLM on a CPU: steps after which the engine's log-probabilities are compared with the trainer's again."""
     pause_on: list[Sign] = []
     """RL: signs of the live diagnosis at which training pauses until `tenyson resume RUN`."""
     num_generations: int = Field(default=8, gt=1)

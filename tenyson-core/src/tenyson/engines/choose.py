@@ -66,8 +66,11 @@ def _weight_bytes(directory: Path) -> int | None:
 def _gpu_or_cpu_build() -> bool:
     import torch
 
-    if torch.cuda.is_available():
-        return True
+    return bool(torch.cuda.is_available()) or is_cpu_build()
+
+
+def is_cpu_build() -> bool:
+    """Whether the installed vLLM is its CPU build."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from tenyson.config.schema import GenerationConfig
@@ -86,6 +87,15 @@ class EngineSpec:
     """`engine_args` of the configuration, verbatim."""
 
 
+def request_seed(seed: int, *place: int | str) -> int:
+    """The seed of one request: the call's own, and the place of the request in it, mixed to 63 bits.
+
+    Neither the number of requests nor the order in which they end changes it.
+    """
+    words = "/".join(map(str, (seed, *place)))
+    return int.from_bytes(blake2b(words.encode(), digest_size=8).digest()) >> 1
+
+
 class Engine(Protocol):
     """Generates text. A class registered by `tenyson_engines` is built as `Engine(spec)`."""
 
@@ -97,3 +107,20 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the model's memory."""
+
+
+@runtime_checkable
+class ContinuousEngine(Protocol):
+    """An engine that can also take prompts one by one and give each reply as soon as it is whole.
+
+    Conversations advance independently with it; with another engine, all wait for the longest reply of each turn.
+    """
+
+    def add(self, key: int, prompt: Sequence[int], sampling: Sampling) -> None:
+        """Queue a prompt (token ids); its reply will come with `key`. `sampling.seed` is the request's own."""
+
+    def finished(self) -> list[tuple[int, Reply]]:
+        """Generate until at least one reply is whole; keys and replies. Empty where nothing is queued."""
+
+    def drop(self) -> None:
+        """Give up what is queued or under way."""

@@ -45,7 +45,9 @@ class Failure:
 
 
 @dataclass(eq=False)
-class _Game:
+class Game:
+    """A conversation under way."""
+
     sample: Sample
     environment: Environment | None
     prompt_ids: list[int]
@@ -57,6 +59,7 @@ class _Game:
     turns: int = 0
 
     def take(self, reply: Reply, renderer: Renderer, last_turn: bool) -> None:
+        """Add a reply, and the environment's answer to it. Raises: TaskError."""
         self.ids += reply.ids
         self.mask += [1] * len(reply.ids)
         self._score(reply.logprobs)
@@ -87,6 +90,7 @@ class _Game:
             self.logprobs += logprobs
 
     def trajectory(self) -> Trajectory:
+        """The conversation that has ended. Raises: TaskError."""
         rollout = Rollout(
             sample=self.sample,
             messages=tuple(self.messages),
@@ -115,7 +119,7 @@ def play(
         TaskError: an environment broke a conversation off, and there is no list for it.
     """
     broken: list[Failure] = []
-    games = list(_begin(task, samples, renderer, broken))
+    games = list(begin(task, samples, renderer, broken))
     for turn in range(max_turns):
         active = [game for game in games if game.finish is None]
         if not active:
@@ -140,13 +144,14 @@ def play(
     return trajectories
 
 
-def _begin(
+def begin(
     task: TaskPlugin, samples: Sequence[Sample], renderer: Renderer, broken: list[Failure]
-) -> Iterator[_Game]:
+) -> Iterator[Game]:
+    """Open a conversation on each sample; those whose environment cannot be made go to `broken`."""
     for sample in samples:
         try:
             environment = make_environment(task, sample)
         except TaskError as error:
             broken.append(Failure(sample, error.cause))
             continue
-        yield _Game(sample, environment, renderer.prompt(sample.prompt))
+        yield Game(sample, environment, renderer.prompt(sample.prompt))

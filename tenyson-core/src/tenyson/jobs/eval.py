@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ class _Evaluation:
 
 
 class EvalJob(Job):
-    """Measures a model on a task. All conversations of a batch are played together, turn by turn."""
+    """Measures a model on a task. Many conversations are played together, independently where the engine can do that."""
 
     job_type = "eval"
 
@@ -144,38 +145,39 @@ class EvalJob(Job):
         self, measurement: Measurement, samples: Sequence[Sample], engine: Engine, sampling: Sampling
     ) -> None:
         """Play batch after batch, until they are done or somebody stops it."""
-        from tenyson.engines.play import Failure, play
+        from tenyson.engines.batches import play_batches
 
         context = measurement.context
         config = context.config
         size = config.evaluation.batch_size
-        context.began(0)
-        for start in range(0, len(samples), size):
-            measurement.paused += hold_while_paused(context.controls, measurement.done, context.say)
+
+        def between() -> None:
             if context.stop.requested:
-                self._stop(measurement, len(samples))
-                return
-            seed = config.run.seed * 1_000_003 + start
+                raise _BatchDroppedError
 
-            def generate(prompts: list[list[int]], turn: int, seed: int = seed) -> Any:
-                if turn and context.stop.requested:
-                    raise _BatchDroppedError
-                return engine.generate(prompts, replace(sampling, seed=(seed + turn * 7919) % 2**32))
-
-            broken: list[Failure] = []
-            try:
-                trajectories = play(
-                    context.task,
-                    samples[start : start + size],
-                    measurement.renderer,
-                    generate,
-                    max_turns=config.generation.max_turns,
-                    failures=broken,
-                )
-            except _BatchDroppedError:
-                self._stop(measurement, len(samples))
-                return
-            measurement.take(trajectories, broken)
+        batches = play_batches(
+            context.task,
+            samples,
+            measurement.renderer,
+            engine,
+            replace(sampling, seed=config.run.seed),
+            max_turns=config.generation.max_turns,
+            batch_size=size,
+            between=between,
+        )
+        context.began(0)
+        with closing(batches):
+            for _ in range(0, len(samples), size):
+                measurement.paused += hold_while_paused(context.controls, measurement.done, context.say)
+                if context.stop.requested:
+                    self._stop(measurement, len(samples))
+                    return
+                try:
+                    played = next(batches)
+                except _BatchDroppedError:
+                    self._stop(measurement, len(samples))
+                    return
+                measurement.take(played.trajectories, played.failures)
 
     def _stop(self, measurement: Measurement, total: int) -> None:
         context = measurement.context
@@ -200,7 +202,7 @@ class EvalJob(Job):
 
 
 class _BatchDroppedError(Exception):
-    """A stop was asked for between two turns: the conversations of this batch are not counted, whichever had ended."""
+    """A stop was asked for between two replies: the conversations of this batch are not counted, whichever had ended."""
 
 
 def hold_while_paused(controls: Controls, done: int, say: Callable[[str], None]) -> float:

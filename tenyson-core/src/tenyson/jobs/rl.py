@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import asdict
 
@@ -27,12 +28,14 @@ class RLJob(Job):
         from tenyson.jobs.runtime.quiet import quiet_libraries
 
         quiet_libraries()
-        from tenyson.jobs.preflight.engine import training_engine
+        from tenyson.jobs.preflight.engine import on_gpu, training_engine
         from tenyson.jobs.trainers.trl_import import import_grpo
 
         config, training = context.config, context.config.training
-        engine, reason = training_engine(config.generation.engine)
-        import_grpo(vllm=engine == "vllm")
+        engine, reason = training_engine(config, processes=context.world.size)
+        # On a GPU it is TRL that starts vLLM; on a CPU its way of replacing weights fails, so the engine is ours.
+        trls = engine == "vllm" and on_gpu()
+        import_grpo(vllm=trls)
         from trl import GRPOConfig
 
         from tenyson.jobs.models.generation_defaults import say_defaults, taken_by
@@ -41,29 +44,32 @@ class RLJob(Job):
         from tenyson.jobs.preflight.prompts import check_groups, check_spread, plays_on
         from tenyson.jobs.preflight.report import add, settle
         from tenyson.jobs.runtime.refusals import refusals
-        from tenyson.jobs.trainers.arguments import grpo_arguments
+        from tenyson.jobs.trainers.arguments import grpo_arguments, load_dtype
         from tenyson.jobs.trainers.callbacks import GRPOEpochTelemetryCallback
+        from tenyson.jobs.trainers.open_policy import corrects, open_policy
         from tenyson.jobs.trainers.rollout_trainer import RolloutTrainer
         from tenyson.jobs.trainers.training import build_arguments
 
-        context.say(f"engine {engine}: {reason}")
-        idle = [f"trl.{name}" for name in config.trl if name.startswith("vllm_")]
-        if engine != "vllm" and idle:
-            context.say(f"{', '.join(idle)}: no effect with the engine {engine}", "warning")
         groups = list(check_groups(config, context.world.size))
         if groups:
             settle(context, groups)
         arguments = build_arguments(
             GRPOConfig,
-            grpo_arguments(config, context.folder.checkpoints, vllm=engine == "vllm"),
+            grpo_arguments(config, context.folder.checkpoints, vllm=trls),
             config,
             context.kind,
-            engine=engine,
+            engine="transformers" if engine == "auto" else engine,
         )
         if not rewards_of(context.task):
             raise TaskError("the task has no rewards", next_step="Implement rewards().")
         run = TrainingRun.begin(context, arguments)
         one = run.prepared
+        if engine == "auto":
+            engine, reason = training_engine(config, model=one.source.path, processes=context.world.size)
+        context.say(f"engine {engine}: {reason}")
+        idle = [f"trl.{name}" for name in config.trl if name.startswith("vllm_")]
+        if engine != "vllm" and idle:
+            context.say(f"{', '.join(idle)}: no effect with the engine {engine}", "warning")
         train, *others = [
             rl_prompts(
                 context.task, config, one.tokenizer, split, processes=context.world.size, context=context
@@ -111,13 +117,19 @@ class RLJob(Job):
             unheeded = say_defaults(
                 context, one.source, engine, taken_by(trainer.sampling(), trainer.sampling_arguments())
             )
-        run.attach(trainer)
-        if run.resume is None and training.preflight_groups:
-            for finding in check_spread(trainer.try_groups(training.preflight_groups)):
-                add(context, finding, warnings)
-        # What was tried before training is no part of what the task has seen.
-        context.task.restore(remembered)
-        outcome = run.finish(trainer, warnings)
+        with ExitStack() as opened:
+            if engine == "vllm" and not trls:
+                dtype = load_dtype(config)
+                policy = open_policy(config, one.source, arguments, dtype)
+                opened.callback(policy.close)
+                trainer.follow_with(policy, dtype=dtype, corrected=corrects(config, dtype))
+            run.attach(trainer)
+            if run.resume is None and training.preflight_groups:
+                for finding in check_spread(trainer.try_groups(training.preflight_groups)):
+                    add(context, finding, warnings)
+            # What was tried before training is no part of what the task has seen.
+            context.task.restore(remembered)
+            outcome = run.finish(trainer, warnings)
         outcome.metrics = {**outcome.metrics, **trainer.last_rewards()}
         outcome.metadata |= {"engine": engine, "engine_reason": reason, "rollouts": trainer.rollouts_recorded}
         outcome.metadata |= {

@@ -57,7 +57,9 @@ def tenyson_engines() -> Iterable[EngineEntry]:
             summary="transformers' generate: any machine",
             load="tenyson.engines.transformers:TransformersEngine",
         ),
-        EngineEntry(name="vllm", summary="vLLM: continuous batching", load="tenyson.engines.vllm:VllmEngine"),
+        EngineEntry(
+            name="vllm", summary="vLLM: continuous batching", load="tenyson.engines.vllm.engine:VllmEngine"
+        ),
     ]
 
 

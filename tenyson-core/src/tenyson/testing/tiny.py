@@ -18,10 +18,13 @@ _TEMPLATE = (
 )
 
 
-def build(directory: Path, seed: int, *, width: int = 32, layers: int = 2, context: int = 256) -> None:
+def build(
+    directory: Path, seed: int, *, width: int = 32, layers: int = 2, context: int = 256, head: int = 16
+) -> None:
     """Write config, weights (float32) and tokenizer of a Llama model over printable ASCII, one token a character.
 
-    `width`: hidden size, a multiple of 16. `context`: most tokens.
+    `width`: hidden size, a multiple of `head`. `context`: most tokens. `head`: size of an attention head; vLLM on a CPU
+    needs 32 or more.
     """
     import torch
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -49,7 +52,7 @@ def build(directory: Path, seed: int, *, width: int = 32, layers: int = 2, conte
             hidden_size=width,
             intermediate_size=4 * width,
             num_hidden_layers=layers,
-            num_attention_heads=max(1, width // 16),
+            num_attention_heads=max(1, width // head),
             max_position_embeddings=context,
             pad_token_id=vocabulary["<pad>"],
             bos_token_id=None,

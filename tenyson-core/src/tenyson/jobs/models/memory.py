@@ -37,6 +37,8 @@ class Facts:
     """Tokens that the model can read at once."""
     engine: str | None = None
     """What `generation.engine` comes to on the machine that the job is for."""
+    on_cpu: bool = False
+    """Whether that machine is known to have no GPU."""
     card: int | None = None
     """Bytes of that machine's accelerator."""
 
@@ -107,11 +109,18 @@ def rl_memory(dims: Dims, config: Mapping[str, Any], facts: Facts) -> MemoryEsti
     engine, sequence = _engine(config, facts) or "vllm", _conversation(config, facts)
     parts = training_parts(dims, config, training["batch_size"] * sequence, reference=training["beta"] > 0)
     if engine != "vllm":
-        parts["KV cache"] = _cache(dims, _at_once(config) * sequence, _width(config))
+        parts["KV cache"] = _cache(dims, completions_at_once(config) * sequence, _width(config))
+        return MemoryEstimate(parts)
+    if facts.on_cpu:
+        size = p * _width(config) + GIB
+        parts["vLLM"] = (
+            size,
+            "a second copy of the weights, and 1 GiB of keys and values (VLLM_CPU_KVCACHE_SPACE)",
+        )
         return MemoryEstimate(parts)
     if trl.get("vllm_mode", "colocate") != "colocate":
         return MemoryEstimate(parts)
-    cache, words = _cache(dims, min(_at_once(config), QUEUED) * sequence, 2)
+    cache, words = _cache(dims, min(completions_at_once(config), QUEUED) * sequence, 2)
     words = f"a second copy of the weights, and {words}"
     if facts.card is None:
         parts["vLLM"] = (p * 2 + cache, words)
@@ -200,7 +209,7 @@ def _engine(config: Mapping[str, Any], facts: Facts) -> str | None:
     return facts.engine if named == "auto" else str(named)
 
 
-def _at_once(config: Mapping[str, Any]) -> int:
+def completions_at_once(config: Mapping[str, Any]) -> int:
     """Completions that GRPO has generated together on one device: those of all steps until it generates again."""
     training, trl = config["training"], config["trl"]
     steps = trl.get("steps_per_generation") or training["gradient_accumulation_steps"]

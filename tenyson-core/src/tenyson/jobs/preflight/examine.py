@@ -59,7 +59,7 @@ class Examination:
         with self._refusals("engine"):
             if kind.generates:
                 elsewhere = self.memory is not None or not able
-                require_engine(kind.name, config.generation.engine, elsewhere=elsewhere)
+                require_engine(kind.name, config, elsewhere=elsewhere)
         with self._refusals("arguments"):
             check_passthrough(config, kind)
             if able and not first:

@@ -25,6 +25,7 @@ from tenyson.jobs.checkpoints.reference import MovingReferenceMixin
 from tenyson.jobs.job import JobContext
 from tenyson.jobs.runtime.world import largest
 from tenyson.jobs.trainers.diagnosis import Batch, Diagnosis
+from tenyson.jobs.trainers.policy_mixin import PolicyMixin
 from tenyson.jobs.trainers.sampler import EpochSampler
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.reward import Reward
@@ -39,7 +40,7 @@ _NO_ADVANTAGE = 1e-6
 _ODD = "Correct the task; a rollout may hold any text. A run that has a checkpoint can be resumed."
 
 
-class RolloutTrainer(EmergencyMixin, MovingReferenceMixin, GRPOTrainer):  # type: ignore[misc]
+class RolloutTrainer(PolicyMixin, EmergencyMixin, MovingReferenceMixin, GRPOTrainer):  # type: ignore[misc]
     """GRPOTrainer whose prompts, rewards and rollouts are a task's.
 
     Every rollout is played turn by turn, of one turn or of many, so that one renderer and one set of sampling options hold
@@ -92,14 +93,16 @@ class RolloutTrainer(EmergencyMixin, MovingReferenceMixin, GRPOTrainer):  # type
             "prompt_ids": [trajectory.prompt_ids for trajectory in self._trajectories],
             "completion_ids": [trajectory.completion_ids for trajectory in self._trajectories],
             "env_mask": [trajectory.mask for trajectory in self._trajectories],
-            "logprobs": [trajectory.logprobs for trajectory in self._trajectories] if self.use_vllm else None,
+            "logprobs": [trajectory.logprobs for trajectory in self._trajectories]
+            if self.use_vllm or self.policy
+            else None,
         }
 
     def try_groups(self, number: int) -> list[list[float]]:
         """Play a few groups before training and give their rewards; nothing is recorded, and no random number is used up."""
         group = self.num_generations
         samples = [sample for sample in self._samples["train"][:number] for _ in range(group)]
-        if self.use_vllm:
+        if self.use_vllm and self.policy is None:
             # vLLM has loaded the base model alone, without an adapter. Noted as TRL does, so that the first step merges no
             # second time: each merge moves the base a little.
             self.vllm_generation.sync_weights()
@@ -166,6 +169,8 @@ class RolloutTrainer(EmergencyMixin, MovingReferenceMixin, GRPOTrainer):  # type
         failures: list[Failure] | None = None,
         between: Callable[[], None] = lambda: None,
     ) -> list[Trajectory]:
+        if self.policy is not None:
+            return self.play_with_policy(samples, self.sampling(), failures, between)
         generate = self._generate_vllm if self.use_vllm else self._generate_transformers
 
         def turn_of(prompts: list[list[int]], turn: int) -> list[Reply]:
@@ -202,7 +207,7 @@ class RolloutTrainer(EmergencyMixin, MovingReferenceMixin, GRPOTrainer):  # type
 
     def sampling_arguments(self) -> dict[str, Any]:
         """What the engine gets beyond that."""
-        engine_args = {} if self.use_vllm else self._context.config.engine_args
+        engine_args = {} if self.use_vllm or self.policy else self._context.config.engine_args
         found = engine_args | (self.args.generation_kwargs or {})
         if self.args.cache_implementation:
             found["cache_implementation"] = self.args.cache_implementation

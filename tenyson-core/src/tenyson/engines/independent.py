@@ -1,0 +1,125 @@
+"""Independent play: each conversation continues as soon as its own reply is there, without waiting for the longest.
+
+Shape legend: B conversations under way at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from tenyson.engines.engine import ContinuousEngine, Reply, Sampling, request_seed
+from tenyson.engines.play import Failure, Game, Trajectory, begin
+from tenyson.engines.renderers import Renderer
+from tenyson.errors import TaskError
+from tenyson.tasks.plugin import TaskPlugin
+from tenyson.tasks.sample import Sample
+
+
+@dataclass
+class Played:
+    """What one batch of samples came to."""
+
+    trajectories: list[Trajectory] = field(default_factory=list)
+    """In the order of the samples."""
+    failures: list[Failure] = field(default_factory=list)
+    """The conversations that the task's environment broke off, in the order of the samples."""
+
+
+def play_independently(
+    task: TaskPlugin,
+    samples: Sequence[Sample],
+    renderer: Renderer,
+    engine: ContinuousEngine,
+    sampling: Sampling,
+    *,
+    max_turns: int,
+    batch_size: int,
+    between: Callable[[], None] = lambda: None,
+) -> Iterator[Played]:
+    """Play one conversation on each sample, `batch_size` (B) of them at once; yield them batch by batch, in order.
+
+    A conversation begins as soon as one before it has ended, in the order of the samples. A batch is yielded when all of
+    its conversations have ended, so that what a caller keeps never prefers short ones. The seed of each reply is that of
+    `sampling`, the conversation's index and its turn: the order in which replies come reaches no random number.
+
+    Args:
+        between: called after each reply; what it raises ends the play, and what is under way is dropped.
+    """
+    conversations = _Conversations(task, samples, renderer, engine, sampling, max_turns)
+    try:
+        for start in range(0, len(samples), batch_size):
+            batch = range(start, min(start + batch_size, len(samples)))
+            while not conversations.ended(batch):
+                conversations.fill(batch_size)
+                for index, reply in engine.finished():
+                    conversations.take(index, reply)
+                    between()
+            yield conversations.collect(batch)
+    finally:
+        engine.drop()
+
+
+class _Conversations:
+    """All conversations by their index: waiting, under way or ended."""
+
+    def __init__(
+        self,
+        task: TaskPlugin,
+        samples: Sequence[Sample],
+        renderer: Renderer,
+        engine: ContinuousEngine,
+        sampling: Sampling,
+        max_turns: int,
+    ) -> None:
+        self._task, self._samples, self._renderer = task, samples, renderer
+        self._engine, self._sampling, self._max_turns = engine, sampling, max_turns
+        self._waiting = deque(range(len(samples)))
+        self._games: dict[int, Game] = {}
+        self._replies: dict[int, int] = {}
+        self._ended: dict[int, Trajectory | Failure] = {}
+
+    def ended(self, batch: range) -> bool:
+        return all(index in self._ended for index in batch)
+
+    def collect(self, batch: range) -> Played:
+        played = Played()
+        for index in batch:
+            one = self._ended.pop(index)
+            if isinstance(one, Failure):
+                played.failures.append(one)
+            else:
+                played.trajectories.append(one)
+        return played
+
+    def fill(self, at_once: int) -> None:
+        """Begin the next conversations, until `at_once` are under way."""
+        while self._waiting and len(self._games) < at_once:
+            index = self._waiting.popleft()
+            broken: list[Failure] = []
+            games = list(begin(self._task, [self._samples[index]], self._renderer, broken))
+            if broken:
+                self._ended[index] = broken[0]
+                continue
+            self._games[index], self._replies[index] = games[0], 0
+            self._ask(index)
+
+    def take(self, index: int, reply: Reply) -> None:
+        """Continue a conversation that has its reply."""
+        game = self._games[index]
+        self._replies[index] += 1
+        try:
+            game.take(reply, self._renderer, last_turn=self._replies[index] == self._max_turns)
+            if game.finish is None:
+                self._ask(index)
+                return
+            self._ended[index] = game.trajectory()
+        except TaskError as error:
+            self._ended[index] = Failure(game.sample, error.cause)
+        del self._games[index], self._replies[index]
+
+    def _ask(self, index: int) -> None:
+        game, turn = self._games[index], self._replies[index]
+        seed = request_seed(self._sampling.seed, index, turn)
+        self._engine.add(index, game.prompt_ids + game.ids, replace(self._sampling, seed=seed))

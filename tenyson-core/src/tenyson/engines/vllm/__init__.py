@@ -1,0 +1,1 @@
+"""vLLM: an engine for evaluation, and one whose weights follow a policy in training."""

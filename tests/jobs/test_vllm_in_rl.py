@@ -1,0 +1,82 @@
+"""RLJob on a CPU with vLLM: the engine follows the trainer's weights, and the loss stays GRPO's."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from tenyson.errors import ConfigError
+from tenyson.jobs.preflight.engine import training_engine
+from tenyson.jobs.rl import RLJob
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vllm is not installed"),
+]
+
+MODEL = {"factory": "tenyson.testing.tiny:build", "factory_args": {"width": 64, "head": 32}}
+RL = {"max_steps": 3, "batch_size": 16, "num_generations": 4, "learning_rate": 0.01, "check_every": 1}
+
+
+@pytest.fixture(autouse=True)
+def no_gpu():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+
+
+def run(configure, task, run_id, **sections):
+    config = configure(run_id, model=MODEL, generation={"engine": "vllm"}, **sections)
+    return RLJob(config, task).run()
+
+
+def test_rollouts_come_from_the_policy_of_their_step(configure, climb, events):
+    """Three steps of games of three turns; what the engine says of its tokens is what the trainer says."""
+    result = run(configure, climb, "whole", training=RL)
+    assert result.status == "success", result.failure_reason
+    metadata = json.loads((Path(result.local_output_dir) / "results.json").read_text())["metadata"]
+    assert metadata["engine"] == "vllm"
+    differences = [
+        event["values"]["sampling/sampling_logp_difference/mean"]
+        for event in events("whole", "MetricsLogged")
+        if "sampling/sampling_logp_difference/mean" in event["values"]
+    ]
+    assert len(differences) == 3
+    assert max(differences) < 1e-3
+    played = events("whole", "RolloutFinished")
+    assert len(played) == 3 * 16
+    assert {one["step"] for one in played} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"trl": {"vllm_mode": "server"}}, "trl.vllm_mode: no effect with vLLM on a CPU"),
+        ({"engine_args": {"tensor_parallel_size": 2}}, "engine_args.tensor_parallel_size: no effect"),
+    ],
+)
+def test_what_vllm_cannot_heed_on_a_cpu_is_refused(configure, echo, sections, said):
+    """Before a model is loaded, with the key."""
+    with pytest.raises(ConfigError, match=said):
+        run(configure, echo, "rl", training=RL, **sections)
+
+
+def test_auto_takes_vllm_where_a_batch_is_large_enough(configure, smollm2):
+    """It says why; a small batch, a small model, several processes and arguments for transformers keep transformers."""
+    from tenyson.config.load import parse_config
+
+    def chosen(model=None, processes=1, **sections):
+        base = {"training": {**RL, "batch_size": 64}, "generation": {"engine": "auto", "max_new_tokens": 64}}
+        config = parse_config(configure("rl", model=MODEL, **(base | sections)))
+        return training_engine(config, model=model or str(smollm2), processes=processes)
+
+    assert chosen() == ("vllm", "its CPU build is installed, and a batch has up to 4096 new tokens")
+    few = chosen(generation={"engine": "auto", "max_new_tokens": 8})
+    assert few[0] == "transformers"
+    assert "at most 512 new tokens" in few[1]
+    assert chosen(processes=2)[0] == "transformers"
+    assert chosen(trl={"generation_kwargs": {"typical_p": 0.9}})[0] == "transformers"
