@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tenyson.telemetry.database.tables import (
@@ -26,6 +26,16 @@ Fields = dict[str, Any]
 
 STARTED_AGAIN = "process died without reporting an exit status; the run was started again"
 
+# Statements of every transaction are built once: building one takes as long as running it.
+_LATER = select(func.count()).where(
+    attempts.c.run_id == bindparam("of_run"), attempts.c.started_at > bindparam("since")
+)
+_FIND = (
+    select(attempts.c.attempt, attempts.c.started_at, runs.c.id)
+    .join(runs, runs.c.run_id == attempts.c.run_id)
+    .where(attempts.c.uid == bindparam("of"))
+)
+
 
 @dataclass
 class AttemptRow:
@@ -41,10 +51,8 @@ class AttemptRow:
 
     def refresh(self, connection: Connection) -> None:
         """See whether a later attempt has come."""
-        later = select(func.count()).where(
-            attempts.c.run_id == self.run_id, attempts.c.started_at > self.started_at
-        )
-        self.is_latest = connection.execute(later).scalar_one() == 0
+        known = {"of_run": self.run_id, "since": self.started_at}
+        self.is_latest = connection.execute(_LATER, known).scalar_one() == 0
 
     def supersede_by_later(self, connection: Connection) -> None:
         """Mark this attempt's rows that later attempts repeated: its spool came late."""
@@ -59,11 +67,7 @@ class AttemptRow:
 
 def find_or_make(connection: Connection, run_id: str, uid: str, time: float) -> AttemptRow:
     """The row of an attempt; made, with what little is known, where its start is not stored yet."""
-    found = connection.execute(
-        select(attempts.c.attempt, attempts.c.started_at, runs.c.id)
-        .join(runs, runs.c.run_id == attempts.c.run_id)
-        .where(attempts.c.uid == uid)
-    ).first()
+    found = connection.execute(_FIND, {"of": uid}).first()
     if found is not None:
         return AttemptRow(run_id, found.id, found.attempt, found.started_at)
     _insert_run(connection, run_id, time)

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, bindparam, select, update
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
 from tenyson.telemetry.database.attempts import AttemptRow, beat, find_or_make, give_up, insert_or_ignore
@@ -38,6 +38,10 @@ FEW_EVENTS = 8
 PAUSE_SECONDS = 1e-3
 """Between two of these, so that it gets the interpreter."""
 
+
+# Statements of every transaction are built once: building one takes as long as running it.
+_LOCK_SPOOL = select(spools).where(spools.c.uid == bindparam("of")).with_for_update()
+_MOVE_SPOOL = update(spools).where(spools.c.id == bindparam("number"))
 
 _Numbered = tuple[int, dict[str, Any]]
 
@@ -78,6 +82,8 @@ class Shipper:
         self._place = _Place(header.segment, 0, 0)
         self._number = 0
         self._replays = False
+        self._new_from: _Place | None = None
+        """From here on nothing is stored: this shipper itself has stored what precedes it."""
         self._attempt: AttemptRow | None = None
 
     @property
@@ -113,9 +119,10 @@ class Shipper:
             with self._engine.begin() as connection:
                 self._take_up(connection)
                 end = self._place
-                first = (self._number << 32) + end.events
-                # Only where the place was set back by hand, or the spool was copied.
-                self._replays = any_stored(connection, first, (self._number + 1 << 32) - 1)
+                if careful or end != self._new_from:
+                    # Only where the place was set back by hand, or the spool was copied.
+                    first = (self._number << 32) + end.events
+                    self._replays = any_stored(connection, first, (self._number + 1 << 32) - 1)
                 for payloads, place in self._chunks(CHUNK_EVENTS if quick else PATIENT_CHUNK_EVENTS):
                     numbered = self._numbered(connection, end.events, payloads, refusals)
                     if careful:
@@ -129,9 +136,10 @@ class Shipper:
                 if end != begin:
                     self._move(connection, end)
         except BaseException:
-            self._attempt = None
+            self._attempt = self._new_from = None
             raise
         self._place = end
+        self._new_from = None if self._replays else end
         self.stored += end.events - begin.events
         self.refused += len(refusals)
         self.refusal = self.refusal or next(iter(refusals), None)
@@ -182,17 +190,11 @@ class Shipper:
         return self._attempt
 
     def _lock_row(self, connection: Connection) -> Any:
-        query = select(spools).where(spools.c.uid == self._header.uid).with_for_update()
-        return connection.execute(query).first()
+        return connection.execute(_LOCK_SPOOL, {"of": self._header.uid}).first()
 
     def _move(self, connection: Connection, place: _Place) -> None:
-        connection.execute(
-            update(spools)
-            .where(spools.c.id == self._number)
-            .values(
-                segment=place.segment, position=place.position, events=place.events, updated_at=time.time()
-            )
-        )
+        values = {"segment": place.segment, "position": place.position, "events": place.events}
+        connection.execute(_MOVE_SPOOL, {"number": self._number, **values, "updated_at": time.time()})
 
     def _is_behind(self) -> bool:
         """Whether the spool holds more than is stored; without asking the database."""
