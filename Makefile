@@ -64,6 +64,7 @@ soak: $(VENV)/.installed-test
 bench-telemetry: $(VENV)-bench/.installed
 	$(VENV)-bench/bin/python benchmarks/telemetry/run.py
 	$(VENV)-bench/bin/python benchmarks/telemetry/scale.py
+	$(VENV)-bench/bin/python benchmarks/telemetry/ship.py
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check
