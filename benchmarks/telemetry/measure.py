@@ -6,6 +6,7 @@ python benchmarks/telemetry/measure.py WHAT TOOL FOLDER
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import time
@@ -65,16 +66,26 @@ def rollouts_paced(tool: Tool) -> dict[str, float]:
 
 
 def rollouts(tool: Tool, folder: Path, steps: int) -> dict[str, float]:
-    """Rows a second until all is stored, and bytes a row on the disk."""
+    """Rows a second until all is stored, processor time a row, and bytes a row on the disk."""
     batches = rollout_steps(steps)
     before = _bytes(folder)
-    begin = time.perf_counter()
+    begin, worked = time.perf_counter(), _processor_seconds()
     for step, batch in enumerate(batches):
         tool.rollouts(step, batch)
     tool.close()
     seconds = time.perf_counter() - begin
     rows = sum(map(len, batches))
-    return {"rows_per_second": rows / seconds, "bytes_per_row": (_bytes(folder) - before) / rows}
+    return {
+        "rows_per_second": rows / seconds,
+        "processor_us": (_processor_seconds() - worked) / rows * 1e6,
+        "bytes_per_row": (_bytes(folder) - before) / rows,
+    }
+
+
+def _processor_seconds() -> float:
+    """Of all threads, and of processes that were started here and have ended; a database server is neither."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _bytes(folder: Path) -> int:

@@ -1,9 +1,10 @@
 """Tenyson's telemetry beside W&B (offline), MLflow, trackio and tensorboardX: one workload, one run, one table.
 
-    make bench-telemetry      (or: python benchmarks/telemetry/run.py [--repeat 3] [--only tenyson])
+    make bench-telemetry      (or: python benchmarks/telemetry/run.py [--repeat 3] [--only tenyson] [--measure rollouts])
 
 Every measurement is a process of its own; tools take turns, and medians over the repetitions are printed. PostgreSQL is a
-throw-away server on a socket, where its programs are installed. Run it on a quiet machine.
+throw-away server on a socket, where its programs are installed. Run it on a quiet machine; only the processor time a row
+means something on a busy one.
 """
 
 from __future__ import annotations
@@ -108,7 +109,8 @@ def table(results: dict[str, dict[str, list[dict[str, float]]]]) -> str:
     columns = (
         ("4 scalars, tight: mean us", "tight", "mean"), ("paced 5 ms: mean us", "paced", "mean"),
         ("p99 us", "paced", "p99"), ("128 rollouts: mean ms", "rollouts_paced", "mean"),
-        ("rows/s", "rollouts", "rows_per_second"), ("bytes a row", "rollouts", "bytes_per_row"),
+        ("rows/s", "rollouts", "rows_per_second"), ("processor us a row", "rollouts", "processor_us"),
+        ("bytes a row", "rollouts", "bytes_per_row"),
     )  # fmt: skip
     lines = [
         "| tool | " + " | ".join(title for title, *_ in columns) + " |",
@@ -120,7 +122,7 @@ def table(results: dict[str, dict[str, list[dict[str, float]]]]) -> str:
             value = median(found[what], key)
             if value is not None and title.endswith("ms"):
                 value /= 1000
-            in_database = "PostgreSQL" in tool and key == "bytes_per_row"
+            in_database = "PostgreSQL" in tool and key in ("bytes_per_row", "processor_us")
             cells.append(
                 "-" if value is None or in_database else f"{value:,.2f}" if value < 10 else f"{value:,.0f}"
             )
@@ -159,6 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--only", default="", help="tools whose name begins so")
+    parser.add_argument("--measure", choices=MEASUREMENTS, help="this column alone")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     postgres = Postgres()
@@ -172,7 +175,7 @@ def main() -> None:
     try:
         for _ in range(options.repeat):
             empty.append(measure("empty", "", None))
-            for what in MEASUREMENTS:
+            for what in [options.measure] if options.measure else MEASUREMENTS:
                 for tool in tools:
                     if (found := measure(what, tool, postgres.url)) is not None:
                         results[tool][what].append(found)
