@@ -112,3 +112,13 @@ def test_an_engine_without_logprobs_leaves_them_out(renderer):
 
     [game] = play(CountdownTask(), [sample(2)], renderer, generate, max_turns=9)
     assert game.logprobs is None
+
+
+def test_what_one_conversation_adds_to_an_answer_does_not_reach_another(renderer):
+    """Equal answers are rendered once; each conversation has ids of its own."""
+    first = renderer.between("3")
+    expected = list(first)
+    first.append(0)
+    assert renderer.between("3") == expected
+    assert renderer.between("3", ended=False) != expected
+    assert renderer.between("4") != expected

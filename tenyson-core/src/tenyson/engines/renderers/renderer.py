@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -89,8 +89,13 @@ class Renderer:
         Raises:
             ModelError: the template ends a reply otherwise where the conversation continues.
         """
+        return list(self._between(observation, ended))
+
+    @lru_cache(maxsize=1024)  # noqa: B019  a job has one renderer, for as long as it runs
+    def _between(self, observation: str, ended: bool) -> tuple[int, ...]:
+        """Environments often give many conversations the same answer, and a template takes a while."""
         bridge = self._ends.bridge(observation)
-        return self._template.ids(bridge.removeprefix(self.turn_end) if ended else bridge)
+        return tuple(self._template.ids(bridge.removeprefix(self.turn_end) if ended else bridge))
 
     def conversation(self, sample: Sample, reasoning: Reasoning = "keep") -> tuple[list[int], list[int]]:
         """Ids of a whole SFT sample, and a mask of the same length: 1 where the model is to learn.
