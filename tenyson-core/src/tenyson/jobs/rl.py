@@ -58,14 +58,12 @@ class RLJob(Job):
             grpo_arguments(config, context.folder.checkpoints, vllm=trls),
             config,
             context.kind,
-            engine="transformers" if engine == "auto" else engine,
+            engine=engine,
         )
         if not rewards_of(context.task):
             raise TaskError("the task has no rewards", next_step="Implement rewards().")
         run = TrainingRun.begin(context, arguments)
         one = run.prepared
-        if engine == "auto":
-            engine, reason = training_engine(config, model=one.source.path, processes=context.world.size)
         context.say(f"engine {engine}: {reason}")
         idle = [f"trl.{name}" for name in config.trl if name.startswith("vllm_")]
         if engine != "vllm" and idle:

@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING
 
 from tenyson.engines.choose import choose_engine, is_cpu_build
 from tenyson.errors import ConfigError, MissingDependencyError
-from tenyson.jobs.models.memory import completions_at_once
 from tenyson.plugins.job_kinds import job_kind
 from tenyson.plugins.manager import PluginManager
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
-
-PAYS_TOKENS = 2048
-"""Tokens of a batch from which vLLM is taken on a CPU: an estimate of where faster generation pays for updating its weights."""
 
 
 def require_engine(job: str, config: Config, *, elsewhere: bool = False) -> None:
@@ -46,19 +42,16 @@ def resolve_engine(
     requested = config.generation.engine
     if job_kind(job).trains:
         try:
-            return training_engine(config, model=model, elsewhere=elsewhere, processes=processes)[0]
+            return training_engine(config, elsewhere=elsewhere, processes=processes)[0]
         except ConfigError:
             return None
     return None if elsewhere and requested == "auto" else choose_engine(requested, model).name
 
 
-def training_engine(
-    config: Config, *, model: str | None = None, elsewhere: bool = False, processes: int = 1
-) -> tuple[str, str]:
+def training_engine(config: Config, *, elsewhere: bool = False, processes: int = 1) -> tuple[str, str]:
     """Resolve `generation.engine` for RL: the engine's name, and why it was taken.
 
     Args:
-        model: directory or Hub name; without it the answer is `auto` where it depends on the model.
         elsewhere: judge for a machine that has a GPU and vLLM, whatever this one has.
         processes: that train together.
 
@@ -82,7 +75,14 @@ def training_engine(
     if requested == "vllm":
         _require_possible_on_cpu(config, processes)
         return requested, "the configuration names it"
-    return _on_cpu(config, model, processes)
+    if find_spec("vllm") is None:
+        return "transformers", "vllm is not installed"
+    if not is_cpu_build():
+        return "transformers", "there is no GPU, and the installed vllm is not its CPU build"
+    return (
+        "transformers",
+        "on a CPU it resumes to the bit, which is not shown of vLLM; generation.engine: vllm takes that",
+    )
 
 
 def on_gpu() -> bool:
@@ -106,28 +106,3 @@ def _require_possible_on_cpu(config: Config, processes: int) -> None:
             next_step="Use generation.engine: transformers (or auto).",
         )
     require_possible(config)
-
-
-def _on_cpu(config: Config, model: str | None, processes: int) -> tuple[str, str]:
-    """vLLM where the batch is large enough that faster generation pays for the update of the weights."""
-    if find_spec("vllm") is None:
-        return "transformers", "vllm is not installed"
-    if not is_cpu_build():
-        return "transformers", "there is no GPU, and the installed vllm is not its CPU build"
-    if processes > 1:
-        return "transformers", "vLLM follows one process on a CPU, and there are several"
-    own = [name for name in ("generation_kwargs", "cache_implementation") if config.trl.get(name)]
-    if config.engine_args or own:
-        return "transformers", "on a CPU it is what engine_args and trl.generation_kwargs are for"
-    tokens = completions_at_once(config.model_dump(mode="json")) * config.generation.max_new_tokens
-    if tokens < PAYS_TOKENS:
-        return (
-            "transformers",
-            f"a batch has at most {tokens} new tokens, too few to pay for updating vLLM's weights",
-        )
-    if model is None:
-        return "auto", "it depends on the model"
-    choice = choose_engine("auto", model)
-    if choice.name != "vllm":
-        return choice.name, choice.reason
-    return "vllm", f"its CPU build is installed, and a batch has up to {tokens} new tokens"
