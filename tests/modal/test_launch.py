@@ -113,7 +113,7 @@ def test_a_container_that_was_believed_dead_ends_its_job_once_another_has_taken_
     assert later.life == 2
     seen = ended(backend, handle)
     assert (seen.reason, seen.detail) == ("lost", "the attempt belongs to a later container")
-    assert not [one for one in modal.cloud.containers() if one["running"]]
+    wait_for(lambda: not [one for one in modal.cloud.containers() if one["running"]])
 
 
 SCRIPT = """

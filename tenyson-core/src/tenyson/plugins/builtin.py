@@ -126,6 +126,7 @@ def tenyson_jobs() -> Iterable[JobKind]:
                 "training.pause_on",
                 "training.preflight_groups",
                 "training.beta",
+                "training.check_every",
                 "generation",
                 "evaluation",
                 "engine_args",
@@ -144,6 +145,7 @@ def tenyson_jobs() -> Iterable[JobKind]:
             unread=(
                 "training.max_length",
                 "training.packing",
+                "training.reasoning",
                 "training.early_stopping_patience",
                 "training.early_stopping_min_delta",
                 "training.target_eval_loss",
@@ -181,6 +183,7 @@ def tenyson_jobs() -> Iterable[JobKind]:
                 "training.pause_on",
                 "training.preflight_groups",
                 "training.beta",
+                "training.check_every",
                 "generation",
                 "evaluation",
                 "engine_args",
