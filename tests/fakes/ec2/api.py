@@ -218,7 +218,8 @@ class Layer:
 
     def _control(self, what: str, body: bytes, start_response: StartResponse) -> Iterable[bytes]:
         request = json.loads(body or b"{}")
-        answer = getattr(self, f"control_{what}")(**request)
+        with self._lock:  # a launch changes what is read here
+            answer = getattr(self, f"control_{what}")(**request)
         return _answer(start_response, json.dumps(answer).encode(), kind="application/json")
 
     def control_rule(self, **rule: Any) -> None:
@@ -289,10 +290,11 @@ class Layer:
             setattr(wire, name, value)
 
     def control_end(self) -> None:
-        """All machines are switched off."""
-        for machine in list(self.machines.values()):
+        """All machines are switched off, and no longer cost."""
+        for name, machine in self.machines.items():
             if not machine.stopped:
                 machine.kill()
+            self._mark(self._ec2().get_instance(name), "terminated", "Server.InternalError")
 
 
 def _action(environ: dict[str, Any], body: bytes) -> tuple[str, dict[str, str]]:
