@@ -1,4 +1,4 @@
-"""Checked events: whether fields of an event that came from elsewhere are what its kind should have.
+"""Checked events: whether fields of an event that came from elsewhere are what the event's class says.
 
 A spool is written by the machine that ran the job, and a marked line of a log by whoever printed it: a text where a number
 belongs would otherwise stop whoever reads it, at once or later.
@@ -7,9 +7,11 @@ belongs would otherwise stop whoever reads it, at once or later.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import MISSING, Field, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tenyson.plugins.job_kind import LONGEST_PHASE
+from tenyson.telemetry.events.events import Event
 
 MOST_INTEGER = (1 << 63) - 1
 MOST_TIME = 1e11
@@ -86,10 +88,6 @@ def _is_phase(value: Any) -> bool:
     return value.__class__ is str and 0 < len(value) <= LONGEST_PHASE
 
 
-def _is_level(value: Any) -> bool:
-    return value in ("info", "warning", "error") if value.__class__ is str else False
-
-
 def _are_numbers(value: Any) -> bool:
     return value.__class__ is dict and len(value) <= MOST_VALUES and all(map(_is_number, value.values()))
 
@@ -149,59 +147,59 @@ def _is_deep(value: Any) -> bool:
     return True
 
 
-_KINDS: dict[str, dict[str, tuple[_Check, bool]]] = {
-    "RunStarted": {
-        "job_type": (_is_text, True),
-        "task": (_is_text, True),
-        "config": (_is_mapping, False),
-        "output_dir": (_is_text, True),
-        "total_steps": (_is_count_or_none, False),
-        "attempt_uid": (_is_text, False),
-        "provenance": (_is_provenance, False),
-        "inputs": (_are_inputs, False),
-    },
-    "AttemptBegan": {"step": (_is_count, True), "checkpoint": (_is_text_or_none, False)},
-    "MetricsLogged": {
-        "phase": (_is_phase, True),
-        "step": (_is_count, True),
-        "total_steps": (_is_count_or_none, False),
-        "epoch": (_is_number_or_none, False),
-        "values": (_are_numbers, True),
-    },
-    "EpochEnded": {
-        "phase": (_is_phase, True),
-        "epoch": (_is_count, True),
-        "step": (_is_count, True),
-        "loss": (_is_number_or_none, True),
-        "kl": (_is_number_or_none, True),
-    },
-    "RolloutFinished": {
-        "phase": (_is_phase, True),
-        "training": (_is_flag, True),
-        "step": (_is_count, True),
-        "sample_id": (_is_text, True),
-        "group": (_is_text, True),
-        "prompt": (_is_text, True),
-        "completion": (_is_text, True),
-        "reward": (_is_number_or_none, True),
-        "components": (_are_numbers_or_none, True),
-        "advantage": (_is_number_or_none, True),
-        "finish_reason": (_is_text, True),
-        "trained": (_is_flag, True),
-        "dropped": (_is_text_or_none, True),
-        "tokens": (_is_count, True),
-        "info": (_is_mapping, True),
-    },
-    "Notice": {"level": (_is_level, True), "message": (_is_text, True)},
-    "EventsLost": {
-        "sink": (_is_text, True),
-        "reason": (_is_text, True),
-        "events": (_is_count, True),
-        "rank": (_is_count, False),
-    },
-    "RunFinished": {
-        "status": (_is_text, True),
-        "reason": (_is_text_or_none, False),
-        "result": (_is_result, True),
-    },
+_BY_TYPE: dict[Any, _Check] = {
+    str: _is_text,
+    str | None: _is_text_or_none,
+    bool: _is_flag,
+    int: _is_count,
+    int | None: _is_count_or_none,
+    float | None: _is_number_or_none,
+    Mapping[str, float]: _are_numbers,
+    Mapping[str, float | None]: _are_numbers_or_none,
+    Mapping[str, Any]: _is_mapping,
 }
+_BY_NAME: dict[str, _Check] = {
+    "phase": _is_phase,
+    "provenance": _is_provenance,
+    "inputs": _are_inputs,
+    "result": _is_result,
+    "RunFinished.reason": _is_text_or_none,
+}
+"""What a field's type does not tell; as Event.field where other events have such a field too."""
+_NEEDED = {"RolloutFinished"}
+"""Events that need all their fields, with a default or without: their rows are made in one pass."""
+_LEFT_OUT = {"RunStarted.config"}
+"""Fields without a default that an event can do without."""
+_COMMON = {one.name for one in fields(Event)}
+
+
+def _check(event: str, name: str, hint: Any) -> _Check:
+    """Raises: KeyError: no check fits the field's type; add one to `_BY_TYPE` or `_BY_NAME`."""
+    if own := _BY_NAME.get(f"{event}.{name}") or _BY_NAME.get(name):
+        return own
+    if get_origin(hint) is Literal:
+        options = get_args(hint)
+        return lambda value: value.__class__ is str and value in options
+    return _BY_TYPE[hint]
+
+
+def _is_needed(event: str, one: Field[Any]) -> bool:
+    """Whether a whole event must have the field."""
+    if event in _NEEDED:
+        return True
+    has_default = one.default is not MISSING or one.default_factory is not MISSING
+    return not has_default and f"{event}.{one.name}" not in _LEFT_OUT
+
+
+def _checks(event: type[Event]) -> dict[str, tuple[_Check, bool]]:
+    """By field, beside those that all events have: its check, and whether it is needed."""
+    kind, hints = event.__name__, get_type_hints(event)
+    return {
+        one.name: (_check(kind, one.name, hints[one.name]), _is_needed(kind, one))
+        for one in fields(event)
+        if one.name not in _COMMON
+    }
+
+
+# This package's alone: the other end may not know what others derive from Event.
+_KINDS = {one.__name__: _checks(one) for one in Event.__subclasses__() if one.__module__ == Event.__module__}
