@@ -264,8 +264,8 @@ def test_an_evaluation_pauses_between_batches_and_refuses_what_it_cannot_do(stee
     refused = "SELECT verb, reason FROM run_controls WHERE status = 'rejected' ORDER BY id"
     run.wait_for(lambda: len(run.sql(refused)) == 2)
     assert run.sql(refused) == [
-        ("checkpoint", "an evaluation cannot checkpoint"),
-        ("extend", "an evaluation cannot extend"),
+        ("checkpoint", "a job of kind eval cannot checkpoint"),
+        ("extend", "a job of kind eval cannot extend"),
     ]
     run.ask("resume")
     stopped, _ = run.ask("stop")

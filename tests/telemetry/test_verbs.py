@@ -51,4 +51,5 @@ def test_a_further_verb_is_an_entry_of_the_table(monkeypatch):
     assert [answer.status for answer in controls.answers] == ["rejected", "applied", "applied"]
     request = ControlRequest("r", "evaluate", recorded=True, run_status="running")
     assert describe(request) == "evaluate requested: run r measures so many samples after its current step"
-    assert Controls(verbs=["stop"]).accept(Asked("evaluate", 1)) == "an evaluation cannot evaluate"
+    distilling = Controls(verbs=["stop"], job="a job of kind distill")
+    assert distilling.accept(Asked("evaluate", 1)) == "a job of kind distill cannot evaluate"

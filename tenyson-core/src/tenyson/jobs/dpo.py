@@ -33,10 +33,9 @@ class DPOJob(Job):
         from tenyson.jobs.preflight.prepare import TrainingRun
         from tenyson.jobs.preflight.report import settle
         from tenyson.jobs.runtime.refusals import refusals
-        from tenyson.jobs.trainers.callbacks import SFTTelemetryCallback
+        from tenyson.jobs.trainers.callbacks import SFTTelemetryCallback, eval_loss_callbacks
         from tenyson.jobs.trainers.dpo_arguments import dpo_arguments
         from tenyson.jobs.trainers.dpo_trainer import CheckpointedDPOTrainer, PreferenceCollator
-        from tenyson.jobs.trainers.target import eval_loss_callbacks
         from tenyson.jobs.trainers.training import build_arguments
 
         config = context.config

@@ -191,7 +191,7 @@ class Job(ABC):
             folder.stopped.unlink(missing_ok=True)
             folder.closing.unlink(missing_ok=True)
             folder.config.write_text(dump_config(_located(self.config)), encoding="utf-8")
-        controls = Controls(stop, verbs=self.kind.verbs)
+        controls = Controls(stop, verbs=self.kind.verbs, job=f"a job of kind {self.kind.name}")
         task = self.task.name or type(self.task).__name__
         with ExitStack() as stack:
             telemetry = open_telemetry(

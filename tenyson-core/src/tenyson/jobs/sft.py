@@ -35,8 +35,7 @@ class SFTJob(Job):
         from tenyson.jobs.preflight.report import segments, settle
         from tenyson.jobs.runtime.refusals import refusals
         from tenyson.jobs.trainers.arguments import sft_arguments
-        from tenyson.jobs.trainers.callbacks import SFTTelemetryCallback
-        from tenyson.jobs.trainers.target import eval_loss_callbacks
+        from tenyson.jobs.trainers.callbacks import SFTTelemetryCallback, eval_loss_callbacks
         from tenyson.jobs.trainers.training import build_arguments
 
         config = context.config

@@ -11,6 +11,7 @@ from statistics import fmean, pvariance
 from typing import Any
 
 from tenyson.jobs.runtime.finding import Finding
+from tenyson.telemetry.events import RolloutFinished
 
 BASELINE = 5
 """Batches at the beginning that later ones are compared with."""
@@ -40,6 +41,24 @@ class Batch:
     """B weighted components."""
     truncated: Sequence[bool]
     tokens: Sequence[int]
+
+    @classmethod
+    def of(cls, rollouts: Sequence[RolloutFinished], weights: Mapping[str, float]) -> Batch:
+        """What is recorded of B rollouts, with the weight of each component."""
+        return cls(
+            groups=[one.group for one in rollouts],
+            rewards=[one.reward or 0.0 for one in rollouts],
+            components=[
+                {
+                    name: weights[name] * (value or 0.0)
+                    for name, value in one.components.items()
+                    if weights[name]
+                }
+                for one in rollouts
+            ],
+            truncated=[one.finish_reason == "length" for one in rollouts],
+            tokens=[one.tokens for one in rollouts],
+        )
 
 
 _ADVICE = {

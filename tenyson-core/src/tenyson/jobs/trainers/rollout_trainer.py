@@ -346,22 +346,7 @@ class RolloutTrainer(PolicyMixin, EmergencyMixin, MovingReferenceMixin, GRPOTrai
         weights = dict(
             zip((reward.name for reward in self._rewards), self.reward_weights.tolist(), strict=True)
         )
-        self.diagnosis.batch(
-            Batch(
-                groups=[event.group for event in events],
-                rewards=[event.reward or 0.0 for event in events],
-                components=[
-                    {
-                        name: weights[name] * (value or 0.0)
-                        for name, value in event.components.items()
-                        if weights[name]
-                    }
-                    for event in events
-                ],
-                truncated=[event.finish_reason == "length" for event in events],
-                tokens=[event.tokens for event in events],
-            )
-        )
+        self.diagnosis.batch(Batch.of(events, weights))
         self._tell()
 
     def _tell(self) -> None:

@@ -72,8 +72,14 @@ class Answer:
 class Controls:
     """What was asked of this job and is not done yet. The poller writes, the job's loop reads and answers."""
 
-    def __init__(self, stop: StopSignal | None = None, *, verbs: Iterable[str] | None = None) -> None:
-        """`verbs`: those that this job can follow; all of them by default."""
+    def __init__(
+        self,
+        stop: StopSignal | None = None,
+        *,
+        verbs: Iterable[str] | None = None,
+        job: str = "this job",
+    ) -> None:
+        """`verbs`: those that this job can follow; all of them by default. `job`: what a refusal calls it."""
         self.stop: StopSignal = stop or StopSignal()
         self.paused: bool = False
         self.wanted: Counter[str] = Counter()
@@ -81,6 +87,7 @@ class Controls:
         self.answers: deque[Answer] = deque()
         """For the poller to write down."""
         self._verbs = frozenset(VERBS if verbs is None else verbs)
+        self._job = job
         self._open: list[Asked] = []
         self._lock = threading.Lock()
 
@@ -144,7 +151,7 @@ class Controls:
         if verb is None:
             return f"there is no {asked.verb}; it is one of {', '.join(VERBS)}"
         if verb.name not in self._verbs:
-            return f"an evaluation cannot {verb.name}"
+            return f"{self._job} cannot {verb.name}"
         if verb.argument and (asked.argument or 0) < 1:
             return f"{verb.name} needs a number of {verb.argument}, at least 1"
         return verb.refused(self)

@@ -1,6 +1,6 @@
 """What can be asked of a running job: one entry a verb, from which commands, help, checks and messages are made.
 
-A further verb is an entry here, and what the training loop does about it (`tenyson.jobs.trainers.callbacks`, or
+A further verb is an entry here, and what the training loop does about it (`tenyson.jobs.trainers.callbacks.control`, or
 `tenyson.jobs.eval` for an evaluation).
 """
 
