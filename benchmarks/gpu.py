@@ -105,7 +105,7 @@ def configuration(options: argparse.Namespace, size: Size, kind: str) -> dict[st
 
 def run_job(options: argparse.Namespace, size: Size, kind: str, **sections: Any) -> Any:
     """Run a job of Tenyson; its results as written. Ends this process where the job failed."""
-    from tenyson.jobs.kinds import job_class
+    from tenyson.plugins.job_kinds import job_class
 
     result = job_class(kind)(configuration(options, size, kind) | sections, make_task(size)).run()
     if result.status != "success":

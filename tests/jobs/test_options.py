@@ -95,8 +95,8 @@ def test_peft_beside_an_adapter_says_what_that_adapter_is_or_is_refused(configur
 @pytest.mark.parametrize("kind", ["sft", "rl"])
 def test_the_trainer_holds_the_arguments_that_were_built(kind, monkeypatch, configure, echo):
     """No job makes its trainer other arguments."""
-    from tenyson.jobs.kinds import job_class
     from tenyson.jobs.preflight.prepare import TrainingRun
+    from tenyson.plugins.job_kinds import job_class
 
     seen = []
     attach = TrainingRun.attach

@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING
 from tenyson.core.run_folder import RunFolder
 from tenyson.core.stdio import is_terminal, say, standard_streams
 from tenyson.errors import ConfigError, TenysonError
-from tenyson.jobs.kinds import job_class
 from tenyson.jobs.result import JobResult, stopped_early
 from tenyson.jobs.runtime.lingering import exit_grace
 from tenyson.jobs.runtime.threads import let_threads_sleep
-from tenyson.plugins.job_kinds import JOB_KINDS, job_kind
+from tenyson.plugins.job_kinds import JOB_KINDS, job_class, job_kind
 from tenyson.telemetry.control.signals import STOPPED, Signals, StoppedEarlyError
 from tenyson.telemetry.control.state import StopSignal
 

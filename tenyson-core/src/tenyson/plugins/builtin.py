@@ -109,7 +109,7 @@ def tenyson_report_helpers() -> Iterable[ReportHelperEntry]:
     ]
 
 
-_MEMORY, _PREFLIGHT = "tenyson.jobs.models.memory", "tenyson.jobs.preflight.kinds"
+_MEMORY, _PREFLIGHT = "tenyson.jobs.models.memory", "tenyson.jobs.preflight.job_checks"
 
 
 @hookimpl

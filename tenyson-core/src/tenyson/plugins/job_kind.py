@@ -48,7 +48,7 @@ class JobKind(Entry):
     memory: str | None = None
     """The "module:function" of its memory model, called as those in `tenyson.jobs.models.memory`; None: a training's."""
     preflight: str | None = None
-    """The "module:Class" of its `tenyson.jobs.preflight.kinds.Preflight`; None: model, checkpoint and machine alone."""
+    """The "module:Class" of its `tenyson.jobs.preflight.job_checks.Preflight`; None: model, checkpoint and machine alone."""
 
     def __post_init__(self) -> None:
         if len(self.name) > LONGEST_NAME:

@@ -1,4 +1,4 @@
-"""Which kinds of job are installed, by name."""
+"""Which kinds of job are installed, by name, and their classes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from tenyson.errors import PluginError, UnknownPluginError
 from tenyson.plugins.job_kind import LONGEST_PHASE, JobKind
 from tenyson.plugins.manager import PluginManager
+
+if TYPE_CHECKING:
+    from tenyson.jobs.job import Job
 
 
 def job_kind(name: str) -> JobKind:
@@ -27,6 +30,14 @@ def recorded_kind(name: str) -> JobKind:
         return job_kind(name)
     except PluginError:
         return JobKind(name="", summary="not installed here", load="", phase=name[:LONGEST_PHASE])
+
+
+def job_class(name: str) -> type[Job]:
+    """SFTJob, RLJob, EvalJob, or the class that a plugin provides. Importing core's needs no torch.
+
+    Raises: UnknownPluginError, DuplicatePluginError, BrokenPluginError.
+    """
+    return cast("type[Job]", PluginManager().load(job_kind(name)))
 
 
 class JobKinds(Mapping[str, JobKind]):

@@ -22,10 +22,9 @@ import pytest
 
 from tenyson.core.run_folder import RunFolder
 from tenyson.jobs.job import Job
-from tenyson.jobs.kinds import job_class
 from tenyson.jobs.result import JobResult
 from tenyson.plugins.job_kind import JobKind
-from tenyson.plugins.job_kinds import job_kind
+from tenyson.plugins.job_kinds import job_class, job_kind
 from tenyson.tasks import TaskPlugin
 
 PARTS = ("trl_config", "arguments", "memory", "preflight")
@@ -87,7 +86,7 @@ class JobContract:
         import subprocess
 
         code = (
-            f"import sys, {self.plugin}; from tenyson.jobs.kinds import job_class; job_class({kind.name!r});"
+            f"import sys, {self.plugin}; from tenyson.plugins.job_kinds import job_class; job_class({kind.name!r});"
             "sys.exit('torch' in sys.modules)"
         )
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

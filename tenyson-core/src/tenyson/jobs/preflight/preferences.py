@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tenyson.jobs.models.memory import Facts
 from tenyson.jobs.preflight.by_job import check_machine
 from tenyson.jobs.preflight.conversations import check_conversations
-from tenyson.jobs.preflight.kinds import Examined, Preflight
+from tenyson.jobs.preflight.job_checks import Examined, Preflight
 from tenyson.jobs.preflight.report import Segments, segments
 from tenyson.jobs.runtime.finding import Finding
 

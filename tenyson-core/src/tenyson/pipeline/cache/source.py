@@ -40,7 +40,7 @@ def core_source() -> dict[str, str]:
 
 def job_source(job_type: str) -> dict[str, str]:
     """SHA-256 by file of the code of a plugin's kind of job; empty for core's own. Raises: PluginError."""
-    from tenyson.jobs.kinds import job_class
+    from tenyson.plugins.job_kinds import job_class
 
     found = job_class(job_type)
     return {} if found.__module__.startswith("tenyson.") else _class_source(found, code_only=True)

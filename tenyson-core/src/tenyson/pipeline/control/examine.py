@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.errors import TenysonError
-from tenyson.jobs.kinds import job_class
 from tenyson.jobs.preflight.examine import Examination
 from tenyson.jobs.runtime.finding import Finding
+from tenyson.plugins.job_kinds import job_class
 from tenyson.tasks.load import load_task
 
 

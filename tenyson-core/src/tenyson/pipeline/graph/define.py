@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from tenyson.jobs.kinds import job_class
 from tenyson.pipeline.graph.definition import Definition
 from tenyson.pipeline.graph.handover import expected_kind, start_from
 from tenyson.pipeline.graph.plan import PlannedStep
 from tenyson.pipeline.graph.step import Step, with_values
+from tenyson.plugins.job_kinds import job_class
 
 if TYPE_CHECKING:
     from tenyson.cloud.manager import SpecifiedJob
