@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tenyson.config.experiment.names import SHORTHANDS
+from tenyson.config.experiment.matrix import SHORTHANDS
 from tenyson.config.experiment.places import places_of
 from tenyson.config.unset import UNSET
 from tenyson.plugins.job_kinds import JOB_KINDS

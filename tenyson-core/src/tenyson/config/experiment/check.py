@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from tenyson.config.experiment.axes import axis_problems
 from tenyson.config.experiment.links import link_problems
+from tenyson.config.experiment.matrix import axis_problems
 from tenyson.config.experiment.model import ExperimentFile, StepEntry
 from tenyson.config.experiment.sections import section_problems
 from tenyson.config.explain import keys, nearest, problems, suggested_key

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from tenyson.config.experiment.matrix import sweep_schemas
 from tenyson.config.experiment.model import ExperimentFile
-from tenyson.config.experiment.names import SHORTHANDS
 from tenyson.config.schema import Config
 
 Schema = dict[str, Any]
@@ -42,14 +42,15 @@ def experiment_schema(kinds: Iterable[str]) -> Schema:
         "title": "PartOfConfig",
         "description": "Sections and keys of a configuration; what is left out comes from `shared`, or is the default.",
     }
-    definitions["Matrix"] = _matrix(whole, definitions)
+    sweeps = sweep_schemas(dict(_keys(whole, definitions)))
+    definitions |= {sweep["title"]: sweep for sweep in sweeps.values()}
     definitions["Reference"] = _REFERENCE
-    definitions["StepEntry"]["properties"]["job"]["enum"] = list(kinds)
+    step = definitions["StepEntry"]
+    step["properties"]["job"]["enum"] = list(kinds)
     for holder, key, target in (
         (schema, "shared", "PartOfConfig"),
-        (schema, "matrix", "Matrix"),
-        (definitions["StepEntry"], "config", "PartOfConfig"),
-        (definitions["StepEntry"], "matrix", "Matrix"),
+        (step, "config", "PartOfConfig"),
+        *((holder, key, sweep["title"]) for holder in (schema, step) for key, sweep in sweeps.items()),
     ):
         properties = holder["properties"]
         choices = [{"$ref": f"#/$defs/{target}"}, {"type": "null"}]
@@ -78,20 +79,6 @@ def _or_reference(value: Schema) -> Schema:
 
 def _with_items(choice: Schema) -> Schema:
     return choice | {"items": _or_reference(choice["items"])} if choice.get("items") else choice
-
-
-def _matrix(whole: Schema, definitions: Schema) -> Schema:
-    """Axes by dotted key, with the values that the key takes, and any other axes."""
-    axes = dict(_keys(whole, definitions))
-    axes |= {short: axes[key] for short, key in SHORTHANDS.items()}
-    values: Schema = {"type": "array", "minItems": 1}
-    return {
-        "title": "Matrix",
-        "description": "Lists of values by axis: a dotted key, `seed`, or a name that values use as `${matrix.NAME}`.",
-        "type": "object",
-        "properties": {key: values | axis for key, axis in axes.items()},
-        "additionalProperties": values | {"description": "Values of an axis."},
-    }
 
 
 def _keys(whole: Schema, definitions: Schema) -> Iterator[tuple[str, Schema]]:

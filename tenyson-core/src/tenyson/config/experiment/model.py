@@ -7,12 +7,13 @@ merged. How steps refer to each other is `tenyson.config.experiment.links`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo
 
 from tenyson.config.document import describe
+from tenyson.config.experiment.lists import some
+from tenyson.config.experiment.matrix import axis_values
 from tenyson.config.explain import did_you_mean, explained
 from tenyson.config.schema import Section
 
@@ -49,16 +50,6 @@ def _step_names(value: Any) -> Any:
     return value
 
 
-def _some(what: str) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        if isinstance(value, list) and value:
-            return value
-        given = "" if value == [] else f", not {describe(value)}"
-        raise explained(f"must be a list of at least one {what}{given}")
-
-    return check
-
-
 def _limit(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
         return value
@@ -66,7 +57,7 @@ def _limit(value: Any) -> Any:
 
 
 StepName = Annotated[str | None, BeforeValidator(_step_name)]
-Values = Annotated[list[Any], BeforeValidator(_some("value")), Field(min_length=1)]
+Values = Annotated[list[Any], BeforeValidator(axis_values), Field(min_length=1)]
 Matrix = dict[str, Values]
 """Lists of values by axis."""
 
@@ -107,7 +98,7 @@ class ExperimentFile(Section):
     """The whole pipeline runs once for each combination of these values."""
     shared: dict[str, Any] | None = Field(default=None, examples=[{"model": {"name": "Qwen/Qwen3-0.6B"}}])
     """A configuration that all steps have in common."""
-    steps: Annotated[list[StepEntry], BeforeValidator(_some("step"))] = Field(
+    steps: Annotated[list[StepEntry], BeforeValidator(some("step"))] = Field(
         min_length=1,
         examples=[[{"label": "sft", "job": "sft"}, {"label": "eval", "job": "eval", "model_from": "sft"}]],
     )

@@ -1,4 +1,4 @@
-"""Names that experiment files share with presets: shorthands of axes, and what tells such a file apart."""
+"""Names of keys that tell an experiment file apart from the configuration of one job."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tenyson.config.document import Document
 
-SHORTHANDS = {"seed": "run.seed"}
-"""Axes of a matrix, with the key that each sets."""
 _ONLY_HERE = ("shared", "steps", "matrix", "max_parallel")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tenyson.config.experiment.names import SHORTHANDS
+from tenyson.config.experiment.matrix import axis_lines
 
 if TYPE_CHECKING:
     from tenyson.config.document import Document, KeyPath
@@ -19,13 +19,4 @@ def places_of(document: Document, number: int) -> dict[KeyPath, int]:
         for path, line in document.lines.items()
         if path[: len(prefix)] == prefix and len(path) > len(prefix)
     }
-    return written | _axes(document, ("matrix",)) | _axes(document, ("steps", str(number), "matrix"))
-
-
-def _axes(document: Document, matrix: KeyPath) -> dict[KeyPath, int]:
-    """Lines of the axes of the matrix at that path, by the key that each sets."""
-    return {
-        tuple(SHORTHANDS.get(path[-1], path[-1]).split(".")): line
-        for path, line in document.lines.items()
-        if path[:-1] == matrix
-    }
+    return written | axis_lines(document, number)

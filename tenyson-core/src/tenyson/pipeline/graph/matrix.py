@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tenyson.config.experiment.matrix import Axes, Cell, axes_of, cell_count, cells_of, key_of, label_of
 from tenyson.config.explain import did_you_mean
 from tenyson.errors import ConfigError, Problem
 from tenyson.pipeline.graph.references import find_references, put_value, step_of, substitute
-from tenyson.tasks.preset import SHORTHANDS, Preset, PresetStep
+from tenyson.tasks.preset import Preset, PresetStep
 
 MAX_STEPS = 10_000
-Cell = Mapping[str, Any]
 
 
 def expand(preset: Preset) -> list[PresetStep]:
@@ -28,9 +25,9 @@ def expand(preset: Preset) -> list[PresetStep]:
     Raises:
         ConfigError: more than 10,000 steps, two of one label, or an axis that is not there.
     """
-    axes: dict[str, dict[str, Sequence[Any]]] = {}
+    axes: dict[str, Axes] = {}
     for step in preset.steps:
-        own = {**preset.matrix, **step.matrix}
+        own = axes_of(preset, step)
         for source in _sources(step):
             own = {**axes.get(source, {}), **own}
         axes[step.label] = own
@@ -39,10 +36,10 @@ def expand(preset: Preset) -> list[PresetStep]:
     before: str | None = None
     for step in preset.steps:
         # Counted before they are made: a few axes multiply to more than a memory holds.
-        if sum(map(len, cells.values())) + math.prod(map(len, axes[step.label].values())) > MAX_STEPS:
+        if sum(map(len, cells.values())) + cell_count(axes[step.label]) > MAX_STEPS:
             raise ConfigError(f"the preset {preset.name} comes to more than {MAX_STEPS} steps")
         cells[step.label] = [
-            (cell, label_of(step.label, cell, axes[step.label])) for cell in _cells(axes[step.label])
+            (cell, label_of(step.label, cell, axes[step.label])) for cell in cells_of(axes[step.label])
         ]
     for step in preset.steps:
         needs = step.needs if step.needs is not None else ((before,) if before else ())
@@ -55,16 +52,6 @@ def expand(preset: Preset) -> list[PresetStep]:
             f"two steps are labelled {min(twice)!r}", next_step="Choose labels that differ otherwise."
         )
     return written
-
-
-def label_of(label: str, cell: Cell, axes: Mapping[str, Sequence[Any]]) -> str:
-    """Such as `sft-seed0-learning_rate0.0003`; a value that is no plain text or number goes by its place in the list."""
-    parts = [label]
-    for axis, value in cell.items():
-        plain = isinstance(value, (str, int, float)) and re.fullmatch(r"[A-Za-z0-9._-]{1,24}", str(value))
-        place = next(place for place, one in enumerate(axes[axis]) if one is value or one == value)
-        parts.append(f"{axis.rpartition('.')[2]}{value if plain else place}")
-    return "-".join(parts)
 
 
 def _written(
@@ -98,7 +85,7 @@ def _written(
 
     config = dict(substitute(step.config, known))
     for axis, value in cell.items():
-        key = SHORTHANDS.get(axis, axis)
+        key = key_of(axis)
         if "." in key:
             config = put_value(config, key.split("."), value)
     all_needs = [*needs, *_sources(step)]
@@ -121,8 +108,3 @@ def _sources(step: PresetStep) -> list[str]:
         *(step_of(name) for _, name in find_references(step.config)),
     ]
     return list(dict.fromkeys(name for name in named if name is not None))
-
-
-def _cells(axes: Mapping[str, Sequence[Any]]) -> Iterator[Cell]:
-    for values in itertools.product(*axes.values()):
-        yield dict(zip(axes, values, strict=True))

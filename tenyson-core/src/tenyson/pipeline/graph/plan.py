@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.config.document import Document, from_mapping
+from tenyson.config.experiment.matrix import swept_keys
 from tenyson.config.explain import did_you_mean
 from tenyson.config.paths import relative_to_file
 from tenyson.config.unset import without_unset
@@ -18,7 +19,7 @@ from tenyson.pipeline.graph.handover import expected_kind, start_from
 from tenyson.pipeline.graph.matrix import expand
 from tenyson.pipeline.graph.references import FIELDS, find_references, step_of, substitute
 from tenyson.pipeline.graph.step import with_values
-from tenyson.tasks.preset import SHORTHANDS, Preset
+from tenyson.tasks.preset import Preset
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -104,10 +105,9 @@ def plan_preset(
 
     if any(override.split("=")[0].strip() == "run.id" for override in overrides):
         raise ConfigError("run.id cannot be set for all steps alike", next_step="Use --run-id.")
-    matrices = (preset.matrix, *(step.matrix for step in preset.steps))
-    axes = {SHORTHANDS.get(axis, axis) for matrix in matrices for axis in matrix}
+    swept = swept_keys(preset, *preset.steps)
     for key in (override.split("=")[0].strip() for override in overrides):
-        if key in axes:
+        if key in swept:
             raise ConfigError(
                 f"{key} is an axis of the matrix: set for all steps, they would not differ",
                 next_step="Leave it out of --set, or change the matrix.",
