@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tenyson.engines.adapter import PROBE_IDS, TENSORS
-from tenyson.engines.engine import EngineSpec, Reply, Sampling
-from tenyson.engines.vllm.requests import Requests
+from tenyson.engines.engine import EngineSpec
+from tenyson.engines.vllm.requests import Answering, Requests
 from tenyson.engines.vllm.start import start_vllm
 from tenyson.errors import EngineError
 
 
-class VllmEngine:
+class VllmEngine(Answering):
     """Holds a vLLM instance in this process.
 
     On a CPU an adapter is merged into a temporary copy of the model first: LoRA requests are about six times slower
@@ -55,22 +54,6 @@ class VllmEngine:
         self._requests.lora = self._lora
         if self._lora is not None:
             self._require_effect(str(spec.adapter))
-
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Reply]:
-        """One reply for each prompt, in order."""
-        return self._requests.generate(prompts, sampling)
-
-    def add(self, key: int, prompt: Sequence[int], sampling: Sampling) -> None:
-        """Queue a prompt; its reply will come with `key`."""
-        self._requests.add(key, prompt, sampling)
-
-    def finished(self) -> list[tuple[int, Reply]]:
-        """Generate until at least one reply is whole; empty where nothing is queued."""
-        return self._requests.finished()
-
-    def drop(self) -> None:
-        """Give up what is queued or under way."""
-        self._requests.drop()
 
     def _require_effect(self, adapter: str) -> None:
         """vLLM has silently ignored LoRA requests (vllm issues 34186, 55193): compare log-probabilities."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tenyson.engines.engine import EngineSpec, Reply, Sampling
-from tenyson.engines.vllm.requests import Requests
+from tenyson.engines.engine import EngineSpec
+from tenyson.engines.vllm.requests import Answering, Requests
 from tenyson.engines.vllm.start import start_vllm
 from tenyson.engines.vllm.weights import merged_weights
 
 
-class VllmPolicy:
+class VllmPolicy(Answering):
     """A `PolicyEngine` that holds a copy of the weights in a vLLM instance in this process.
 
     Full weights and adapters go over alike: an adapter is merged into copies of its layers, since vLLM's LoRA requests are
@@ -31,22 +31,6 @@ class VllmPolicy:
     def __init__(self, spec: EngineSpec, **arguments: Any) -> None:
         self._llm = start_vllm(spec, spec.model, spec.dtype, logprobs_mode="processed_logprobs")
         self._requests = Requests(self._llm, logprobs=True, arguments=arguments)
-
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Reply]:
-        """One reply for each prompt, in order."""
-        return self._requests.generate(prompts, sampling)
-
-    def add(self, key: int, prompt: Sequence[int], sampling: Sampling) -> None:
-        """Queue a prompt; its reply will come with `key`."""
-        self._requests.add(key, prompt, sampling)
-
-    def finished(self) -> list[tuple[int, Reply]]:
-        """Generate until at least one reply is whole; empty where nothing is queued."""
-        return self._requests.finished()
-
-    def drop(self) -> None:
-        """Give up what is queued or under way."""
-        self._requests.drop()
 
     def update(self, model: Any) -> None:
         """Take over all weights of `model` (of transformers or PEFT), which stays as it is."""

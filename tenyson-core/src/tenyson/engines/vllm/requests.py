@@ -95,6 +95,28 @@ class Requests:
         return [float(row[token].logprob) for row, token in zip(rows, ids[1:], strict=True)]
 
 
+class Answering:
+    """A `ContinuousEngine` by what it holds in `_requests`."""
+
+    _requests: Requests
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Reply]:
+        """One reply for each prompt, in order."""
+        return self._requests.generate(prompts, sampling)
+
+    def add(self, key: int, prompt: Sequence[int], sampling: Sampling) -> None:
+        """Queue a prompt; its reply will come with `key`."""
+        self._requests.add(key, prompt, sampling)
+
+    def finished(self) -> list[tuple[int, Reply]]:
+        """Generate until at least one reply is whole; empty where nothing is queued."""
+        return self._requests.finished()
+
+    def drop(self) -> None:
+        """Give up what is queued or under way."""
+        self._requests.drop()
+
+
 def sampling_parameters(sampling: Sampling) -> dict[str, Any]:
     """Arguments of vllm.SamplingParams, each that draws or ends among them; the seed aside."""
     return {

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from tenyson.errors import ModelError
 from tenyson.jobs.checkpoints.trainer_mixin import CheckpointMixin
 
 _PREFIX = "reference."
@@ -30,9 +31,19 @@ class MovingReferenceMixin(CheckpointMixin):
         return state, tensors
 
     def restore_own_state(self, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-        """Put that back."""
+        """Put that back.
+
+        Raises:
+            ModelError: the checkpoint holds no reference, as those of RL by earlier releases.
+        """
         super().restore_own_state(state, tensors)
-        if self.args.sync_ref_model:
-            reference = self.accelerator.unwrap_model(self.ref_model)
-            for name, one in reference.named_parameters():
-                one.data.copy_(tensors[f"{_PREFIX}{name}"])
+        if not self.args.sync_ref_model:
+            return
+        if not any(name.startswith(_PREFIX) for name in tensors):
+            raise ModelError(
+                "the checkpoint does not hold the reference that trl.sync_ref_model moved, so the resume would not be exact",
+                next_step="An earlier release wrote it. Train again, or start a new run with model.name set to its weights.",
+            )
+        reference = self.accelerator.unwrap_model(self.ref_model)
+        for name, one in reference.named_parameters():
+            one.data.copy_(tensors[f"{_PREFIX}{name}"])
