@@ -192,7 +192,7 @@ from pathlib import Path
 from tenyson.telemetry.database.engine import open_database
 from tenyson.telemetry.spool.shipper import Shipper
 from tenyson.telemetry.spool.spool import find_spools
-import tenyson.telemetry.spool.shipper as module
+import tenyson.telemetry.spool.batches as module
 module.BATCH_EVENTS = 64
 (found,) = find_spools(Path(sys.argv[1]))
 print("ready", flush=True)

@@ -6,10 +6,8 @@ Imports SQLAlchemy: import this module only where the database is used.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,35 +22,19 @@ from tenyson.telemetry.database.rows import Rows, any_stored, stored_numbers
 from tenyson.telemetry.database.tables import losses, spools
 from tenyson.telemetry.events.checked import fault
 from tenyson.telemetry.events.json_text import read_lines
-from tenyson.telemetry.spool.spool import Header, read_records, segment_path
+from tenyson.telemetry.spool.batches import Place, chunks_of
+from tenyson.telemetry.spool.spool import Header, segment_path
 
-BATCH_EVENTS = 2048
-"""Events of one transaction, about: a batch of the caller is never cut."""
-BATCH_BYTES = 16 << 20
-CHUNK_EVENTS = 512
-"""Events that are written together."""
-PATIENT_CHUNK_EVENTS = 64
-"""The same beside a training thread, which may have to wait for the interpreter so long."""
 FEW_EVENTS = 8
 """Where more than these are refused together, it is an outage like any other, and they are tried again."""
 PAUSE_SECONDS = 1e-3
-"""Between two of these, so that it gets the interpreter."""
-
+"""Between two chunks beside a training thread, so that it gets the interpreter."""
 
 # Statements of every transaction are built once: building one takes as long as running it.
 _LOCK_SPOOL = select(spools).where(spools.c.uid == bindparam("of")).with_for_update()
 _MOVE_SPOOL = update(spools).where(spools.c.id == bindparam("number"))
 
 _Numbered = tuple[int, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """How far a spool is stored: its segment, the byte in it, and the number of events before that."""
-
-    segment: int
-    position: int
-    events: int
 
 
 class Shipper:
@@ -79,10 +61,10 @@ class Shipper:
         self._header = header
         self._pack = pack
         self._foreign = foreign
-        self._place = _Place(header.segment, 0, 0)
+        self._place = Place(header.segment, 0, 0)
         self._number = 0
         self._replays = False
-        self._new_from: _Place | None = None
+        self._new_from: Place | None = None
         """From here on nothing is stored: this shipper itself has stored what precedes it."""
         self._attempt: AttemptRow | None = None
 
@@ -123,7 +105,7 @@ class Shipper:
                     # Only where the place was set back by hand, or the spool was copied.
                     first = (self._number << 32) + end.events
                     self._replays = any_stored(connection, first, (self._number + 1 << 32) - 1)
-                for payloads, place in self._chunks(CHUNK_EVENTS if quick else PATIENT_CHUNK_EVENTS):
+                for payloads, place in chunks_of(self._folder, self._header.uid, self._place, quick=quick):
                     numbered = self._numbered(connection, end.events, payloads, refusals)
                     if careful:
                         self._store_what_is_taken(connection, list(chain.from_iterable(numbered)), refusals)
@@ -182,7 +164,7 @@ class Shipper:
                 )
             )
             row = self._lock_row(connection)
-        self._number, self._place = row.id, _Place(row.segment, row.position, row.events)
+        self._number, self._place = row.id, Place(row.segment, row.position, row.events)
         attempt.refresh(connection)
         if self._attempt is None:
             self._attempt = attempt
@@ -192,7 +174,7 @@ class Shipper:
     def _lock_row(self, connection: Connection) -> Any:
         return connection.execute(_LOCK_SPOOL, {"of": self._header.uid}).first()
 
-    def _move(self, connection: Connection, place: _Place) -> None:
+    def _move(self, connection: Connection, place: Place) -> None:
         values = {"segment": place.segment, "position": place.position, "events": place.events}
         connection.execute(_MOVE_SPOOL, {"number": self._number, **values, "updated_at": time.time()})
 
@@ -206,41 +188,6 @@ class Shipper:
         return size > place.position or (
             segment_path(self._folder, self._header.uid, place.segment + 1).exists()
         )
-
-    def _chunks(self, chunk_events: int) -> Iterator[tuple[list[bytes], _Place]]:
-        """Payloads from the place on, until a batch is full; each chunk with the place behind it."""
-        payloads: list[bytes] = []
-        read, begin = 0, self._place.events
-        place = self._place
-        for payload, place in self._records(self._place):
-            if payload:
-                payloads.append(payload)
-            read += len(payload)
-            if place.events - begin >= chunk_events:
-                yield payloads, place
-                payloads, begin = [], place.events
-            if place.events - self._place.events >= BATCH_EVENTS or read >= BATCH_BYTES:
-                break
-        if payloads or place != self._place:
-            yield payloads, place
-
-    def _records(self, place: _Place) -> Iterator[tuple[bytes, _Place]]:
-        """Payloads from a place on, across segments, each with the place behind it; a header's is empty."""
-        segment, position, events = place.segment, place.position, place.events
-        while True:
-            path = segment_path(self._folder, self._header.uid, segment)
-            # One that is not there is stored: its writer or another recovery has deleted it.
-            with contextlib.suppress(FileNotFoundError):
-                for payload, behind in read_records(path, position):
-                    if position == 0:
-                        payload = b""
-                    position = behind
-                    events += payload.count(b"\n") + 1 if payload else 0
-                    yield payload, _Place(segment, position, events)
-            # The writer begins a segment only once the one before is whole.
-            if not segment_path(self._folder, self._header.uid, segment + 1).exists():
-                return
-            segment, position = segment + 1, 0
 
     def _numbered(
         self, connection: Connection, before: int, payloads: list[bytes], refusals: list[str]
