@@ -6,7 +6,7 @@ import pytest
 
 from tenyson.config.schema import TrainingConfig
 from tenyson.jobs.checkpoints.publication import make_draft, pin, publish
-from tenyson.jobs.checkpoints.retention import prune
+from tenyson.jobs.checkpoints.retention import most_kept, prune
 
 
 @pytest.fixture
@@ -40,3 +40,15 @@ def test_the_newest_the_best_and_those_in_use_are_kept(checkpoints, limit, best,
         former=former,
     )
     assert {int(path.name.removeprefix("step-")) for path in checkpoints.glob("step-*")} == kept
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_the_disk_estimate_counts_every_checkpoint_that_is_kept(tmp_path, limit):
+    """The best one is the oldest, so that it is kept beside those within the limit."""
+    for step in range(1, 8):
+        draft = make_draft(tmp_path / f"step-{step}")
+        (draft / "weights").write_text(str(step))
+        publish(draft, tmp_path / f"step-{step}")
+    training = TrainingConfig(save_total_limit=limit)
+    prune(tmp_path, training, newest=tmp_path / "step-7", best=tmp_path / "step-1")
+    assert len(list(tmp_path.glob("step-*"))) == most_kept(training)

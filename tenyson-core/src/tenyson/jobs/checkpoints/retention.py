@@ -1,4 +1,4 @@
-"""Retention: which checkpoints of a run are deleted once a newer one is published."""
+"""Retention: which checkpoints of a run are deleted once a newer one is published, and how many that leaves at most."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from tenyson.jobs.checkpoints.publication import is_pinned, newest_first, remove
 
 if TYPE_CHECKING:
     from tenyson.config.schema import TrainingConfig
+
+KEEP_FEWER = "lower training.save_total_limit"
+"""How to keep fewer, as messages say it."""
+ASSUMED = 10
+"""Checkpoints that are counted where no limit is set, for an estimate of the disk space."""
+
+
+def most_kept(training: TrainingConfig) -> int:
+    """How many checkpoints `prune` leaves at most, with the best one and without those that other runs start from."""
+    return (training.save_total_limit or ASSUMED) + 1
 
 
 def prune(

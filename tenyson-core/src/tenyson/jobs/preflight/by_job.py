@@ -112,4 +112,4 @@ def check_machine(
             "warning", "so arguments, model, samples, lengths and rewards were not looked at"
         )
     yield from check_memory(plain, job, dims, memory, facts)
-    yield from check_disk(plain, job, dims, elsewhere=memory is not None)
+    yield from check_disk(config, job, dims, elsewhere=memory is not None)

@@ -8,13 +8,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tenyson.jobs.checkpoints.retention import KEEP_FEWER, most_kept
 from tenyson.jobs.models.dims import Dims
 from tenyson.jobs.models.memory import GIB, NOTHING, Facts, estimate_memory, trainable_parameters
 from tenyson.jobs.runtime.finding import Finding, Severity
 from tenyson.jobs.runtime.quiet import missing_libraries
 from tenyson.plugins.job_kinds import job_kind
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
 
 TESTED = {
     "torch": "2.13.0",
@@ -125,21 +129,21 @@ def check_memory(
 
 
 def check_disk(
-    config: Mapping[str, Any], job_type: str, dims: Dims | None, *, elsewhere: bool = False
+    config: Config, job_type: str, dims: Dims | None, *, elsewhere: bool = False
 ) -> Iterator[Finding]:
     """Room for the checkpoints that are kept, one in the making, and the result.
 
     `elsewhere`: the job runs on another machine, whose disk is not known; what it leaves is fetched onto this one.
     """
-    place = Path(config["run"]["output_dir"]).absolute()
+    place = Path(config.run.output_dir).absolute()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
     if dims is None or not job_kind(job_type).trains:
         needed, how = GIB, "logs and telemetry"
     else:
-        trained = trainable_parameters(dims, config)
-        kept = (config["training"]["save_total_limit"] or 10) + 2
+        trained = trainable_parameters(dims, config.model_dump(mode="json"))
+        kept = most_kept(config.training) + 1
         needed = trained * 4 * (3 * kept + 1)
         how = f"{kept} checkpoints of {_size(trained * 12)} and the result"
     if free < needed:
@@ -147,7 +151,7 @@ def check_disk(
             "disk",
             "error" if free < needed / 2 and not elsewhere else "warning",
             f"{place} has {_size(free)} free, and {how} need {_size(needed)}",
-            "Free some room, set run.output_dir elsewhere, or lower training.save_total_limit.",
+            f"Free some room, set run.output_dir elsewhere, or {KEEP_FEWER}.",
         )
     else:
         yield Finding("disk", "info", f"{place} has {_size(free)} free; {how} need {_size(needed)}")
