@@ -21,6 +21,7 @@ from tenyson.core.run_folder import RunFolder
 from tenyson.core.stdio import is_terminal, say, standard_streams
 from tenyson.errors import ConfigError, TenysonError
 from tenyson.jobs.result import JobResult, stopped_early
+from tenyson.jobs.runtime.interpreter import collect_rarely, end_after_handlers
 from tenyson.jobs.runtime.lingering import exit_grace
 from tenyson.jobs.runtime.threads import let_threads_sleep
 from tenyson.plugins.job_kinds import JOB_KINDS, job_class, job_kind
@@ -64,6 +65,9 @@ def _main(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     let_threads_sleep()  # the task's own module may import torch
     run = _Run()
+    if __name__ == "__main__":
+        collect_rarely()
+        end_after_handlers(lambda: run.ended)
     try:
         status = run.job_of(options)
     except StoppedEarlyError as error:
@@ -92,6 +96,7 @@ class _Run:
         self._folder: RunFolder | None = None
         self._run_id: str | None = None
         self._stop = StopSignal()
+        self.ended: int | None = None
         # Before anything of the user's is imported, which may hang.
         self.signals = Signals(self._stop, self.write_stopped)
 
@@ -130,6 +135,7 @@ class _Run:
             )
             os._exit(status)
 
+        self.ended = status
         self.signals.over(status)
         timer = threading.Timer(exit_grace(), end)
         timer.daemon = True

@@ -35,6 +35,7 @@ def prepare(context: JobContext) -> Prepared:
     from tenyson.jobs.models.adapter_config import new_adapter, require_same_adapter
     from tenyson.jobs.models.model import generation_eos, load_tokenizer, resolve_model
     from tenyson.jobs.preflight.fitting import require_fitting
+    from tenyson.jobs.runtime.interpreter import collect_as_usual
 
     config, trains = context.config, context.kind.trains
     source = context.world.in_turn(lambda: resolve_model(config))
@@ -44,6 +45,7 @@ def prepare(context: JobContext) -> Prepared:
     renderer = open_renderer(tokenizer, generation_eos(source), config.model)
     adapter = new_adapter(config, source) if trains else None
     require_fitting(config, source, tokenizer, renderer, context.kind)
+    collect_as_usual()
     return Prepared(source, tokenizer, renderer, adapter)
 
 
