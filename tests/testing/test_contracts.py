@@ -150,6 +150,50 @@ def test_a_task_that_breaks_the_contract_is_told_where(tmp_path, pytester_run):
     )
 
 
+PREFERENCES = """
+import pytest
+from tenyson.tasks import PreferenceSample, TaskPlugin
+from tenyson.testing.tasks import TaskContract
+
+
+class Task(TaskPlugin):
+    def preference_samples(self, split, seed):
+        for number in range(3):
+            yield PreferenceSample(
+                f"{{split}}{{number}}",
+                [{{"role": "user", "content": f"{{split}} {{number}}"}}],
+                chosen=[{{"role": "assistant", "content": {chosen!r}}}],
+                rejected=[{{"role": "assistant", "content": {rejected!r}}}],
+            )
+
+
+class TestPreferences(TaskContract):
+    @pytest.fixture
+    def task(self):
+        return Task()
+"""
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "fault"),
+    [
+        ("better", "worse", None),
+        ("same", "same", "train0: both answers are the same"),
+        (" ", "worse", "train0: the chosen answer is empty"),
+        ("better", "", "train0: the rejected answer is empty"),
+    ],
+)
+def test_a_task_of_preferences_alone_serves_a_job(tmp_path, pytester_run, chosen, rejected, fault):
+    """Its pairs must differ and say something."""
+    told = pytester_run(tmp_path, PREFERENCES.format(chosen=chosen, rejected=rejected))
+    if fault is None:
+        assert "FAILED" not in told
+        assert " passed" in told
+        return
+    assert told.count("FAILED") == 1
+    assert fault in told
+
+
 @pytest.fixture
 def pytester_run():
     """Runs pytest on a file as a plugin's author would."""

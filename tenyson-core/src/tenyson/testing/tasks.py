@@ -16,7 +16,9 @@ from dataclasses import asdict
 import pytest
 
 from tenyson.errors import TaskError
-from tenyson.tasks import Rollout, Sample, TaskPlugin
+from tenyson.plugins.job_kind import JobKind
+from tenyson.plugins.job_kinds import JOB_KINDS
+from tenyson.tasks import PreferenceSample, Rollout, Sample, TaskPlugin
 from tenyson.tasks.sample import Message
 
 LOOKED_AT = 200
@@ -51,13 +53,14 @@ class TaskContract:
         """Rollouts are stored and compared by them."""
         for kind, split in _served(task, self.splits):
             ids = [sample.id for sample in _take(task, kind, split, self.seed)]
-            assert ids, f"no {kind} samples in {split}"
-            assert len(ids) == len(set(ids)), f"{kind} samples of {split} share ids"
+            assert ids, f"no {kind.name} samples in {split}"
+            assert len(ids) == len(set(ids)), f"{kind.name} samples of {split} share ids"
 
     def test_what_is_measured_on_was_not_trained_on(self, task: TaskPlugin) -> None:
         """No sample, which is its prompt and its data, is in both splits of one kind."""
-        for kind in ("sft", "rl"):
-            if {(kind, "train"), (kind, "eval")} <= set(_served(task, self.splits)):
+        served = _served(task, self.splits)
+        for kind in _kinds():
+            if kind.trains and (kind, "train") in served and (kind, "eval") in served:
                 seen = [
                     {
                         json.dumps([sample.prompt, sample.data])
@@ -65,23 +68,40 @@ class TaskContract:
                     }
                     for split in ("train", "eval")
                 ]
-                assert not seen[0] & seen[1], f"{kind}: train and eval share samples"
+                assert not seen[0] & seen[1], f"{kind.name}: train and eval share samples"
 
     def test_samples_can_be_written_down(self, task: TaskPlugin) -> None:
         """They are JSON; what is imitated has a completion."""
         for kind, split in _served(task, self.splits):
             for sample in _take(task, kind, split, self.seed):
                 json.dumps(asdict(sample))
-                assert kind != "sft" or sample.completion, f"{sample.id}: nothing to imitate"
+                assert kind.name != "sft" or sample.completion, f"{sample.id}: nothing to imitate"
+
+    def test_preferences_have_a_better_and_a_worse_answer(self, task: TaskPlugin) -> None:
+        """Nothing is learnt from two equal answers, and an answer without text teaches to say nothing."""
+        for kind, split in _served(task, self.splits):
+            if kind.samples != "preference_samples":
+                continue
+            for sample in _take(task, kind, split, self.seed):
+                assert isinstance(sample, PreferenceSample), f"{sample.id}: no PreferenceSample"
+                for name, answer in (("chosen", sample.chosen), ("rejected", sample.rejected)):
+                    said = [
+                        bool(one["content"].strip() or one.get("tool_calls"))
+                        for one in answer
+                        if one["role"] == "assistant"
+                    ]
+                    assert any(said), f"{sample.id}: the {name} answer is empty"
+                    assert all(said), f"{sample.id}: the {name} answer has an empty reply"
+                assert list(sample.chosen) != list(sample.rejected), f"{sample.id}: both answers are the same"
 
     def test_rewards_have_names_of_their_own_and_take_any_answer(self, task: TaskPlugin) -> None:
         """A model may say anything: a reward is a number or nothing, and does not raise."""
         rewards = task.rewards()
         assert len({reward.name for reward in rewards}) == len(rewards)
-        kinds = [kind for kind, _ in _served(task, self.splits) if kind != "sft"]
-        if not kinds:
+        played = [(kind, split) for kind, split in _served(task, self.splits) if kind.generates]
+        if not played:
             return
-        sample = next(_take(task, kinds[0], self.splits[0], self.seed))
+        sample = next(_take(task, *played[0], self.seed))
         for text in ("", "x", "\N{SNOWMAN}\0" * 50, "a long answer " * 200):
             rollout = _played(task, sample, text)
             for reward in rewards:
@@ -106,10 +126,20 @@ def _played(task: TaskPlugin, sample: Sample, text: str) -> Rollout:
     return Rollout(sample, messages, "stop" if answer.done else "turns", environment.info())
 
 
-def _served(task: TaskPlugin, splits: tuple[str, ...]) -> list[tuple[str, str]]:
-    """The kinds of samples and splits that a task has."""
+def _kinds() -> list[JobKind]:
+    """The kinds of job that read samples; of those that read the same ones, the first."""
+    first: dict[str, JobKind] = {}
+    for kind in JOB_KINDS.values():
+        if kind.samples:
+            first.setdefault(kind.samples, kind)
+    return list(first.values())
+
+
+def _served(task: TaskPlugin, splits: tuple[str, ...]) -> list[tuple[JobKind, str]]:
+    """The kinds of job that a task has samples for, with their splits."""
     found = []
-    for kind, split in itertools.product(("sft", "rl", "eval"), splits):
+    kinds = [kind for kind in _kinds() if hasattr(task, kind.samples)]
+    for kind, split in itertools.product(kinds, splits):
         try:
             next(_take(task, kind, split, 0), None)
         except TaskError:
@@ -118,11 +148,11 @@ def _served(task: TaskPlugin, splits: tuple[str, ...]) -> list[tuple[str, str]]:
     return found
 
 
-def _take(task: TaskPlugin, kind: str, split: str, seed: int) -> Iterator[Sample]:
-    return itertools.islice(iter(getattr(task, f"{kind}_samples")(split, seed)), LOOKED_AT)
+def _take(task: TaskPlugin, kind: JobKind, split: str, seed: int) -> Iterator[Sample]:
+    return itertools.islice(iter(getattr(task, kind.samples)(split, seed)), LOOKED_AT)
 
 
-def _all(task: TaskPlugin, kind: str, split: str, seed: int) -> list[dict[str, object]]:
+def _all(task: TaskPlugin, kind: JobKind, split: str, seed: int) -> list[dict[str, object]]:
     return [asdict(sample) for sample in _take(task, kind, split, seed)]
 
 
