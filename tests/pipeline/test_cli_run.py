@@ -79,7 +79,7 @@ def test_a_dry_run_in_json_is_json_only(tenyson, tmp_path):
         (("--task", TASK, "--backend", "locl"), "Did you mean 'local'?"),
         (("--task", TASK, "--set", "training.max_step=3"), "training.max_steps"),
         (("--task", TASK, "--set", "run.id=x"), "Use --run-id."),
-        (("--task", TASK, "--config", "x.yaml"), "--job sft, rl or eval"),
+        (("--task", TASK, "--config", "x.yaml"), "--job sft, rl, eval or dpo"),
         (("--task", TASK, "--resume-from-checkpoint", "latest"), "needs the --run-id"),
         (("--job", "sft"), "--job needs --config FILE"),
         (("--job", "sft", "--config", "none.yaml"), "none.yaml"),

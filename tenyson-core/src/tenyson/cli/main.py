@@ -44,7 +44,7 @@ Environment:
 @click.version_option(__version__, prog_name="tenyson")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Train language models by SFT, DPO and GRPO and evaluate them, here or on rented machines."""
+    """Train and evaluate language models, here or on rented machines."""
     context.color = _colours()
 
 

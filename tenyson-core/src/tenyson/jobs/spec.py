@@ -21,7 +21,7 @@ class JobSpec:
     run_id: str
     """The run; also the name of its folder."""
     job_type: str
-    """sft, rl or eval."""
+    """The kind of job, by its name."""
     task: str
     """The task's "module:Class", or a path to its file."""
     config: Mapping[str, Any]

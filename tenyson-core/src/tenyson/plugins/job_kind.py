@@ -1,4 +1,4 @@
-"""JobKind: all that Tenyson must know about a kind of job. Core's sft, rl and eval are three of them, in `builtin`."""
+"""JobKind: all that Tenyson must know about a kind of job. Core's own are in `builtin`."""
 
 from __future__ import annotations
 

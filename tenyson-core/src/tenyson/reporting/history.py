@@ -41,7 +41,7 @@ class StepHistory:
     label: str
     """The step's name in the pipeline."""
     job: str
-    """sft, rl or eval."""
+    """The kind of job, by its name."""
     state: str
     """PENDING, INTENT, LAUNCHED, RUNNING, DONE, FAILED or WAITING_HUMAN."""
     run_id: str

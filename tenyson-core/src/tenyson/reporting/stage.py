@@ -25,7 +25,7 @@ class Stage:
     label: str
     """The step's name in the pipeline."""
     job: str
-    """The kind of job, such as sft, rl or eval."""
+    """The kind of job, by its name."""
     result: JobResult
     """How it ended."""
     running: bool = False

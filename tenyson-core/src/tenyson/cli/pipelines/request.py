@@ -89,11 +89,12 @@ def _expanded(request: Request) -> Request:
 
 def _plan_pipeline(request: Request) -> tuple[Plan, Tasks, str]:
     from tenyson.pipeline.graph.plan import new_pipeline_id, plan_preset
+    from tenyson.plugins.job_kinds import JOB_KINDS
 
     if request.config is not None:
-        raise click.UsageError(
-            "--config FILE is the configuration of one job: say which with --job sft, rl or eval"
-        )
+        *others, last = JOB_KINDS
+        names = f"{', '.join(others)} or {last}"
+        raise click.UsageError(f"--config FILE is the configuration of one job: say which with --job {names}")
     if request.task is None and request.file is None:
         raise click.UsageError(
             "give an experiment FILE, --task NAME (tenyson presets lists what there is), or --job with --config"

@@ -34,7 +34,7 @@ class RunStarted(Event):
     """A job begins."""
 
     job_type: Phase
-    """sft, rl or eval."""
+    """The kind of job, by its name."""
     task: str
     """The task's name."""
     config: Mapping[str, Any]
@@ -66,7 +66,7 @@ class MetricsLogged(Event):
     """Numbers of one step."""
 
     phase: Phase
-    """sft, rl or eval."""
+    """The phase of the kind of job, such as rl."""
     step: int
     """Optimizer steps done; in an evaluation rollouts."""
     total_steps: int | None = None

@@ -26,7 +26,7 @@ class RunRecord:
     run_id: str
     """The run."""
     job_type: str
-    """Kind of job: sft, rl, eval, or one that a plugin adds."""
+    """The kind of job, by its name."""
     task: str
     """The task's name."""
     status: str
