@@ -108,7 +108,7 @@ def ours(tokenizer: Any) -> str:
     if renderer is None:
         return "refused | refused"
     prompt = renderer.prompt([ASK])
-    second = attempt(lambda: prompt + renderer.reply("C1") + renderer.between("Q2"))
+    second = attempt(lambda: prompt + renderer.reply("C1") + renderer.between(SAY, [AGAIN]))
     bridge = "none" if second is None else "other"
     if second == own_ids(tokenizer, [ASK, SAY, AGAIN], True):
         bridge = "own"

@@ -37,6 +37,18 @@ def test_names_in_a_runs_folder_are_written_once():
     assert not found
 
 
+def test_a_samples_prompt_becomes_tokens_in_one_place():
+    """`Renderer.prompt_ids` alone, so that whatever else a sample shows the model reaches every caller."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sources()
+        if not path.as_posix().endswith("engines/renderers/renderer.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "prompt"
+    ]
+    assert not found
+
+
 def test_the_tree_of_errors_is_complete():
     """Every error that core derives from TenysonError is in the docstring of `tenyson.errors`."""
     bases = {

@@ -223,7 +223,7 @@ def test_a_rollout_of_several_turns_is_the_templates_own_conversation(name):
     renderer = renderer_of(name)
     if name in ENDS_TWICE:
         with pytest.raises(ModelError, match="within a conversation and with") as refused:
-            renderer.between("Q2")
+            renderer.between(assistant("C1"), [user("Q2")])
         assert "training.reasoning: last" in (refused.value.next_step or "")
         return
 
@@ -336,6 +336,20 @@ def test_calls_of_tools_come_back_and_their_results_follow(name):
     assert "sunny" in renderer.raw(whole)
     assert "sunny" not in first + last
     assert last.endswith("C2" + renderer.turn_end)
+
+
+@pytest.mark.parametrize("name", sorted(set(FAMILIES) - set(NO_CALLS)))
+def test_a_result_follows_a_call_whether_or_not_the_call_was_ended(name):
+    """What a rollout would add is what SFT trains after; a call that was cut off gets its end first."""
+    renderer = renderer_of(name)
+    call = {"role": "assistant", "content": "", "tool_calls": CALLS}
+    result = {"role": "tool", "content": "sunny", "name": "find"}
+    reasoning = "drop" if name in OPENS_A_THOUGHT else "keep"
+    before, _ = renderer.conversation(sample(call), reasoning)
+    after, _ = renderer.conversation(sample(call, result), reasoning)
+    bridge = renderer.between(call, [result])
+    assert before + bridge == after
+    assert renderer.between(call, [result], ended=False) == [before[-1], *bridge]
 
 
 def test_a_call_that_cannot_be_read_stays_in_the_text():

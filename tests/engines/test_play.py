@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tenyson.engines.engine import Reply
-from tenyson.tasks import Environment, Observation, Sample, TaskPlugin
+from tenyson.tasks import Environment, Message, Observation, Sample, TaskPlugin
 
 pytestmark = pytest.mark.train
+
+SAID: Message = {"role": "assistant", "content": "turn0"}
 
 
 class Countdown(Environment):
@@ -116,9 +118,9 @@ def test_an_engine_without_logprobs_leaves_them_out(renderer):
 
 def test_what_one_conversation_adds_to_an_answer_does_not_reach_another(renderer):
     """Equal answers are rendered once; each conversation has ids of its own."""
-    first = renderer.between("3")
+    first = renderer.between(SAID, Observation("3").messages)
     expected = list(first)
     first.append(0)
-    assert renderer.between("3") == expected
-    assert renderer.between("3", ended=False) != expected
-    assert renderer.between("4") != expected
+    assert renderer.between(SAID, Observation("3").messages) == expected
+    assert renderer.between(SAID, Observation("3").messages, ended=False) != expected
+    assert renderer.between(SAID, Observation("4").messages) != expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tenyson.errors import ModelError
-from tenyson.tasks import Sample
+from tenyson.tasks import Message, Sample
 
 pytestmark = pytest.mark.train
 
@@ -23,6 +23,11 @@ GAME = Sample(
         {"role": "assistant", "content": "second"},
     ],
 )
+FIRST = GAME.completion[0]
+
+
+def user(text: str) -> Message:
+    return {"role": "user", "content": text}
 
 
 def make_tokenizer(template: str | None):
@@ -83,10 +88,10 @@ def test_the_prompt_is_a_token_prefix_of_the_whole_conversation(renderer):
 
 def test_a_reply_that_was_cut_off_gets_its_end_before_the_next_message(renderer):
     """The environment's tokens close the turn that the model did not close."""
-    assert renderer.raw(renderer.between("no", ended=False)) == (
+    assert renderer.raw(renderer.between(FIRST, [user("no")], ended=False)) == (
         "<|im_end|>\n<|im_start|>user\nno<|im_end|>\n<|im_start|>assistant\n"
     )
-    assert renderer.between("no", ended=False)[1:] == renderer.between("no")
+    assert renderer.between(FIRST, [user("no")], ended=False)[1:] == renderer.between(FIRST, [user("no")])
 
 
 def test_text_leaves_out_the_stop_token(renderer):
@@ -195,7 +200,10 @@ def test_templates_that_strip_history_still_render_the_bridge():
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     renderer = Renderer(make_tokenizer(stripping))
-    assert renderer.raw(renderer.between("go")) == "\n<|im_start|>user\ngo<|im_end|>\n<|im_start|>assistant\n"
+    assert (
+        renderer.raw(renderer.between(FIRST, [user("go")]))
+        == "\n<|im_start|>user\ngo<|im_end|>\n<|im_start|>assistant\n"
+    )
 
 
 BLANK_LINE = (
@@ -270,7 +278,7 @@ def test_variables_of_the_template_act_on_every_rendering_and_on_the_fingerprint
     question = [{"role": "user", "content": "wrong"}]
     assert with_it.raw(with_it.prompt(question)).endswith("<nothink>")
     assert not without.raw(without.prompt(question)).endswith("<nothink>")
-    assert with_it.raw(with_it.between("wrong")).endswith("<nothink>")
+    assert with_it.raw(with_it.between(FIRST, [user("wrong")])).endswith("<nothink>")
     assert with_it.fingerprint() != without.fingerprint() == Renderer(tokenizer, (), {}).fingerprint()
     with pytest.raises(ModelError, match="the chat template has no variable thinking"):
         Renderer(tokenizer, (), {"thinking": False})

@@ -475,8 +475,8 @@ def test_a_count_that_stops_early_says_so(configure, monkeypatch):
     from tenyson.tasks import Sample
 
     class Letters:
-        def prompt(self, messages):
-            return list(messages[0]["content"])
+        def prompt_ids(self, sample):
+            return list(sample.prompt[0]["content"])
 
     monkeypatch.setattr(prompts, "COUNTED", 2)
     short, long = (Sample(text, [{"role": "user", "content": text}]) for text in ("a", "a" * 300))

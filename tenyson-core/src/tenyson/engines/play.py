@@ -64,21 +64,20 @@ class Game:
         self.mask += [1] * len(reply.ids)
         self._score(reply.logprobs)
         message = renderer.message(reply.ids)
-        text = message["content"]
         self.messages.append(message)
         if self.environment is None:
             self.finish = reply.finish_reason
             return
         self.turns += 1
-        answer = take_step(self.environment, text, self.sample, self.turns)
+        answer = take_step(self.environment, message["content"], self.sample, self.turns)
         if answer.done:
             self.finish = reply.finish_reason
             return
         if last_turn:
             self.finish = "turns"
             return
-        self.messages.append({"role": "user", "content": answer.content})
-        bridge = renderer.between(answer.content, ended=reply.finish_reason == "stop")
+        self.messages += answer.messages
+        bridge = renderer.between(message, answer.messages, ended=reply.finish_reason == "stop")
         self.ids += bridge
         self.mask += [0] * len(bridge)
         self._score([0.0] * len(bridge))
@@ -154,4 +153,4 @@ def begin(
         except TaskError as error:
             broken.append(Failure(sample, error.cause))
             continue
-        yield Game(sample, environment, renderer.prompt(sample.prompt))
+        yield Game(sample, environment, renderer.prompt_ids(sample))

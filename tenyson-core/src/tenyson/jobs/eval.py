@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tenyson.errors import ConfigError
 from tenyson.jobs.data.samples import eval_prompts
 from tenyson.jobs.job import Job, JobContext, Outcome
+from tenyson.tasks.checks import plays_on
 from tenyson.tasks.sample import Sample
 from tenyson.tasks.scoring import rewards_of
 from tenyson.telemetry.control import Controls
@@ -91,10 +92,9 @@ class EvalJob(Job):
         from tenyson.jobs.checkpoints.resume import pin_inputs
         from tenyson.jobs.models.fingerprint import require_fingerprint
         from tenyson.jobs.models.generation_defaults import say_defaults, taken_by
-        from tenyson.jobs.preflight.by_job import check_played
         from tenyson.jobs.preflight.prepare import prepare
-        from tenyson.jobs.preflight.prompts import plays_on
         from tenyson.jobs.preflight.report import settle
+        from tenyson.jobs.preflight.shared_checks import check_played
 
         config, kind = context.config, context.kind
         one = prepare(context)
@@ -118,7 +118,7 @@ class EvalJob(Job):
             "preflight": warnings,
             "checkpoint_defaults_not_taken": unheeded,
         }
-        turns = config.generation.max_turns if any(plays_on(context.task, samples)) else 1
+        turns = config.generation.max_turns if plays_on(context.task, samples) else 1
         return _Evaluation(one, samples, sampling, choice.name, turns, about)
 
     def _open(self, evaluation: _Evaluation, config: Config) -> Engine:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from tenyson.errors import TaskError
 from tenyson.jobs.data.samples import rl_prompts
 from tenyson.jobs.job import Job, JobContext, Outcome
+from tenyson.tasks.checks import plays_on
 from tenyson.tasks.scoring import rewards_of
 
 
@@ -39,10 +40,10 @@ class RLJob(Job):
         from trl import GRPOConfig
 
         from tenyson.jobs.models.generation_defaults import say_defaults, taken_by
-        from tenyson.jobs.preflight.by_job import check_played
         from tenyson.jobs.preflight.prepare import TrainingRun
-        from tenyson.jobs.preflight.prompts import check_groups, check_spread, plays_on
+        from tenyson.jobs.preflight.prompts import check_groups, check_spread
         from tenyson.jobs.preflight.report import add, settle
+        from tenyson.jobs.preflight.shared_checks import check_played
         from tenyson.jobs.runtime.refusals import refusals
         from tenyson.jobs.trainers.arguments import grpo_arguments, load_dtype
         from tenyson.jobs.trainers.callbacks import GRPOEpochTelemetryCallback
@@ -103,7 +104,7 @@ class RLJob(Job):
                 context=context,
                 renderer=one.renderer,
                 samples={"train": train, "eval": others[0] if others else []},
-                turns=config.generation.max_turns if any(plays_on(context.task, train)) else 1,
+                turns=config.generation.max_turns if plays_on(context.task, train) else 1,
                 model=model,
                 args=arguments,
                 processing_class=one.tokenizer,

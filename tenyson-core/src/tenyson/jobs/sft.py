@@ -30,9 +30,9 @@ class SFTJob(Job):
         quiet_libraries()
         from trl import SFTConfig
 
-        from tenyson.jobs.preflight.by_job import check_sft
         from tenyson.jobs.preflight.prepare import TrainingRun
         from tenyson.jobs.preflight.report import segments, settle
+        from tenyson.jobs.preflight.shared_checks import check_sft
         from tenyson.jobs.runtime.refusals import refusals
         from tenyson.jobs.trainers.arguments import sft_arguments
         from tenyson.jobs.trainers.callbacks import SFTTelemetryCallback, eval_loss_callbacks

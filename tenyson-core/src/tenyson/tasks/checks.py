@@ -13,6 +13,9 @@ from tenyson.tasks.usercode import refuse_coroutine, shown, task_name, text_faul
 if TYPE_CHECKING:
     from tenyson.tasks.plugin import TaskPlugin
 
+ENVIRONMENTS = 32
+"""Samples, about, that are asked for an environment."""
+
 
 def check_sample(sample: Any, hook: str, number: int) -> Sample:
     """The sample that `hook` yields as its `number`-th, from 0. Raises: TaskError, which names sample and message."""
@@ -38,6 +41,15 @@ def make_environment(task: TaskPlugin, sample: Sample) -> Environment | None:
     if environment is not None and not callable(getattr(environment, "step", None)):
         raise TaskError(f"{hook}{where} returned {shown(environment)}, which is no Environment")
     return environment
+
+
+def plays_on(task: TaskPlugin, samples: Sequence[Sample]) -> bool:
+    """Whether any of some samples from all over the list has an environment: a task may mix both kinds.
+
+    Raises: TaskError: the task cannot make one.
+    """
+    some = samples[:: max(1, len(samples) // ENVIRONMENTS)]
+    return any(make_environment(task, sample) is not None for sample in some)
 
 
 def take_step(environment: Environment, reply: str, sample: Sample, turn: int) -> Observation:

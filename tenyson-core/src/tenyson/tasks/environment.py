@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tenyson.tasks.sample import Message
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -16,6 +18,11 @@ class Observation:
     """The next user message; not shown once `done`."""
     done: bool = False
     """Whether the episode is over."""
+
+    @property
+    def messages(self) -> list[Message]:
+        """The answer as the model reads it."""
+        return [{"role": "user", "content": self.content}]
 
 
 class Environment(ABC):

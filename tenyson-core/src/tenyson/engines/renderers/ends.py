@@ -39,8 +39,8 @@ class Ends:
         self.stops: tuple[int, ...] = tuple(sorted(ids))
         """Ids on which a reply may end."""
 
-    def bridge(self, observation: str) -> str:
-        """From the end of a reply on, that end included, where a user's message follows.
+    def after_turn(self, content: str) -> str:
+        """From the end of a reply on, that end included, to the opening of the next one, over a user's message.
 
         Raises:
             ModelError: the template ends a reply otherwise there than at the end of a conversation.
@@ -51,10 +51,10 @@ class Ends:
                 "Use tasks of one turn, train on the last reply alone (training.reasoning: last), or use a model whose template "
                 "ends every reply in one way.",
             )
-        return self._after_reply(observation)
+        return self._after_reply(content)
 
     def after_call(self, message: Message, answers: Sequence[Message]) -> str:
-        """From the end of a reply with calls, without that end, to the opening of the next one, over the results in `answers`.
+        """From the end of a reply with calls on, that end included, to the opening of the next one, over the results in `answers`.
 
         Raises:
             ModelError: the template writes the calls otherwise once results follow.
@@ -74,7 +74,7 @@ class Ends:
                 "the chat template writes a call otherwise once its result follows, so what a model wrote cannot be continued",
                 "Use a model whose template writes calls in one way.",
             )
-        return after[len(done + self.call) :]
+        return after[len(done) :]
 
     @cached_property
     def _fault(self) -> str | None:
@@ -82,7 +82,7 @@ class Ends:
         try:
             bridge = self._after_reply("?")
         except ModelError:
-            return None  # `bridge` says so, where it is needed
+            return None  # `after_turn` says so, where it is needed
         if bridge.startswith(self.turn):
             return None
         end = self._template.leading(bridge) or bridge[:20]
@@ -91,8 +91,8 @@ class Ends:
             "wrote cannot be continued as it stands"
         )
 
-    def _after_reply(self, observation: str) -> str:
-        user: Message = {"role": "user", "content": observation}
+    def _after_reply(self, content: str) -> str:
+        user: Message = {"role": "user", "content": content}
         return self._template.render([QUESTION, probe(), user]).rpartition(REPLY)[2]
 
     def _find_turn_end(self, ends: set[int]) -> str:

@@ -72,6 +72,10 @@ class Renderer:
         pad = self.tokenizer.pad_token_id
         return int(pad if pad is not None else self.tokenizer.eos_token_id)
 
+    def prompt_ids(self, sample: Sample) -> list[int]:
+        """Ids of what the model reads of a sample before its first reply: every caller takes them from here."""
+        return self.prompt(sample.prompt)
+
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Ids of a conversation, up to where the model's reply begins."""
         return self._template.ids(self._template.render(messages))
@@ -81,21 +85,36 @@ class Renderer:
         header = self.format.between if self.format.plain is None else self.format.plain
         return [*self._template.ids(header + text), self.turn_end_id]
 
-    def between(self, observation: str, *, ended: bool = True) -> list[int]:
-        """Ids from the end of one reply to the start of the next, with `observation` as the user's message.
+    def replies(self, sample: Sample) -> list[list[int]]:
+        """Ids of each reply in a sample's completion, as `reply` writes it."""
+        return [
+            self.reply(message["content"]) for message in sample.completion if message["role"] == "assistant"
+        ]
 
-        `ended`: whether the reply already holds its stop token; a reply that was cut off gets one here.
+    def between(self, reply: Message, answers: Sequence[Message], *, ended: bool = True) -> list[int]:
+        """Ids from the end of a reply to the start of the next, with the messages that answer it.
+
+        Args:
+            answers: one user message, or the results of the calls in `reply`.
+            ended: whether the reply already holds its stop token; a reply that was cut off gets one here.
 
         Raises:
-            ModelError: the template ends a reply otherwise where the conversation continues.
+            ModelError: the template writes a reply otherwise where the conversation continues.
         """
-        return list(self._between(observation, ended))
+        if [message["role"] for message in answers] == ["user"] and not reply.get("tool_calls"):
+            return list(self._before_user(answers[0]["content"], ended))
+        bridge = self._ends.after_call(reply, answers)
+        return self._template.ids(bridge.removeprefix(self._ends.call) if ended else bridge)
+
+    def check_turns(self) -> None:
+        """Raises: ModelError: no reply of this template can be followed by another turn."""
+        self._ends.after_turn("?")
 
     @lru_cache(maxsize=1024)  # noqa: B019  a job has one renderer, for as long as it runs
-    def _between(self, observation: str, ended: bool) -> tuple[int, ...]:
+    def _before_user(self, content: str, ended: bool) -> tuple[int, ...]:
         """Environments often give many conversations the same answer, and a template takes a while."""
-        bridge = self._ends.bridge(observation)
-        return tuple(self._template.ids(bridge.removeprefix(self.turn_end) if ended else bridge))
+        bridge = self._ends.after_turn(content)
+        return tuple(self._template.ids(bridge.removeprefix(self._ends.turn) if ended else bridge))
 
     def conversation(self, sample: Sample, reasoning: Reasoning = "keep") -> tuple[list[int], list[int]]:
         """Ids of a whole SFT sample, and a mask of the same length: 1 where the model is to learn.
@@ -118,21 +137,21 @@ class Renderer:
             ids = self.prompt(before)
             piece = self._replies.ids(before, completion[last], sample.id)
             return ids + piece, [0] * len(ids) + [1] * len(piece)
-        before, ids = list(sample.prompt), self.prompt(sample.prompt)
+        before, ids = list(sample.prompt), self.prompt_ids(sample)
         mask, answers = [0] * len(ids), list[Message]()
         for message in completion:
             if message["role"] != "assistant":
                 answers.append(message)
                 continue
             if answers:
-                bridge = self._bridge(before, answers)
+                bridge = self.between(before[-1], answers)
                 ids, mask = ids + bridge, mask + [0] * len(bridge)
                 before, answers = before + answers, []
             piece = self._replies.ids(before, message, sample.id, drop=drop)
             ids, mask = ids + piece, mask + [1] * len(piece)
             before = [*before, message]
         if answers:
-            bridge = self._bridge(before, answers)
+            bridge = self.between(before[-1], answers)
             ids, mask = ids + bridge, mask + [0] * len(bridge)
         return ids, mask
 
@@ -166,6 +185,11 @@ class Renderer:
         """A finished conversation as the chat template itself writes it."""
         return self._template.render([self.format.message(one) for one in messages], opening=False)
 
+    def rewrites(self, sample: Sample, ids: Sequence[int]) -> bool:
+        """Whether the template writes a finished sample otherwise than `ids`, which were rendered turn by turn."""
+        turn_by_turn = self.raw(ids).removesuffix(self.turn_end)
+        return not self.whole([*sample.prompt, *sample.completion]).startswith(turn_by_turn)
+
     def raw(self, ids: Sequence[int]) -> str:
         """Text of ids as they are, special tokens included."""
         return self._template.raw(ids)
@@ -188,12 +212,6 @@ class Renderer:
     @cached_property
     def _tools(self) -> ToolFormat | None:
         return find_tool_format(self._template, self.format)
-
-    def _bridge(self, before: Sequence[Message], answers: Sequence[Message]) -> list[int]:
-        """From the end of the last reply in `before` to the opening of the next one."""
-        if [message["role"] for message in answers] == ["user"] and not before[-1].get("tool_calls"):
-            return self.between(answers[0]["content"])
-        return self._template.ids(self._ends.after_call(before[-1], answers))
 
     def _without_special(self, text: str) -> str:
         for token in self._template.special:

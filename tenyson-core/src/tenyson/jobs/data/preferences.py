@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import ModelError, TaskError
@@ -83,10 +83,10 @@ def read_preferences(
         task, KIND, split, config.run.seed, extent=wanted, tokenizer=renderer.tokenizer, context=context
     ):
         pair = _pair(sample, hook)
-        opening = renderer.prompt(pair.prompt)
+        opening = renderer.prompt_ids(pair)
         prompt = len(opening)
         whole = [
-            _take(rows, renderer, Sample(pair.id, pair.prompt, answer, pair.data), config.training)
+            _take(rows, renderer, _answered(pair, answer), config.training)
             for rows, answer in ((pairs.chosen, pair.chosen), (pairs.rejected, pair.rejected))
         ]
         if any(ids[:prompt] != opening for ids, _ in whole):
@@ -127,6 +127,12 @@ def _pair(sample: Sample, hook: str) -> PreferenceSample:
     _require_turns(sample.chosen, f"{hook}: the chosen answer of sample {sample.id}")
     _require_turns(sample.rejected, f"{hook}: the rejected answer of sample {sample.id}")
     return sample
+
+
+def _answered(pair: PreferenceSample, answer: Sequence[Message]) -> Sample:
+    """The sample with one of its answers as completion. Every other field of a sample is kept, whichever it has."""
+    kept = {one.name: getattr(pair, one.name) for one in fields(Sample)}
+    return Sample(**{**kept, "completion": answer})
 
 
 def _require_turns(messages: Sequence[Message], what: str) -> None:

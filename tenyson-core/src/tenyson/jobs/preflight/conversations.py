@@ -102,8 +102,7 @@ def _template(rows: Conversations, renderer: Renderer) -> Iterator[Finding]:
     for sample, ids in rows.examples:
         if len(sample.completion) < 2:
             continue  # what is trained is what the template writes, or was refused
-        turn_by_turn = renderer.raw(ids).removesuffix(renderer.turn_end)
-        if not renderer.whole([*sample.prompt, *sample.completion]).startswith(turn_by_turn):
+        if renderer.rewrites(sample, ids):
             yield Finding(
                 "template",
                 "warning",

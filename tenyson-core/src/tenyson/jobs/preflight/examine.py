@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 from tenyson.core.run_folder import RunFolder
 from tenyson.errors import TenysonError
 from tenyson.jobs.job import Job, JobContext
-from tenyson.jobs.preflight.by_job import check_machine
 from tenyson.jobs.preflight.engine import require_engine
 from tenyson.jobs.preflight.job_checks import Examined, Preflight
 from tenyson.jobs.preflight.report import Segments
+from tenyson.jobs.preflight.shared_checks import check_machine
 from tenyson.jobs.runtime.finding import Finding, let_pass
 from tenyson.jobs.runtime.quiet import missing_libraries, quiet_libraries
 from tenyson.jobs.runtime.world import World

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TaskError
 from tenyson.jobs.data.samples import eval_prompts, rl_prompts
-from tenyson.jobs.preflight.by_job import check_played, check_sft
 from tenyson.jobs.preflight.prompts import check_groups
 from tenyson.jobs.preflight.report import Segments, segments
+from tenyson.jobs.preflight.shared_checks import check_played, check_sft
 from tenyson.jobs.runtime.finding import Finding
 from tenyson.tasks.scoring import rewards_of
 
@@ -51,8 +51,8 @@ class Examined:
 
     def decode(self, prompts: list[Sample]) -> None:
         """Show the first prompts, of which nothing is learnt."""
-        raw = self.renderer.raw
-        self.decoded = [[(raw(self.renderer.prompt(one.prompt)), False)] for one in prompts[: self.shown]]
+        raw, prompt_ids = self.renderer.raw, self.renderer.prompt_ids
+        self.decoded = [[(raw(prompt_ids(one)), False)] for one in prompts[: self.shown]]
 
 
 class Preflight:

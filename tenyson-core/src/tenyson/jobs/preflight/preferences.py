@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.jobs.models.memory import Facts
-from tenyson.jobs.preflight.by_job import check_machine
 from tenyson.jobs.preflight.conversations import check_conversations
 from tenyson.jobs.preflight.job_checks import Examined, Preflight
 from tenyson.jobs.preflight.report import Segments, segments
+from tenyson.jobs.preflight.shared_checks import check_machine
 from tenyson.jobs.runtime.finding import Finding
 
 if TYPE_CHECKING:

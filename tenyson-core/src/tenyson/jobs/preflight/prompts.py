@@ -12,7 +12,6 @@ from tenyson.engines.play import play
 from tenyson.errors import TaskError
 from tenyson.jobs.models.memory import engine_limit
 from tenyson.jobs.runtime.finding import Finding
-from tenyson.tasks.checks import make_environment
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample
 from tenyson.tasks.scoring import rewards_of, score
@@ -26,8 +25,6 @@ COUNTED = 10_000
 """Prompts whose length is counted at most: some seconds' worth."""
 TRIED = 4
 """Known answers that are tried."""
-ENVIRONMENTS = 32
-"""Samples, about, that are asked for an environment."""
 NONSENSE = "zzz"
 
 
@@ -40,7 +37,7 @@ def prompt_lengths(samples: Sequence[Sample], renderer: Renderer) -> list[int]:
         if id(sample) not in known:
             if len(known) == COUNTED:
                 break
-            known[id(sample)] = len(renderer.prompt(sample.prompt))
+            known[id(sample)] = len(renderer.prompt_ids(sample))
         lengths.append(known[id(sample)])
     return lengths
 
@@ -192,15 +189,6 @@ def check_count(prompts: int, config: Config, processes: int) -> Iterator[Findin
     )
 
 
-def plays_on(task: TaskPlugin, samples: Sequence[Sample]) -> Iterator[bool]:
-    """Whether a sample has an environment, for some samples from all over the list: a task may mix both kinds.
-
-    Raises: TaskError: the task cannot make one.
-    """
-    for sample in samples[:: max(1, len(samples) // ENVIRONMENTS)]:
-        yield make_environment(task, sample) is not None
-
-
 def check_rewards(
     task: TaskPlugin, samples: Sequence[Sample], renderer: Renderer, config: Config
 ) -> Iterator[Finding]:
@@ -216,8 +204,7 @@ def check_rewards(
     worth: dict[str, list[float]] = {"good": [], "bad": []}
     rewards = rewards_of(task)
     for sample in known:
-        replies = [message["content"] for message in sample.completion if message["role"] == "assistant"]
-        for kind, scripted in (("good", replies), ("bad", [NONSENSE])):
+        for kind, scripted in (("good", renderer.replies(sample)), ("bad", [renderer.reply(NONSENSE)])):
             try:
                 rollout = _act(task, sample, renderer, scripted, config)
                 scored = score(rewards, rollout, where=f"on a {kind} answer to {sample.id}")
@@ -265,9 +252,9 @@ def check_spread(groups: Sequence[Sequence[float]]) -> Iterator[Finding]:
 
 
 def _act(
-    task: TaskPlugin, sample: Sample, renderer: Renderer, replies: Sequence[str], config: Config
+    task: TaskPlugin, sample: Sample, renderer: Renderer, replies: Sequence[list[int]], config: Config
 ) -> Rollout:
     def generate(prompts: list[list[int]], turn: int) -> list[Reply]:
-        return [Reply(renderer.reply(replies[min(turn, len(replies) - 1)]), "stop") for _ in prompts]
+        return [Reply(replies[min(turn, len(replies) - 1)], "stop") for _ in prompts]
 
     return play(task, [sample], renderer, generate, max_turns=config.generation.max_turns)[0].rollout

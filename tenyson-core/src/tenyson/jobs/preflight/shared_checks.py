@@ -1,4 +1,4 @@
-"""Which checks each kind of job gets."""
+"""Checks that several kinds of job share: of conversations, of what is played, of the machine."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tenyson.jobs.preflight.prompts import (
     check_prompts,
     check_rewards,
     check_unused_eos,
-    plays_on,
     prompt_lengths,
 )
 from tenyson.jobs.runtime.finding import Finding
+from tenyson.tasks.checks import plays_on
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -66,9 +66,9 @@ def check_played(
 
     context, elsewhere = context_length(source), memory is not None
     lengths = prompt_lengths(samples, renderer)
-    turns = config.generation.max_turns if any(plays_on(task, samples)) else 1
+    turns = config.generation.max_turns if plays_on(task, samples) else 1
     if turns > 1:
-        renderer.between("?")  # refused now, not after the first turn
+        renderer.check_turns()  # refused now, not after the first turn
     yield from check_unused_eos(renderer)
     for finding in check_prompts(lengths, len(samples), turns, config, context):
         yield _beyond_positions(finding, max(lengths), config, source)

@@ -100,7 +100,7 @@ class PolicyMixin:
         model = trainer.accelerator.unwrap_model(trainer.model)
         policy.update(model)
         if self._checked_step < 0 or step - self._checked_step >= self._context.config.training.check_every:
-            ids = self._renderer.prompt(sample.prompt)[:PROBE_TOKENS]
+            ids = self._renderer.prompt_ids(sample)[:PROBE_TOKENS]
             check_policy(
                 policy, model, ids * 2 if len(ids) == 1 else ids, step=step, tolerance=self._tolerance
             )
