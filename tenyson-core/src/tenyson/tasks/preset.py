@@ -5,13 +5,13 @@ An experiment file is the same thing outside of a task.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tenyson.config.experiment.matrix import SHORTHANDS
 from tenyson.config.experiment.places import places_of
+from tenyson.config.experiment.sweep import SHORTHANDS, Sweep
 from tenyson.config.unset import UNSET
 from tenyson.plugins.job_kinds import JOB_KINDS
 
@@ -33,8 +33,8 @@ class PresetStep:
     """Label of the step whose newest checkpoint this one continues from, as a separate run."""
     needs: tuple[str, ...] | None = None
     """Labels of the steps that must be over before it; None: the one before it in the list."""
-    matrix: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """Values by axis: the step runs once for each combination. An axis is a dotted key, `seed`, or a name of one's own."""
+    sweep: Sweep = field(default_factory=Sweep)
+    """Over which values the step is repeated."""
     places: Mapping[tuple[str, ...], int] = field(default_factory=dict, compare=False, repr=False)
     """Lines of the file on which the keys of `config` stand."""
 
@@ -48,8 +48,8 @@ class Preset:
     steps: tuple[PresetStep, ...]
     hardware: str = ""
     """What it is meant to run on, in words."""
-    matrix: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """As that of a step, for all steps alike: the whole pipeline runs once for each combination."""
+    sweep: Sweep = field(default_factory=Sweep)
+    """As that of a step, for all steps alike: the whole pipeline is repeated."""
     max_parallel: int = 1
     """How many jobs may run at once."""
     file: str = field(default="", compare=False)
@@ -59,9 +59,8 @@ class Preset:
     def from_file(cls, path: str | Path) -> Preset:
         """Read a preset from a YAML file.
 
-        The keys are `summary`, `hardware`, `shared` (what all steps have in common), `matrix`, `max_parallel` and `steps`,
-        a list of `label`, `job`, `config`, `model_from`, `checkpoint_from`, `needs` and `matrix`; `name` is the file's name
-        without its ending, where it is not given.
+        The keys are those of `tenyson.config.experiment.model.ExperimentFile`; `name` is the file's name without its ending,
+        where it is not given.
         A step's `config` is merged over `shared`, section by section. null is a value there as anywhere else; the value
         `${default}` takes a key of `shared` away.
 
@@ -82,7 +81,7 @@ class Preset:
                 model_from=step.model_from,
                 checkpoint_from=step.checkpoint_from,
                 needs=None if step.needs is None else tuple(step.needs),
-                matrix=step.matrix or {},
+                sweep=Sweep.of(step),
                 places=places_of(document, number),
             )
             for number, step in enumerate(experiment.steps)
@@ -92,7 +91,7 @@ class Preset:
             summary=experiment.summary,
             steps=steps,
             hardware=experiment.hardware,
-            matrix=experiment.matrix or {},
+            sweep=Sweep.of(experiment),
             max_parallel=experiment.max_parallel,
             file=str(path),
         )

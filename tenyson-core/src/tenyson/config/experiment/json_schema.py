@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tenyson.config.experiment.matrix import sweep_schemas
 from tenyson.config.experiment.model import ExperimentFile
+from tenyson.config.experiment.sweep import sweep_schemas
 from tenyson.config.schema import Config
 
 Schema = dict[str, Any]

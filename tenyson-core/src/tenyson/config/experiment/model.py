@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 
 from tenyson.config.document import describe
 from tenyson.config.experiment.lists import some
-from tenyson.config.experiment.matrix import axis_values
+from tenyson.config.experiment.sweep import axis_values
 from tenyson.config.explain import did_you_mean, explained
 from tenyson.config.schema import Section
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tenyson.config.experiment.sweep import SWEEP_KEYS
+
 if TYPE_CHECKING:
     from tenyson.config.document import Document
 
-_ONLY_HERE = ("shared", "steps", "matrix", "max_parallel")
+_ONLY_HERE = ("shared", "steps", *SWEEP_KEYS, "max_parallel")
 
 
 def is_experiment(document: Document) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tenyson.config.experiment.matrix import axis_lines
+from tenyson.config.experiment.sweep import axis_lines
 
 if TYPE_CHECKING:
     from tenyson.config.document import Document, KeyPath

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.config.document import Document, from_mapping
-from tenyson.config.experiment.matrix import swept_keys
 from tenyson.config.explain import did_you_mean
 from tenyson.config.paths import relative_to_file
 from tenyson.config.unset import without_unset
 from tenyson.core.run_folder import RunFolder
 from tenyson.errors import ConfigError, Problem
 from tenyson.jobs.runtime.naming import dated_name
+from tenyson.pipeline.graph.expand import expand
 from tenyson.pipeline.graph.handover import expected_kind, start_from
-from tenyson.pipeline.graph.matrix import expand
 from tenyson.pipeline.graph.references import FIELDS, find_references, step_of, substitute
 from tenyson.pipeline.graph.step import with_values
 from tenyson.tasks.preset import Preset
@@ -105,7 +104,7 @@ def plan_preset(
 
     if any(override.split("=")[0].strip() == "run.id" for override in overrides):
         raise ConfigError("run.id cannot be set for all steps alike", next_step="Use --run-id.")
-    swept = swept_keys(preset, *preset.steps)
+    swept = preset.sweep.keys().union(*(step.sweep.keys() for step in preset.steps))
     for key in (override.split("=")[0].strip() for override in overrides):
         if key in swept:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Matrix: seeds and grids. A step with a matrix is expanded into many, each with its own label and values."""
+"""Expansion: a step with a sweep, such as a matrix, is written out as many, each with its own label and values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tenyson.config.experiment.matrix import Axes, Cell, axes_of, cell_count, cells_of, key_of, label_of
+from tenyson.config.experiment.sweep import Cell, Sweep, key_of
 from tenyson.config.explain import did_you_mean
 from tenyson.errors import ConfigError, Problem
 from tenyson.pipeline.graph.references import find_references, put_value, step_of, substitute
@@ -25,22 +25,21 @@ def expand(preset: Preset) -> list[PresetStep]:
     Raises:
         ConfigError: more than 10,000 steps, two of one label, or an axis that is not there.
     """
-    axes: dict[str, Axes] = {}
+    sweeps: dict[str, Sweep] = {}
     for step in preset.steps:
-        own = axes_of(preset, step)
+        own = step.sweep.over(preset.sweep)
         for source in _sources(step):
-            own = {**axes.get(source, {}), **own}
-        axes[step.label] = own
+            own = own.over(sweeps.get(source, Sweep()))
+        sweeps[step.label] = own
     written: list[PresetStep] = []
     cells: dict[str, list[tuple[Cell, str]]] = {}
     before: str | None = None
     for step in preset.steps:
+        sweep = sweeps[step.label]
         # Counted before they are made: a few axes multiply to more than a memory holds.
-        if sum(map(len, cells.values())) + cell_count(axes[step.label]) > MAX_STEPS:
+        if sum(map(len, cells.values())) + sweep.cell_count() > MAX_STEPS:
             raise ConfigError(f"the preset {preset.name} comes to more than {MAX_STEPS} steps")
-        cells[step.label] = [
-            (cell, label_of(step.label, cell, axes[step.label])) for cell in cells_of(axes[step.label])
-        ]
+        cells[step.label] = [(cell, sweep.label_of(step.label, cell)) for cell in sweep.cells()]
     for step in preset.steps:
         needs = step.needs if step.needs is not None else ((before,) if before else ())
         before = step.label
@@ -96,7 +95,7 @@ def _written(
         needs=tuple(dict.fromkeys(there for name in all_needs for there in fitting(name))),
         model_from=fitting(step.model_from)[0] if step.model_from else None,
         checkpoint_from=fitting(step.checkpoint_from)[0] if step.checkpoint_from else None,
-        matrix={},
+        sweep=Sweep(),
     )
 
 

@@ -1,7 +1,7 @@
-"""Matrix, the only kind of sweep: how a file writes it, what can be wrong with it, and the cells that it comes to.
+"""Sweeps, of which a matrix is the only kind: how a file writes one, what can be wrong with it, and the cells it comes to.
 
-Add a further kind of sweep here; a new key for it goes into `model` and `tenyson.tasks.preset` as well. How steps multiply
-by cells is `tenyson.pipeline.graph.matrix`.
+Add a further kind of sweep here; a new key for it goes into `model` as well. How steps multiply by cells is
+`tenyson.pipeline.graph.expand`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from tenyson.config.experiment.links import steps_of
 from tenyson.config.experiment.lists import some
 
 if TYPE_CHECKING:
     from tenyson.config.document import Document, KeyPath
+    from tenyson.config.experiment.model import ExperimentFile, StepEntry
     from tenyson.errors import Problem
 
 SHORTHANDS = {"seed": "run.seed"}
@@ -29,12 +31,47 @@ _AXIS = re.compile(r"\$\{\s*matrix\.([^{}]*?)\s*\}")
 _ANY_VALUES: dict[str, Any] = {"type": "array", "minItems": 1}
 
 
-class Swept(Protocol):
-    """A preset, or a step of one."""
+@dataclass(frozen=True)
+class Sweep:
+    """Over which values a preset, or a step of one, is repeated. Each kind of sweep is one field, named as its key."""
 
-    @property
-    def matrix(self) -> Axes:
-        """Its own axes."""
+    matrix: Axes = field(default_factory=dict)
+    """Values by axis: one repetition for each combination. An axis is a dotted key, `seed`, or a name of one's own."""
+
+    @classmethod
+    def of(cls, written: ExperimentFile | StepEntry) -> Sweep:
+        """The sweep of a file, or of a step in one."""
+        return cls(matrix=written.matrix or {})
+
+    def over(self, below: Sweep) -> Sweep:
+        """Both; where they have the same axis, the values of this one take precedence."""
+        return Sweep(matrix={**below.matrix, **self.matrix})
+
+    def keys(self) -> set[str]:
+        """What `key_of` says of every axis."""
+        return set(map(key_of, self.matrix))
+
+    def cell_count(self) -> int:
+        """How many cells there are. Making them may take more memory than there is: a few axes multiply to many."""
+        return math.prod(map(len, self.matrix.values()))
+
+    def cells(self) -> Iterator[Cell]:
+        """Every combination of the values."""
+        for values in itertools.product(*self.matrix.values()):
+            yield dict(zip(self.matrix, values, strict=True))
+
+    def label_of(self, label: str, cell: Cell) -> str:
+        """Such as `sft-seed0-learning_rate0.0003`; a value that is no plain text or number goes by its place in the list."""
+        parts = [label]
+        for axis, value in cell.items():
+            plain = isinstance(value, (str, int, float)) and re.fullmatch(r"[A-Za-z0-9._-]{1,24}", str(value))
+            place = next(place for place, one in enumerate(self.matrix[axis]) if one is value or one == value)
+            parts.append(f"{axis.rpartition('.')[2]}{value if plain else place}")
+        return "-".join(parts)
+
+
+SWEEP_KEYS = tuple(one.name for one in fields(Sweep))
+"""Keys of a file, and of a step, that hold a sweep."""
 
 
 def axis_values(written: Any) -> list[Any]:
@@ -45,37 +82,6 @@ def axis_values(written: Any) -> list[Any]:
 def key_of(axis: str) -> str:
     """The configuration's dotted key that an axis sets; a name of one's own, without a dot, sets none."""
     return SHORTHANDS.get(axis, axis)
-
-
-def axes_of(*swept: Swept) -> dict[str, Sequence[Any]]:
-    """The axes of all of them; where two have the same one, the later takes precedence."""
-    return {axis: values for one in swept for axis, values in one.matrix.items()}
-
-
-def swept_keys(*swept: Swept) -> set[str]:
-    """What `key_of` says of every axis that any of them has."""
-    return set(map(key_of, axes_of(*swept)))
-
-
-def cell_count(axes: Axes) -> int:
-    """How many cells there are. Making them may take more memory than there is: a few axes multiply to many."""
-    return math.prod(map(len, axes.values()))
-
-
-def cells_of(axes: Axes) -> Iterator[Cell]:
-    """Every combination of the values."""
-    for values in itertools.product(*axes.values()):
-        yield dict(zip(axes, values, strict=True))
-
-
-def label_of(label: str, cell: Cell, axes: Axes) -> str:
-    """Such as `sft-seed0-learning_rate0.0003`; a value that is no plain text or number goes by its place in the list."""
-    parts = [label]
-    for axis, value in cell.items():
-        plain = isinstance(value, (str, int, float)) and re.fullmatch(r"[A-Za-z0-9._-]{1,24}", str(value))
-        place = next(place for place, one in enumerate(axes[axis]) if one is value or one == value)
-        parts.append(f"{axis.rpartition('.')[2]}{value if plain else place}")
-    return "-".join(parts)
 
 
 def axis_lines(document: Document, number: int) -> dict[KeyPath, int]:
