@@ -7,7 +7,8 @@ from statistics import fmean, median
 import pytest
 
 from tenyson.tasks import Metric, Rollout, Sample, TaskPlugin
-from tenyson.tasks.intervals import measure, over_samples
+from tenyson.tasks.core_metrics import measure
+from tenyson.tasks.intervals import over_samples
 
 
 class Lengths(TaskPlugin):

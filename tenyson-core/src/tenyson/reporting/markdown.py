@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from tenyson.reporting.statistics import Difference
+from tenyson.tasks.core_metrics import is_share
 from tenyson.tasks.metric import Metric
 
 
@@ -26,14 +27,6 @@ def fence(text: str, language: str = "") -> str:
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     ticks = "`" * max(3, longest + 1)
     return f"{ticks}{language}\n{text.rstrip()}\n{ticks}"
-
-
-_SHARE = re.compile(r"pass@|(.*_)?(rate|accuracy|share|fraction|legal|satisfaction|truncated)(_|$)")
-
-
-def is_share(name: str) -> bool:
-    """Whether a metric of this name is printed in percent; results hold values without units."""
-    return bool(_SHARE.match(name.partition("/")[0])) and name != "learning_rate"
 
 
 def number(name: str, value: float) -> str:

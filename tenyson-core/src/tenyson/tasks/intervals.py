@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tenyson.tasks.core_metrics import measure
 from tenyson.tasks.metric import Z95, Metric, clustered_error, normal_bounds, wilson
 from tenyson.tasks.rollout import Rollout
-from tenyson.tasks.scoring import metrics_of
 
 if TYPE_CHECKING:
     from tenyson.tasks.plugin import TaskPlugin
@@ -36,14 +36,6 @@ def over_samples(
         else metric
         for name, metric in metrics.items()
     }
-
-
-def measure(
-    task: TaskPlugin, rollouts: Sequence[Rollout], failures: list[str] | None = None
-) -> dict[str, Metric | float]:
-    """What an evaluation measures: the share of rollouts that were cut off, and the task's own metrics."""
-    truncated = Metric.proportion(sum(one.truncated for one in rollouts), len(rollouts))
-    return {"truncated": truncated, **metrics_of(task, rollouts, [] if failures is None else failures)}
 
 
 def _clustered(metric: Metric, of_samples: Sequence[Metric | float | None]) -> Metric:
