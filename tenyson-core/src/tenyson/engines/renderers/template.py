@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from tenyson.errors import ModelError
@@ -12,6 +13,8 @@ from tenyson.tasks.sample import Message
 
 _REASONING = ("reasoning", "reasoning_content", "thinking")
 """Names under which templates look for the reasoning of a message."""
+_SHORT = 64
+"""Characters of what is often said again, such as an answer of a game: calling a tokenizer takes longer than its work."""
 _NO_SYSTEM = "Set model.system: merge, which puts the system message before the first user message, or leave the system message out."
 
 
@@ -76,7 +79,7 @@ class ChatTemplate:
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a piece of text, with nothing added."""
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(self._short(text)) if len(text) <= _SHORT else self._tokenized(text)
 
     def raw(self, ids: Sequence[int]) -> str:
         """Text of ids as they are, special tokens included."""
@@ -95,6 +98,13 @@ class ChatTemplate:
     def error(self, cause: str, next_step: str | None = None) -> ModelError:
         """An error whose place is the tokenizer."""
         return ModelError(cause, place=str(self.tokenizer.name_or_path), next_step=next_step)
+
+    @lru_cache(maxsize=1 << 15)  # noqa: B019  a job has one renderer, for as long as it runs
+    def _short(self, text: str) -> tuple[int, ...]:
+        return tuple(self._tokenized(text))
+
+    def _tokenized(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _apply(self, messages: Sequence[Message], opening: bool, *, as_text: bool) -> str:
         return str(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TaskError
+from tenyson.jobs.data.rendered_rows import RenderedRows
 from tenyson.jobs.data.samples import extent, read_samples
 from tenyson.tasks.sample import Sample
 
@@ -54,6 +57,7 @@ def read_conversations(
     context: JobContext | None = None,
 ) -> Conversations:
     """Render a split. What is longer than `training.max_length` tokens is cut; what then has nothing to learn is dropped.
+    Rows that an earlier start rendered are taken from `TENYSON_CACHE`.
 
     Args:
         job: the kind of job, whose samples are read.
@@ -63,11 +67,12 @@ def read_conversations(
     """
     rows, max_length = Conversations(split), config.training.max_length
     wanted = extent(config, job, split, processes)
+    rendered = RenderedRows.of(task, renderer, config, split)
     for sample in read_samples(
         task, job, split, config.run.seed, extent=wanted, tokenizer=renderer.tokenizer, context=context
     ):
         rows.read += 1
-        ids, mask = renderer.conversation(sample, config.training.reasoning)
+        ids, mask = rendered.row(sample, partial(renderer.conversation, sample, config.training.reasoning))
         rows.longest = max(rows.longest, len(ids))
         if max_length is not None and len(ids) > max_length:
             rows.cut += 1
@@ -79,6 +84,8 @@ def read_conversations(
             continue
         rows.ids.append(ids)
         rows.labels.append([token if learn else -100 for token, learn in zip(ids, mask, strict=True)])
+    with suppress(OSError):  # nothing is lost but time
+        rendered.keep()
     if not rows.ids:
         raise TaskError(
             f"no sample of the SFT split {split!r} can be trained on: {rows.read} samples, "

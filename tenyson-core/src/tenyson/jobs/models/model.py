@@ -209,7 +209,8 @@ def download(reference: str, token_env: str) -> str:
         ) from error
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Where models that are built, and what else can be made again, are kept; TENYSON_CACHE sets it."""
     return Path(os.environ.get("TENYSON_CACHE", "~/.cache/tenyson")).expanduser()
 
 
@@ -217,7 +218,7 @@ def _build(model: ModelConfig, seed: int) -> str:
     factory = _factory(str(model.factory))
     recipe = [model.factory, model.factory_args, seed, _source_hash(factory)]
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-    final = _cache() / "models" / key
+    final = cache_folder() / "models" / key
     if final.is_dir():
         return str(final)
     final.parent.mkdir(parents=True, exist_ok=True)

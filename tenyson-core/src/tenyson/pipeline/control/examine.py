@@ -15,6 +15,7 @@ from typing import Any
 from tenyson.errors import TenysonError
 from tenyson.jobs.preflight.examine import Examination
 from tenyson.jobs.runtime.finding import Finding
+from tenyson.jobs.runtime.interpreter import collect_rarely, end_after_handlers
 from tenyson.plugins.job_kinds import job_class
 from tenyson.tasks.load import load_task
 
@@ -38,4 +39,8 @@ def _examine(step: dict[str, Any]) -> list[Finding]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(Path, sys.argv[1:])))
+    collect_rarely()
+    status: list[int] = []
+    end_after_handlers(lambda: next(iter(status), None))
+    status.append(main(*map(Path, sys.argv[1:])))
+    sys.exit(status[0])
