@@ -92,6 +92,22 @@ def test_auto_takes_vllm_where_it_is_installed_and_the_model_is_large_enough(wei
     assert choose_engine("auto", weights).name == "vllm"
 
 
+@needs_vllm
+@pytest.mark.parametrize(("heads", "engine"), [(64, "transformers"), (32, "vllm")])
+def test_auto_takes_vllm_on_a_cpu_only_for_heads_that_it_can_compute(tmp_path, monkeypatch, heads, engine):
+    """Of 16 and of 32 dimensions."""
+    from transformers import LlamaConfig
+
+    from tenyson.engines.choose import choose_engine
+
+    config = LlamaConfig(hidden_size=1024, num_attention_heads=heads, architectures=["LlamaForCausalLM"])
+    config.save_pretrained(tmp_path)
+    monkeypatch.setattr("tenyson.engines.choose._on_gpu", lambda: False)
+    choice = choose_engine("auto", str(tmp_path))
+    assert choice.name == engine
+    assert ("16 dimensions" in choice.reason) == (engine == "transformers")
+
+
 def test_an_engine_that_is_not_installed_is_named_with_its_nearest_name(weights_free_spec):
     """A typo in generation.engine is a user's mistake."""
     from tenyson.engines.choose import open_engine

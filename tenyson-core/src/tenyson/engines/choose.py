@@ -32,11 +32,19 @@ def choose_engine(requested: str, model: str) -> EngineChoice:
     size = _weight_bytes(Path(model))
     if size is not None and size < _SMALL_BYTES:
         return EngineChoice("transformers", f"the model has only {size / 2**20:.1f} MiB of weights")
-    if not _gpu_or_cpu_build():
+    on_gpu = _on_gpu()
+    if not on_gpu and not is_cpu_build():
         return EngineChoice("transformers", "there is no GPU, and the installed vllm is not its CPU build")
-    architecture = _architecture(model)
+    config = _model_config(model)
+    architecture = next(iter(getattr(config, "architectures", None) or ()), None)
     if architecture is not None and not _supported(architecture):
         return EngineChoice("transformers", f"vllm does not know the architecture {architecture}")
+    head = _head_size(config)
+    if not on_gpu and head is not None and head not in _cpu_head_sizes():
+        return EngineChoice(
+            "transformers",
+            f"the model's attention heads have {head} dimensions, which vllm cannot compute on a CPU",
+        )
     return EngineChoice("vllm", "it is installed and fits the model")
 
 
@@ -63,10 +71,10 @@ def _weight_bytes(directory: Path) -> int | None:
     return sum(file.stat().st_size for file in files) if files else None
 
 
-def _gpu_or_cpu_build() -> bool:
+def _on_gpu() -> bool:
     import torch
 
-    return bool(torch.cuda.is_available()) or is_cpu_build()
+    return bool(torch.cuda.is_available())
 
 
 def is_cpu_build() -> bool:
@@ -80,15 +88,27 @@ def is_cpu_build() -> bool:
     return True
 
 
-def _architecture(model: str) -> str | None:
+def _model_config(model: str) -> Any:
     from transformers import AutoConfig
 
     try:
-        config: Any = AutoConfig.from_pretrained(model)
+        return AutoConfig.from_pretrained(model)
     except Exception:
         return None
-    names: list[str] = getattr(config, "architectures", None) or []
-    return names[0] if names else None
+
+
+def _head_size(config: Any) -> int | None:
+    """Dimensions of one attention head; None where the configuration does not say."""
+    hidden, heads = (getattr(config, name, None) for name in ("hidden_size", "num_attention_heads"))
+    told = getattr(config, "head_dim", None)
+    return told or (hidden // heads if hidden and heads else None)
+
+
+def _cpu_head_sizes() -> list[int]:
+    from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
+
+    sizes: list[int] = CPUAttentionBackend.get_supported_head_sizes()
+    return sizes
 
 
 def _supported(architecture: str) -> bool:

@@ -87,6 +87,11 @@ class EngineSpec:
     """`engine_args` of the configuration, verbatim."""
 
 
+def dtype_of(dtype: str, *, on_gpu: bool) -> str:
+    """The type of the weights that `model.dtype` means: `auto` is bfloat16 on a GPU, float32 on a CPU."""
+    return dtype if dtype != "auto" else "bfloat16" if on_gpu else "float32"
+
+
 def request_seed(seed: int, *place: int | str) -> int:
     """The seed of one request: the call's own, and the place of the request in it, mixed to 63 bits.
 

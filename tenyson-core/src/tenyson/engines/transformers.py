@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tenyson.engines.engine import EngineSpec, Reply, Sampling
+from tenyson.engines.engine import EngineSpec, Reply, Sampling, dtype_of
 from tenyson.engines.weights import require_all_weights
 from tenyson.errors import ConfigError
 
@@ -150,7 +150,7 @@ class TransformersEngine:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         on_gpu = torch.cuda.is_available()
-        dtype = {"auto": "bfloat16" if on_gpu else "float32"}.get(spec.dtype, spec.dtype)
+        dtype = dtype_of(spec.dtype, on_gpu=on_gpu)
         self._arguments = dict(spec.args)
         source: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
         tokenizer = AutoTokenizer.from_pretrained(spec.model, **source)

@@ -153,7 +153,7 @@ def _of_trls_vllm(config: Config, document: Document) -> Iterator[Problem]:
         theirs = VLLM_IN_RL.get(name)
         if theirs is None:
             known = ", ".join(sorted(VLLM_IN_RL))
-            cause = "has no effect in RL with vLLM: TRL starts that engine, and takes no such argument"
+            cause = "has no effect in RL with vLLM, which takes no such argument there"
             yield document.problem(("engine_args", name), cause, f"RL hands on {known}")
         elif config.trl.get(theirs, config.engine_args[name]) != config.engine_args[name]:
             yield document.problem(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.engines.adapter import PROBE_IDS, TENSORS
-from tenyson.engines.engine import EngineSpec
+from tenyson.engines.engine import EngineSpec, dtype_of
 from tenyson.engines.vllm.requests import Answering, Requests
 from tenyson.engines.vllm.start import start_vllm
 from tenyson.errors import EngineError
@@ -41,8 +41,7 @@ class VllmEngine(Answering):
             self._scratch = Path(tempfile.mkdtemp(prefix="tenyson-merged-"))
             model = _merge(spec, self._scratch)
         try:
-            dtype = {"auto": "bfloat16"}.get(spec.dtype, spec.dtype)
-            self._llm = start_vllm(spec, model, dtype, **arguments)
+            self._llm = start_vllm(spec, model, dtype_of(spec.dtype, on_gpu=on_gpu), **arguments)
         except Exception:
             self._remove_scratch()
             raise
@@ -110,8 +109,7 @@ def _merge(spec: EngineSpec, directory: Path) -> str:
     source: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
     model = AutoModelForCausalLM.from_pretrained(spec.model, dtype=torch.float32, **source)
     merged = put_adapter(model, str(spec.adapter)).merge_and_unload()
-    merged.to(torch.bfloat16 if spec.dtype in ("auto", "bfloat16") else torch.float32).save_pretrained(
-        directory
-    )
+    dtype = dtype_of(spec.dtype, on_gpu=torch.cuda.is_available())
+    merged.to(torch.bfloat16 if dtype == "bfloat16" else torch.float32).save_pretrained(directory)
     AutoTokenizer.from_pretrained(spec.model, **source).save_pretrained(directory)
     return str(directory)
