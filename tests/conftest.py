@@ -21,7 +21,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("TENYSON_DB_URL", None)
 os.environ.pop("TENYSON_PLUGINS", None)
-# What torch and others import stays; looking through it for garbage again and again takes a tenth of the time.
+# What torch and others import stays: it need not be searched for garbage again and again.
 gc.set_threshold(100_000, 20, 20)
 # A shell that starts us in the background lets us ignore Ctrl-C, and every process that a test starts would, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

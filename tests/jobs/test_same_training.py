@@ -75,6 +75,7 @@ OTHER = {
     "the rate by TRL's name": ("sft", {"trl": {"learning_rate": 0.5}}, "trl.learning_rate was 0.01 and is 0.5"),
     "decay": ("sft", {"training": {"weight_decay": 0.1}}, "training.weight_decay was 0.0 and is 0.1"),
     "the schedule": ("sft", {"training": {"lr_scheduler": "cosine"}}, "training.lr_scheduler was constant and is cosine"),
+    "which reasoning is learnt": ("sft", {"training": {"reasoning": "last"}}, "training.reasoning was keep and is last"),
     "betas": ("sft", {"trl": {"adam_beta2": 0.9}}, "trl.adam_beta2 was 0.999 and is 0.9"),
     "the batch": ("sft", {"training": {"batch_size": 8}}, "training.batch_size was 4 and is 8"),
     "accumulation": (
