@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
 
 Row = tuple[Any, ...]
 
@@ -19,12 +20,23 @@ ROWS_PER_STATEMENT = 128
 
 
 def insert_rows(connection: Connection, table: Table, rows: list[Row]) -> None:
-    """Insert rows, whose values stand in the order of the table's columns; PostgreSQL takes them by COPY."""
+    """Insert rows, whose values stand in the order of the table's columns; PostgreSQL takes them by COPY.
+
+    Raises: SQLAlchemyError.
+    """
     if connection.dialect.name == "postgresql":
-        cursor: Any = connection.connection.cursor()
-        with cursor, cursor.copy(f"COPY {table.name} ({_names(table)}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
+        statement = f"COPY {table.name} ({_names(table)}) FROM STDIN"
+        driver: Any = connection.dialect.loaded_dbapi
+        try:
+            cursor: Any = connection.connection.cursor()
+            with cursor, cursor.copy(statement) as copy:
+                for row in rows:
+                    copy.write_row(row)
+        except driver.Error as error:
+            # As from everything else: callers need not know how rows go over.
+            raise DBAPIError.instance(
+                statement, None, error, driver.Error, dialect=connection.dialect
+            ) from error
     else:
         _insert(connection, table, rows, "")
 

@@ -250,8 +250,7 @@ class Shipper:
 
 def _is_about_data(error: Exception) -> bool:
     """Whether an event itself is odd, as one that a plugin made up may be; else it is an outage."""
-    # COPY raises the driver's own errors, everything else SQLAlchemy's around them.
-    state = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
     if state is not None:
         return str(state)[:2] in ("22", "23")  # data exceptions, violated constraints
     return isinstance(
