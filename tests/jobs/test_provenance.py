@@ -18,7 +18,7 @@ from tenyson.cli.main import main
 from tenyson.config.load import parse_config
 from tenyson.telemetry.build import open_telemetry
 from tenyson.telemetry.events import RolloutFinished, RunStarted
-from tenyson.telemetry.events.provenance import config_hash, gather, git_state
+from tenyson.telemetry.events.provenance import config_hash, gather, git_state, launch_environment
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -131,6 +131,17 @@ def test_code_that_git_does_not_track_is_a_change(repository):
         assert state(repository, task) is not None
         assert state(repository, Path(f"{task}:Task")) == state(repository, task)
     assert state(repository) is None
+
+
+def test_a_job_elsewhere_records_the_code_of_the_machine_that_launched_it(repository, monkeypatch):
+    """Its own working directory is in no repository."""
+    (repository / "file").write_text("two\n")
+    here = git_state(repository, ["file"])
+    for name, value in launch_environment(repository, "file").items():
+        monkeypatch.setenv(name, value)
+    found = gather({}, folder=Path("/"))
+    assert here["git_diff_hash"] is not None
+    assert {key: found[key] for key in here} == here
 
 
 def test_what_was_sent_along_and_cannot_be_read_is_unknown(monkeypatch):

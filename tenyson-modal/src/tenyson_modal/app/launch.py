@@ -13,7 +13,7 @@ from tenyson.cloud.remote.bundle import make_bundle
 from tenyson.cloud.remote.input_files import find_input_files, import_roots, variables_of
 from tenyson.core.user import user_at_host
 from tenyson.jobs.spec import JobSpec
-from tenyson.telemetry.events.provenance import GIT_VARIABLE, git_state
+from tenyson.telemetry.events.provenance import launch_environment
 from tenyson_modal.api.failures import explained, modal_errors
 from tenyson_modal.api.naming import (
     ATTEMPT,
@@ -159,7 +159,7 @@ class Launcher:
             environment=settings.environment_name,
             inputs=inputs,
             import_roots=import_roots(spec),
-            variables={GIT_VARIABLE: json.dumps(git_state(Path(record.cwd), [record.spec["task"]]))},
+            variables=launch_environment(Path(record.cwd), record.spec["task"]),
             relay=not settings.direct_database,
             runner=settings.runner,
             max_seconds=settings.max_hours * 3600,

@@ -12,7 +12,15 @@ from typing import Any
 
 from tenyson.telemetry.events.git import UNKNOWN, code_in_words, git_state
 
-__all__ = ["GIT_VARIABLE", "code_in_words", "config_hash", "distributions", "gather", "git_state"]
+__all__ = [
+    "GIT_VARIABLE",
+    "code_in_words",
+    "config_hash",
+    "distributions",
+    "gather",
+    "git_state",
+    "launch_environment",
+]
 
 GIT_VARIABLE = "TENYSON_GIT"
 """Holds `git_state` as JSON where a job runs far from its repository."""
@@ -33,7 +41,7 @@ def gather(
         files: the task's own file, which git may not track.
     """
     sent = os.environ.get(GIT_VARIABLE)
-    git = _sent_along(sent) if sent else git_state(folder or Path.cwd(), files)
+    git = _git_sent(sent) if sent else git_state(folder or Path.cwd(), files)
     return {
         "config_hash": config_hash(config),
         **git,
@@ -42,6 +50,14 @@ def gather(
         "accelerator": _accelerator(),
         "processes": processes,
     }
+
+
+def launch_environment(folder: Path, task: str) -> dict[str, str]:
+    """The environment variables of a job on another machine: what only this one, which launches it, can find out.
+
+    `folder`: where git is asked. `task`: the task's own file, which git may not track.
+    """
+    return {GIT_VARIABLE: json.dumps(git_state(folder, [task]))}
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
@@ -64,7 +80,7 @@ def distributions() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _sent_along(text: str) -> dict[str, str | None]:
+def _git_sent(text: str) -> dict[str, str | None]:
     """What the machine that asked for the job found out; unknown where it cannot be read."""
     try:
         found = json.loads(text)

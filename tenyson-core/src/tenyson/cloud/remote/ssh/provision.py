@@ -22,7 +22,7 @@ from tenyson.cloud.remote.ssh.transfer import HOME, TOOLS, send, send_texts
 from tenyson.core.run_folder import RunFolder
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
-from tenyson.telemetry.events.provenance import GIT_VARIABLE, git_state
+from tenyson.telemetry.events.provenance import launch_environment
 
 INSTALL_SECONDS = 3600.0
 START_SECONDS = 600.0
@@ -117,7 +117,7 @@ def _start_request(record: SSHRecord, settings: SSHSettings, guard: Mapping[str,
         "secrets": variables_of(
             record.spec["config"], settings.forward_env, direct_database=settings.direct_database
         ),
-        "environment": {GIT_VARIABLE: json.dumps(git_state(Path(record.cwd), [record.spec["task"]]))},
+        "environment": launch_environment(Path(record.cwd), record.spec["task"]),
         "relay": not settings.direct_database,
         "runner": settings.runner,
         "guard": {**guard, "lease_seconds": lease * 3600 if lease else None},
