@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -45,10 +45,15 @@ class Sampling:
         return cls(generation.max_new_tokens, stop_token_ids=stop_token_ids, **drawn)
 
 
-DRAWN = tuple(
-    one.name for one in fields(Sampling) if one.name not in ("max_new_tokens", "stop_token_ids", "seed")
-)
-"""Parameters that a configuration's `generation`, TRL and engines have under the same name."""
+DRAWN: Mapping[str, Any] = {
+    one.name: one.default
+    for one in fields(Sampling)
+    if one.name not in ("max_new_tokens", "stop_token_ids", "seed")
+}
+"""Parameters by which tokens are drawn, and the value at which each is off.
+
+A configuration's `generation` and vLLM have each under the same name; TRL's GRPOConfig has some of them.
+"""
 
 
 @dataclass(frozen=True)

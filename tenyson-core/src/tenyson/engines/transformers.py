@@ -25,7 +25,9 @@ def generate_replies(
         arguments: go to transformers' GenerationConfig verbatim.
     """
     import torch
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, LogitsProcessorList
+
+    from tenyson.engines.decoding.sampler import GENERATE_PENALTIES, WARPERS, GeneratePenalties
 
     width = max(map(len, prompts))
     input_ids = torch.full((len(prompts), width), pad_token_id, dtype=torch.long)
@@ -38,18 +40,20 @@ def generate_replies(
         "do_sample": sampling.temperature > 0,
         "eos_token_id": list(sampling.stop_token_ids) or None,
         "pad_token_id": pad_token_id,
-        "repetition_penalty": sampling.repetition_penalty,
+        **{name: getattr(sampling, name) for name in GENERATE_PENALTIES},
         # Compiling pays off for shapes that stay the same; here they differ from turn to turn.
         "disable_compile": True,
     }
     if sampling.temperature > 0:
-        settings |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
+        settings |= {name: getattr(sampling, name) for name in WARPERS}
+        # At 0 `generate` would compute it all the same.
         settings["min_p"] = sampling.min_p or None
     with torch.no_grad(), own_settings_hidden(model), _refusals(arguments):
         output = model.generate(
             input_ids=input_ids.to(model.device),
             attention_mask=attention_mask.to(model.device),
             generation_config=GenerationConfig(**(settings | arguments)),
+            logits_processor=LogitsProcessorList([GeneratePenalties(sampling, prompts)]),
         )
     return [_cut(ids, sampling.stop_token_ids) for ids in output[:, width:].tolist()]
 

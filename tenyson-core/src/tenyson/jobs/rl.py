@@ -45,7 +45,7 @@ class RLJob(Job):
         from tenyson.jobs.preflight.report import add, settle
         from tenyson.jobs.preflight.shared_checks import check_played
         from tenyson.jobs.runtime.refusals import refusals
-        from tenyson.jobs.trainers.arguments import grpo_arguments, load_dtype
+        from tenyson.jobs.trainers.arguments import grpo_arguments, load_dtype, trl_vllm_kwargs
         from tenyson.jobs.trainers.callbacks import GRPOEpochTelemetryCallback
         from tenyson.jobs.trainers.open_policy import corrects, open_policy
         from tenyson.jobs.trainers.rollout_trainer import RolloutTrainer
@@ -93,12 +93,8 @@ class RLJob(Job):
         # Replies end at the template's end of turn, also where the model's own generation config forgets it.
         stops = list(one.renderer.stop_token_ids)
         model.generation_config.eos_token_id = stops
-        if arguments.use_vllm:  # which does not see this model's generation config
-            arguments.generation_kwargs = {
-                **(arguments.generation_kwargs or {}),
-                "stop_token_ids": stops,
-                "ignore_eos": True,
-            }
+        if arguments.use_vllm:
+            arguments.generation_kwargs = trl_vllm_kwargs(config, arguments.generation_kwargs, stops)
         with refusals("TRL refuses this training"):
             trainer = RolloutTrainer(
                 context=context,

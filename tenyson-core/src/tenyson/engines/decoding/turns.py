@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from tenyson.engines.decoding.cache import ConversationCache
-from tenyson.engines.decoding.sampler import Sampler
+from tenyson.engines.decoding.sampler import Row, Sampler
 from tenyson.engines.engine import Reply, Sampling
 
 _TOKENS_AT_ONCE = 16_384
@@ -119,9 +119,7 @@ class Turns:
         for left in range(sampling.max_new_tokens, 0, -1):
             # For all rows, so that no row's draw depends on which others have ended.
             uniform = torch.rand(len(prompts))
-            written = (
-                [prompts[row] + ids[row] for row in computed] if sampling.repetition_penalty != 1 else []
-            )
+            written = [Row(prompts[row], ids[row]) for row in computed]
             chances = (uniform if rows is None else uniform[computed]).to(device)
             tokens = sampler.draw(logits, chances, written)
             for row, token in zip(computed, tokens.tolist(), strict=True):

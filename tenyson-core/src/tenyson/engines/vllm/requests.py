@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from tenyson.engines.engine import Reply, Sampling, request_seed
+from tenyson.engines.engine import DRAWN, Reply, Sampling, request_seed
 from tenyson.errors import EngineError
 
 
@@ -120,14 +120,11 @@ class Answering:
 def sampling_parameters(sampling: Sampling) -> dict[str, Any]:
     """Arguments of vllm.SamplingParams, each that draws or ends among them; the seed aside."""
     return {
-        "max_tokens": sampling.max_new_tokens,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "top_k": sampling.top_k,
-        "min_p": sampling.min_p,
-        "repetition_penalty": sampling.repetition_penalty,
+        # Off, unless `Sampling` has them.
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
+        **{name: getattr(sampling, name) for name in DRAWN},
+        "max_tokens": sampling.max_new_tokens,
         "stop_token_ids": list(sampling.stop_token_ids),
         # vLLM would end on every EOS token of the checkpoint's generation config too.
         "ignore_eos": True,

@@ -102,6 +102,10 @@ def training_record(
     if kind.generates:
         record["generation.max_turns"] = config.generation.max_turns
         record["engine_args"] = _plain(config.engine_args)
+        for name in DRAWN:
+            if name not in record:  # TRL has no argument for it
+                value = _plain(getattr(config.generation, name))
+                record[name] = {"key": f"generation.{name}", "value": value}
     else:
         record["training.reasoning"] = config.training.reasoning
     if "peft.r" in record or config.training.beta or kind.reference:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,11 +100,12 @@ def early_stopping_arguments(config: Config) -> dict[str, Any]:
 def grpo_arguments(config: Config, checkpoints: Path, *, vllm: bool) -> dict[str, Any]:
     """Arguments of trl.GRPOConfig; `trl` takes precedence over all of them."""
     training, generation = config.training, config.generation
+    beyond = beyond_trl(config)
     arguments = common_arguments(config, checkpoints) | {
         "num_generations": training.num_generations,
         "beta": training.beta,
         "max_completion_length": generation.max_new_tokens,
-        **{name: getattr(generation, name) for name in DRAWN},
+        **{name: getattr(generation, name) for name in DRAWN if name not in beyond},
         "use_vllm": vllm,
         "remove_unused_columns": False,
         "chat_template_kwargs": config.model.chat_template_kwargs or None,
@@ -114,3 +117,23 @@ def grpo_arguments(config: Config, checkpoints: Path, *, vllm: bool) -> dict[str
             VLLM_IN_RL[name]: value for name, value in config.engine_args.items() if name in VLLM_IN_RL
         }
     return arguments | config.trl
+
+
+def beyond_trl(config: Config) -> dict[str, Any]:
+    """The parameters of sampling that trl.GRPOConfig does not have, as `generation` sets them."""
+    from trl import GRPOConfig
+
+    theirs = {one.name for one in fields(GRPOConfig)}
+    return {name: getattr(config.generation, name) for name in DRAWN if name not in theirs}
+
+
+def trl_vllm_kwargs(
+    config: Config, given: Mapping[str, Any] | None, stop_token_ids: Sequence[int]
+) -> dict[str, Any]:
+    """`generation_kwargs` for TRL's own vLLM, which sees neither `generation` nor the model's generation config.
+
+    Args:
+        given: the user's, which take precedence over `generation`.
+    """
+    ends = {"stop_token_ids": list(stop_token_ids), "ignore_eos": True}
+    return beyond_trl(config) | dict(given or {}) | ends

@@ -6,6 +6,7 @@ Shape legend: B completions on this process; F reward functions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -196,14 +197,15 @@ class RolloutTrainer(PolicyMixin, EmergencyMixin, MovingReferenceMixin, GRPOTrai
         return sum(weight * (value or 0.0) for weight, value in zip(weights, values, strict=True))
 
     def sampling(self) -> Sampling:
-        """How every rollout is drawn. TRL's arguments decide, not `generation`: what `trl` says takes precedence."""
-        # What TRL leaves open is off.
-        given = {name: getattr(self.args, name) for name in DRAWN}
-        return Sampling(
-            self.args.max_completion_length,
-            stop_token_ids=self._renderer.stop_token_ids,
-            **{name: value for name, value in given.items() if value is not None},
-        )
+        """How every rollout is drawn.
+
+        TRL's arguments decide, since `trl` takes precedence over `generation`; `generation` decides what TRL has no argument for.
+        """
+        configured = Sampling.from_config(self._context.config.generation, self._renderer.stop_token_ids)
+        theirs = {name: getattr(self.args, name) for name in DRAWN if hasattr(self.args, name)}
+        # What TRL leaves open is off, whatever `generation` says.
+        acting = {name: DRAWN[name] if value is None else value for name, value in theirs.items()}
+        return replace(configured, max_new_tokens=self.args.max_completion_length, **acting)
 
     def sampling_arguments(self) -> dict[str, Any]:
         """What the engine gets beyond that."""
