@@ -274,7 +274,7 @@ run_controls = Table(
     _number(),
     Column("run_id", _RUN_ID, nullable=False),
     Column("attempt", Integer, comment="the attempt it is aimed at; null for the one that runs"),
-    Column("verb", String(16), comment="stop, pause, resume, checkpoint or extend; null reads as stop"),
+    Column("verb", String(16), comment="one of `tenyson.telemetry.control.verbs`; null reads as stop"),
     Column(
         "stop_requested", Boolean, nullable=False, server_default=false(), comment="the specification's flag"
     ),
