@@ -11,7 +11,7 @@ import pytest
 
 from tenyson.errors import TaskError
 from tenyson.jobs.data.samples import Extent, read_samples
-from tenyson.tasks import Metric, Observation, Reward, Rollout, Sample, TaskPlugin
+from tenyson.tasks import Environment, Metric, Observation, Reward, Rollout, Sample, TaskPlugin
 from tenyson.tasks.checks import make_environment, take_step
 from tenyson.tasks.scoring import metrics_of, rewards_of, score
 
@@ -189,6 +189,20 @@ def test_hooks_that_raise_or_return_no_samples_are_named():
             list(read_samples(Odd(rl_samples=hook), "rl", "train", 0, extent=ALL))
 
 
+def test_an_environment_may_read_the_reasoning_of_a_reply_and_otherwise_gets_its_text():
+    class Plain(Environment):
+        def step(self, reply):
+            return Observation(f"you said {reply}")
+
+    class Attentive(Plain):
+        def respond(self, reply):
+            return Observation(f"you thought {reply['reasoning']}")
+
+    reply = {"role": "assistant", "content": "yes", "reasoning": "why not"}
+    assert take_step(Plain(), reply, ROLLOUT.sample, 1).content == "you said yes"
+    assert take_step(Attentive(), reply, ROLLOUT.sample, 1).content == "you thought why not"
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -206,8 +220,8 @@ def test_an_environment_that_answers_nonsense_is_named_with_sample_and_turn(answ
         step = staticmethod(answer)
 
     with pytest.raises(TaskError, match=f"the environment World.*{words}"):
-        take_step(World(), "a", ROLLOUT.sample, 2)
+        take_step(World(), {"role": "assistant", "content": "a"}, ROLLOUT.sample, 2)
     World.step = staticmethod(lambda reply: Observation(None, done=True))
-    assert take_step(World(), "a", ROLLOUT.sample, 2).done
+    assert take_step(World(), {"role": "assistant", "content": "a"}, ROLLOUT.sample, 2).done
     with pytest.raises(TaskError, match="no Environment"):
         make_environment(Odd(environment=lambda sample: "world"), ROLLOUT.sample)

@@ -69,7 +69,7 @@ class Game:
             self.finish = reply.finish_reason
             return
         self.turns += 1
-        answer = take_step(self.environment, message["content"], self.sample, self.turns)
+        answer = take_step(self.environment, message, self.sample, self.turns)
         if answer.done:
             self.finish = reply.finish_reason
             return

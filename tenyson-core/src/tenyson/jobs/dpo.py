@@ -46,12 +46,20 @@ class DPOJob(Job):
         one = run.prepared
         splits = [
             read_preferences(
-                context.task, one.renderer, split, config, processes=context.world.size, context=context
+                context.task,
+                one.renderer,
+                split,
+                config,
+                job=self.job_type,
+                processes=context.world.size,
+                context=context,
             )
             for split in (("train", "eval") if config.training.eval_steps else ("train",))
         ]
         run.find_checkpoint()
-        findings = check_preferences(splits, one.renderer, one.tokenizer, config, one.source)
+        findings = check_preferences(
+            splits, one.renderer, one.tokenizer, config, one.source, job=self.job_type
+        )
         warnings = settle(context, findings, pair_segments(splits[0], one.renderer))
         train, evaluation, *_ = *(pairs.dataset() for pairs in splits), None
         metrics = SFTTelemetryCallback(context.telemetry, context.run_id, phase=context.kind.phase)

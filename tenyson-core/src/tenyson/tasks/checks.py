@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TaskError
 from tenyson.tasks.environment import Environment, Observation
-from tenyson.tasks.sample import Sample
+from tenyson.tasks.sample import Message, Sample
 from tenyson.tasks.usercode import refuse_coroutine, shown, task_name, text_fault, user_code
 
 if TYPE_CHECKING:
@@ -52,12 +52,14 @@ def plays_on(task: TaskPlugin, samples: Sequence[Sample]) -> bool:
     return any(make_environment(task, sample) is not None for sample in some)
 
 
-def take_step(environment: Environment, reply: str, sample: Sample, turn: int) -> Observation:
+def take_step(environment: Environment, reply: Message, sample: Sample, turn: int) -> Observation:
     """The environment's answer to the reply of a turn, from 1. Raises: TaskError, which names the sample."""
     what = f"the environment {type(environment).__name__}"
     where = f" on sample {sample.id}, turn {turn}"
     with user_code(what, where):
-        answer = environment.step(reply)
+        # Where nothing derives from Environment, `step` is all that was asked for.
+        whole = isinstance(environment, Environment)
+        answer = environment.respond(reply) if whole else environment.step(reply["content"])
     refuse_coroutine(answer, f"{what}{where}")
     if not isinstance(answer, Observation):
         raise TaskError(f"{what}{where} returned {shown(answer)}, which is no Observation")

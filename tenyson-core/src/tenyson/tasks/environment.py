@@ -32,6 +32,10 @@ class Environment(ABC):
     def step(self, reply: str) -> Observation:
         """Take one reply of the model. Must not raise on any text: a malformed reply is data."""
 
+    def respond(self, reply: Message) -> Observation:
+        """Take one reply whole; override it to read the model's reasoning too. By default its text goes to `step`."""
+        return self.step(reply["content"])
+
     def info(self) -> Mapping[str, Any]:
         """What rewards and metrics need to know at the end. JSON-safe."""
         return {}

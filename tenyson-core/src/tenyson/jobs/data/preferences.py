@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tenyson.jobs.job import JobContext
     from tenyson.tasks.plugin import TaskPlugin
 
-KIND = "dpo"
-
 
 @dataclass
 class Preferences:
@@ -66,11 +64,15 @@ def read_preferences(
     split: str,
     config: Config,
     *,
+    job: str = "dpo",
     processes: int = 1,
     context: JobContext | None = None,
 ) -> Preferences:
     """Render a split. What is longer than `training.max_length` tokens is cut; pairs that then have an answer with nothing to
     learn are dropped.
+
+    Args:
+        job: the kind of job, whose samples are read.
 
     Raises:
         TaskError: a sample is no pair of answers, or nothing is left.
@@ -78,9 +80,9 @@ def read_preferences(
     pairs = Preferences(split, Conversations(f"{split} chosen"), Conversations(f"{split} rejected"))
     hook = f"preference_samples({split!r}) of the task {task_name(task)}"
     max_length = config.training.max_length
-    wanted = extent(config, KIND, split, processes)
+    wanted = extent(config, job, split, processes)
     for sample in read_samples(
-        task, KIND, split, config.run.seed, extent=wanted, tokenizer=renderer.tokenizer, context=context
+        task, job, split, config.run.seed, extent=wanted, tokenizer=renderer.tokenizer, context=context
     ):
         pair = _pair(sample, hook)
         opening = renderer.prompt_ids(pair)

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import fields
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 WORTH_SECONDS = 2.0
 """Of the processor. Rows that are rendered sooner are not kept."""
 _DIGEST = 16
+_RENDERED = [one.name for one in fields(Sample) if one.name not in ("id", "data")]
+"""What of a sample the model sees."""
 _LIBRARIES = ("transformers", "tokenizers", "jinja2")
 
 Row = tuple[list[int], list[int]]
@@ -60,7 +63,7 @@ class RenderedRows:
 
     def row(self, sample: Sample, render: Callable[[], Row]) -> Row:
         """The row of a sample. `render` is called where it is not there."""
-        text = json.dumps([list(sample.prompt), list(sample.completion)], sort_keys=True, default=str)
+        text = json.dumps({name: getattr(sample, name) for name in _RENDERED}, sort_keys=True, default=str)
         key = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=_DIGEST).digest()
         row = self._old.get(key)
         if row is None:

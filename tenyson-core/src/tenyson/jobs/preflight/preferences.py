@@ -35,11 +35,15 @@ class DPOPreflight(Preflight):
 
         one = examined
         splits = [
-            read_preferences(one.task, one.renderer, split, one.config, processes=one.processes)
+            read_preferences(
+                one.task, one.renderer, split, one.config, job=one.kind.name, processes=one.processes
+            )
             for split in one.splits
         ]
         one.decoded = pair_segments(splits[0], one.renderer, one.shown)
-        yield from check_preferences(splits, one.renderer, one.tokenizer, one.config, one.source, one.memory)
+        yield from check_preferences(
+            splits, one.renderer, one.tokenizer, one.config, one.source, one.memory, job=one.kind.name
+        )
 
 
 def check_preferences(
@@ -49,8 +53,15 @@ def check_preferences(
     config: Config,
     source: ModelSource,
     memory: int | None = None,
+    *,
+    job: str = "dpo",
 ) -> Iterator[Finding]:
-    """Before DPO; train comes first. `memory`: bytes of the accelerator; None for this machine's."""
+    """Before a training on pairs; train comes first.
+
+    Args:
+        memory: bytes of the accelerator; None for this machine's.
+        job: the kind of job.
+    """
     from tenyson.jobs.models.model import context_length
 
     context = context_length(source)
@@ -62,7 +73,7 @@ def check_preferences(
     if len(splits) == 2:
         yield from _overlap(*splits)
     longest = max(rows.longest for pairs in splits for rows in (pairs.chosen, pairs.rejected))
-    yield from check_machine(config, "dpo", source.path, memory, Facts(row=longest, context=context))
+    yield from check_machine(config, job, source.path, memory, Facts(row=longest, context=context))
 
 
 def pair_segments(pairs: Preferences, renderer: Renderer, number: int = 2) -> list[Segments]:

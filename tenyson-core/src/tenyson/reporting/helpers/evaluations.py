@@ -1,4 +1,7 @@
-"""Evaluations side by side: the stage table, the slices, and the differences from one to the next."""
+"""Evaluations side by side: the stage table, the slices, and the differences from one to the next.
+
+It shows whatever an evaluation measured: a task's own metrics, and those of `tenyson.tasks.core_metrics`.
+"""
 
 from __future__ import annotations
 

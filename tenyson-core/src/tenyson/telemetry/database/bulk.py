@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 Row = tuple[Any, ...]
 
 ROWS_PER_STATEMENT = 128
+"""Of SQLite; `tenyson.telemetry.spool.batches` says how many events are stored together."""
 
 
 def insert_rows(connection: Connection, table: Table, rows: list[Row]) -> None:

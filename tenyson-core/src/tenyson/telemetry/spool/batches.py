@@ -1,4 +1,7 @@
-"""Batches: how many of a spool's events are stored in one transaction, and how many of those are written together."""
+"""Batches: how many of a spool's events are stored in one transaction, and how many of those are written together.
+
+`tenyson.telemetry.database.bulk` says how many rows go into one statement.
+"""
 
 from __future__ import annotations
 
