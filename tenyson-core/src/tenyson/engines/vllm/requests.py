@@ -120,7 +120,7 @@ class Answering:
 def sampling_parameters(sampling: Sampling) -> dict[str, Any]:
     """Arguments of vllm.SamplingParams, each that draws or ends among them; the seed aside."""
     return {
-        # Off, unless `Sampling` has them.
+        # Off; a field of `Sampling` of the same name takes precedence.
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
         **{name: getattr(sampling, name) for name in DRAWN},
