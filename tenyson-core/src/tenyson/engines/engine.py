@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn: by this alone. An engine takes nothing from the checkpoint's own generation config."""
+    """How tokens are drawn: by this alone. An engine takes nothing from the checkpoint's own generation config.
+
+    A further parameter is a field here, a key of `generation` in config/schema.py, and a rule in engines/decoding/sampler.py.
+    """
 
     max_new_tokens: int
     """Most tokens of one reply."""

@@ -1,4 +1,7 @@
-"""What runs: SFTJob, RLJob, EvalJob, and the JobResult they return."""
+"""What runs: SFTJob, RLJob, EvalJob, DPOJob, and the JobResult they return.
+
+`tenyson.plugins.builtin` registers the kinds of job.
+"""
 
 from typing import TYPE_CHECKING
 

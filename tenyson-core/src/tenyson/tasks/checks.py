@@ -63,8 +63,9 @@ def take_step(environment: Environment, reply: Message, sample: Sample, turn: in
     refuse_coroutine(answer, f"{what}{where}")
     if not isinstance(answer, Observation):
         raise TaskError(f"{what}{where} returned {shown(answer)}, which is no Observation")
-    if not answer.done and (fault := text_fault(answer.content)):
-        raise TaskError(f"{what}{where}: the content of its observation {fault}")
+    for message in () if answer.done else answer.messages:
+        if fault := text_fault(message.get("content")):
+            raise TaskError(f"{what}{where}: the content of its observation {fault}")
     return answer
 
 

@@ -1,4 +1,7 @@
-"""The columns of `tenyson runs`: what the list shows of a run, what `--json` says of it, and by what it can be sorted."""
+"""The columns of `tenyson runs`: what the list shows of a run, what `--json` says of it, and by what it can be sorted.
+
+A column that only shows a stored value is a field of `tenyson.telemetry.read.record`.
+"""
 
 from __future__ import annotations
 
