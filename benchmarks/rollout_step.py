@@ -2,7 +2,8 @@
 
 The policy is the preset's after some steps of SFT, trained once. Each side runs the preset's RL step from there in a process of
 its own, from its own source tree with this environment's libraries. The first step is not counted. The earlier tree's `make demo`
-ran on one thread and this one's runs on all, so that is what each side gets, and the earlier one on all threads beside it.
+ran on one thread and this one's runs on all, which spin while they wait, so that is what each side gets; the earlier one on all
+threads runs beside it.
 
     python benchmarks/rollout_step.py [--before 02542df] [--runs 3] [--steps 6] [--sft-steps 350]
 """
@@ -57,6 +58,7 @@ def run(job: str, config: dict[str, Any], folder: Path, tree: Path, threads: int
     environ = os.environ | {
         "PYTHONPATH": os.pathsep.join(str(tree / package / "src") for package in PACKAGES),
         "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "active",
         "TENYSON_CACHE": str(folder / "cache"),
     }
     task = "tenyson_wordle.task:WordleTask"

@@ -26,6 +26,7 @@ from tenyson.jobs.checkpoints.reference import MovingReferenceMixin
 from tenyson.jobs.job import JobContext
 from tenyson.jobs.runtime.world import largest
 from tenyson.jobs.trainers.diagnosis import Batch, Diagnosis
+from tenyson.jobs.trainers.length_groups import LengthGroupsMixin
 from tenyson.jobs.trainers.policy_mixin import PolicyMixin
 from tenyson.jobs.trainers.sampler import EpochSampler
 from tenyson.tasks.metric import Metric
@@ -41,7 +42,7 @@ _NO_ADVANTAGE = 1e-6
 _ODD = "Correct the task; a rollout may hold any text. A run that has a checkpoint can be resumed."
 
 
-class RolloutTrainer(PolicyMixin, EmergencyMixin, MovingReferenceMixin, GRPOTrainer):  # type: ignore[misc]
+class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingReferenceMixin, GRPOTrainer):  # type: ignore[misc]
     """GRPOTrainer whose prompts, rewards and rollouts are a task's.
 
     Every rollout is played turn by turn, of one turn or of many, so that one renderer and one set of sampling options hold
@@ -67,6 +68,7 @@ class RolloutTrainer(PolicyMixin, EmergencyMixin, MovingReferenceMixin, GRPOTrai
         self._rewards = rewards_of(context.task)
         self._playing: list[Sample] = []
         self._turns = KeptTurns(context.say) if turns > 1 else None
+        self.conversations = turns > 1
         self._trajectories: list[Trajectory] = []
         self._local_rewards: list[list[float | None]] = []
         self._recent: list[dict[str, float | None]] = []
