@@ -28,12 +28,12 @@ PRESET = ROOT / "tenyson-wordle" / "src" / "tenyson_wordle" / "presets" / "tiny.
 PACKAGES = ("tenyson-core", "tenyson-wordle")
 CLOCK = """
 import runpy, sys, time
-from transformers import Trainer
-update = Trainer._maybe_log_save_evaluate
+from transformers.trainer_callback import CallbackHandler
+ended = CallbackHandler.on_step_end
 def noted(self, *arguments, **named):
     print("clock", time.monotonic(), flush=True)
-    return update(self, *arguments, **named)
-Trainer._maybe_log_save_evaluate = noted
+    return ended(self, *arguments, **named)
+CallbackHandler.on_step_end = noted
 sys.argv = ["runner", *sys.argv[1:]]
 runpy.run_module("tenyson.runner", run_name="__main__")
 """
