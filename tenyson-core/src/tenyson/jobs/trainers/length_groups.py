@@ -26,7 +26,7 @@ Compute = Callable[[torch.Tensor, torch.Tensor, int], Scores]
 
 
 def in_groups(compute: Compute, ids: torch.Tensor, attention: torch.Tensor, completion: int) -> Scores | None:
-    """What `compute` gives for all rows, group by group; where a completion has ended it is 0.
+    """The scores of all rows, computed group by group; where a completion has ended they are 0.
 
     Args:
         ids: (B, P + T).
