@@ -4,7 +4,7 @@ EvalJob's clock covers rendering, generation, scoring and recording; the bare sc
 `--games` the task has several turns, from 1 to 8 by sample with replies of at most 64 tokens, and EvalJob with conversations that
 advance independently runs against EvalJob with conversations in step, 16 at once.
 
-    OMP_NUM_THREADS=2 python benchmarks/eval_throughput.py [--runs 5] [--prompts 256] [--games]
+    OMP_NUM_THREADS=2 python benchmarks/eval_throughput.py [--runs 5] [--prompts 256] [--games] [--dtype bfloat16]
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def make_task(count: int) -> Any:
     return Questions()
 
 
-def tenyson_side(scratch: Path, count: int) -> dict[str, float]:
+def tenyson_side(scratch: Path, count: int, dtype: str) -> dict[str, float]:
     """Measure with EvalJob on the vLLM engine, with its default sinks and SQL."""
     from tenyson.jobs.eval import EvalJob
 
     config = {
         "run": {"id": f"eval-{os.getpid()}", "output_dir": str(scratch / "outputs")},
-        "model": {"factory": "tenyson_wordle.smollm2:build"},
+        "model": {"factory": "tenyson_wordle.smollm2:build", "dtype": dtype},
         "generation": {"engine": "vllm", "max_new_tokens": NEW_TOKENS, "temperature": 1.0},
         "evaluation": {"batch_size": count},
         "telemetry": {"db_url": f"sqlite:///{scratch}/telemetry.db"},
@@ -93,17 +93,17 @@ def games_task(count: int) -> Any:
     return Games()
 
 
-def games_side(scratch: Path, count: int, *, in_step: bool) -> dict[str, float]:
+def games_side(scratch: Path, count: int, dtype: str, *, in_step: bool) -> dict[str, float]:
     """Measure games with EvalJob on vLLM; `in_step` hides that the engine can answer one by one."""
-    from tenyson.engines.vllm.engine import VllmEngine
+    from tenyson.engines.vllm.requests import Answering
     from tenyson.jobs.eval import EvalJob
 
     if in_step:
         for name in ("add", "finished", "drop"):
-            delattr(VllmEngine, name)
+            delattr(Answering, name)
     config = {
         "run": {"id": f"games-{os.getpid()}", "output_dir": str(scratch / "outputs")},
-        "model": {"factory": "tenyson_wordle.smollm2:build"},
+        "model": {"factory": "tenyson_wordle.smollm2:build", "dtype": dtype},
         "generation": {"engine": "vllm", "max_new_tokens": 64, "temperature": 1.0},
         "evaluation": {"batch_size": 16},
     }
@@ -112,7 +112,7 @@ def games_side(scratch: Path, count: int, *, in_step: bool) -> dict[str, float]:
     return {"tokens": metadata["tokens"], "seconds": metadata["generation_seconds"]}
 
 
-def bare_side(count: int) -> dict[str, float]:
+def bare_side(count: int, dtype: str) -> dict[str, float]:
     """Measure with vLLM alone, with the arguments that its documentation gives for a CPU."""
     import time
 
@@ -123,7 +123,7 @@ def bare_side(count: int) -> dict[str, float]:
     from tenyson.jobs.models.model import resolve_model
 
     model = resolve_model(parse_config({"model": {"factory": "tenyson_wordle.smollm2:build"}})).path
-    llm = vllm.LLM(model=model, dtype="bfloat16", enforce_eager=True, max_num_seqs=count)
+    llm = vllm.LLM(model=model, dtype=dtype, enforce_eager=True, max_num_seqs=count)
     tokenizer = llm.get_tokenizer()
     prompts = [
         tokenizer.apply_chat_template(
@@ -143,19 +143,22 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--prompts", type=int, default=256)
     parser.add_argument("--games", action="store_true")
+    parser.add_argument("--dtype", default="float32", help="bfloat16 on processors with instructions for it")
     parser.add_argument(
         "--side", choices=["bare", "tenyson", "in step", "independent"], help=argparse.SUPPRESS
     )
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side in ("in step", "independent"):
-        print(json.dumps(games_side(options.scratch, options.prompts, in_step=options.side == "in step")))
+        in_step = options.side == "in step"
+        print(json.dumps(games_side(options.scratch, options.prompts, options.dtype, in_step=in_step)))
         return
     if options.side:
-        ours = options.side == "tenyson"
-        print(
-            json.dumps(tenyson_side(options.scratch, options.prompts) if ours else bare_side(options.prompts))
-        )
+        if options.side == "tenyson":
+            answer = tenyson_side(options.scratch, options.prompts, options.dtype)
+        else:
+            answer = bare_side(options.prompts, options.dtype)
+        print(json.dumps(answer))
         return
     sides = ["in step", "independent"] if options.games else ["bare", "tenyson"]
     speeds: dict[str, list[float]] = {side: [] for side in sides}
@@ -171,6 +174,8 @@ def main() -> None:
                     scratch,
                     "--prompts",
                     str(options.prompts),
+                    "--dtype",
+                    options.dtype,
                 ]
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
                 if done.returncode:
