@@ -93,7 +93,7 @@ def test_settings_that_rows_depend_on_have_rows_of_their_own(read):
 @pytest.mark.parametrize(
     "damage", [b"", b"\x10\0\0\0\0\0\0\0not safetensors", None], ids=["empty", "other", "cut"]
 )
-def test_a_damaged_file_is_written_anew(read, tmp_path, damage):
+def test_a_damaged_file_is_written_again(read, tmp_path, damage):
     rows, _ = read()
     file = next(tmp_path.glob("rows/*.safetensors"))
     file.write_bytes(file.read_bytes()[:-5] if damage is None else damage)

@@ -123,7 +123,7 @@ def _load(path: Path) -> _Stored | dict[bytes, Row]:
         return _Stored(load_file(path))
     except (
         Exception
-    ):  # not there, cut off, or of another form: rows are rendered, and the file is written anew
+    ):  # not there, cut off, or of another form: rows are rendered, and the file is written again
         return {}
 
 
