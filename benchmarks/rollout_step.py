@@ -112,7 +112,7 @@ def main() -> None:
                     }
                     ends = run("rl", config, folder, tree, threads)
                     # The last call is that of the end of the training.
-                    seconds[side] += [after - before for before, after in pairwise(ends[: options.steps + 1])]
+                    seconds[side] += [after - before for before, after in pairwise(ends)]
                     tokens[side].append(tokens_of(folder, config["run"]["id"]))
         finally:
             subprocess.run([*git, "remove", "--force", str(earlier)], check=False)

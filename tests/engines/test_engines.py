@@ -102,7 +102,7 @@ def test_auto_takes_vllm_on_a_cpu_only_for_heads_that_it_can_compute(tmp_path, m
 
     config = LlamaConfig(hidden_size=1024, num_attention_heads=heads, architectures=["LlamaForCausalLM"])
     config.save_pretrained(tmp_path)
-    monkeypatch.setattr("tenyson.engines.choose._on_gpu", lambda: False)
+    monkeypatch.setattr("tenyson.engines.choose.on_gpu", lambda: False)
     choice = choose_engine("auto", str(tmp_path))
     assert choice.name == engine
     assert ("16 dimensions" in choice.reason) == (engine == "transformers")

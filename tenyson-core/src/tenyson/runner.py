@@ -8,7 +8,6 @@ Whatever happens, job_result.json says it.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 import threading
@@ -21,7 +20,7 @@ from tenyson.core.run_folder import RunFolder
 from tenyson.core.stdio import is_terminal, say, standard_streams
 from tenyson.errors import ConfigError, TenysonError
 from tenyson.jobs.result import JobResult, stopped_early
-from tenyson.jobs.runtime.interpreter import collect_rarely, end_after_handlers
+from tenyson.jobs.runtime.interpreter import collect_rarely, end_after_handlers, end_now
 from tenyson.jobs.runtime.lingering import exit_grace
 from tenyson.jobs.runtime.threads import let_threads_sleep
 from tenyson.plugins.job_kinds import JOB_KINDS, job_class, job_kind
@@ -74,10 +73,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         run.write_stopped(str(error))
         if __name__ == "__main__":
             # An import that was torn, or a thread of the user's, may keep the interpreter from ending, or make it crash.
-            for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(OSError, ValueError):
-                    stream.flush()
-            os._exit(STOPPED)
+            end_now(STOPPED)
         run.signals.restore()
         return STOPPED
     if __name__ == "__main__":

@@ -32,15 +32,15 @@ def choose_engine(requested: str, model: str) -> EngineChoice:
     size = _weight_bytes(Path(model))
     if size is not None and size < _SMALL_BYTES:
         return EngineChoice("transformers", f"the model has only {size / 2**20:.1f} MiB of weights")
-    on_gpu = _on_gpu()
-    if not on_gpu and not is_cpu_build():
+    gpu = on_gpu()
+    if not gpu and not is_cpu_build():
         return EngineChoice("transformers", "there is no GPU, and the installed vllm is not its CPU build")
     config = _model_config(model)
     architecture = next(iter(getattr(config, "architectures", None) or ()), None)
     if architecture is not None and not _supported(architecture):
         return EngineChoice("transformers", f"vllm does not know the architecture {architecture}")
     head = _head_size(config)
-    if not on_gpu and head is not None and head not in _cpu_head_sizes():
+    if not gpu and head is not None and head not in _cpu_head_sizes():
         return EngineChoice(
             "transformers",
             f"the model's attention heads have {head} dimensions, which vllm cannot compute on a CPU",
@@ -71,7 +71,8 @@ def _weight_bytes(directory: Path) -> int | None:
     return sum(file.stat().st_size for file in files) if files else None
 
 
-def _on_gpu() -> bool:
+def on_gpu() -> bool:
+    """Whether this machine has a GPU that torch sees."""
     import torch
 
     return bool(torch.cuda.is_available())

@@ -101,7 +101,7 @@ class RenderedRows:
 
 
 class _Stored:
-    """The rows of a file, read from the disk as they are asked for."""
+    """The rows of a file, made into lists as they are asked for."""
 
     def __init__(self, tensors: Any) -> None:
         keys = tensors["keys"].tobytes()

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from tenyson.engines.choose import choose_engine, is_cpu_build
+from tenyson.engines.choose import on_gpu as on_gpu
 from tenyson.errors import ConfigError, MissingDependencyError
 from tenyson.plugins.job_kinds import job_kind
 from tenyson.plugins.manager import PluginManager
@@ -83,13 +84,6 @@ def training_engine(config: Config, *, elsewhere: bool = False, processes: int =
         "transformers",
         "on a CPU it resumes to the bit, which is not shown of vLLM; generation.engine: vllm takes that",
     )
-
-
-def on_gpu() -> bool:
-    """Whether this machine has a GPU that torch sees."""
-    import torch
-
-    return bool(torch.cuda.is_available())
 
 
 def _require_possible_on_cpu(config: Config, processes: int) -> None:

@@ -12,6 +12,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 _WHILE_STARTING = 500_000
 """New objects between two collections; Python's own is 700 (2,000 from Python 3.13 on)."""
@@ -47,12 +48,15 @@ def end_after_handlers(status: Callable[[], int | None]) -> None:
         return
 
     def end() -> None:
-        code = status()
-        if code is None:
-            return
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
+        if (code := status()) is not None:
+            end_now(code)
 
     atexit.register(end)
+
+
+def end_now(status: int) -> NoReturn:
+    """End the process at once, without threads and exit handlers. What was printed is out."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
