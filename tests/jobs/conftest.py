@@ -30,6 +30,14 @@ def echo():
     return load_task(str(TASKS / "echo_task.py"), {})
 
 
+@pytest.fixture
+def curriculum():
+    """The test task with a memory, as it is at first."""
+    from tenyson.tasks.load import load_task
+
+    return load_task(str(TASKS / "curriculum_task.py"), {})
+
+
 @pytest.fixture(scope="session")
 def climb():
     """The multi-turn test task."""

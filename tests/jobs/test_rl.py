@@ -269,3 +269,25 @@ def test_vllm_ends_replies_where_evaluation_does_and_plays_with_the_adapter_from
     turns = 1 if kind == "single turn" else 3
     asked = ["sync" if call == "sync" else "play" for call in vllm_calls]
     assert asked == ["sync"] + ["play"] * 2 * turns + ["sync"] + ["play"] * turns
+
+
+def test_a_curriculum_decides_at_each_batch_what_is_played(configure, curriculum, events):
+    """A group has one level, which rises with what was scored; what is tried before training does not count."""
+    training = RL | {"max_steps": 4, "preflight_groups": 2, "eval_steps": 2, "eval_samples": 4}
+    RLJob(configure("levels", training=training), curriculum).run()
+    played = events("levels", "RolloutFinished")
+    trained = [event for event in played if event["training"]]
+    levels = {}
+    for event in trained:
+        levels.setdefault(event["step"], set()).add(event["sample_id"].partition("/level-")[2])
+    assert [len(found) for found in levels.values()] == [1] * 4
+    steps = [int(next(iter(found))) for found in levels.values()]
+    assert steps[0] == 0
+    assert steps == sorted(steps)
+    assert steps[-1] > 0
+    groups = {}
+    for event in trained:
+        groups.setdefault((event["step"], event["sample_id"]), set()).add(event["prompt"])
+    assert len(groups) == 4 * 32 / 8
+    assert all(len(prompts) == 1 for prompts in groups.values())
+    assert not any("/level-" in event["sample_id"] for event in played if not event["training"])

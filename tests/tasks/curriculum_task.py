@@ -23,6 +23,12 @@ class CurriculumTask(TaskPlugin):
         for index in range(64):
             yield Sample(id=str(index), prompt=[{"role": "user", "content": "abcdefgh"[index % 8]}])
 
+    def current_sample(self, sample: Sample) -> Sample:
+        """Another letter at another level, so that a resumed run shows whether it has the level."""
+        level = self._scored // PER_LEVEL
+        letter = "abcdefgh"[(int(sample.id) + level) % 8]
+        return Sample(id=f"{sample.id}/level-{level}", prompt=[{"role": "user", "content": letter}])
+
     def rewards(self) -> Sequence[Reward]:
         return [Reward("letters", self._score)]
 

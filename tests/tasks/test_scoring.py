@@ -12,7 +12,7 @@ import pytest
 from tenyson.errors import TaskError
 from tenyson.jobs.data.samples import Extent, read_samples
 from tenyson.tasks import Environment, Metric, Observation, Reward, Rollout, Sample, TaskPlugin
-from tenyson.tasks.checks import make_environment, take_step
+from tenyson.tasks.checks import current_samples, make_environment, take_step
 from tenyson.tasks.scoring import metrics_of, rewards_of, score
 
 ALL = Extent(1000, None, "training.samples")
@@ -225,3 +225,59 @@ def test_an_environment_that_answers_nonsense_is_named_with_sample_and_turn(answ
     assert take_step(World(), {"role": "assistant", "content": "a"}, ROLLOUT.sample, 2).done
     with pytest.raises(TaskError, match="no Environment"):
         make_environment(Odd(environment=lambda sample: "world"), ROLLOUT.sample)
+
+
+def test_a_batch_asks_a_curriculum_once_for_each_sample():
+    """All rollouts of a group are of one sample, whatever the task remembers in between."""
+    asked = []
+
+    class Counting(TaskPlugin):
+        def current_sample(self, sample):
+            asked.append(sample.id)
+            return Sample(f"{sample.id}/{len(asked)}", ASK)
+
+    samples = [Sample("a", ASK), Sample("a", ASK), Sample("b", ASK), Sample("a", ASK)]
+    found = current_samples(Counting(), samples, lambda state: state)
+    assert [sample.id for sample in found] == ["a/1", "a/1", "b/2", "a/1"]
+
+
+def test_processes_that_train_together_have_the_level_of_the_first():
+    """Its state is restored in the others before they are asked."""
+
+    class Levelled(TaskPlugin):
+        level = 0
+
+        def state(self):
+            return {"level": self.level}
+
+        def restore(self, state):
+            self.level = state["level"]
+
+        def current_sample(self, sample):
+            return Sample(f"{sample.id}/{self.level}", ASK)
+
+    (found,) = current_samples(Levelled(), [Sample("a", ASK)], lambda state: {"level": 3})
+    assert found.id == "a/3"
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (None, "item 0 is None"),
+        (Sample("", ASK), "is empty"),
+        (KeyError("level"), r"raises on sample s-1: KeyError"),
+    ],
+)
+def test_a_curriculum_that_returns_no_sample_is_named(answer, says):
+    """The hook, the sample and what came."""
+
+    class Wrong(TaskPlugin):
+        name = "wrong"
+
+        def current_sample(self, sample):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    with pytest.raises(TaskError, match=rf"current_sample\(\) of the task wrong.*{says}"):
+        current_samples(Wrong(), [Sample("s-1", ASK)], lambda state: state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TaskError
@@ -41,6 +41,33 @@ def make_environment(task: TaskPlugin, sample: Sample) -> Environment | None:
     if environment is not None and not callable(getattr(environment, "step", None)):
         raise TaskError(f"{hook}{where} returned {shown(environment)}, which is no Environment")
     return environment
+
+
+def current_samples(
+    task: TaskPlugin, samples: Sequence[Sample], agree: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> list[Sample]:
+    """The samples of a batch as the task has them played now; those of one group are the same object.
+
+    Args:
+        agree: gives the first process's value to all of them, so that a group has one level.
+
+    Raises: TaskError.
+    """
+    from tenyson.tasks.plugin import TaskPlugin
+
+    if type(task).current_sample is TaskPlugin.current_sample:
+        return list(samples)
+    hook = f"current_sample() of the task {task_name(task)}"
+    task.restore(agree(dict(task.state())))
+    found: dict[str, Sample] = {}
+    for sample in samples:
+        if sample.id not in found:
+            where = f" on sample {sample.id}"
+            with user_code(hook, where):
+                current = task.current_sample(sample)
+            refuse_coroutine(current, f"{hook}{where}")
+            found[sample.id] = check_sample(current, hook, len(found))
+    return [found[sample.id] for sample in samples]
 
 
 def plays_on(task: TaskPlugin, samples: Sequence[Sample]) -> bool:

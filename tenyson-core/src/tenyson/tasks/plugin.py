@@ -78,6 +78,14 @@ class TaskPlugin(ABC):
         """Whether a job takes a sample. `tokenizer` is the model's, so that a task may leave out what is too long for it."""
         return True
 
+    def current_sample(self, sample: Sample) -> Sample:
+        """The sample as RL plays it now: asked once for each prompt of a training batch, before it is played.
+
+        Samples are read before training; a curriculum returns one of its present level here. The id of what it returns is
+        recorded. Where several processes train together, they follow the `state` of the first.
+        """
+        return sample
+
     def environment(self, sample: Sample) -> Environment | None:
         """A fresh environment for one rollout on `sample`; None for a single-turn task."""
         return None

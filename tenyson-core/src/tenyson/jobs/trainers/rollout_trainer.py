@@ -29,6 +29,7 @@ from tenyson.jobs.trainers.diagnosis import Batch, Diagnosis
 from tenyson.jobs.trainers.length_groups import LengthGroupsMixin
 from tenyson.jobs.trainers.policy_mixin import PolicyMixin
 from tenyson.jobs.trainers.sampler import EpochSampler
+from tenyson.tasks.checks import current_samples
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
@@ -104,7 +105,8 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
     def try_groups(self, number: int) -> list[list[float]]:
         """Play a few groups before training and give their rewards; nothing is recorded, and no random number is used up."""
         group = self.num_generations
-        samples = [sample for sample in self._samples["train"][:number] for _ in range(group)]
+        tried = self._current(self._samples["train"][:number])
+        samples = [sample for sample in tried for _ in range(group)]
         if self.use_vllm and self.policy is None:
             # vLLM has loaded the base model alone, without an adapter. Noted as TRL does, so that the first step merges no
             # second time: each merge moves the base a little.
@@ -193,6 +195,9 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
             if self._turns:
                 self._turns.end()
 
+    def _current(self, samples: Sequence[Sample]) -> list[Sample]:
+        return current_samples(self._context.task, samples, self._context.world.agree)
+
     def _total(self, values: Sequence[float | None]) -> float:
         """The weighted sum of F rewards; one that says nothing counts as 0."""
         weights: list[float] = self.reward_weights.tolist()
@@ -248,6 +253,8 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
         self._playing = [pool[row["sample_index"]] for row in inputs]
         self._trajectories = []
         with self.making_a_batch():
+            if training:
+                self._playing = self._current(self._playing)
             output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         self._record(output["advantages"].tolist(), training)
         return output
