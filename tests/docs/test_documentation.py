@@ -18,7 +18,14 @@ from tenyson.plugins.builtin import tenyson_report_helpers
 from tenyson.tasks.load import load_task
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tenyson-*/*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("tenyson-*/*.md"),
+        *ROOT.glob("plugins/*/*.md"),
+    ]
+)
 EXAMPLES = ROOT / "docs" / "examples"
 
 

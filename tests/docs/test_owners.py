@@ -18,7 +18,11 @@ COMMON_WORDS = {"adapter", "model", "cancel", "terminated", "control"}
 
 def sources() -> list[Path]:
     """All Python files that are shipped."""
-    return sorted(path for folder in ROOT.glob("tenyson-*/src") for path in folder.rglob("*.py"))
+    return sorted(
+        path
+        for folder in [*ROOT.glob("tenyson-*/src"), *ROOT.glob("plugins/*/src")]
+        for path in folder.rglob("*.py")
+    )
 
 
 def test_names_in_a_runs_folder_are_written_once():

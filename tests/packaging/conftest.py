@@ -1,4 +1,4 @@
-"""Wheels of the four packages, and clean virtual environments that they are installed into."""
+"""Wheels of all packages, and clean virtual environments that they are installed into."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("tenyson-core", "tenyson-aws", "tenyson-modal", "tenyson-wordle")
+PACKAGES = {
+    "tenyson-core": "tenyson-core",
+    "tenyson-aws": "tenyson-aws",
+    "tenyson-modal": "tenyson-modal",
+    "tenyson-wordle": "tenyson-wordle",
+    "tenyson-reasoning-gym": "plugins/tenyson-reasoning-gym",
+}
+"""Their folders by name."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +76,9 @@ def _make(path: Path) -> Venv:
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One wheel for each package, built from a copy of what is checked out."""
     target = tmp_path_factory.mktemp("wheels")
-    for package in PACKAGES:
+    for folder in PACKAGES.values():
         build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target)]
-        _run([*build, str(ROOT / package)])
+        _run([*build, str(ROOT / folder)])
     return {package: next(target.glob(f"{package.replace('-', '_')}-*.whl")) for package in PACKAGES}
 
 
@@ -85,7 +92,7 @@ def light(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def installed(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Venv:
-    """All four wheels with their dependencies; no torch."""
+    """All wheels with their dependencies; no torch."""
     venv = _make(tmp_path_factory.mktemp("installed") / "venv")
     venv.install(*wheels.values())
     return venv
@@ -93,7 +100,7 @@ def installed(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def training(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Venv:
-    """All four wheels, with torch and its relatives borrowed from the tests' own environment.
+    """All wheels, with torch and its relatives borrowed from the tests' own environment.
 
     Installing gigabytes again would show nothing about our wheels. A .pth file puts the other site-packages at the end of
     the path; what is editable there stays out, since .pth files of a folder added by a .pth file are not read.

@@ -1,4 +1,4 @@
-"""The four wheels: what is in them, how much they bring along, that they work without the repository, and the import paths."""
+"""The wheels: what is in them, how much they bring along, that they work without the repository, and the import paths."""
 
 from __future__ import annotations
 
@@ -71,6 +71,7 @@ def test_every_wheel_is_typed_licensed_and_holds_its_own_module_alone(wheels: di
         "tenyson-aws": "tenyson_aws",
         "tenyson-modal": "tenyson_modal",
         "tenyson-wordle": "tenyson_wordle",
+        "tenyson-reasoning-gym": "tenyson_reasoning_gym",
     }
     for package, module in modules.items():
         with zipfile.ZipFile(wheels[package]) as wheel:
@@ -88,7 +89,7 @@ def test_files_that_are_not_python_are_in_the_wheels(wheels: dict[str, Path]) ->
     """Every file under src/ is in the wheel: templates, presets, word lists."""
     root = Path(__file__).parents[2]
     for package, path in wheels.items():
-        source = root / package / "src"
+        source = next(root.glob(f"**/{package}/src"))
         listing = ["git", "-C", str(source), "ls-files", "."]
         tracked = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.splitlines()
         with zipfile.ZipFile(path) as wheel:
@@ -124,11 +125,17 @@ def test_every_dependency_has_a_lower_bound(wheels: dict[str, Path]) -> None:
 
 @pytest.mark.slow
 def test_the_command_line_works_from_wheels(installed: object, tmp_path: Path) -> None:
-    """In a clean environment `tenyson plugins --check` finds all four packages, loads everything and is content."""
+    """In a clean environment `tenyson plugins --check` finds all packages, loads everything and is content."""
     done = installed.run("tenyson", "plugins", "--check", "--json", cwd=tmp_path)  # type: ignore[attr-defined]
     assert done.returncode == 0, done.stdout + done.stderr
     text = json.dumps(json.loads(done.stdout))
-    for package in ("tenyson-core", "tenyson-aws", "tenyson-modal", "tenyson-wordle"):
+    for package in (
+        "tenyson-core",
+        "tenyson-aws",
+        "tenyson-modal",
+        "tenyson-wordle",
+        "tenyson-reasoning-gym",
+    ):
         assert package in text, package
 
 

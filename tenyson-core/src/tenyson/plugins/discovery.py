@@ -11,7 +11,12 @@ GROUP = "tenyson"
 CORE = "core"
 """The entry point of core's own built-ins."""
 
-FIRST_PARTY = {"aws": "tenyson-aws", "modal": "tenyson-modal", "wordle": "tenyson-wordle"}
+FIRST_PARTY = {
+    "aws": "tenyson-aws",
+    "modal": "tenyson-modal",
+    "reasoning-gym": "tenyson-reasoning-gym",
+    "wordle": "tenyson-wordle",
+}
 """Distributions of this project by plugin name, for the pip line of an error."""
 
 
