@@ -36,7 +36,7 @@ pytest.register_assert_rewrite("tenyson.testing")
 LONGEST_FIRST = [
     f"tests/{name}.py"
     for name in (
-        "pipeline/test_planted_bugs", "modal/test_runs", "soak/test_soak_sample", "aws/test_bucket",
+        "pipeline/test_planted_bugs", "gym/test_every_data_set", "modal/test_runs", "soak/test_soak_sample", "aws/test_bucket",
         "modal/test_training", "jobs/test_exact_resume", "aws/test_runs", "engines/test_smollm2_preset",
         "jobs/test_known_failures", "aws/test_unattended", "engines/test_engines", "aws/test_soak_sample",
         "aws/test_training",  # not beside Modal's: the first of them runs the pipeline that both compare with

@@ -11,11 +11,12 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tenyson.errors import MissingDependencyError, TaskError
 
-PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "PYTHONPATH")
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 """Variables that the worker gets; others may be secrets, and answers are scored there."""
 CHUNK = 64
 """Entries of one request."""
@@ -147,12 +148,13 @@ class Worker:
         # One hash seed, since some generators take elements out of sets.
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         environment |= {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment["PYTHONPATH"] = os.pathsep.join(str(Path(one).absolute()) for one in sys.path if one)
         process = subprocess.Popen(
-            [sys.executable, "-m", "tenyson_reasoning_gym.worker"],
+            [sys.executable, "-P", "-m", "tenyson_reasoning_gym.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=environment | {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
+            env=environment,
             cwd=tempfile.gettempdir(),
             text=True,
             encoding="ascii",
