@@ -110,6 +110,7 @@ class Turns:
         """Draw replies token by token, beginning with `logits` (B, V)."""
         sampler, device = Sampler(sampling), self._model.device
         ids: list[list[int]] = [[] for _ in prompts]
+        texts = [Row(prompt, reply) for prompt, reply in zip(prompts, ids, strict=True)]  # they grow with the replies
         stops = set(sampling.stop_token_ids)
         computed = list(range(len(prompts)))
         """Rows that take part in the forward pass: those that continue, and for a while those that have ended."""
@@ -119,9 +120,8 @@ class Turns:
         for left in range(sampling.max_new_tokens, 0, -1):
             # For all rows, so that no row's draw depends on which others have ended.
             uniform = torch.rand(len(prompts))
-            written = [Row(prompts[row], ids[row]) for row in computed]
             chances = (uniform if rows is None else uniform[computed]).to(device)
-            tokens = sampler.draw(logits, chances, written)
+            tokens = sampler.draw(logits, chances, [texts[row] for row in computed])
             for row, token in zip(computed, tokens.tolist(), strict=True):
                 if row in going:
                     ids[row].append(token)
