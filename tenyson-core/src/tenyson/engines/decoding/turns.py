@@ -110,7 +110,8 @@ class Turns:
         """Draw replies token by token, beginning with `logits` (B, V)."""
         sampler, device = Sampler(sampling), self._model.device
         ids: list[list[int]] = [[] for _ in prompts]
-        texts = [Row(prompt, reply) for prompt, reply in zip(prompts, ids, strict=True)]  # they grow with the replies
+        # They grow with the replies.
+        texts = [Row(prompt, reply) for prompt, reply in zip(prompts, ids, strict=True)]
         stops = set(sampling.stop_token_ids)
         computed = list(range(len(prompts)))
         """Rows that take part in the forward pass: those that continue, and for a while those that have ended."""
