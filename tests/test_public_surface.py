@@ -40,6 +40,24 @@ FROZEN = {
     "tenyson.jobs": {"DPOJob", "EvalJob", "JobResult", "JobSpec", "RLJob", "SFTJob"},
     "tenyson.pipeline": {"FailurePolicy", "PipelineResult", "Step", "run_pipeline"},
     "tenyson.reporting": {"ReportBuilder", "write_report"},
+    "tenyson.rewards": {
+        "after",
+        "boxed",
+        "choice",
+        "code",
+        "exact",
+        "fenced",
+        "format",
+        "json_schema",
+        "last_line",
+        "length",
+        "matching",
+        "math",
+        "number",
+        "regex",
+        "tag",
+        "whole",
+    },
     "tenyson.telemetry": {
         "AttemptBegan",
         "BaseSink",
@@ -150,6 +168,7 @@ def test_every_public_name_is_documented():
         ("from tenyson.engines import Sampling", "torch"),
         ("from tenyson.reporting import ReportBuilder", "torch"),
         ("import tenyson.plugins, tenyson.tasks", "sqlalchemy"),
+        ("from tenyson.rewards import math", "sympy"),
     ],
 )
 def test_a_package_imports_only_what_is_asked_of_it(statement, absent):

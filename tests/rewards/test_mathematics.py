@@ -15,7 +15,7 @@ from tenyson.errors import TaskError
 @pytest.fixture(scope="module")
 def equals():
     """One reward for all tests, whose process starts once."""
-    return rewards.math(seconds=2)
+    return rewards.math(seconds=1)
 
 
 @pytest.mark.parametrize(

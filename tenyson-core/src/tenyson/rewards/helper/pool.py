@@ -122,9 +122,11 @@ class _Process:
         except OSError:  # it died
             return EXCEEDED
         answer = self._receive(deadline)
-        if answer is not EXCEEDED and "fault" in answer:
+        if answer is EXCEEDED:
+            return EXCEEDED
+        if "fault" in answer:
             raise TaskError(f"the reward {self._reward}: its helper process fails: {answer['fault']}")
-        return answer if answer is EXCEEDED else answer.get("value", EXCEEDED)
+        return answer.get("value", EXCEEDED)
 
     def _receive(self, deadline: float) -> Any:
         length = self._read(8, deadline)

@@ -174,13 +174,24 @@ def _watch(process: subprocess.Popen[bytes], folder: Path, limits: Limits) -> bo
 
 
 def _overfull(folder: Path, limits: Limits) -> bool:
-    count, size = 0, 0
-    for parent, _, names in os.walk(folder):
-        count += 1 + len(names)
-        for name in names[: limits.files]:
-            with contextlib.suppress(OSError):
-                size += (Path(parent) / name).lstat().st_blocks * 512
-        if count > limits.files + 1 or size > limits.disk_mb * _MB:
+    """Whether there are too many files and folders, or too many bytes. What cannot be looked at counts as too many."""
+    count, size, folders = 0, 0, [str(folder)]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    count += 1
+                    try:
+                        size += entry.stat(follow_symlinks=False).st_blocks * 512
+                    except FileNotFoundError:  # removed in the meantime
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    if count > limits.files or size > limits.disk_mb * _MB:
+                        return True
+        except FileNotFoundError:
+            continue
+        except OSError:
             return True
     return False
 
@@ -194,7 +205,8 @@ def _folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(RecursionError):
+            shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():  # folders that it made unreadable, or deeper than Python's tool can follow
             for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
                 subprocess.run([*command, str(folder)], stderr=subprocess.DEVNULL, check=False)
