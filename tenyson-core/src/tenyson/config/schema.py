@@ -258,6 +258,15 @@ class GenerationConfig(Section):
     """Multi-turn tasks: replies after which a rollout is cut off."""
 
 
+class RolloutsConfig(Section):
+    """What runs beside generation, in RL and in evaluation alike: calls of a task's tools."""
+
+    concurrency: int = Field(default=64, gt=0)
+    """Calls at once."""
+    step_seconds: float | None = Field(default=None, gt=0)
+    """Seconds after which a call counts as failed; empty for no limit."""
+
+
 class EvaluationConfig(Section):
     """What an EvalJob measures."""
 
@@ -329,6 +338,7 @@ class Config(Section):
     task: TaskConfig = TaskConfig()
     training: TrainingConfig = TrainingConfig()
     generation: GenerationConfig = GenerationConfig()
+    rollouts: RolloutsConfig = RolloutsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     hub: HubConfig = HubConfig()

@@ -9,6 +9,7 @@ from tenyson.engines.engine import ContinuousEngine, Engine, Reply, Sampling
 from tenyson.engines.independent import Played, play_independently
 from tenyson.engines.play import play
 from tenyson.engines.renderers import Renderer
+from tenyson.engines.rollouts.limits import USUAL, Limits
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.sample import Sample
 
@@ -23,6 +24,7 @@ def play_batches(
     max_turns: int,
     batch_size: int,
     between: Callable[[], None],
+    limits: Limits = USUAL,
 ) -> Generator[Played, None, None]:
     """Play one conversation on each sample, `batch_size` of them at once; yield them batch by batch, in order.
 
@@ -39,6 +41,7 @@ def play_batches(
             max_turns=max_turns,
             batch_size=batch_size,
             between=between,
+            limits=limits,
         )
         return
     for start in range(0, len(samples), batch_size):
@@ -57,5 +60,6 @@ def play_batches(
             generate,
             max_turns=max_turns,
             failures=played.failures,
+            limits=limits,
         )
         yield played

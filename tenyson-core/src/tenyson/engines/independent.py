@@ -6,12 +6,15 @@ Shape legend: B conversations under way at once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from tenyson.engines.engine import ContinuousEngine, Reply, Sampling, request_seed
 from tenyson.engines.play import Failure, Game, Trajectory, begin
 from tenyson.engines.renderers import Renderer
+from tenyson.engines.rollouts.limits import USUAL, Limits
+from tenyson.engines.rollouts.side_by_side import Ended, SideBySide
 from tenyson.errors import TaskError
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.sample import Sample
@@ -37,6 +40,7 @@ def play_independently(
     max_turns: int,
     batch_size: int,
     between: Callable[[], None] = lambda: None,
+    limits: Limits = USUAL,
 ) -> Iterator[Played]:
     """Play one conversation on each sample, `batch_size` (B) of them at once; yield them batch by batch, in order.
 
@@ -47,18 +51,21 @@ def play_independently(
     Args:
         between: called after each reply; what it raises ends the play, and what is under way is dropped.
     """
-    conversations = _Conversations(task, samples, renderer, engine, sampling, max_turns)
+    conversations = _Conversations(task, samples, renderer, engine, sampling, max_turns, limits)
     try:
         for start in range(0, len(samples), batch_size):
             batch = range(start, min(start + batch_size, len(samples)))
             while not conversations.ended(batch):
                 conversations.fill(batch_size)
-                for index, reply in engine.finished():
+                replies = engine.finished()
+                for index, reply in replies:
                     conversations.take(index, reply)
                     between()
+                conversations.answer(wait=not replies)
             yield conversations.collect(batch)
     finally:
         engine.drop()
+        conversations.close()
 
 
 class _Conversations:
@@ -72,12 +79,18 @@ class _Conversations:
         engine: ContinuousEngine,
         sampling: Sampling,
         max_turns: int,
+        limits: Limits,
     ) -> None:
         self._task, self._samples, self._renderer = task, samples, renderer
         self._engine, self._sampling, self._max_turns = engine, sampling, max_turns
+        self._limits, self._side = limits, SideBySide(limits.concurrency)
         self._waiting = deque(range(len(samples)))
         self._games: dict[int, Game] = {}
         self._replies: dict[int, int] = {}
+        self._calling: dict[Hashable, tuple[int, int]] = {}
+        """Calls of tools under way: the conversation, and the number of the call in its reply."""
+        self._answers: dict[int, list[Ended | None]] = {}
+        """What the calls of each conversation's reply came to."""
         self._ended: dict[int, Trajectory | Failure] = {}
 
     def ended(self, batch: range) -> bool:
@@ -98,7 +111,7 @@ class _Conversations:
         while self._waiting and len(self._games) < at_once:
             index = self._waiting.popleft()
             broken: list[Failure] = []
-            games = list(begin(self._task, [self._samples[index]], self._renderer, broken))
+            games = list(begin(self._task, [self._samples[index]], self._renderer, broken, self._limits))
             if broken:
                 self._ended[index] = broken[0]
                 continue
@@ -109,15 +122,49 @@ class _Conversations:
         """Continue a conversation that has its reply."""
         game = self._games[index]
         self._replies[index] += 1
-        try:
-            game.take(reply, self._renderer, last_turn=self._replies[index] == self._max_turns)
-            if game.finish is None:
-                self._ask(index)
+        with self._breaking_off(index):
+            calls = game.take(reply, self._renderer, last_turn=self._replies[index] == self._max_turns)
+            if calls:
+                self._answers[index] = [None] * len(calls)
+                self._calling |= {call.key: (index, number) for number, call in enumerate(calls)}
+                self._side.start(*calls)
                 return
-            self._ended[index] = game.trajectory()
-        except TaskError as error:
-            self._ended[index] = Failure(game.sample, error.cause)
+            self._go_on(index)
+
+    def answer(self, *, wait: bool) -> None:
+        """Continue conversations whose calls have all ended. `wait`: for one call at least, where any is under way."""
+        for ended in self._side.take(wait_for=int(wait)):
+            index, number = self._calling.pop(ended.key)
+            answers = self._answers[index]
+            answers[number] = ended
+            whole = [one for one in answers if one is not None]
+            if len(whole) < len(answers):
+                continue
+            del self._answers[index]
+            with self._breaking_off(index):
+                self._games[index].answer(whole, self._renderer)
+                self._go_on(index)
+
+    def close(self) -> None:
+        self._side.close()
+
+    def _go_on(self, index: int) -> None:
+        """Ask for the next reply, or note that the conversation has ended. Raises: TaskError."""
+        game = self._games[index]
+        if game.finish is None:
+            self._ask(index)
+            return
+        self._ended[index] = game.trajectory()
         del self._games[index], self._replies[index]
+
+    @contextmanager
+    def _breaking_off(self, index: int) -> Iterator[None]:
+        try:
+            yield
+        except TaskError as error:
+            game = self._games.pop(index)
+            del self._replies[index]
+            self._ended[index] = Failure(game.sample, error.cause)
 
     def _ask(self, index: int) -> None:
         game, turn = self._games[index], self._replies[index]

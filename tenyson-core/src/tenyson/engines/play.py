@@ -6,12 +6,18 @@ Shape legend: B conversations; P prompt tokens; C tokens after the prompt.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 
 from tenyson.engines.engine import Reply
 from tenyson.engines.renderers import Renderer
+from tenyson.engines.renderers.parsed import Parsed
+from tenyson.engines.rollouts.limits import USUAL, Limits
+from tenyson.engines.rollouts.side_by_side import Call, Ended, SideBySide
+from tenyson.engines.rollouts.toolbox import Toolbox
 from tenyson.errors import TaskError
-from tenyson.tasks.checks import final_info, make_environment, take_step
+from tenyson.tasks.checks import final_info, make_environment, offered, take_step
 from tenyson.tasks.environment import Environment
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.rollout import FinishReason, Rollout
@@ -50,6 +56,7 @@ class Game:
 
     sample: Sample
     environment: Environment | None
+    toolbox: Toolbox | None
     prompt_ids: list[int]
     ids: list[int] = field(default_factory=list)
     mask: list[int] = field(default_factory=list)
@@ -57,27 +64,60 @@ class Game:
     messages: list[Message] = field(default_factory=list)
     finish: FinishReason | None = None
     turns: int = 0
+    _called: tuple[Parsed, Reply, bool] | None = None
+    """The reply whose calls are under way, and whether it is the last."""
 
-    def take(self, reply: Reply, renderer: Renderer, last_turn: bool) -> None:
-        """Add a reply, and the environment's answer to it. Raises: TaskError."""
+    def take(self, reply: Reply, renderer: Renderer, last_turn: bool) -> list[Call]:
+        """Add a reply, and the environment's answer to it. Raises: TaskError.
+
+        Returns calls of tools, if the reply makes any: run them, and give what they came to to `answer`.
+        """
         self.ids += reply.ids
         self.mask += [1] * len(reply.ids)
         self._score(reply.logprobs)
-        message = renderer.message(reply.ids)
+        said = renderer.parse(reply.ids, tools=self.toolbox is not None)
+        message = said.message
         self.messages.append(message)
+        self.turns += 1
+        # A call that the limit of tokens has cut off was not meant to end there.
+        whole = bool(said.tool_calls) or reply.finish_reason == "stop"
+        if self.toolbox is not None and whole and (calls := self.toolbox.ask(said)):
+            self._called = (said, reply, last_turn)
+            return calls
         if self.environment is None:
             self.finish = reply.finish_reason
+        else:
+            self._step(self.environment, message, reply, renderer, last_turn)
+        return []
+
+    def answer(self, ended: Sequence[Ended], renderer: Renderer) -> None:
+        """Add what the calls of the last reply came to. Raises: TaskError."""
+        assert self.toolbox is not None
+        assert self._called is not None
+        said, reply, last_turn = self._called
+        self._called = None
+        answers = self.toolbox.answers(said, ended, self.turns)
+        if last_turn:
+            self.messages += answers
+            self.finish = "turns"
             return
-        self.turns += 1
-        answer = take_step(self.environment, message, self.sample, self.turns)
+        self._go_on(said.message, answers, reply, renderer)
+
+    def _step(
+        self, environment: Environment, message: Message, reply: Reply, renderer: Renderer, last_turn: bool
+    ) -> None:
+        answer = take_step(environment, message, self.sample, self.turns)
         if answer.done:
             self.finish = reply.finish_reason
             return
         if last_turn:
             self.finish = "turns"
             return
-        self.messages += answer.messages
-        bridge = renderer.between(message, answer.messages, ended=reply.finish_reason == "stop")
+        self._go_on(message, answer.messages, reply, renderer)
+
+    def _go_on(self, message: Message, answers: Sequence[Message], reply: Reply, renderer: Renderer) -> None:
+        self.messages += answers
+        bridge = renderer.between(message, answers, ended=reply.finish_reason == "stop")
         self.ids += bridge
         self.mask += [0] * len(bridge)
         self._score([0.0] * len(bridge))
@@ -90,11 +130,14 @@ class Game:
 
     def trajectory(self) -> Trajectory:
         """The conversation that has ended. Raises: TaskError."""
+        info = final_info(self.environment, self.sample) if self.environment else {}
+        if self.toolbox is not None:
+            info = {**info, "tool_calls": self.toolbox.calls, "tool_calls_refused": self.toolbox.refused}
         rollout = Rollout(
             sample=self.sample,
             messages=tuple(self.messages),
             finish_reason=self.finish or "turns",
-            info=final_info(self.environment, self.sample) if self.environment else {},
+            info=info,
             tokens=sum(self.mask),
         )
         return Trajectory(rollout, self.prompt_ids, self.ids, self.mask, self.logprobs)
@@ -108,28 +151,40 @@ def play(
     *,
     max_turns: int,
     failures: list[Failure] | None = None,
+    limits: Limits = USUAL,
 ) -> list[Trajectory]:
     """Play one conversation on each sample (B of them), all of them together, turn by turn.
 
     Args:
-        failures: takes the conversations that an environment broke off; the others are played to their ends.
+        failures: takes the conversations that an environment or a tool broke off; the others are played to their ends.
 
     Raises:
         TaskError: an environment broke a conversation off, and there is no list for it.
     """
     broken: list[Failure] = []
-    games = list(begin(task, samples, renderer, broken))
-    for turn in range(max_turns):
-        active = [game for game in games if game.finish is None]
-        if not active:
-            break
-        replies = generate([game.prompt_ids + game.ids for game in active], turn)
-        for game, reply in zip(active, replies, strict=True):
-            try:
-                game.take(reply, renderer, last_turn=turn == max_turns - 1)
-            except TaskError as error:
-                broken.append(Failure(game.sample, error.cause))
-                games.remove(game)
+    games = list(begin(task, samples, renderer, broken, limits))
+    with closing(SideBySide(limits.concurrency)) as side:
+        for turn in range(max_turns):
+            active = [game for game in games if game.finish is None]
+            if not active:
+                break
+            replies = generate([game.prompt_ids + game.ids for game in active], turn)
+            calling: list[tuple[Game, list[Call]]] = []
+            for game, reply in zip(active, replies, strict=True):
+                try:
+                    if calls := game.take(reply, renderer, last_turn=turn == max_turns - 1):
+                        calling.append((game, calls))
+                except TaskError as error:
+                    broken.append(Failure(game.sample, error.cause))
+                    games.remove(game)
+            ended = iter(side.run([call for _, calls in calling for call in calls]))
+            for game, calls in calling:
+                own = list(islice(ended, len(calls)))
+                try:
+                    game.answer(own, renderer)
+                except TaskError as error:
+                    broken.append(Failure(game.sample, error.cause))
+                    games.remove(game)
     trajectories = []
     for game in games:
         try:
@@ -144,13 +199,18 @@ def play(
 
 
 def begin(
-    task: TaskPlugin, samples: Sequence[Sample], renderer: Renderer, broken: list[Failure]
+    task: TaskPlugin,
+    samples: Sequence[Sample],
+    renderer: Renderer,
+    broken: list[Failure],
+    limits: Limits = USUAL,
 ) -> Iterator[Game]:
     """Open a conversation on each sample; those whose environment cannot be made go to `broken`."""
     for sample in samples:
         try:
             environment = make_environment(task, sample)
+            toolbox = Toolbox(offered(task, sample), sample, limits.step_seconds) if sample.tools else None
         except TaskError as error:
             broken.append(Failure(sample, error.cause))
             continue
-        yield Game(sample, environment, renderer.prompt_ids(sample))
+        yield Game(sample, environment, toolbox, renderer.prompt_ids(sample))

@@ -146,6 +146,7 @@ class EvalJob(Job):
     ) -> None:
         """Play batch after batch, until they are done or somebody stops it."""
         from tenyson.engines.batches import play_batches
+        from tenyson.engines.rollouts.limits import Limits
 
         context = measurement.context
         config = context.config
@@ -164,6 +165,7 @@ class EvalJob(Job):
             max_turns=config.generation.max_turns,
             batch_size=size,
             between=between,
+            limits=Limits.from_config(config),
         )
         context.began(0)
         with closing(batches):

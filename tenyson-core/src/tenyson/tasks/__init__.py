@@ -8,6 +8,7 @@ from tenyson.tasks.preset import Preset, PresetStep
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Message, Sample
+from tenyson.tasks.tools.tool import Tool, ToolError, tool
 
 __all__ = [
     "Environment",
@@ -21,4 +22,7 @@ __all__ = [
     "Rollout",
     "Sample",
     "TaskPlugin",
+    "Tool",
+    "ToolError",
+    "tool",
 ]

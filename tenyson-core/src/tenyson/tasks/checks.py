@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TaskError
 from tenyson.tasks.environment import Environment, Observation
 from tenyson.tasks.sample import Message, Sample
+from tenyson.tasks.tools.tool import Tool, tools_of
 from tenyson.tasks.usercode import refuse_coroutine, shown, task_name, text_fault, user_code
 
 if TYPE_CHECKING:
@@ -66,17 +68,36 @@ def current_samples(
             with user_code(hook, where):
                 current = task.current_sample(sample)
             refuse_coroutine(current, f"{hook}{where}")
-            found[sample.id] = check_sample(current, hook, len(found))
+            found[sample.id] = with_tools(task, check_sample(current, hook, len(found)))
     return [found[sample.id] for sample in samples]
 
 
+def offered(task: TaskPlugin, sample: Sample) -> list[Tool]:
+    """The tools of one rollout. Raises: TaskError."""
+    from tenyson.tasks.plugin import TaskPlugin
+
+    if type(task).tools is TaskPlugin.tools:
+        return []
+    hook, where = f"tools() of the task {task_name(task)}", f" on sample {sample.id}"
+    with user_code(hook, where):
+        found = task.tools(sample)
+    refuse_coroutine(found, f"{hook}{where}")
+    return tools_of(found, f"{hook}{where}")
+
+
+def with_tools(task: TaskPlugin, sample: Sample) -> Sample:
+    """The sample, and what its prompt says of the task's tools. Raises: TaskError."""
+    tools = offered(task, sample)
+    return replace(sample, tools=tuple(one.schema for one in tools)) if tools else sample
+
+
 def plays_on(task: TaskPlugin, samples: Sequence[Sample]) -> bool:
-    """Whether any of some samples from all over the list has an environment: a task may mix both kinds.
+    """Whether any of some samples from all over the list has an environment or tools: a task may mix both kinds.
 
     Raises: TaskError: the task cannot make one.
     """
     some = samples[:: max(1, len(samples) // ENVIRONMENTS)]
-    return any(make_environment(task, sample) is not None for sample in some)
+    return any(sample.tools or make_environment(task, sample) is not None for sample in some)
 
 
 def take_step(environment: Environment, reply: Message, sample: Sample, turn: int) -> Observation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from tenyson.errors import TaskError
@@ -15,6 +15,7 @@ from tenyson.tasks.preset import Preset
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample
+from tenyson.tasks.tools.tool import Tool
 
 
 class TaskPlugin(ABC):
@@ -89,6 +90,14 @@ class TaskPlugin(ABC):
     def environment(self, sample: Sample) -> Environment | None:
         """A fresh environment for one rollout on `sample`; None for a single-turn task."""
         return None
+
+    def tools(self, sample: Sample) -> Sequence[Callable[..., Any] | Tool]:
+        """What the model may call in one rollout on `sample`: plain functions, or `Tool`. Asked afresh for each rollout.
+
+        A reply that calls tools is answered with their results, and the model goes on; a reply that calls none ends the
+        rollout, or goes to the environment where there is one.
+        """
+        return ()
 
     def rewards(self) -> Sequence[Reward]:
         """The reward's named components."""

@@ -32,6 +32,10 @@ class Message(TypedDict):
     """What an assistant thought before it said so; `reasoning_content` is read too."""
     tool_calls: NotRequired[list[ToolCall]]
     """Calls that an assistant makes."""
+    name: NotRequired[str]
+    """Of a tool's message: the tool."""
+    tool_call_id: NotRequired[str]
+    """Of a tool's message: the call that it answers."""
 
 
 @dataclass(frozen=True)
@@ -46,3 +50,5 @@ class Sample:
     """What SFT teaches: begins with an assistant message; user messages between the turns carry no loss."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """JSON-safe facts, such as the right answer. Never shown to the model."""
+    tools: Sequence[Mapping[str, Any]] = ()
+    """What the prompt says of the tools that the model may call; jobs fill it in from `TaskPlugin.tools`."""

@@ -11,8 +11,12 @@ from pathlib import Path
 _SPECIAL = ["<pad>", "<eos>", "<user>", "<model>"]
 
 _TEMPLATE = (
+    "{% if tools %}<user>tools:{% for tool in tools %} {{ tool['function']['name'] }}"
+    "({{ tool['function']['parameters'].get('properties', {}) | join(', ') }}){% endfor %}{% endif %}"
     "{% for message in messages %}"
-    "{% if message['role'] == 'assistant' %}<model>{{ message['content'] }}<eos>"
+    "{% if message['role'] == 'assistant' %}<model>{{ message['content'] }}"
+    "{% for call in message['tool_calls'] or [] %}<tool_call>{{ {'name': call['function']['name'], "
+    "'arguments': call['function']['arguments']} | tojson }}</tool_call>{% endfor %}<eos>"
     "{% else %}<user>{{ message['content'] }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<model>{% endif %}"
 )

@@ -76,6 +76,24 @@ class Ends:
             )
         return after[len(done) :]
 
+    def after_no_call(self, answers: Sequence[Message]) -> str:
+        """From the end of a reply without readable calls on, that end included, to the opening of the next one.
+
+        The answers tell the model of a call that cannot be read; where the template takes a tool's message only after a call,
+        they are written as a user's.
+
+        Raises:
+            ModelError: the template ends a reply otherwise there than at the end of a conversation.
+        """
+        try:
+            bridge = self._template.render([QUESTION, probe(), *answers]).rpartition(REPLY)[2]
+            said = all(one["content"] in bridge for one in answers)
+        except ModelError:
+            said = False
+        if said and bridge.startswith(self.turn):
+            return bridge
+        return self.after_turn("\n\n".join(one["content"] for one in answers))
+
     @cached_property
     def _fault(self) -> str | None:
         """Why replies cannot be followed by another turn; None if they can."""

@@ -18,11 +18,11 @@ from tenyson.engines.renderers.ends import Ends
 from tenyson.engines.renderers.facts import tokenizer_facts
 from tenyson.engines.renderers.parsed import Parsed
 from tenyson.engines.renderers.replies import Replies
-from tenyson.engines.renderers.reply_format import find_format
+from tenyson.engines.renderers.reply_format import QUESTION, find_format
 from tenyson.engines.renderers.template import ChatTemplate
 from tenyson.engines.renderers.tool_calls import ToolFormat, find_tool_format
 from tenyson.errors import ModelError
-from tenyson.tasks.sample import Message, Sample
+from tenyson.tasks.sample import Message, Sample, ToolCall
 
 Reasoning = Literal["keep", "last", "drop"]
 """`training.reasoning`."""
@@ -74,11 +74,20 @@ class Renderer:
 
     def prompt_ids(self, sample: Sample) -> list[int]:
         """Ids of what the model reads of a sample before its first reply: every caller takes them from here."""
-        return self.prompt(sample.prompt)
+        return self.prompt(sample.prompt, sample.tools)
 
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of a conversation, up to where the model's reply begins."""
-        return self._template.ids(self._template.render(messages))
+    def prompt(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
+        """Ids of a conversation, up to where the model's reply begins.
+
+        Args:
+            tools: what the model may call, as `Tool.schema` says it.
+
+        Raises:
+            ModelError: the template refuses the messages, or does not write what the tools are.
+        """
+        if tools:
+            self._require_tools(tools)
+        return self._template.ids(self._template.render(messages, tools=tools))
 
     def reply(self, text: str) -> list[int]:
         """Ids of a reply without reasoning as the model should have written it, its end included."""
@@ -95,7 +104,7 @@ class Renderer:
         """Ids from the end of a reply to the start of the next, with the messages that answer it.
 
         Args:
-            answers: one user message, or the results of the calls in `reply`.
+            answers: one user message, or the results of the calls in `reply`, or of what was meant for one.
             ended: whether the reply already holds its stop token; a reply that was cut off gets one here.
 
         Raises:
@@ -103,8 +112,11 @@ class Renderer:
         """
         if [message["role"] for message in answers] == ["user"] and not reply.get("tool_calls"):
             return list(self._before_user(answers[0]["content"], ended))
-        bridge = self._ends.after_call(reply, answers)
-        return self._template.ids(bridge.removeprefix(self._ends.call) if ended else bridge)
+        if reply.get("tool_calls"):
+            end, bridge = self._ends.call, self._ends.after_call(reply, answers)
+        else:
+            end, bridge = self._ends.turn, self._ends.after_no_call(answers)
+        return self._template.ids(bridge.removeprefix(end) if ended else bridge)
 
     def check_turns(self) -> None:
         """Raises: ModelError: no reply of this template can be followed by another turn."""
@@ -164,10 +176,13 @@ class Renderer:
         if self.format.ordinary and not (tools and self._tools):
             return Parsed(str(self.tokenizer.decode(kept, skip_special_tokens=True)))
         thought, rest = self.format.split(self._template.raw(kept))
-        rest, calls = self._tools.split(rest) if tools and self._tools else (rest, [])
-        return Parsed(
-            self._without_special(rest), self._without_special(thought or "").strip() or None, calls
-        )
+        calls: list[ToolCall] = []
+        unreadable = False
+        if tools and self._tools:
+            rest, calls = self._tools.split(rest)
+            unreadable = self._tools.begins(rest)
+        thought = self._without_special(thought or "").strip() or None
+        return Parsed(self._without_special(rest), thought, calls, unreadable)
 
     def text(self, ids: Sequence[int]) -> str:
         """A reply's text, without its reasoning and its stop token."""
@@ -175,11 +190,7 @@ class Renderer:
 
     def message(self, ids: Sequence[int]) -> Message:
         """A reply as a message, with its reasoning apart from its text."""
-        said = self.parse(ids)
-        message: Message = {"role": "assistant", "content": said.content}
-        if said.reasoning:
-            message["reasoning"] = said.reasoning
-        return message
+        return self.parse(ids).message
 
     def whole(self, messages: Sequence[Message]) -> str:
         """A finished conversation as the chat template itself writes it."""
@@ -208,6 +219,20 @@ class Renderer:
         if self._template.merge_system:
             facts["system"] = "merge"
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _require_tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        if self._tools is None:
+            raise self._template.error(
+                "the task has tools, and the chat template writes no calls of tools that can be read again",
+                "Use a model that was trained to call tools.",
+            )
+        names = [str(one["function"]["name"]) for one in tools]
+        shown = self._template.render([QUESTION], tools=tools)
+        if missing := [name for name in names if name not in shown]:
+            raise self._template.error(
+                f"the chat template does not tell the model of the tools {', '.join(missing)}",
+                "Use a model whose template has a place for tools.",
+            )
 
     @cached_property
     def _tools(self) -> ToolFormat | None:

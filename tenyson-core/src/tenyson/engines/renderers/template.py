@@ -54,20 +54,22 @@ class ChatTemplate:
         """The template itself."""
         return str(self.tokenizer.chat_template)
 
-    def render(self, messages: Sequence[Message], *, opening: bool = True) -> str:
-        """A conversation as text; `opening`: with the beginning of the next reply.
+    def render(
+        self, messages: Sequence[Message], *, opening: bool = True, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
+        """A conversation as text; `opening`: with the beginning of the next reply; `tools`: what the model may call.
 
         Raises:
             ModelError: the template refuses it.
         """
         given = _merged(messages) if self.merge_system else messages
         try:
-            return self._apply(given, opening, as_text=False)
+            return self._apply(given, opening, as_text=False, tools=tools)
         except Exception as error:
             # Some templates (DeepSeek V3) take the arguments of a call as a JSON text alone.
             if any(message.get("tool_calls") for message in given):
                 try:
-                    return self._apply(given, opening, as_text=True)
+                    return self._apply(given, opening, as_text=True, tools=tools)
                 except Exception:
                     pass
             roles = [message["role"] for message in messages]
@@ -106,12 +108,20 @@ class ChatTemplate:
     def _tokenized(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _apply(self, messages: Sequence[Message], opening: bool, *, as_text: bool) -> str:
+    def _apply(
+        self,
+        messages: Sequence[Message],
+        opening: bool,
+        *,
+        as_text: bool,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> str:
         return str(
             self.tokenizer.apply_chat_template(
                 [_for_template(message, as_text) for message in messages],
                 tokenize=False,
                 add_generation_prompt=opening,
+                tools=[dict(one) for one in tools] or None,
                 **self.arguments,
             )
         )

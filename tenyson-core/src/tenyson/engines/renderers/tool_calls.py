@@ -30,6 +30,12 @@ class ToolFormat:
     """Finds a piece of text that holds calls."""
     read: Read
     """Names and arguments of the calls in it. Raises ValueError, KeyError, TypeError or SyntaxError where there are none."""
+    opening: re.Pattern[str]
+    """Finds what a call begins with."""
+
+    def begins(self, text: str) -> bool:
+        """Whether a text that `split` has left over holds the beginning of a call."""
+        return self.opening.search(text) is not None
 
     def split(self, text: str) -> tuple[str, list[ToolCall]]:
         """The text without its calls, and the calls in order."""
@@ -142,13 +148,32 @@ FORMATS = (
         "functions",
         _compiled(r"\n*<tool_call>\s*<function=(?P<name>[^>]+)>(?P<call>.*?)</function>\s*</tool_call>"),
         _functions,
+        _compiled(r"<tool_call>"),
     ),
-    ToolFormat("json", _compiled(r"\n*<tool_call>\s*(?P<call>\{.*?\})\s*</tool_call>"), _json),
     ToolFormat(
-        "pairs", _compiled(r"\n*<tool_call>(?P<name>[^\n<{]+)(?P<call>.*?)</tool_call>"), _argument_pairs
+        "json",
+        _compiled(r"\n*<tool_call>\s*(?P<call>\{.*?\})\s*</tool_call>"),
+        _json,
+        _compiled(r"<tool_call>"),
     ),
-    ToolFormat("python", _compiled(r"<\|tool_call_start\|>(?P<call>.*?)<\|tool_call_end\|>"), _python),
-    ToolFormat("deepseek", _compiled(r"<｜tool▁calls▁begin｜>.*?(?:<｜tool▁calls▁end｜>|$)"), _deepseek),
+    ToolFormat(
+        "pairs",
+        _compiled(r"\n*<tool_call>(?P<name>[^\n<{]+)(?P<call>.*?)</tool_call>"),
+        _argument_pairs,
+        _compiled(r"<tool_call>"),
+    ),
+    ToolFormat(
+        "python",
+        _compiled(r"<\|tool_call_start\|>(?P<call>.*?)<\|tool_call_end\|>"),
+        _python,
+        _compiled(r"<\|tool_call_start\|>"),
+    ),
+    ToolFormat(
+        "deepseek",
+        _compiled(r"<｜tool▁calls▁begin｜>.*?(?:<｜tool▁calls▁end｜>|$)"),
+        _deepseek,
+        _compiled(r"<｜tool▁call"),
+    ),
     ToolFormat(
         "harmony",
         _compiled(
@@ -156,9 +181,13 @@ FORMATS = (
             r"<\|message\|>(?P<call>\{.*?\})(?:<\|call\|>|$)"
         ),
         _named_json,
+        _compiled(r"to=functions\."),
     ),
     ToolFormat(
-        "gemma", _compiled(r"<\|tool_call>call:(?P<name>[\w.-]+)(?P<call>\{.*?\})<tool_call\|>"), _gemma
+        "gemma",
+        _compiled(r"<\|tool_call>call:(?P<name>[\w.-]+)(?P<call>\{.*?\})<tool_call\|>"),
+        _gemma,
+        _compiled(r"<\|tool_call>"),
     ),
     ToolFormat(
         "atem",
@@ -166,7 +195,13 @@ FORMATS = (
             r"(?:<\|eom\|>)?(?:<\|start\|>assistant)?(?: ?to=)?[\w.-]*(?:<\|message\|>)?<atem:function_calls>.*?</atem:function_calls>"
         ),
         _atem,
+        _compiled(r"<atem:function_calls>"),
     ),
-    ToolFormat("bare json", _compiled(r"\A\s*(?:<\|python_tag\|>)?(?P<call>\{.*\})\s*\Z"), _json),
+    ToolFormat(
+        "bare json",
+        _compiled(r"\A\s*(?:<\|python_tag\|>)?(?P<call>\{.*\})\s*\Z"),
+        _json,
+        _compiled(r"\A\s*(?:<\|python_tag\|>|\{\s*\"(?:name|type|function)\")"),
+    ),
 )
 """In the order in which they are tried."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TaskError
 from tenyson.plugins.job_kinds import job_kind
-from tenyson.tasks.checks import check_sample
+from tenyson.tasks.checks import check_sample, with_tools
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.sample import Sample
 from tenyson.tasks.usercode import iterate, refuse_coroutine, task_name, user_code
@@ -117,7 +117,7 @@ def read_samples(
             )
         if context is not None and context.stop.requested and time.monotonic() > patient_until:
             context.heed_stop()
-        sample = check_sample(found, hook, number)
+        sample = with_tools(task, check_sample(found, hook, number))
         if _keeps(task, sample, tokenizer):
             kept += 1
             yield sample

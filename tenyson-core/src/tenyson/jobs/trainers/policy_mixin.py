@@ -16,6 +16,7 @@ from tenyson.engines.independent import play_independently
 from tenyson.engines.play import Failure, Trajectory
 from tenyson.engines.policy import PolicyEngine, check_policy
 from tenyson.engines.renderers import Renderer
+from tenyson.engines.rollouts.limits import Limits
 from tenyson.errors import TaskError
 from tenyson.jobs.checkpoints.randomness import random_states_kept
 from tenyson.jobs.job import JobContext
@@ -83,6 +84,7 @@ class PolicyMixin:
             max_turns=self._context.config.generation.max_turns,
             batch_size=len(samples),
             between=between,
+            limits=Limits.from_config(self._context.config),
         )
         if failures is None and played.failures:
             raise TaskError(played.failures[0].cause)

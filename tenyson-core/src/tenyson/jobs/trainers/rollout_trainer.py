@@ -17,6 +17,7 @@ from trl.models import unwrap_model_for_generation
 from tenyson.engines.engine import DRAWN, Reply, Sampling
 from tenyson.engines.play import Failure, Trajectory, play
 from tenyson.engines.renderers import Renderer
+from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.transformers import KeptTurns, generate_replies
 from tenyson.errors import TaskError
 from tenyson.jobs.checkpoints.buffer import pack_batches, unpack_batches
@@ -190,6 +191,7 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
                 turn_of,
                 max_turns=self._context.config.generation.max_turns,
                 failures=failures,
+                limits=Limits.from_config(self._context.config),
             )
         finally:
             if self._turns:

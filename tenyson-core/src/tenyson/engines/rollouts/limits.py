@@ -1,0 +1,28 @@
+"""Limits of what runs beside generation: the configuration's `rollouts`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tenyson.config.schema import Config
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many calls into a task's tools run at once, and for how long."""
+
+    concurrency: int = 64
+    """Most calls at once."""
+    step_seconds: float | None = None
+    """Of one call; None for no limit."""
+
+    @classmethod
+    def from_config(cls, config: Config) -> Limits:
+        """What the configuration's `rollouts` says."""
+        return cls(config.rollouts.concurrency, config.rollouts.step_seconds)
+
+
+USUAL = Limits()
+"""What holds where nothing is configured."""

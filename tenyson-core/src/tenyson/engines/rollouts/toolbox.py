@@ -1,0 +1,120 @@
+"""The tools of one rollout: what a reply asks of them, and what the model is told."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tenyson.engines.renderers.parsed import Parsed
+from tenyson.engines.rollouts.side_by_side import Call, Ended
+from tenyson.errors import TaskError
+from tenyson.tasks.sample import Message, Sample
+from tenyson.tasks.tools.tool import Tool, ToolError
+from tenyson.tasks.usercode import text_fault
+
+LONGEST = 200_000
+"""Characters of a result. One that is longer fits no context, and tokenising it takes minutes."""
+UNREADABLE = "this call of a tool cannot be read; write it again as the tools' description says"
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a call is answered with where it is the model's own fault."""
+
+    text: str
+
+
+class Toolbox:
+    """The tools that the model may call in one rollout.
+
+    A call of an unknown tool, or with arguments that do not fit, is data: its answer says so, and the rollout goes on.
+    """
+
+    def __init__(self, tools: Sequence[Tool], sample: Sample, seconds: float | None) -> None:
+        self._tools = {one.name: one for one in tools}
+        self._sample = sample
+        self._seconds = seconds
+        self.calls = 0
+        """Calls that the model has made."""
+        self.refused = 0
+        """Those among them that could not be read, named no tool, did not fit, or were refused by the tool."""
+
+    def ask(self, said: Parsed) -> list[Call]:
+        """The calls of a reply, to be run side by side; empty where it makes none."""
+        calls = [self._call(number, one["function"]) for number, one in enumerate(said.tool_calls)]
+        if said.unreadable and not calls:
+            calls = [Call((id(self), 0), lambda: _Told(UNREADABLE))]
+        self.calls += len(calls)
+        return calls
+
+    def answers(self, said: Parsed, ended: Sequence[Ended], turn: int) -> list[Message]:
+        """What the model is told of each call, in order.
+
+        Raises:
+            TaskError: a tool raised, took too long, or returned what cannot be shown.
+        """
+        messages = []
+        for number, one in enumerate(ended):
+            call = said.tool_calls[number] if said.tool_calls else None
+            name = call["function"]["name"] if call else "unknown"
+            where = f"the tool {name} on sample {self._sample.id}, turn {turn}"
+            if one.fault is not None:
+                raise TaskError(f"{where}: {one.fault.message}", next_step=one.fault.next_step)
+            if isinstance(one.value, _Told):
+                self.refused += 1
+                content = json.dumps({"error": one.value.text}, ensure_ascii=False)
+            else:
+                content = _content(one.value, where)
+            message: Message = {"role": "tool", "name": name, "content": content}
+            if call:
+                message["tool_call_id"] = call.get("id", f"call_{number}")
+            messages.append(message)
+        return messages
+
+    def _call(self, number: int, function: Mapping[str, Any]) -> Call:
+        name, arguments = function["name"], function["arguments"]
+        found = self._tools.get(name)
+        if found is None:
+            text = f"there is no tool {name!r}; the tools are {', '.join(self._tools)}"
+            return Call((id(self), number), lambda: _Told(text))
+        return Call((id(self), number), _guarded(found, arguments), self._seconds)
+
+
+def _guarded(tool: Tool, arguments: Mapping[str, Any]) -> Callable[[], Any]:
+    def call() -> Any:
+        try:
+            value = tool.function(**tool.bind(arguments))
+        except ToolError as error:
+            return _Told(str(error))
+        return _awaited(value) if inspect.isawaitable(value) else value
+
+    return call
+
+
+async def _awaited(value: Awaitable[Any]) -> Any:
+    try:
+        return await value
+    except ToolError as error:
+        return _Told(str(error))
+
+
+def _content(value: Any, where: str) -> str:
+    """A result as the model reads it. Raises: TaskError."""
+    if not isinstance(value, str):
+        try:
+            value = json.dumps(value, ensure_ascii=False, default=str)
+        except Exception as error:  # values that refer to themselves, or whose own methods raise
+            raise TaskError(
+                f"{where}: its result is neither text nor JSON: {error}", next_step="Return text."
+            ) from None
+    if len(value) > LONGEST:
+        raise TaskError(
+            f"{where}: its result has {len(value):,} characters; the limit is {LONGEST:,}",
+            next_step="Cut it where it is made, and say to the model that it was cut.",
+        )
+    if fault := text_fault(value):
+        raise TaskError(f"{where}: its result {fault}")
+    return str(value)
