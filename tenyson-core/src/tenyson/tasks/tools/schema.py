@@ -52,6 +52,18 @@ def model_of(name: str, function: Callable[..., Any], texts: Mapping[str, str]) 
     return create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields)
 
 
+def parameters_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a model, without the titles that pydantic makes of names: they would stand in every prompt."""
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Untitled(GenerateJsonSchema):
+        def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+            return False
+
+    found = model.model_json_schema(schema_generator=Untitled)
+    return {key: value for key, value in found.items() if key != "title"}
+
+
 def check_parameters(name: str, parameters: Any, *, longest: int) -> None:
     """Raises: TaskError: they are no JSON schema of an object that a prompt can hold."""
     from jsonschema import Draft202012Validator, SchemaError

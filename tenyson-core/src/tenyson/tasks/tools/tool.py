@@ -80,14 +80,13 @@ def tool(function: Callable[..., Any]) -> Tool:
     Raises:
         TaskError: the function takes arguments by position only or any number of them, or an annotation has no JSON schema.
     """
-    from tenyson.tasks.tools.schema import described, model_of
+    from tenyson.tasks.tools.schema import described, model_of, parameters_of
 
     name = getattr(function, "__name__", type(function).__name__)
     with user_code(f"the signature of the tool {name}"):
         description, texts = described(inspect.getdoc(function) or "")
         model = model_of(name, function, texts)
-        parameters = model.model_json_schema()
-    parameters = {key: value for key, value in parameters.items() if key not in ("title", "description")}
+        parameters = parameters_of(model)
     return Tool(name, description, parameters, function, model)
 
 
