@@ -96,6 +96,9 @@ FROZEN = {
         "Rollout",
         "Sample",
         "TaskPlugin",
+        "Tool",
+        "ToolError",
+        "tool",
     },
     "tenyson.errors": {
         "BackendError",

@@ -94,7 +94,7 @@ class TaskPlugin(ABC):
     def tools(self, sample: Sample) -> Sequence[Callable[..., Any] | Tool]:
         """What the model may call in one rollout on `sample`: plain functions, or `Tool`. Asked afresh for each rollout.
 
-        A reply that calls tools is answered with their results, and the model goes on; a reply that calls none ends the
+        A reply that calls tools is answered with their results, and the model continues; a reply that calls none ends the
         rollout, or goes to the environment where there is one.
         """
         return ()

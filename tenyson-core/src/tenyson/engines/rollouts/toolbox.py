@@ -30,7 +30,7 @@ class _Told:
 class Toolbox:
     """The tools that the model may call in one rollout.
 
-    A call of an unknown tool, or with arguments that do not fit, is data: its answer says so, and the rollout goes on.
+    A call of an unknown tool, or with arguments that do not fit, is data: its answer says so, and the rollout continues.
     """
 
     def __init__(self, tools: Sequence[Tool], sample: Sample, seconds: float | None) -> None:

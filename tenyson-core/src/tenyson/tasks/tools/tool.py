@@ -20,7 +20,7 @@ LARGEST_SCHEMA = 100_000
 
 
 class ToolError(Exception):
-    """Raise it in a tool to tell the model what was wrong with its call; the rollout goes on."""
+    """Raise it in a tool to tell the model what was wrong with its call; the rollout continues."""
 
 
 @dataclass(frozen=True)
