@@ -8,7 +8,8 @@ from tenyson.tasks.preset import Preset, PresetStep
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Message, Sample
-from tenyson.tasks.tools.tool import Tool, ToolError, tool
+from tenyson.tasks.tools.error import ToolError
+from tenyson.tasks.tools.tool import Tool, tool
 
 __all__ = [
     "Environment",

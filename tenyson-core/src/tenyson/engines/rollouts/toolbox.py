@@ -12,7 +12,8 @@ from tenyson.engines.renderers.parsed import Parsed
 from tenyson.engines.rollouts.side_by_side import Call, Ended
 from tenyson.errors import TaskError
 from tenyson.tasks.sample import Message, Sample
-from tenyson.tasks.tools.tool import Tool, ToolError
+from tenyson.tasks.tools.error import ToolError
+from tenyson.tasks.tools.tool import Tool
 from tenyson.tasks.usercode import text_fault
 
 LONGEST = 200_000

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
+import typing
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TaskError
+from tenyson.tasks.tools.error import ToolError
 from tenyson.tasks.usercode import shown
 
 if TYPE_CHECKING:
@@ -34,9 +36,7 @@ def model_of(name: str, function: Callable[..., Any], texts: Mapping[str, str]) 
     """A pydantic model of a function's arguments. Raises: TaskError."""
     from pydantic import ConfigDict, Field, create_model
 
-    from tenyson.tasks.tools.tool import hints
-
-    annotations = hints(function)
+    annotations = _hints(function)
     fields: dict[str, Any] = {}
     for one in inspect.signature(function).parameters.values():
         if one.kind in (one.POSITIONAL_ONLY, one.VAR_POSITIONAL, one.VAR_KEYWORD):
@@ -97,8 +97,6 @@ def validator(parameters: Mapping[str, Any]) -> Any:
 
 def by_schema(checks: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments, once they fit. Raises: ToolError, which says what does not."""
-    from tenyson.tasks.tools.tool import ToolError
-
     try:
         faults = [
             f"{'.'.join(map(str, one.absolute_path)) or 'arguments'}: {one.message[:200]}"
@@ -116,8 +114,6 @@ def by_schema(checks: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
 def by_model(model: type[BaseModel], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments, converted to what the function's annotations say. Raises: ToolError."""
     from pydantic import ValidationError
-
-    from tenyson.tasks.tools.tool import ToolError
 
     try:
         found = model.model_validate(dict(arguments))
@@ -161,3 +157,9 @@ def _refuse_remote(parameters: Any, what: str) -> None:
             stack += list(one.values())
         elif isinstance(one, (list, tuple)):
             stack += list(one)
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of a function, those written as text resolved. Raises: NameError: one cannot be."""
+    target = function if inspect.isroutine(function) else type(function).__call__
+    return typing.get_type_hints(target, include_extras=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,10 +16,6 @@ if TYPE_CHECKING:
 
 LARGEST_SCHEMA = 100_000
 """Characters of a tool's parameters: they stand in every prompt."""
-
-
-class ToolError(Exception):
-    """Raise it in a tool to tell the model what was wrong with its call; the rollout continues."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +120,3 @@ def _name_fault(name: Any) -> str | None:
         {letter for letter in name if not (letter.isascii() and (letter.isalnum() or letter in "_-."))}
     )
     return f"holds {' '.join(map(repr, odd))}" if odd else None
-
-
-def hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of a function, those written as text resolved. Raises: NameError: one cannot be."""
-    target = function if inspect.isroutine(function) else type(function).__call__
-    return typing.get_type_hints(target, include_extras=True)
