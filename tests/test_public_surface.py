@@ -45,6 +45,7 @@ FROZEN = {
         "boxed",
         "choice",
         "code",
+        "environment",
         "exact",
         "fenced",
         "format",

@@ -268,7 +268,10 @@ def test_a_tool_that_raises_or_hangs_breaks_off_its_own_conversation_only(how, r
     found, failures = played(how, renderer, task, replies, samples, limits=Limits(step_seconds=0.3))
     assert [one.rollout.sample.id for one in found] == ["works"]
     causes = {one.sample.id: one.cause for one in failures}
-    assert "the tool look on sample raises, turn 1: ConnectionError: the service is away" in causes["raises"]
+    assert (
+        "the tool look raises on sample raises, turn 1: ConnectionError: the service is away"
+        in causes["raises"]
+    )
     assert causes["hangs"] == "the tool look on sample hangs, turn 1: no answer within 0.3 s"
 
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from tenyson.engines.engine import ContinuousEngine, Reply, Sampling, request_seed
-from tenyson.engines.play import Failure, Game, Trajectory, begin
+from tenyson.engines.play import Failure, Trajectory, give_up
 from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.limits import USUAL, Limits
+from tenyson.engines.rollouts.rollout import Game
 from tenyson.engines.rollouts.side_by_side import Ended, SideBySide
-from tenyson.errors import TaskError
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.sample import Sample
 
@@ -61,7 +61,7 @@ def play_independently(
                 for index, reply in replies:
                     conversations.take(index, reply)
                     between()
-                conversations.answer(wait=not replies)
+                conversations.settle(wait=not replies)
             yield conversations.collect(batch)
     finally:
         engine.drop()
@@ -86,11 +86,10 @@ class _Conversations:
         self._limits, self._side = limits, SideBySide(limits.concurrency)
         self._waiting = deque(range(len(samples)))
         self._games: dict[int, Game] = {}
-        self._replies: dict[int, int] = {}
         self._calling: dict[Hashable, tuple[int, int]] = {}
-        """Calls of tools under way: the conversation, and the number of the call in its reply."""
-        self._answers: dict[int, list[Ended | None]] = {}
-        """What the calls of each conversation's reply came to."""
+        """Calls under way: the conversation, and the number of the call in its work."""
+        self._came: dict[int, list[Ended | None]] = {}
+        """What the calls of each conversation's work came to."""
         self._ended: dict[int, Trajectory | Failure] = {}
 
     def ended(self, batch: range) -> bool:
@@ -110,63 +109,44 @@ class _Conversations:
         """Begin the next conversations, until `at_once` are under way."""
         while self._waiting and len(self._games) < at_once:
             index = self._waiting.popleft()
-            broken: list[Failure] = []
-            games = list(begin(self._task, [self._samples[index]], self._renderer, broken, self._limits))
-            if broken:
-                self._ended[index] = broken[0]
-                continue
-            self._games[index], self._replies[index] = games[0], 0
-            self._ask(index)
+            self._games[index] = Game(
+                self._task, self._samples[index], self._renderer, self._max_turns, self._limits
+            )
+            self._go_on(index)
 
     def take(self, index: int, reply: Reply) -> None:
         """Continue a conversation that has its reply."""
-        game = self._games[index]
-        self._replies[index] += 1
-        with self._breaking_off(index):
-            calls = game.take(reply, self._renderer, last_turn=self._replies[index] == self._max_turns)
-            if calls:
-                self._answers[index] = [None] * len(calls)
-                self._calling |= {call.key: (index, number) for number, call in enumerate(calls)}
-                self._side.start(*calls)
-                return
-            self._go_on(index)
+        self._games[index].take(reply)
+        self._go_on(index)
 
-    def answer(self, *, wait: bool) -> None:
+    def settle(self, *, wait: bool) -> None:
         """Continue conversations whose calls have all ended. `wait`: for one call at least, where any is under way."""
         for ended in self._side.take(wait_for=int(wait)):
             index, number = self._calling.pop(ended.key)
-            answers = self._answers[index]
-            answers[number] = ended
-            whole = [one for one in answers if one is not None]
-            if len(whole) < len(answers):
-                continue
-            del self._answers[index]
-            with self._breaking_off(index):
-                self._games[index].answer(whole, self._renderer)
+            came = self._came[index]
+            came[number] = ended
+            whole = [one for one in came if one is not None]
+            if len(whole) == len(came):
+                del self._came[index]
+                self._games[index].settle(whole)
                 self._go_on(index)
 
     def close(self) -> None:
-        self._side.close()
+        """End the conversations that are under way."""
+        with closing(self._side):
+            give_up(self._side, self._games.values())
 
     def _go_on(self, index: int) -> None:
-        """Ask for the next reply, or note that the conversation has ended. Raises: TaskError."""
+        """Start what a conversation wants next, or note that it has ended."""
         game = self._games[index]
-        if game.finish is None:
-            self._ask(index)
-            return
-        self._ended[index] = game.trajectory()
-        del self._games[index], self._replies[index]
-
-    @contextmanager
-    def _breaking_off(self, index: int) -> Iterator[None]:
-        try:
-            yield
-        except TaskError as error:
-            game = self._games.pop(index)
-            del self._replies[index]
-            self._ended[index] = Failure(game.sample, error.cause)
-
-    def _ask(self, index: int) -> None:
-        game, turn = self._games[index], self._replies[index]
-        seed = request_seed(self._sampling.seed, index, turn)
-        self._engine.add(index, game.prompt_ids + game.ids, replace(self._sampling, seed=seed))
+        if game.work:
+            self._came[index] = [None] * len(game.work)
+            self._calling |= {call.key: (index, number) for number, call in enumerate(game.work)}
+            self._side.start(*game.work)
+        elif game.waits:
+            seed = request_seed(self._sampling.seed, index, game.turns)
+            self._engine.add(index, game.prompt_ids + game.ids, replace(self._sampling, seed=seed))
+        else:
+            del self._games[index]
+            failed = game.failure is not None
+            self._ended[index] = Failure(game.sample, game.failure or "") if failed else game.trajectory()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tenyson.rewards.reading.extraction import after, boxed, fenced, last_line, matching, tag, whole
     from tenyson.rewards.reply_length import length
     from tenyson.rewards.schema import json_schema
+    from tenyson.rewards.step_rewards import environment
     from tenyson.rewards.structure import format
     from tenyson.rewards.symbolic import math
 
@@ -24,6 +25,7 @@ __all__ = [
     "boxed",
     "choice",
     "code",
+    "environment",
     "exact",
     "fenced",
     "format",
@@ -47,6 +49,7 @@ if not TYPE_CHECKING:
             "boxed": "tenyson.rewards.reading.extraction",
             "choice": "tenyson.rewards.multiple_choice",
             "code": "tenyson.rewards.program",
+            "environment": "tenyson.rewards.step_rewards",
             "exact": "tenyson.rewards.exact_match",
             "fenced": "tenyson.rewards.reading.extraction",
             "format": "tenyson.rewards.structure",

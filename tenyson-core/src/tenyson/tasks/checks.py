@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 ENVIRONMENTS = 32
 """Samples, about, that are asked for an environment."""
+LONGEST = 200_000
+"""Characters of an observation. One that is longer fits no context, and tokenising it takes minutes."""
 
 
 def check_sample(sample: Any, hook: str, number: int) -> Sample:
@@ -39,10 +44,16 @@ def make_environment(task: TaskPlugin, sample: Sample) -> Environment | None:
     hook, where = f"environment() of the task {task_name(task)}", f" on sample {sample.id}"
     with user_code(hook, where):
         environment = task.environment(sample)
-    refuse_coroutine(environment, f"{hook}{where}")
+    return check_environment(environment, f"{hook}{where}")
+
+
+def check_environment(environment: Any, what: str) -> Environment | None:
+    """What a task's `environment` returned. Raises: TaskError: it is none."""
+    refuse_coroutine(environment, what)
     if environment is not None and not callable(getattr(environment, "step", None)):
-        raise TaskError(f"{hook}{where} returned {shown(environment)}, which is no Environment")
-    return environment
+        raise TaskError(f"{what} returned {shown(environment)}, which is no Environment")
+    found: Environment | None = environment
+    return found
 
 
 def current_samples(
@@ -97,32 +108,74 @@ def plays_on(task: TaskPlugin, samples: Sequence[Sample]) -> bool:
     Raises: TaskError: the task cannot make one.
     """
     some = samples[:: max(1, len(samples) // ENVIRONMENTS)]
-    return any(sample.tools or make_environment(task, sample) is not None for sample in some)
+    return any(sample.tools or _has_environment(task, sample) for sample in some)
+
+
+def _has_environment(task: TaskPlugin, sample: Sample) -> bool:
+    environment = make_environment(task, sample)
+    close = getattr(environment, "close", None)
+    if close is not None:
+        with suppress(Exception, SystemExit):
+            awaited(close())
+    return environment is not None
+
+
+def respond(environment: Environment, reply: Message) -> Any:
+    """What the environment answers; an awaitable, where it is async."""
+    # Where nothing derives from Environment, `step` is all that was asked for.
+    return (
+        environment.respond(reply)
+        if isinstance(environment, Environment)
+        else environment.step(reply["content"])
+    )
 
 
 def take_step(environment: Environment, reply: Message, sample: Sample, turn: int) -> Observation:
-    """The environment's answer to the reply of a turn, from 1. Raises: TaskError, which names the sample."""
-    what = f"the environment {type(environment).__name__}"
-    where = f" on sample {sample.id}, turn {turn}"
+    """The environment's answer to the reply of a turn, from 1, waited for. Raises: TaskError, which names the sample."""
+    what, where = f"the environment {type(environment).__name__}", f" on sample {sample.id}, turn {turn}"
     with user_code(what, where):
-        # Where nothing derives from Environment, `step` is all that was asked for.
-        whole = isinstance(environment, Environment)
-        answer = environment.respond(reply) if whole else environment.step(reply["content"])
-    refuse_coroutine(answer, f"{what}{where}")
+        answer = awaited(respond(environment, reply))
+    return check_observation(answer, f"{what}{where}")
+
+
+def awaited(value: Any) -> Any:
+    """A value, or what an `async def` returns, where no event loop runs yet."""
+    if not inspect.iscoroutine(value):
+        return value
+    import asyncio
+
+    return asyncio.run(value)
+
+
+def check_observation(answer: Any, what: str) -> Observation:
+    """An environment's answer. Raises: TaskError: it is none, or cannot be shown to a model."""
     if not isinstance(answer, Observation):
-        raise TaskError(f"{what}{where} returned {shown(answer)}, which is no Observation")
-    for message in () if answer.done else answer.messages:
-        if fault := text_fault(message.get("content")):
-            raise TaskError(f"{what}{where}: the content of its observation {fault}")
+        raise TaskError(f"{what} returned {shown(answer)}, which is no Observation")
+    if answer.reward is not None:
+        reward = answer.reward
+        if isinstance(reward, bool) or not isinstance(reward, (int, float)) or not math.isfinite(reward):
+            raise TaskError(f"{what}: the reward of its observation is {shown(reward)}, no finite number")
+    if answer.done:
+        return answer
+    for message in answer.messages:
+        if isinstance(message, Mapping) and (fault := text_fault(message.get("content"))):
+            raise TaskError(f"{what}: the content of its observation {fault}")
+    check_messages(answer.messages, f"{what}: its observation")
+    for message in answer.messages:
+        if message["role"] not in ("user", "tool"):
+            raise TaskError(
+                f"{what}: a message of its observation has the role {message['role']!r}",
+                next_step="Answer with the roles user and tool.",
+            )
+        if len(message["content"]) > LONGEST:
+            raise TaskError(
+                f"{what}: its observation has {len(message['content']):,} characters; the limit is {LONGEST:,}"
+            )
     return answer
 
 
-def final_info(environment: Environment, sample: Sample) -> Mapping[str, Any]:
-    """What the environment knows at the end. Raises: TaskError."""
-    what = f"info() of the environment {type(environment).__name__} on sample {sample.id}"
-    with user_code(what):
-        info = environment.info()
-    refuse_coroutine(info, what)
+def check_info(info: Any, what: str) -> Mapping[str, Any]:
+    """What an environment knows at the end. Raises: TaskError: it is no mapping."""
     if not isinstance(info, Mapping):
         raise TaskError(f"{what} returned {shown(info)}, not a mapping")
     return info

@@ -25,6 +25,8 @@ class Rollout:
     """What the environment knows at the end (JSON-safe); empty for single-turn tasks."""
     tokens: int = 0
     """Number of tokens the model wrote, all turns together."""
+    step_rewards: Sequence[float] = ()
+    """What the environment gave for its steps, in order; `tenyson.rewards.environment` trains on their sum."""
     rewards: Mapping[str, float | None] = field(default_factory=dict, compare=False)
     """What each reward said, by name, once they were asked. A reward that is called on this rollout again returns it."""
 

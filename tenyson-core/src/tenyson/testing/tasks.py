@@ -19,6 +19,7 @@ from tenyson.errors import TaskError
 from tenyson.plugins.job_kind import JobKind
 from tenyson.plugins.job_kinds import JOB_KINDS
 from tenyson.tasks import PreferenceSample, Rollout, Sample, TaskPlugin
+from tenyson.tasks.checks import awaited, make_environment, take_step
 from tenyson.tasks.sample import Message
 
 LOOKED_AT = 200
@@ -119,11 +120,15 @@ class TaskContract:
 def _played(task: TaskPlugin, sample: Sample, text: str) -> Rollout:
     """One reply, and what the environment says to it, where there is one."""
     messages: list[Message] = [{"role": "assistant", "content": text}]
-    environment = task.environment(sample)
+    environment = make_environment(task, sample)
     if environment is None:
         return Rollout(sample, messages)
-    answer = environment.step(text)
-    return Rollout(sample, messages, "stop" if answer.done else "turns", environment.info())
+    try:
+        awaited(environment.reset())
+        answer = take_step(environment, messages[0], sample, 1)
+        return Rollout(sample, messages, "stop" if answer.done else "turns", awaited(environment.info()))
+    finally:
+        awaited(environment.close())
 
 
 def _kinds() -> list[JobKind]:

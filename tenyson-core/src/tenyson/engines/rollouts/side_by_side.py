@@ -19,6 +19,7 @@ from typing import Any
 
 from tenyson.engines.rollouts.fault import Fault
 from tenyson.errors import TaskError
+from tenyson.tasks.usercode import user_code
 
 STALLED_SECONDS = 0.002
 """How long every thread may be in one call before further ones take the calls that wait."""
@@ -49,6 +50,15 @@ class Ended:
     value: Any = None
     fault: Fault | None = None
     """Why there is no value."""
+
+    def result(self, what: str, where: str) -> Any:
+        """The value. Raises: TaskError: there is none; it says that `what` raises `where`, or has not answered."""
+        if self.fault is None:
+            return self.value
+        if self.fault.error is None:
+            raise TaskError(f"{what}{where}: {self.fault.message}")
+        with user_code(what, where):
+            raise self.fault.error
 
 
 class SideBySide:
@@ -119,10 +129,9 @@ class SideBySide:
             found |= {one.key: one for one in self.take(wait_for=len(calls) - len(found))}
         return [found[call.key] for call in calls]
 
-    def close(self) -> None:
-        """End idle threads and cancel what is awaited; calls that have not begun never do."""
+    def drop(self) -> None:
+        """Give up all calls: those that have not begun never do, and what the others come to is thrown away."""
         with self._lock:
-            self._closed = True
             self._waiting.clear()
             for call in (*self._running, *self._awaited):
                 call.over = True
@@ -130,10 +139,21 @@ class SideBySide:
             self._running.clear()
             tasks = [call.task for call in self._awaited if call.task is not None]
             self._awaited.clear()
+            self._ended.clear()
+            loop = self._loop
+        for task in tasks:
+            if loop is not None:
+                loop.call_soon_threadsafe(task.cancel)
+
+    def close(self) -> None:
+        """Give up all calls and end idle threads."""
+        self.drop()
+        with self._lock:
+            self._closed = True
             self._work.notify_all()
             loop, self._loop = self._loop, None
         if loop is not None:
-            loop.call_soon_threadsafe(_stop, loop, tasks)
+            loop.call_soon_threadsafe(_stop, loop)
 
     def _pending(self) -> int:
         return len(self._waiting) + len(self._running) + len(self._awaited)
@@ -262,12 +282,12 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-def _stop(loop: asyncio.AbstractEventLoop, tasks: Sequence[asyncio.Task[Any]]) -> None:
+def _stop(loop: asyncio.AbstractEventLoop) -> None:
     """On the loop: cancel, and stop once what was cancelled has ended, or has had a second to."""
 
     async def end() -> None:
         others = [one for one in asyncio.all_tasks(loop) if one is not asyncio.current_task()]
-        for one in (*tasks, *others):
+        for one in others:
             one.cancel()
         await asyncio.wait([loop.create_task(asyncio.sleep(0)), *others], timeout=1)
         loop.stop()

@@ -51,24 +51,23 @@ class Toolbox:
         self.calls += len(calls)
         return calls
 
-    def answers(self, said: Parsed, ended: Sequence[Ended], turn: int) -> list[Message]:
+    def answers(self, reply: Message, ended: Sequence[Ended], turn: int) -> list[Message]:
         """What the model is told of each call, in order.
 
         Raises:
             TaskError: a tool raised, took too long, or returned what cannot be shown.
         """
-        messages = []
+        messages, calls = [], reply.get("tool_calls")
         for number, one in enumerate(ended):
-            call = said.tool_calls[number] if said.tool_calls else None
+            call = calls[number] if calls else None
             name = call["function"]["name"] if call else "unknown"
-            where = f"the tool {name} on sample {self._sample.id}, turn {turn}"
-            if one.fault is not None:
-                raise TaskError(f"{where}: {one.fault.message}", next_step=one.fault.next_step)
-            if isinstance(one.value, _Told):
+            what, where = f"the tool {name}", f" on sample {self._sample.id}, turn {turn}"
+            value = one.result(what, where)
+            if isinstance(value, _Told):
                 self.refused += 1
-                content = json.dumps({"error": one.value.text}, ensure_ascii=False)
+                content = json.dumps({"error": value.text}, ensure_ascii=False)
             else:
-                content = _content(one.value, where)
+                content = _content(value, f"{what}{where}")
             message: Message = {"role": "tool", "name": name, "content": content}
             if call:
                 message["tool_call_id"] = call.get("id", f"call_{number}")

@@ -1,0 +1,249 @@
+"""One rollout under way: what is wanted next, a reply of the model or calls into the task's code."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tenyson.engines.engine import Reply
+from tenyson.engines.renderers import Renderer
+from tenyson.engines.rollouts.limits import Limits
+from tenyson.engines.rollouts.side_by_side import Call, Ended
+from tenyson.engines.rollouts.toolbox import Toolbox
+from tenyson.errors import TaskError
+from tenyson.tasks.checks import check_environment, check_info, check_observation, offered, respond
+from tenyson.tasks.environment import Environment, Observation
+from tenyson.tasks.plugin import TaskPlugin
+from tenyson.tasks.rollout import FinishReason, Rollout
+from tenyson.tasks.sample import Message, Sample
+from tenyson.tasks.usercode import task_name
+
+CLOSE_SECONDS = 10.0
+"""Limit of a close where `rollouts` has none: nothing of it is needed."""
+
+Wanted = list[Call] | None
+"""Calls to run, or None: the next reply."""
+
+
+@dataclass
+class Trajectory:
+    """A rollout as tokens.
+
+    Shape legend: P prompt tokens; C tokens after the prompt.
+    """
+
+    rollout: Rollout
+    prompt_ids: list[int]
+    """P ids."""
+    completion_ids: list[int]
+    """C ids: replies, and the answers to them."""
+    mask: list[int]
+    """C flags: 1 where the model wrote the token."""
+    logprobs: list[float] | None
+    """C log-probabilities in nats, 0 where the model wrote nothing; None where the engine reports none."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A rollout that the task's environment or a tool broke off."""
+
+    sample: Sample
+    cause: str
+
+
+class Game:
+    """A rollout under way. Run its `work` and hand over what came of it; without work, it waits for a reply or is over.
+
+    Its environment is closed exactly once, whatever happens, as long as the work is run to its end.
+    """
+
+    def __init__(
+        self, task: TaskPlugin, sample: Sample, renderer: Renderer, max_turns: int, limits: Limits
+    ) -> None:
+        self.sample = sample
+        self.prompt_ids: list[int] = []
+        self.ids: list[int] = []
+        self.work: list[Call] = []
+        self.waits = False
+        """Whether it waits for a reply."""
+        self.failure: str | None = None
+        """Why it was broken off."""
+        self.turns = 0
+        self._task, self._renderer, self._max_turns, self._limits = task, renderer, max_turns, limits
+        self._environment: Environment | None = None
+        self._mask: list[int] = []
+        self._logprobs: list[float] | None = []
+        self._messages: list[Message] = []
+        self._rewards: list[float] = []
+        self._info: dict[str, Any] = {}
+        self._finish: FinishReason = "turns"
+        self._closing = self._closed = self._given_up = False
+        self._steps = self._played()
+        self._advance(None)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is wanted any more: there is a trajectory, or a failure."""
+        return not self.work and not self.waits
+
+    def take(self, reply: Reply) -> None:
+        """Continue with the reply that it waits for."""
+        self._advance(reply)
+
+    def settle(self, ended: Sequence[Ended]) -> None:
+        """Continue with what its work came to, in order."""
+        if self._closing:
+            self.work = []
+        else:
+            self._advance(ended)
+
+    def give_up(self) -> list[Call]:
+        """What is left to run where the rollout is not wanted any more."""
+        self._given_up, self.waits = True, False
+        if not self._closing:
+            self._close()
+        return self.work
+
+    def trajectory(self) -> Trajectory:
+        """The rollout that is over."""
+        rollout = Rollout(
+            sample=self.sample,
+            messages=tuple(self._messages),
+            finish_reason=self._finish,
+            info=self._info,
+            tokens=sum(self._mask),
+            step_rewards=tuple(self._rewards),
+        )
+        return Trajectory(rollout, self.prompt_ids, self.ids, self._mask, self._logprobs)
+
+    def _advance(self, value: Any) -> None:
+        try:
+            wanted = self._steps.send(value)
+        except StopIteration:
+            self.waits = False
+            self._close()
+        except TaskError as error:
+            self.failure, self.waits = error.cause, False
+            self._close()
+        else:
+            self.work, self.waits = wanted or [], wanted is None
+
+    def _close(self) -> None:
+        self._closing = True
+        environment = self._environment
+        close = getattr(environment, "close", None)
+        # Nothing to do where the class leaves it to Environment.
+        if close is None or getattr(type(environment), "close", None) is Environment.close:
+            self.work = []
+        else:
+            seconds = self._limits.step_seconds or CLOSE_SECONDS
+            self.work = [Call((id(self), "close"), self._close_once, seconds)]
+
+    def _close_once(self) -> Any:
+        if self._closed:
+            return None
+        self._closed = True
+        environment: Any = self._environment
+        return environment.close()
+
+    def _played(self) -> Generator[Wanted, Any, None]:
+        """The rollout from its beginning to its end. Raises: TaskError."""
+        environment = yield from self._opened()
+        toolbox = self._toolbox()
+        self.prompt_ids = self._renderer.prompt_ids(self.sample)
+        while True:
+            reply: Reply = yield None
+            message, calls = self._read(reply, toolbox)
+            last = self.turns == self._max_turns
+            if toolbox is not None and calls:
+                ended = yield calls
+                answers = toolbox.answers(message, ended, self.turns)
+                done = False
+            elif environment is not None:
+                observation = yield from self._stepped(environment, message)
+                answers, done = list(observation.messages), observation.done
+            else:
+                self._finish = reply.finish_reason
+                break
+            if done:
+                self._finish = reply.finish_reason
+                break
+            if last:
+                self._messages += answers if calls else []
+                break
+            self._add_answers(message, answers, ended=reply.finish_reason == "stop")
+        if environment is not None:
+            what = f"info() of the environment {type(environment).__name__}"
+            where = f" on sample {self.sample.id}"
+            found = yield from self._called(environment.info, what, where)
+            self._info = dict(check_info(found, f"{what}{where}"))
+        if toolbox is not None:
+            self._info |= {"tool_calls": toolbox.calls, "tool_calls_refused": toolbox.refused}
+
+    def _opened(self) -> Generator[Wanted, Any, Environment | None]:
+        """The environment, made and reset; None for a single turn."""
+        task, sample = self._task, self.sample
+        if type(task).environment is TaskPlugin.environment:
+            return None
+        hook, where = f"environment() of the task {task_name(task)}", f" on sample {sample.id}"
+        found = yield from self._called(self._make, hook, where)
+        self._environment = environment = check_environment(found, f"{hook}{where}")
+        if environment is None or getattr(type(environment), "reset", None) in (None, Environment.reset):
+            return environment
+        what = f"reset() of the environment {type(environment).__name__}"
+        begins = yield from self._called(environment.reset, what, where)
+        if begins is not None:
+            observation = check_observation(begins, f"{what}{where}")
+            self.sample = replace(sample, prompt=[*sample.prompt, *observation.messages])
+        return environment
+
+    def _make(self) -> Any:
+        environment = self._task.environment(self.sample)
+        if self._given_up or self._closing:  # its time was over before it was there
+            close = getattr(environment, "close", None)
+            if close is not None:
+                close()
+        return environment
+
+    def _stepped(self, environment: Environment, message: Message) -> Generator[Wanted, Any, Observation]:
+        what = f"the environment {type(environment).__name__}"
+        where = f" on sample {self.sample.id}, turn {self.turns}"
+        found = yield from self._called(lambda: respond(environment, message), what, where)
+        observation = check_observation(found, f"{what}{where}")
+        if observation.reward is not None:
+            self._rewards.append(observation.reward)
+        return observation
+
+    def _called(self, function: Any, what: str, where: str) -> Generator[Wanted, Any, Any]:
+        """What a call into the environment returns. Raises: TaskError, which says `what` failed and `where`."""
+        [ended] = yield [Call((id(self), what), function, self._limits.step_seconds)]
+        return ended.result(what, where)
+
+    def _toolbox(self) -> Toolbox | None:
+        if not self.sample.tools:
+            return None
+        return Toolbox(offered(self._task, self.sample), self.sample, self._limits.step_seconds)
+
+    def _read(self, reply: Reply, toolbox: Toolbox | None) -> tuple[Message, list[Call]]:
+        """Add a reply: as a message, and the calls of tools that it makes."""
+        self._add(reply.ids, 1, reply.logprobs)
+        said = self._renderer.parse(reply.ids, tools=toolbox is not None)
+        self._messages.append(said.message)
+        self.turns += 1
+        # A call that the limit of tokens has cut off was not meant to end there.
+        whole = bool(said.tool_calls) or reply.finish_reason == "stop"
+        return said.message, toolbox.ask(said) if toolbox is not None and whole else []
+
+    def _add_answers(self, reply: Message, answers: Sequence[Message], *, ended: bool) -> None:
+        self._messages += answers
+        bridge = self._renderer.between(reply, answers, ended=ended)
+        self._add(bridge, 0, [0.0] * len(bridge))
+
+    def _add(self, ids: list[int], mask: int, logprobs: list[float] | None) -> None:
+        self.ids += ids
+        self._mask += [mask] * len(ids)
+        if self._logprobs is None or logprobs is None:
+            self._logprobs = None
+        else:
+            self._logprobs += logprobs

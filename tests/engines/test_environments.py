@@ -1,0 +1,274 @@
+"""Environments in rollouts: async or not, side by side, reset once and closed once, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+from tests.engines.test_tools import HOW, played, written
+
+from tenyson import rewards
+from tenyson.engines.play import play
+from tenyson.engines.rollouts.limits import Limits
+from tenyson.errors import TaskError
+from tenyson.tasks import Environment, Observation, Sample, TaskPlugin
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture(scope="module")
+def renderer(tmp_path_factory):
+    from transformers import AutoTokenizer
+
+    from tenyson.engines.renderers import Renderer
+    from tenyson.testing.tiny import build
+
+    directory = tmp_path_factory.mktemp("tiny")
+    build(directory, 0)
+    return Renderer(AutoTokenizer.from_pretrained(directory))
+
+
+class Noted(Environment):
+    """Notes what is done to it; the sample's data says what goes wrong where."""
+
+    def __init__(self, notes, **does):
+        self.notes, self.does, self.steps = notes, does, 0
+
+    def reset(self):
+        self.notes.append("reset")
+        return Observation(self.does["first"]) if "first" in self.does else None
+
+    def step(self, reply):
+        self.steps += 1
+        self.notes.append(f"step {reply}")
+        if self.does.get("at") == self.steps:
+            self.does["fault"]()
+        return Observation(f"turn {self.steps}", done=self.steps == 3, reward=0.5)
+
+    def close(self):
+        self.notes.append("close")
+        self.does.get("close", int)()
+
+
+class Later(Noted):
+    """The same, async."""
+
+    async def reset(self):
+        return super().reset()
+
+    async def step(self, reply):
+        await asyncio.sleep(0)
+        return super().step(reply)
+
+    async def info(self):
+        return {"steps": self.steps}
+
+    async def close(self):
+        super().close()
+
+
+class Task(TaskPlugin):
+    def __init__(self, kind=Noted, by_sample=None, **does):
+        super().__init__()
+        self.kind, self.does, self.notes, self.by_sample = kind, does, {}, by_sample or {}
+
+    def environment(self, sample):
+        self.notes[sample.id] = []
+        return self.kind(self.notes[sample.id], **self.does, **self.by_sample.get(sample.id, {}))
+
+
+def asked(*ids):
+    return [Sample(id=one, prompt=[{"role": "user", "content": "go"}]) for one in ids]
+
+
+def replies(renderer, number=5):
+    return [written(renderer, f"r{turn}") for turn in range(number)]
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("kind", [Noted, Later])
+def test_an_environment_is_reset_once_and_closed_once(how, kind, renderer):
+    """In this order, async or not; what `reset` says stands after the prompt, and the steps' rewards are kept."""
+    task = Task(kind, first="begin")
+    found, failures = played(how, renderer, task, replies(renderer), asked("a", "b"))
+    assert not failures
+    for one in found:
+        assert task.notes[one.rollout.sample.id] == ["reset", "step r0", "step r1", "step r2", "close"]
+        assert renderer.raw(one.prompt_ids) == "<user>go<user>begin<model>"
+        assert one.rollout.step_rewards == (0.5, 0.5, 0.5)
+        assert rewards.environment()(one.rollout) == 1.5
+        assert one.rollout.info == ({"steps": 3} if kind is Later else {})
+        assert one.rollout.replies == ["r0", "r1", "r2"]
+
+
+def fault_of(kind):
+    def leave():
+        raise SystemExit(3)
+
+    def hang():
+        time.sleep(1.5)
+
+    def fail():
+        raise OSError("no route")
+
+    return {"exit": leave, "hang": hang, "raise": fail}[kind]
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("kind", [Noted, Later])
+@pytest.mark.parametrize(("fault", "words"), [("exit", "SystemExit: 3"), ("raise", "OSError: no route")])
+def test_an_environment_that_fails_breaks_off_its_own_rollout_and_is_closed(
+    how, kind, fault, words, renderer
+):
+    task = Task(kind, by_sample={"bad": {"at": 2, "fault": fault_of(fault)}})
+    found, failures = played(how, renderer, task, replies(renderer), asked("good", "bad", "fine"))
+    assert [one.rollout.sample.id for one in found] == ["good", "fine"]
+    [failure] = failures
+    assert failure.sample.id == "bad"
+    assert "on sample bad, turn 2" in failure.cause
+    assert words in failure.cause
+    assert [notes.count("close") for notes in task.notes.values()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_step_that_hangs_is_left_behind_after_its_time(how, renderer):
+    """The other rollouts do not wait for it longer than that, and its environment is closed as well."""
+    task = Task(by_sample={"slow": {"at": 1, "fault": fault_of("hang")}})
+    begun = time.monotonic()
+    found, failures = played(
+        how, renderer, task, replies(renderer), asked("slow", "good"), limits=Limits(step_seconds=0.3)
+    )
+    assert time.monotonic() - begun < 1.2
+    assert [one.rollout.sample.id for one in found] == ["good"]
+    assert failures[0].cause == "the environment Noted on sample slow, turn 1: no answer within 0.3 s"
+    assert task.notes["slow"].count("close") == 1
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("kind", ["blocking", "async"])
+def test_steps_of_different_rollouts_do_not_wait_for_each_other(how, kind, renderer):
+    """64 environments that take 0.3 s for a turn take little more than that together."""
+
+    class Blocking(Environment):
+        def step(self, reply):
+            time.sleep(0.3)
+            return Observation(done=True)
+
+    class Waiting(Environment):
+        async def step(self, reply):
+            await asyncio.sleep(0.3)
+            return Observation(done=True)
+
+    class Slow(TaskPlugin):
+        def environment(self, sample):
+            return Blocking() if kind == "blocking" else Waiting()
+
+    begun = time.monotonic()
+    found, _ = played(how, renderer, Slow(), replies(renderer), asked(*map(str, range(64))))
+    assert len(found) == 64
+    assert time.monotonic() - begun < 3, "one after the other they would take 19 s"
+
+
+def test_with_a_concurrency_of_one_steps_keep_the_order_of_the_rollouts(renderer):
+    """So one that draws from a generator of the whole process draws the same each time."""
+    order = []
+
+    class Numbered(Environment):
+        def __init__(self, name):
+            self.name = name
+
+        def step(self, reply):
+            time.sleep(0.004)
+            order.append(self.name)
+            return Observation(done=len(order) > 16)
+
+    class Many(TaskPlugin):
+        def environment(self, sample):
+            return Numbered(sample.id)
+
+    names = list("abcdefgh")
+    played("together", renderer, Many(), replies(renderer), asked(*names), limits=Limits(concurrency=1))
+    assert order == names * 3
+
+
+def test_a_stop_between_two_turns_closes_every_environment(renderer):
+    task = Task()
+
+    def generate(prompts, turn):
+        if turn == 1:
+            raise InterruptedError
+        return [written(renderer, "r")] * len(prompts)
+
+    with pytest.raises(InterruptedError):
+        play(task, asked("a", "b"), renderer, generate, max_turns=5)
+    assert [notes[-1] for notes in task.notes.values()] == ["close", "close"]
+    assert [notes.count("close") for notes in task.notes.values()] == [1, 1]
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_close_that_raises_or_hangs_costs_nothing(how, renderer):
+    task = Task(by_sample={"a": {"close": fault_of("raise")}, "b": {"close": fault_of("hang")}})
+    found, failures = played(
+        how, renderer, task, replies(renderer), asked("a", "b", "c"), limits=Limits(step_seconds=0.3)
+    )
+    assert len(found) == 3
+    assert not failures
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_several_messages_are_shown_in_order(how, renderer):
+    class Talkative(Environment):
+        def step(self, reply):
+            said = [{"role": "user", "content": "one"}, {"role": "user", "content": "two"}]
+            return Observation(messages=said, done=reply == "r1")
+
+    class Chat(TaskPlugin):
+        def environment(self, sample):
+            return Talkative()
+
+    [found], _ = played(how, renderer, Chat(), replies(renderer), asked("a"))
+    assert renderer.raw(found.completion_ids) == "r0<eos><user>one<user>two<model>r1<eos>"
+    assert [one["role"] for one in found.rollout.messages] == ["assistant", "user", "user", "assistant"]
+
+
+@pytest.mark.parametrize(
+    ("observation", "words"),
+    [
+        (lambda: Observation("x" * 300_000), "300,000 characters"),
+        (lambda: Observation("half \ud800"), "lone surrogate"),
+        (lambda: Observation("fine", reward=float("nan")), "no finite number"),
+        (lambda: Observation(messages=[{"role": "system", "content": "obey"}]), "has the role 'system'"),
+        (lambda: Observation(messages="hello"), "not a list of messages"),
+        (lambda: "fine", "no Observation"),
+    ],
+)
+def test_an_observation_that_cannot_be_shown_is_refused(renderer, observation, words):
+    class Odd(Environment):
+        def step(self, reply):
+            return observation()
+
+    class Oddities(TaskPlugin):
+        def environment(self, sample):
+            return Odd()
+
+    found, failures = played("together", renderer, Oddities(), replies(renderer), asked("a"))
+    assert not found
+    assert words in failures[0].cause
+
+
+def test_no_thread_stays(renderer):
+    before = threading.active_count()
+    played("together", renderer, Task(Later), replies(renderer), asked("a", "b"))
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+def test_an_environment_that_fails_without_a_list_for_failures_is_an_error(renderer):
+    task = Task(at=1, fault=fault_of("raise"))
+    with pytest.raises(TaskError, match="no route"):
+        play(task, asked("a"), renderer, lambda prompts, turn: replies(renderer)[:1], max_turns=2)
+    assert task.notes["a"][-1] == "close"
