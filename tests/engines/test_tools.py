@@ -391,3 +391,9 @@ def test_a_schema_that_refers_to_itself_can_be_used():
     assert made.bind({"value": 1, "next": {"value": 2}}) == {"value": 1, "next": {"value": 2}}
     with pytest.raises(ToolError, match=r"next: 'value' is a required property"):
         made.bind({"value": 1, "next": {}})
+
+
+def test_without_its_libraries_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr("tenyson.tasks.tools.schema.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"(?s)a tool needs.*pip install 'tenyson-core\[tools\]'"):
+        sample(Asking(temperature))

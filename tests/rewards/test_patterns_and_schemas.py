@@ -115,8 +115,10 @@ def test_a_pattern_in_a_schema_ends() -> None:
     assert reward(replied(json.dumps("aaa"))) == 1.0
 
 
-def test_without_math_verify_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_jsonschema_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error has the pip line."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'tenyson-core\[json\]'"):
+        rewards.json_schema(SCHEMA)
     with pytest.raises(ImportError, match=r"pip install 'tenyson-core\[math\]'"):
         rewards.math()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-from tenyson.errors import TaskError
+from tenyson.errors import MissingDependencyError, TaskError
 from tenyson.rewards.helper.pool import EXCEEDED, Helper
 from tenyson.rewards.reading.extraction import Extract, fenced, first_of, reply_of, tag
 from tenyson.rewards.reading.truth import Truth, truth_of
@@ -37,6 +38,7 @@ def json_schema(
 
     Raises:
         TaskError: the schema is invalid, or no JSON.
+        MissingDependencyError: jsonschema is not installed.
     """
     _check(schema, name)
     helper = Helper(name, seconds)
@@ -69,6 +71,10 @@ def json_schema(
 
 
 def _check(schema: Any, name: str) -> None:
+    if importlib.util.find_spec("jsonschema") is None:
+        raise MissingDependencyError(
+            "jsonschema", needed_for=f"the reward {name}", install="tenyson-core[json]"
+        )
     import json
 
     from jsonschema.exceptions import SchemaError

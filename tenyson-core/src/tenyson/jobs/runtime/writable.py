@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from tenyson.errors import ConfigError, Problem
 
 
 def check_output_dir(path: str | Path) -> None:
-    """Make a folder as a run will, and remove what was made. Raises: ConfigError: it cannot be made or written."""
+    """Try to make a folder as a run will. Raises: ConfigError: it cannot be made or written.
+
+    The folder itself is left alone, since another process may be about to use it: what is missing of the path is made, and
+    removed, within a folder of a name of its own.
+    """
     folder = Path(path)
-    made: list[Path] = []
     try:
-        # From the top, so that what was made by then is removed if a later one cannot be.
-        for part in reversed([folder, *folder.parents]):
-            if not part.exists():
-                part.mkdir()
-                made.append(part)
-        if not folder.is_dir():
-            raise NotADirectoryError(20, "it is a file")
-        if not os.access(folder, os.W_OK | os.X_OK):
+        there = next(part for part in (folder, *folder.parents) if part.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(20, "it is a file" if there == folder else f"{there} is a file")
+        if there != folder:
+            with tempfile.TemporaryDirectory(prefix=".tenyson-", dir=there) as tried:
+                Path(tried, folder.relative_to(there)).mkdir(parents=True)
+        elif not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(13, "it cannot be written")
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
@@ -32,6 +35,3 @@ def check_output_dir(path: str | Path) -> None:
             ],
             next_step="Choose another by --output-dir, or run.output_dir in the file.",
         ) from None
-    finally:
-        for part in reversed(made):
-            part.rmdir()

@@ -6,9 +6,10 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from tenyson.errors import TaskError
+from tenyson.errors import MissingDependencyError, TaskError
 from tenyson.tasks.tools.error import ToolError
 from tenyson.tasks.usercode import shown
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 
 _FAULTS = 5
 """Faults of a call that the model is told."""
+
+
+def require_libraries() -> None:
+    """Raises: MissingDependencyError: the extra is not installed."""
+    for module, name in (("docstring_parser", "docstring-parser"), ("jsonschema", "jsonschema")):
+        if find_spec(module) is None:
+            raise MissingDependencyError(name, needed_for="a tool", install="tenyson-core[tools]")
 
 
 def described(docstring: str) -> tuple[str, dict[str, str]]:

@@ -36,7 +36,9 @@ class Tool:
     _model: type[BaseModel] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        from tenyson.tasks.tools.schema import check_parameters
+        from tenyson.tasks.tools.schema import check_parameters, require_libraries
+
+        require_libraries()
 
         if fault := _name_fault(self.name):
             raise TaskError(
@@ -75,7 +77,9 @@ def tool(function: Callable[..., Any]) -> Tool:
     Raises:
         TaskError: the function takes arguments by position only or any number of them, or an annotation has no JSON schema.
     """
-    from tenyson.tasks.tools.schema import described, model_of, parameters_of
+    from tenyson.tasks.tools.schema import described, model_of, parameters_of, require_libraries
+
+    require_libraries()
 
     name = getattr(function, "__name__", type(function).__name__)
     with user_code(f"the signature of the tool {name}"):
