@@ -16,6 +16,7 @@ from tenyson_aws.record import MachineRecord
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.slow
 def test_a_machine_that_names_our_records_among_its_outputs_replaces_none_and_attach_runs_nothing_of_it(
     aws, tmp_path
 ):

@@ -64,6 +64,7 @@ def shed(aws):
     made.close()
 
 
+@pytest.mark.slow
 def test_a_job_runs_there_without_a_package_of_any_cloud_on_the_machine(aws, shed, capfd):
     """Core's own start module and guard; outputs here, the machine given back."""
     result = CloudManager(shed).run(aws.job(steps=4, save_every=2))

@@ -35,6 +35,7 @@ def test_the_plugin_imports_neither_boto3_nor_pydantic():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_region_that_nobody_has_set_is_the_users_mistake(tmp_path):
     """Exit status 2, as for any other setting, and what to set."""
     (tmp_path / "job.yaml").write_text("model: {name: m}\n")

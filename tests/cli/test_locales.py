@@ -78,6 +78,7 @@ def folder(tmp_path, monkeypatch):
     ("encoding", "word"),
     [("latin-1", b"gr\xfc\xdfe ? ?"), ("ascii", b"gr??e ? ?"), ("cp1252", b"gr\xfc\xdfe ? ?")],
 )
+@pytest.mark.slow
 def test_what_an_encoding_lacks_is_replaced(folder, encoding, word):
     """Rollouts, lists, plans with their tree, charts: no stack trace, and status 0."""
     for arguments in (

@@ -118,6 +118,7 @@ def test_cancel_lets_the_job_save_and_sends_one_signal(manager, job):
     assert "saved after 1 signal" in logged(backend, handle)
 
 
+@pytest.mark.slow
 def test_a_job_that_ignores_cancel_is_killed_after_the_grace(manager, job):
     """The supervisor keeps the time, so the controller need not wait."""
     backend = manager.backend

@@ -86,12 +86,14 @@ def test_a_task_that_hangs_on_import_is_ended_at_once(tmp_path, task, number):
     )
 
 
+@pytest.mark.slow
 def test_a_call_into_c_and_code_that_catches_everything_keep_no_job_alive(tmp_path):
     """Python calls no handler meanwhile; the process ends some seconds later all the same."""
     process = start(tmp_path, "deaf")
     ended(process, tmp_path, signal.SIGTERM, 15)
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_without_waiting_for_anything(tmp_path):
     """As everywhere."""
     process = start(tmp_path, "deaf")

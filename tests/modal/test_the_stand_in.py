@@ -96,6 +96,7 @@ def state_of(modal, app_id):
     return next(app["state"] for app in modal.cloud.apps() if app["id"] == app_id)
 
 
+@pytest.mark.slow
 def test_a_function_runs_in_a_container_of_its_own_with_its_secret_and_without_the_checkout(modal, probe):
     """Modal's own runtime, in namespaces over an image that was really built."""
     secret = client.Secret.from_dict({"PROBE": "x"})
@@ -140,6 +141,7 @@ def test_a_preempted_input_is_delivered_again_after_a_keyboard_interrupt(modal, 
     assert (seen["deliveries"], seen["retry_count"]) == (2, 0)
 
 
+@pytest.mark.slow
 def test_failures_and_time_limits_use_up_the_retries(modal, probe):
     """The last one is the result."""
     retries = client.Retries(max_retries=1, initial_delay=0.0, backoff_coefficient=1.0)
@@ -210,6 +212,7 @@ def test_a_reply_that_is_lost_makes_no_second_call(modal, probe):
     assert len(modal.cloud.calls()) == before + 1
 
 
+@pytest.mark.slow
 def test_modals_own_commands_understand_it(modal, probe, tmp_path):
     """`modal app list`, `app stop`, `volume put`, `volume ls`."""
     import subprocess

@@ -31,6 +31,7 @@ def server(postgres_programs):
     server.remove()
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_typed_while_the_database_is_away_is_stored_once_it_is_back(
     server, monkeypatch, capfd
 ):
@@ -85,6 +86,7 @@ def test_an_answer_by_sql_has_the_time_at_which_it_was_acted_on(tmp_path, reques
     assert decisions[0].answered_at <= decisions[1].asked_at
 
 
+@pytest.mark.slow
 def test_an_answer_that_cannot_be_stored_is_given_up_aloud(server, capfd):
     """Ctrl-C while the database is away: it says that the answer is lost, and how to decide later."""
 

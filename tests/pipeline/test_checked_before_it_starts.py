@@ -122,6 +122,7 @@ def test_the_arguments_that_are_read_are_those_of_the_installed_class():
     }
 
 
+@pytest.mark.slow
 def test_config_check_understands_experiment_files(run):
     """Fine, wrong, and as JSON; one that has jobs of its own takes no --job."""
     check = ("config", "check", "experiment.yaml")

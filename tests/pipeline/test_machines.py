@@ -36,6 +36,7 @@ def test_a_machine_that_got_another_name_goes_on_with_its_jobs(project):
 
 
 @pytest.mark.parametrize("different", [{"boot": "b2"}, {"boot": "b2", "machine": "m2"}, {"space": "pid:[1]"}])
+@pytest.mark.slow
 def test_another_machine_of_the_same_name_does_not_take_a_live_pipeline(project, different):
     """Nor what looks like this one after a boot, nor another container: the lease is renewed, so its holder lives."""
     first = project.start("run", "exp.yaml", "--run-id", "exp", TENYSON_LEASE_SECONDS="3")
@@ -51,6 +52,7 @@ def test_another_machine_of_the_same_name_does_not_take_a_live_pipeline(project,
     assert project.starts == ["exp-sft", "exp-after"]
 
 
+@pytest.mark.slow
 def test_a_job_of_another_machine_is_not_lost_until_somebody_says_that_it_is_gone(project):
     """Its controller is dead and nobody can look at the job from here: attach names the machine, and --gone gives it up."""
     project.killed("run", "exp.yaml", "--run-id", "exp", at="exp-sft", **SHORT)
@@ -75,6 +77,7 @@ def test_a_job_of_another_machine_is_not_lost_until_somebody_says_that_it_is_gon
     assert project.starts == ["exp-sft", "exp-sft", "exp-after"]
 
 
+@pytest.mark.slow
 def test_a_job_whose_end_is_written_needs_no_machine(project):
     """Its supervisor told the exit status in the folder: any machine that sees that continues."""
     project.killed("run", "exp.yaml", "--run-id", "exp", at="exp-sft", **SHORT)
@@ -84,6 +87,7 @@ def test_a_job_whose_end_is_written_needs_no_machine(project):
     assert project.starts == ["exp-sft", "exp-after"]
 
 
+@pytest.mark.slow
 def test_a_job_that_ends_while_its_machine_is_given_up_is_no_lost_one(project):
     """--gone waits for the lease, and a job that has written its end by then has a result, which counts."""
     project.killed("run", "exp.yaml", "--run-id", "exp", at="exp-sft", **SHORT)

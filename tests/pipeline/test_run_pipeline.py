@@ -239,6 +239,7 @@ def test_a_webhook_gets_the_failure_over_https(cloud, step, webhook):
     assert [list(body) for path, body in received if path == "/slack"] == [["text"], ["text"]]
 
 
+@pytest.mark.slow
 def test_a_webhook_that_fails_or_redirects_is_a_warning_without_its_secret_path(cloud, step, webhook, capfd):
     """Never fatal; no redirect is followed; the path of a webhook is a password."""
     url, received = webhook
@@ -358,6 +359,7 @@ def test_any_object_with_run_is_a_cloud(step):
     assert outcome.results["two"].failure_reason == "RuntimeError: no such machine"
 
 
+@pytest.mark.slow
 def test_a_script_that_was_killed_goes_on_and_so_does_attach(cloud, step, tmp_path, journal_url):
     """The script again, or the command: the running job is found, and is not started twice."""
     script = tmp_path / "script.py"

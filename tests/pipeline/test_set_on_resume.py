@@ -81,6 +81,7 @@ def test_an_edited_file_may_train_otherwise_where_only_evaluations_are_done(proj
     assert config(project, "exp-sft")["training"]["learning_rate"] == 0.2
 
 
+@pytest.mark.slow
 def test_an_evaluation_does_not_run_again_for_what_only_a_training_reads(project):
     """`training`, `peft` and `trl` are no inputs of it; what it does read is, and `why` names that alone."""
     assert project.run("run", "exp.yaml", "--run-id", "one")[0] == 0

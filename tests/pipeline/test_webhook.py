@@ -229,6 +229,7 @@ def test_a_pipeline_ends_well_and_is_told_once_where_the_reply_to_its_last_commi
     assert [body["event"] for _, _, body in server.received] == ["step_failed", "pipeline_ended"]
 
 
+@pytest.mark.slow
 def test_a_webhook_that_hangs_is_in_nobodys_way_and_its_url_is_kept_nowhere(
     server, tmp_path, monkeypatch, capfd
 ):

@@ -48,6 +48,7 @@ def write(folder, name, data):
     return str(path)
 
 
+@pytest.mark.slow
 def test_it_is_listed_offered_and_checked_like_core_s_own_kinds(tenyson, tmp_path):
     """In the list of plugins, in choices, in the schema of experiments, and against its own tables."""
     row = next(line for line in tenyson("plugins").splitlines() if "confident" in line)

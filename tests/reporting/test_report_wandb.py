@@ -133,6 +133,7 @@ def test_a_metric_that_the_run_lacks_is_missing(wandb_server: str, tmp_path: Pat
     assert "It has: eval_loss." in done.stdout
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_an_error_and_not_a_gap(tmp_path: Path) -> None:
     """A number that cannot be fetched fails the report, with its reason."""
     pytest.importorskip("wandb")

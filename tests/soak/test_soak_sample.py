@@ -13,6 +13,7 @@ import pytest
 HERE = Path(__file__).parent
 
 
+@pytest.mark.slow
 def test_what_is_damaged_ends_in_no_stack_trace_and_in_the_right_status() -> None:
     """Configurations, experiment files, --set values, result files, spools and journal rows, some mutations of each."""
     done = subprocess.run(

@@ -350,6 +350,7 @@ def test_sql_says_the_same_of_either_database(tenyson, make_config, tmp_path, sq
     assert row == ['{"right":1.0}', '{"words":["grün",null]}', "1", "0", "", "0.5"]
 
 
+@pytest.mark.slow
 def test_grep_looks_through_all_rollouts(tenyson, make_config, tmp_path):
     """However many there are: the oldest of more than two hundred thousand is found."""
     from recording import UID, rollout, started

@@ -203,6 +203,7 @@ print("done", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_shipper_that_is_killed_again_and_again_stores_each_event_once(sqlite_url, tmp_path):
     """SIGKILL at seeded moments, until one gets through."""
     batches = [

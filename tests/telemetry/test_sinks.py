@@ -277,6 +277,7 @@ def offline_run(tmp_path, *, canary="", **environment):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_value_of_a_secret_lands_nowhere(tmp_path):
     """Whoever emits it: not in the database, the JSONL file, W&B's files, on the console or in the log."""
     pytest.importorskip("wandb")

@@ -227,6 +227,7 @@ sink.close()
 """
 
 
+@pytest.mark.slow
 def test_processes_that_create_and_fill_one_database_at_once_lose_nothing(db_url, tmp_path):
     """Eight runs start together on a database that is not there yet."""
     if db_url.startswith("postgresql"):

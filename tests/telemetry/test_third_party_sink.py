@@ -105,6 +105,7 @@ def test_it_gets_every_event_in_order(job, tmp_path):
     assert lines == ["RunStarted", *["MetricsLogged", "RolloutFinished"] * 5, "RunFinished"]
 
 
+@pytest.mark.slow
 def test_its_settings_are_checked_by_its_own_model(site_folder, tmp_path):
     """`telemetry.settings.acme`, with the nearest valid key."""
     (tmp_path / "c.yaml").write_text(

@@ -279,6 +279,7 @@ class TestNoCommand(CommandContract):
 """
 
 
+@pytest.mark.slow
 def test_engines_helpers_and_commands_that_break_their_contracts_are_told_where(tmp_path, pytester_run):
     """An engine without stops and seeds, a helper that wants what is not there, a command that is a function."""
     told = pytester_run(tmp_path, SLOPPY)

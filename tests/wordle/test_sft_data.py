@@ -99,6 +99,7 @@ def test_rationales_are_true():
     assert rationale(from_data([{"guess": "zzzzz", "marks": None, "illegal": "unknown"}])) == ""
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_games():
     """And another seed others."""
     task = WordleTask(sft_games=50)

@@ -139,6 +139,7 @@ def test_every_evaluation_of_a_preset_measures_the_same_games():
         assert len(set(measured)) == 1
 
 
+@pytest.mark.slow
 def test_only_the_tiny_preset_measures_a_closed_world():
     """The larger ones are measured on held-out secrets."""
     for name, preset in WordleTask.presets().items():

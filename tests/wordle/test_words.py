@@ -95,6 +95,7 @@ def test_a_users_own_list_is_read_by_path(tmp_path):
     assert "zzzzz" in words.load(str(file), str(more)).allowed
 
 
+@pytest.mark.slow
 def test_a_bad_word_list_says_where(tmp_path):
     """File and line of the word, or the reason why it cannot be read."""
     file = tmp_path / "mine.txt"
