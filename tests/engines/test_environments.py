@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from tests.engines.test_tools import HOW, played, written
@@ -12,6 +13,7 @@ from tests.engines.test_tools import HOW, played, written
 from tenyson import rewards
 from tenyson.engines.play import play
 from tenyson.engines.rollouts.limits import Limits
+from tenyson.engines.rollouts.side_by_side import Call, SideBySide
 from tenyson.errors import TaskError
 from tenyson.tasks import Environment, Observation, Sample, TaskPlugin
 
@@ -272,3 +274,40 @@ def test_an_environment_that_fails_without_a_list_for_failures_is_an_error(rende
     with pytest.raises(TaskError, match="no route"):
         play(task, asked("a"), renderer, lambda prompts, turn: replies(renderer)[:1], max_turns=2)
     assert task.notes["a"][-1] == "close"
+
+
+def test_async_calls_that_end_at_once_are_counted_once():
+    """One of them may end before the thread that began it looks again; with one place, a call that is lost would block all."""
+    side = SideBySide(1)
+
+    async def at_once(number):
+        return number
+
+    def call(number):
+        return Call(number, lambda: at_once(number), 5.0)
+
+    with closing(side):
+        for _ in range(20):
+            found = side.run([call(number) for number in range(50)])
+            assert [one.value for one in found] == list(range(50))
+        assert side.take() == []
+
+
+def test_an_environment_that_is_made_too_late_is_closed_too(renderer):
+    made = []
+
+    class Late(Task):
+        def environment(self, sample):
+            time.sleep(0.4)
+            made.append(Noted([]))
+            return made[-1]
+
+    found, failures = played(
+        "together", renderer, Late(), replies(renderer), asked("a"), limits=Limits(step_seconds=0.1)
+    )
+    assert not found
+    assert "no answer within 0.1 s" in failures[0].cause
+    deadline = time.monotonic() + 5
+    while not (made and made[0].notes) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert made[0].notes == ["close"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ENVIRONMENTS = 32
 """Samples, about, that are asked for an environment."""
 LONGEST = 200_000
-"""Characters of an observation. One that is longer fits no context, and tokenising it takes minutes."""
+"""Characters of an observation, or of a tool's result. One that is longer fits no context, and tokenising it takes minutes."""
 
 
 def check_sample(sample: Any, hook: str, number: int) -> Sample:

@@ -12,7 +12,14 @@ from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.side_by_side import Call, Ended
 from tenyson.engines.rollouts.toolbox import Toolbox
 from tenyson.errors import TaskError
-from tenyson.tasks.checks import check_environment, check_info, check_observation, offered, respond
+from tenyson.tasks.checks import (
+    awaited,
+    check_environment,
+    check_info,
+    check_observation,
+    offered,
+    respond,
+)
 from tenyson.tasks.environment import Environment, Observation
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.rollout import FinishReason, Rollout
@@ -78,7 +85,7 @@ class Game:
         self._rewards: list[float] = []
         self._info: dict[str, Any] = {}
         self._finish: FinishReason = "turns"
-        self._closing = self._closed = self._given_up = False
+        self._closing = self._closed = False
         self._steps = self._played()
         self._advance(None)
 
@@ -100,7 +107,7 @@ class Game:
 
     def give_up(self) -> list[Call]:
         """What is left to run where the rollout is not wanted any more."""
-        self._given_up, self.waits = True, False
+        self.waits = False
         if not self._closing:
             self._close()
         return self.work
@@ -200,10 +207,8 @@ class Game:
 
     def _make(self) -> Any:
         environment = self._task.environment(self.sample)
-        if self._given_up or self._closing:  # its time was over before it was there
-            close = getattr(environment, "close", None)
-            if close is not None:
-                close()
+        if self._closing and (close := getattr(environment, "close", None)) is not None:
+            awaited(close())  # its time was over before it was there
         return environment
 
     def _stepped(self, environment: Environment, message: Message) -> Generator[Wanted, Any, Observation]:

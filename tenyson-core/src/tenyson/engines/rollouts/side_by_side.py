@@ -85,12 +85,6 @@ class SideBySide:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
-    @property
-    def left_behind(self) -> int:
-        """Threads that are still in a call beyond its limit."""
-        with self._lock:
-            return self._behind
-
     def start(self, *calls: Call) -> None:
         """Queue calls."""
         with self._lock:
@@ -203,16 +197,9 @@ class SideBySide:
         return max(0.0, min(ends)) if ends else None
 
     def _serve(self) -> None:
-        """A thread's life: call after call, until none waits for long or one outlives its limit."""
-        while (call := self._next()) is not None:
-            ended = self._call(call)
-            with self._lock:
-                if call.over:
-                    self._behind -= 1
-                    return
-                self._running.discard(call)
-                if ended is not None:
-                    self._note(ended)
+        """A thread's life: call after call, until one outlives its limit or all is closed."""
+        while (call := self._next()) is not None and self._run(call):
+            pass
 
     def _next(self) -> Call | None:
         with self._lock:
@@ -226,27 +213,35 @@ class SideBySide:
                 self._work.wait()
             return None
 
-    def _call(self, call: Call) -> Ended | None:
-        """Its outcome; None where it is awaited from now on."""
+    def _run(self, call: Call) -> bool:
+        """Run a call to its outcome, or to where it is awaited; False: its time was over before that."""
+        value, fault = None, None
         try:
             value = call.function()
-            if not inspect.isawaitable(value):
-                return Ended(call.key, value)
         except BaseException as error:  # a task may raise SystemExit or KeyboardInterrupt
-            return Ended(call.key, fault=Fault.of(error))
+            fault = Fault.of(error)
+        awaitable = inspect.isawaitable(value)
         with self._lock:
             if call.over:
+                self._behind -= 1
                 _forget(value)
-                return None
+                return False
+            self._running.discard(call)
+            if not awaitable:
+                self._note(Ended(call.key, value, fault))
+                return True
             self._awaited.add(call)
             loop = self._event_loop()
-        loop.call_soon_threadsafe(self._await, loop, call, value)
-        return None
+            # Under the lock: `close` stops the loop only after what is queued here.
+            loop.call_soon_threadsafe(self._await, loop, call, value)
+        return True
 
     def _event_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            threading.Thread(target=_run, args=(self._loop,), name="tenyson-world-loop", daemon=True).start()
+            threading.Thread(
+                target=_run_loop, args=(self._loop,), name="tenyson-world-loop", daemon=True
+            ).start()
         return self._loop
 
     def _await(self, loop: asyncio.AbstractEventLoop, call: Call, value: Any) -> None:
@@ -274,7 +269,7 @@ class SideBySide:
             self._news.notify()
 
 
-def _run(loop: asyncio.AbstractEventLoop) -> None:
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()

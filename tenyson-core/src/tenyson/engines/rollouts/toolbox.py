@@ -11,13 +11,12 @@ from typing import Any
 from tenyson.engines.renderers.parsed import Parsed
 from tenyson.engines.rollouts.side_by_side import Call, Ended
 from tenyson.errors import TaskError
+from tenyson.tasks.checks import LONGEST
 from tenyson.tasks.sample import Message, Sample
 from tenyson.tasks.tools.error import ToolError
 from tenyson.tasks.tools.tool import Tool
 from tenyson.tasks.usercode import text_fault
 
-LONGEST = 200_000
-"""Characters of a result. One that is longer fits no context, and tokenising it takes minutes."""
 UNREADABLE = "this call of a tool cannot be read; write it again as the tools' description says"
 
 
