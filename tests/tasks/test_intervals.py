@@ -6,9 +6,9 @@ from statistics import fmean, median
 
 import pytest
 
+from tenyson.jobs.data.intervals import over_samples
 from tenyson.tasks import Metric, Rollout, Sample, TaskPlugin
 from tenyson.tasks.core_metrics import measure
-from tenyson.tasks.intervals import over_samples
 
 
 class Lengths(TaskPlugin):

@@ -10,9 +10,9 @@ from typing import Any
 from tenyson.engines.play import Failure, Trajectory
 from tenyson.engines.renderers import Renderer
 from tenyson.errors import TaskError
+from tenyson.jobs.data.intervals import over_samples
 from tenyson.jobs.job import JobContext, Outcome
 from tenyson.tasks.core_metrics import measure
-from tenyson.tasks.intervals import over_samples
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.scoring import score
