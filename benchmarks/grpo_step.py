@@ -60,7 +60,7 @@ def make_task() -> Any:
             return [Sample(id=str(number), prompt=prompt) for number, prompt in enumerate(prompts())]
 
         def rewards(self) -> list[Any]:
-            return [Reward("short_words", lambda rollout: reward(rollout.reply))]
+            return [Reward("short_words", lambda rollout: reward(rollout.text))]
 
     return Stories()
 

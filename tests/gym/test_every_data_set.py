@@ -44,7 +44,7 @@ def other() -> Iterator[Worker]:
 def test_a_sample_builds_and_is_scored(name: str, other: Worker) -> None:
     """Its answer is worth 1 and nonsense less; no text raises; another process makes the same entry."""
     task = ReasoningGymTask(
-        dataset=name, train_size=1, eval_size=1, entry_seconds=300, score_seconds=30, answer="text"
+        dataset=name, train_size=1, eval_size=1, entry_seconds=300, score_seconds=2, answer="text"
     )
     (sample,) = task.eval_samples("eval", 0)
     accuracy = task.rewards()[0]

@@ -8,7 +8,21 @@ from typing import Any, Literal
 
 from tenyson.tasks.sample import Message, Sample
 
-FinishReason = Literal["stop", "length", "turns"]
+FinishReason = Literal["stop", "length", "turns", "error"]
+
+
+@dataclass(frozen=True)
+class RolloutError:
+    """Why a rollout has no true reward: something of the task's that raised, or did not answer in time."""
+
+    source: Literal["environment", "tool", "reward", "agent"]
+    """What failed."""
+    kind: str
+    """The exception's class, such as ConnectionError; TimeoutError where a limit of `rollouts` was reached."""
+    message: str
+    """One line: what failed, where, and what it said."""
+    traceback: str = ""
+    """The last lines of the traceback, of the task's own code where it has any."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +34,15 @@ class Rollout:
     messages: Sequence[Message]
     """Everything after the prompt: the model's replies and the environment's answers between them."""
     finish_reason: FinishReason = "stop"
-    """`stop`: ended by itself; `length`: a reply hit its token limit; `turns`: the turn limit was hit."""
+    """`stop`: ended by itself; `length`: a reply hit its token limit; `turns`: the turn limit was hit; `error`: see there."""
     info: Mapping[str, Any] = field(default_factory=dict)
     """What the environment knows at the end (JSON-safe); empty for single-turn tasks."""
     tokens: int = 0
     """Number of tokens the model wrote, all turns together."""
     step_rewards: Sequence[float] = ()
     """What the environment gave for its steps, in order; `tenyson.rewards.environment` trains on their sum."""
+    error: RolloutError | None = None
+    """Why it was broken off or could not be scored; it is recorded, and nothing is learnt from it or measured on it."""
     rewards: Mapping[str, float | None] = field(default_factory=dict, compare=False)
     """What each reward said, by name, once they were asked. A reward that is called on this rollout again returns it."""
 
