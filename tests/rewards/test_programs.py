@@ -204,7 +204,7 @@ def _open_files() -> Counter[str]:
     found: Counter[str] = Counter()
     for file in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
-            found[os.readlink(file)] += 1
+            found[str(file.readlink())] += 1
     return found
 
 
