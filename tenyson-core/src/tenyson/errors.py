@@ -10,6 +10,7 @@ TenysonError
 ├── ModelError(ValueError)           a model, adapter, tokenizer or checkpoint cannot be used
 ├── EngineError(RuntimeError)        text generation cannot start or broke off
 │   └── LogprobMismatchError         engine and trainer do not hold the same policy
+├── EndpointError(RuntimeError)      a model behind a URL cannot be reached or used
 ├── BackendError(RuntimeError)       a machine cannot be had, reached or controlled
 │   ├── DisplacedError               another run has taken the job's folder
 │   ├── BudgetError                  a further attempt could cost more than budget_usd (`tenyson.cloud.remote.backend`)
@@ -135,6 +136,40 @@ class EngineError(TenysonError, RuntimeError):
 
 class LogprobMismatchError(EngineError):
     """An engine's log-probabilities differ from those of the model in training: they do not hold the same policy."""
+
+
+EndpointFault = Literal[
+    "connection",
+    "timeout",
+    "rate_limit",
+    "server",
+    "answer",
+    "key",
+    "model",
+    "url",
+    "quota",
+    "budget",
+    "context",
+    "request",
+]
+
+
+class EndpointError(TenysonError, RuntimeError):
+    """A model behind a URL cannot be reached or used."""
+
+    exit_status = 1
+
+    def __init__(
+        self, cause: str, *, kind: EndpointFault, place: str | None = None, next_step: str | None = None
+    ) -> None:
+        super().__init__(cause, place=place, next_step=next_step)
+        self.kind = kind
+        """What failed. `connection` to `answer` were tried again before; `context` and `request` are about this request."""
+
+    @property
+    def lasting(self) -> bool:
+        """Whether every further request would fail in the same way."""
+        return self.kind in ("key", "model", "url", "quota", "budget")
 
 
 class BackendError(TenysonError, RuntimeError):
