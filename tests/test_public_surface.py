@@ -108,6 +108,7 @@ FROZEN = {
         "DamagedRowError",
         "DisplacedError",
         "DuplicatePluginError",
+        "EndpointError",
         "EngineError",
         "JournalAwayError",
         "LeaseLostError",

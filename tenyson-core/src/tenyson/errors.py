@@ -138,33 +138,17 @@ class LogprobMismatchError(EngineError):
     """An engine's log-probabilities differ from those of the model in training: they do not hold the same policy."""
 
 
-EndpointFault = Literal[
-    "connection",
-    "timeout",
-    "rate_limit",
-    "server",
-    "answer",
-    "key",
-    "model",
-    "url",
-    "quota",
-    "budget",
-    "context",
-    "request",
-]
-
-
 class EndpointError(TenysonError, RuntimeError):
     """A model behind a URL cannot be reached or used."""
 
     exit_status = 1
 
     def __init__(
-        self, cause: str, *, kind: EndpointFault, place: str | None = None, next_step: str | None = None
+        self, cause: str, *, kind: str, place: str | None = None, next_step: str | None = None
     ) -> None:
         super().__init__(cause, place=place, next_step=next_step)
         self.kind = kind
-        """What failed. `connection` to `answer` were tried again before; `context` and `request` are about this request."""
+        """What failed: one of `tenyson.core.chat.failure.Fault`."""
 
     @property
     def lasting(self) -> bool:

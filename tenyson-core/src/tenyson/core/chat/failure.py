@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from tenyson.core.sanitize import one_line
 from tenyson.errors import EndpointError
 
-if TYPE_CHECKING:
-    from tenyson.errors import EndpointFault
-
+Fault = Literal[
+    "connection",
+    "timeout",
+    "rate_limit",
+    "server",
+    "answer",
+    "key",
+    "model",
+    "url",
+    "quota",
+    "budget",
+    "context",
+    "request",
+]
+"""What failed. `connection` to `answer` were tried again before; `context` and `request` are about the one request."""
 WIDTH = 300
 """Characters that are told of an endpoint's own words."""
 PASSING = frozenset({"connection", "timeout", "rate_limit", "server", "answer"})
@@ -26,7 +38,7 @@ class Asked:
     api_key_env: str | None
     key: str | None
 
-    def error(self, kind: EndpointFault, cause: str, next_step: str | None = None) -> EndpointError:
+    def error(self, kind: Fault, cause: str, next_step: str | None = None) -> EndpointError:
         """An error about this endpoint, without its key."""
         return EndpointError(self.hide(cause), kind=kind, place=self.url, next_step=next_step)
 
