@@ -86,6 +86,8 @@ FROZEN = {
         "hookimpl",
     },
     "tenyson.tasks": {
+        "AgentCommand",
+        "Endpoint",
         "Environment",
         "Message",
         "Metric",

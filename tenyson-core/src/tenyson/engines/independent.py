@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
+from tenyson.engines.endpoint.agents.game import AgentGame
+from tenyson.engines.endpoint.games import Games
 from tenyson.engines.engine import ContinuousEngine, Reply, Sampling, request_seed
 from tenyson.engines.play import Failure, Trajectory, give_up
 from tenyson.engines.renderers import Renderer
@@ -81,11 +83,11 @@ class _Conversations:
         max_turns: int,
         limits: Limits,
     ) -> None:
-        self._task, self._samples, self._renderer = task, samples, renderer
-        self._engine, self._sampling, self._max_turns = engine, sampling, max_turns
-        self._limits, self._side = limits, SideBySide(limits.concurrency)
+        self._samples, self._engine, self._sampling = samples, engine, sampling
+        self._side = SideBySide(limits.concurrency)
+        self._opened = Games(task, renderer, max_turns, limits)
         self._waiting = deque(range(len(samples)))
-        self._games: dict[int, Game] = {}
+        self._games: dict[int, Game | AgentGame] = {}
         self._calling: dict[Hashable, tuple[int, int]] = {}
         """Calls under way: the conversation, and the number of the call in its work."""
         self._came: dict[int, list[Ended | None]] = {}
@@ -109,9 +111,7 @@ class _Conversations:
         """Begin the next conversations, until `at_once` are under way."""
         while self._waiting and len(self._games) < at_once:
             index = self._waiting.popleft()
-            self._games[index] = Game(
-                self._task, self._samples[index], self._renderer, self._max_turns, self._limits
-            )
+            self._games[index] = self._opened.begin(self._samples[index])
             self._go_on(index)
 
     def take(self, index: int, reply: Reply) -> None:
@@ -133,7 +133,7 @@ class _Conversations:
 
     def close(self) -> None:
         """End the conversations that are under way."""
-        with closing(self._side):
+        with closing(self._side), self._opened:
             give_up(self._side, self._games.values())
 
     def _go_on(self, index: int) -> None:
@@ -145,7 +145,7 @@ class _Conversations:
             self._side.start(*game.work)
         elif game.waits:
             seed = request_seed(self._sampling.seed, index, game.turns)
-            self._engine.add(index, game.prompt_ids + game.ids, replace(self._sampling, seed=seed))
+            self._engine.add(index, game.asks, replace(self._sampling, seed=seed))
         else:
             del self._games[index]
             failed = game.failure is not None

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from itertools import count, islice
 
+from tenyson.engines.endpoint.agents.game import AgentGame
+from tenyson.engines.endpoint.games import Games
 from tenyson.engines.engine import Reply
 from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.limits import USUAL, Limits
@@ -42,17 +44,17 @@ def play(
     Raises:
         TaskError: an environment broke a conversation off, and there is no list for it.
     """
-    games = []
-    with closing(SideBySide(limits.concurrency)) as side:
+    games: list[Game | AgentGame] = []
+    with closing(SideBySide(limits.concurrency)) as side, Games(task, renderer, max_turns, limits) as opened:
         try:
             for sample in samples:
-                games.append(Game(task, sample, renderer, max_turns, limits))
+                games.append(opened.begin(sample))
             _work(side, games)
             for turn in count():
                 asking = [game for game in games if game.waits]
                 if not asking:
                     break
-                replies = generate([game.prompt_ids + game.ids for game in asking], turn)
+                replies = generate([game.asks for game in asking], turn)
                 for game, reply in zip(asking, replies, strict=True):
                     game.take(reply)
                 _work(side, asking)
@@ -66,7 +68,7 @@ def play(
     return [game.trajectory() for game in games if game.failure is None]
 
 
-def _work(side: SideBySide, games: Sequence[Game]) -> None:
+def _work(side: SideBySide, games: Sequence[Game | AgentGame]) -> None:
     """Run the work of these games until each of them waits for a reply or is over."""
     while busy := [game for game in games if game.work]:
         ended = iter(side.run([call for game in busy for call in game.work]))
@@ -74,7 +76,7 @@ def _work(side: SideBySide, games: Sequence[Game]) -> None:
             game.settle(list(islice(ended, len(game.work))))
 
 
-def give_up(side: SideBySide, games: Iterable[Game]) -> None:
+def give_up(side: SideBySide, games: Iterable[Game | AgentGame]) -> None:
     """Close what the games that are not over have open."""
     side.drop()
     if calls := [call for game in games if not game.over for call in game.give_up()]:

@@ -1,5 +1,6 @@
 """What is learnt: the vocabulary of a task. Plain Python; nothing here imports torch."""
 
+from tenyson.tasks.agent import AgentCommand, Endpoint
 from tenyson.tasks.environment import Environment, Observation
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.plugin import TaskPlugin
@@ -12,6 +13,8 @@ from tenyson.tasks.tools.error import ToolError
 from tenyson.tasks.tools.tool import Tool, tool
 
 __all__ = [
+    "AgentCommand",
+    "Endpoint",
     "Environment",
     "Message",
     "Metric",

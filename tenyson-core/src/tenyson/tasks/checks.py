@@ -102,11 +102,20 @@ def with_tools(task: TaskPlugin, sample: Sample) -> Sample:
     return replace(sample, tools=tuple(one.schema for one in tools)) if tools else sample
 
 
+def has_agent(task: TaskPlugin) -> bool:
+    """Whether an agent of the task's own plays its rollouts."""
+    from tenyson.tasks.plugin import TaskPlugin
+
+    return type(task).agent is not TaskPlugin.agent
+
+
 def plays_on(task: TaskPlugin, samples: Sequence[Sample]) -> bool:
-    """Whether any of some samples from all over the list has an environment or tools: a task may mix both kinds.
+    """Whether an agent plays, or any of some samples from all over the list has an environment or tools: a task may mix both kinds.
 
     Raises: TaskError: the task cannot make one.
     """
+    if has_agent(task):
+        return True
     some = samples[:: max(1, len(samples) // ENVIRONMENTS)]
     return any(sample.tools or _has_environment(task, sample) for sample in some)
 

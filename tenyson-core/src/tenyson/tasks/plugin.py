@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from tenyson.errors import TaskError
+from tenyson.tasks.agent import Endpoint
 from tenyson.tasks.arguments import constructor_arguments
 from tenyson.tasks.environment import Environment
 from tenyson.tasks.metric import Metric
@@ -98,6 +99,15 @@ class TaskPlugin(ABC):
         rollout, or goes to the environment where there is one.
         """
         return ()
+
+    def agent(self, sample: Sample, endpoint: Endpoint) -> Any:
+        """Play one rollout on `sample` by asking the model at `endpoint`, in place of an environment and tools.
+
+        Override it as an `async def` or a plain function, which has a thread of its own, or return an `AgentCommand`. Every
+        reply that the model gives is recorded, token by token, and trained on; what is returned (JSON), or printed by the
+        command, is `rollout.info["result"]` to rewards.
+        """
+        raise TaskError(f"the task {self._name} has no agent", next_step="Implement agent(sample, endpoint).")
 
     def rewards(self) -> Sequence[Reward]:
         """The reward's named components."""

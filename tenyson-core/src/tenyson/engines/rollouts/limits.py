@@ -17,6 +17,8 @@ class Limits:
     """Most calls at once."""
     step_seconds: float | None = None
     """Of one call; None for no limit."""
+    context: int | None = None
+    """Tokens that the model can read at once, which an agent's request may not exceed; None where nobody knows."""
 
     @classmethod
     def from_config(cls, config: Config) -> Limits:

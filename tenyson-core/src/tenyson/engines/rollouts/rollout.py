@@ -94,6 +94,11 @@ class Game:
         """Whether nothing is wanted any more: there is a trajectory, or a failure."""
         return not self.work and not self.waits
 
+    @property
+    def asks(self) -> list[int]:
+        """The ids that a reply is to follow."""
+        return self.prompt_ids + self.ids
+
     def take(self, reply: Reply) -> None:
         """Continue with the reply that it waits for."""
         self._advance(reply)

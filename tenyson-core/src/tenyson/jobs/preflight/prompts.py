@@ -12,6 +12,7 @@ from tenyson.engines.play import play
 from tenyson.errors import TaskError
 from tenyson.jobs.models.memory import engine_limit
 from tenyson.jobs.runtime.finding import Finding
+from tenyson.tasks.checks import has_agent
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample
 from tenyson.tasks.scoring import rewards_of, score
@@ -193,6 +194,9 @@ def check_rewards(
     task: TaskPlugin, samples: Sequence[Sample], renderer: Renderer, config: Config
 ) -> Iterator[Finding]:
     """Plays known good answers (completions of RL's own samples) and nonsense, and looks at what they are worth."""
+    if has_agent(task):
+        yield Finding("rewards", "info", "an agent plays the rollouts, so no known answer was tried")
+        return
     known = list(islice((one for one in samples if one.completion), TRIED))
     if not known:
         yield Finding(

@@ -1,0 +1,1 @@
+"""Agents: programs that play a rollout by themselves, over an endpoint of their own."""

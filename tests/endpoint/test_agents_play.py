@@ -1,0 +1,287 @@
+"""Rollouts that an agent plays over the endpoint: what it writes against the openai package is recorded token by token."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+
+import openai
+import pytest
+
+from tenyson.engines.engine import Reply
+from tenyson.engines.play import play
+from tenyson.engines.rollouts.limits import Limits
+from tenyson.errors import TaskError
+from tenyson.tasks import AgentCommand, Sample, TaskPlugin
+
+pytestmark = pytest.mark.train
+
+QUESTION = [{"role": "user", "content": "How warm?"}]
+LOOK = {
+    "type": "function",
+    "function": {"name": "look", "description": "", "parameters": {"type": "object", "properties": {}}},
+}
+CALL = '<tool_call>{"name": "look", "arguments": {}}</tool_call>'
+
+
+@pytest.fixture(scope="module")
+def renderer(tmp_path_factory):
+    from transformers import AutoTokenizer
+
+    from tenyson.engines.renderers import Renderer
+    from tenyson.testing.tiny import build
+
+    directory = tmp_path_factory.mktemp("tiny")
+    build(directory, 0)
+    return Renderer(AutoTokenizer.from_pretrained(directory))
+
+
+class Policy:
+    """Says the same replies in every rollout, in order; keeps the prompts."""
+
+    def __init__(self, renderer, *texts):
+        self.renderer, self.texts, self.prompts = renderer, texts, []
+
+    def __call__(self, prompts, turn):
+        self.prompts += prompts
+        return [self.reply(self.texts[turn % len(self.texts)]) for _ in prompts]
+
+    def reply(self, text):
+        ids = self.renderer.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return Reply([*ids, self.renderer.turn_end_id], "stop", [-0.5] * (len(ids) + 1))
+
+
+def playing(function):
+    """A task whose agent is `function(sample, endpoint)`."""
+    return type("Agents", (TaskPlugin,), {"agent": staticmethod(function), "name": "agents"})()
+
+
+def client(endpoint, **options):
+    return openai.OpenAI(base_url=endpoint.base_url, api_key=endpoint.api_key, **options)
+
+
+def samples(count=1):
+    return [Sample(f"one/{number}", QUESTION) for number in range(count)]
+
+
+def played(task, renderer, policy, *, count=1, turns=8, limits=None, **settings):
+    limits = limits or Limits(step_seconds=20, **settings)
+    return play(task, samples(count), renderer, policy, max_turns=turns, limits=limits)
+
+
+def looked(sample, endpoint):
+    """Asks, answers the call of a tool, and asks again."""
+    model, messages = client(endpoint), list(sample.prompt)
+    for _ in range(3):
+        said = model.chat.completions.create(model="any", messages=messages, tools=[LOOK]).choices[0]
+        messages.append(said.message)
+        if not said.message.tool_calls:
+            return said.message.content
+        for call in said.message.tool_calls:
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": "21 C"})
+    return None
+
+
+def test_requests_that_extend_a_conversation_are_one_trajectory_of_the_models_own_ids(renderer):
+    policy = Policy(renderer, f"I look.{CALL}", "21 C")
+    [one] = played(playing(looked), renderer, policy)
+    assert one.rollout.info["result"] == "21 C"
+    assert one.rollout.info["conversations"] == 1
+    first, second = (policy.reply(text).ids for text in policy.texts)
+    assert one.prompt_ids == policy.prompts[0]
+    begin = len(one.prompt_ids) + len(first)
+    bridge = policy.prompts[1][begin:]
+    assert (one.prompt_ids + one.completion_ids)[: len(policy.prompts[1])] == policy.prompts[1]
+    assert one.completion_ids == first + bridge + second
+    assert one.mask == [1] * len(first) + [0] * len(bridge) + [1] * len(second)
+    assert one.logprobs == [-0.5] * len(first) + [0.0] * len(bridge) + [-0.5] * len(second)
+    assert renderer.raw(bridge) == "<user>21 C<model>"
+    assert [message["role"] for message in one.rollout.messages] == ["assistant", "tool", "assistant"]
+    assert one.rollout.tokens == len(first) + len(second)
+
+
+def test_an_async_agent_and_a_command_play_the_same(renderer, tmp_path):
+    async def looks(sample, endpoint):
+        return await asyncio.to_thread(looked, sample, endpoint)
+
+    script = tmp_path / "agent.py"
+    script.write_text(
+        "import json, sys, openai\n"
+        "sample, model = json.load(sys.stdin), openai.OpenAI()\n"
+        f"look = {LOOK!r}\n"
+        "messages = sample['prompt']\n"
+        "while True:\n"
+        "    said = model.chat.completions.create(model='gpt-4o', messages=messages, tools=[look]).choices[0].message\n"
+        "    if not said.tool_calls:\n"
+        "        break\n"
+        "    messages.append(said.model_dump(exclude_none=True))\n"
+        "    messages += [{'role': 'tool', 'tool_call_id': one.id, 'content': '21 C'} for one in said.tool_calls]\n"
+        "print(json.dumps({'said': said.content, 'id': sample['id']}))\n"
+    )
+    texts = f"I look.{CALL}", "21 C"
+    [plain] = played(playing(looked), renderer, Policy(renderer, *texts))
+    [awaited] = played(playing(looks), renderer, Policy(renderer, *texts))
+    command = playing(lambda sample, endpoint: AgentCommand([sys.executable, str(script)]))
+    [printed] = played(command, renderer, Policy(renderer, *texts))
+    for one in (awaited, printed):
+        assert (one.prompt_ids, one.completion_ids, one.mask) == (
+            plain.prompt_ids,
+            plain.completion_ids,
+            plain.mask,
+        )
+    assert printed.rollout.info["result"] == {"said": "21 C", "id": "one/0"}
+
+
+def test_many_agents_ask_in_rounds_whoever_is_slow(renderer):
+    rounds = []
+
+    def slow(sample, endpoint):
+        model, messages = client(endpoint), list(sample.prompt)
+        for turn in range(2):
+            time.sleep(0.02 * (int(sample.id[-1]) % 3))
+            said = model.chat.completions.create(model="any", messages=messages).choices[0].message
+            messages += [said, {"role": "user", "content": f"again {turn}"}]
+        return sample.id
+
+    policy = Policy(renderer, "one", "two")
+
+    def generate(prompts, turn):
+        rounds.append(len(prompts))
+        return policy(prompts, turn)
+
+    found = played(playing(slow), renderer, generate, count=8)
+    assert rounds == [8, 8]
+    assert [one.rollout.info["result"] for one in found] == [f"one/{number}" for number in range(8)]
+
+
+def test_a_changed_history_begins_a_further_conversation_and_is_recorded(renderer):
+    def strips(sample, endpoint):
+        model = client(endpoint)
+        said = model.chat.completions.create(model="any", messages=list(sample.prompt)).choices[0].message
+        again = [*sample.prompt, {"role": "assistant", "content": said.content.strip()}, QUESTION[0]]
+        return model.chat.completions.create(model="any", messages=again).choices[0].message.content
+
+    [one] = played(playing(strips), renderer, Policy(renderer, "  21 C", "cold"))
+    info = one.rollout.info
+    assert info["conversations"] == 2
+    assert info["history_changed"] == [
+        "request 2: message 1, of the role assistant, is another one than before"
+    ]
+    [further] = info["further"]
+    assert {renderer.raw(one.completion_ids), further["completion"]} == {"  21 C<eos>", "cold<eos>"}
+    assert one.rollout.tokens == 12
+
+
+def test_a_rollout_that_asks_too_often_is_cut_off(renderer):
+    ended = threading.Event()
+
+    def asks(sample, endpoint):
+        model = client(endpoint)
+        try:
+            while True:
+                model.chat.completions.create(model="any", messages=list(sample.prompt))
+        finally:
+            ended.set()
+
+    [one] = played(playing(asks), renderer, Policy(renderer, "21 C"), turns=3)
+    assert one.rollout.finish_reason == "turns"
+    assert one.rollout.info["conversations"] == 3
+    assert ended.wait(5)
+
+
+def test_n_replies_are_each_recorded(renderer):
+    def asks(sample, endpoint):
+        choices = (
+            client(endpoint).chat.completions.create(model="m", messages=list(sample.prompt), n=3).choices
+        )
+        return [one.message.content for one in choices]
+
+    [one] = played(playing(asks), renderer, Policy(renderer, "a", "b", "c"))
+    assert one.rollout.info["result"] == ["a", "b", "c"]
+    assert one.rollout.info["conversations"] == 3
+
+
+def test_a_context_that_is_too_long_is_refused_as_openai_does(renderer):
+    def asks(sample, endpoint):
+        with pytest.raises(openai.BadRequestError) as caught:
+            long = [{"role": "user", "content": "x" * 200}]
+            client(endpoint).chat.completions.create(model="m", messages=long)
+        return caught.value.code
+
+    [one] = played(playing(asks), renderer, Policy(renderer, "a"), context=100)
+    assert one.rollout.info["result"] == "context_length_exceeded"
+    assert one.rollout.info["requests_refused"] == {"context_length_exceeded": 1}
+
+
+def test_sampling_that_an_agent_asks_for_is_noted_and_max_tokens_is_followed(renderer):
+    def asks(sample, endpoint):
+        return (
+            client(endpoint)
+            .chat.completions.create(
+                model="m", messages=list(sample.prompt), temperature=0.2, seed=7, max_tokens=3
+            )
+            .choices[0]
+            .finish_reason
+        )
+
+    [one] = played(playing(asks), renderer, Policy(renderer, "12345"))
+    assert one.rollout.info["result"] == "length"
+    assert one.rollout.info["sampling_asked"] == {"temperature": [0.2], "seed": [7]}
+    assert one.completion_ids == renderer.tokenizer("123", add_special_tokens=False)["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("agent", "why"),
+    [
+        (lambda *_: 1 / 0, "ZeroDivisionError"),
+        (lambda *_: sys.exit(3), "SystemExit"),
+        (lambda *_: object(), "no JSON"),
+        (
+            lambda *_: AgentCommand([sys.executable, "-c", "import sys; sys.exit('no such game')"]),
+            "no such game",
+        ),
+        (lambda *_: AgentCommand(["/nowhere"]), "cannot start"),
+        (lambda *_: time.sleep(1.5), "no answer within"),
+        (lambda *_: AgentCommand(["sleep", "60"]), "no answer within"),
+    ],
+)
+def test_a_fault_of_an_agent_names_task_sample_and_cause(renderer, agent, why):
+    begun = time.monotonic()
+    with pytest.raises(TaskError, match=r"agent\(\) of the task agents.*one/0") as caught:
+        played(playing(agent), renderer, Policy(renderer, "a"), limits=Limits(step_seconds=0.7))
+    assert why in str(caught.value)
+    assert time.monotonic() - begun < 5
+
+
+def test_nothing_of_an_agent_stays_and_its_key_is_told_to_nobody(renderer, tmp_path):
+    told = tmp_path / "told"
+    script = (
+        "import os, subprocess, sys\n"
+        "child = subprocess.Popen(['sleep', '300'])\n"
+        f"open({str(told)!r}, 'w').write(f'{{child.pid}} {{os.environ[\"OPENAI_API_KEY\"]}}')\n"
+        "sys.exit('the key is ' + os.environ['OPENAI_API_KEY'])\n"
+    )
+    before = {thread.name for thread in threading.enumerate()}
+    with pytest.raises(TaskError) as caught:
+        played(
+            playing(lambda *_: AgentCommand([sys.executable, "-c", script])), renderer, Policy(renderer, "a")
+        )
+    child, key = told.read_text().split()
+    assert key not in str(caught.value)
+    assert "the key is ***" in str(caught.value)
+    until = time.monotonic() + 5
+    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    after = {thread.name for thread in threading.enumerate() if thread.name.startswith("tenyson")}
+    assert not {one for one in after - before if "world" not in one}
+
+
+def test_a_result_reaches_rewards_as_json(renderer):
+    [one] = played(playing(lambda *_: {"score": 1}), renderer, Policy(renderer, "a"))
+    assert json.dumps(one.rollout.info["result"]) == '{"score": 1}'
+    assert one.completion_ids == []
