@@ -207,8 +207,8 @@ def test_n_replies_are_each_recorded(renderer):
 
 def test_a_context_that_is_too_long_is_refused_as_openai_does(renderer):
     def asks(sample, endpoint):
+        long = [{"role": "user", "content": "x" * 200}]
         with pytest.raises(openai.BadRequestError) as caught:
-            long = [{"role": "user", "content": "x" * 200}]
             client(endpoint).chat.completions.create(model="m", messages=long)
         return caught.value.code
 
