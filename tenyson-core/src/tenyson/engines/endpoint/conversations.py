@@ -17,7 +17,7 @@ from tenyson.engines.endpoint.messages import same_form
 from tenyson.engines.endpoint.request import ChatRequest, Request
 from tenyson.engines.renderers import Renderer
 from tenyson.errors import ModelError
-from tenyson.tasks.sample import Message
+from tenyson.tasks.sample import Message, Sample
 
 
 @dataclass(eq=False)
@@ -81,7 +81,7 @@ class Conversations:
         self._nodes: list[Node] = []
         self._by_text: dict[tuple[str, tuple[str, ...]], Node] = {}
 
-    def prompt(self, request: Request, text: str | tuple[int, ...] = "") -> Prompt:
+    def prompt_of(self, request: Request, text: str | tuple[int, ...] = "") -> Prompt:
         """The prompt of a request; `text`: of a completion, which of its prompts.
 
         Raises: ApiError: the chat template refuses it.
@@ -95,7 +95,7 @@ class Conversations:
             if parent is not None and (found := self._continued(request, key, said, length, parent)):
                 return found
         try:
-            ids = self._renderer.prompt(request.messages, request.tools)
+            ids = self._renderer.prompt_ids(Sample("request", request.messages, tools=request.tools))
         except ModelError as error:
             raise ApiError(error.cause, param="messages") from None
         return Prompt(ids, key, said, opening=len(said), changed=self._change(said))

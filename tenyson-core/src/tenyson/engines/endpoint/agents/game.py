@@ -171,7 +171,7 @@ class AgentGame:
         return ("",) if isinstance(request, ChatRequest) else request.prompts
 
     def _prompt(self, request: ChatRequest | CompletionRequest, text: str | tuple[int, ...]) -> Prompt:
-        prompt = self._conversations.prompt(request, text)
+        prompt = self._conversations.prompt_of(request, text)
         context = self._limits.context
         if context is not None and len(prompt.ids) >= context:
             raise ApiError(
