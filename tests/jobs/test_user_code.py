@@ -242,7 +242,8 @@ def test_an_rl_run_that_its_task_breaks_off_keeps_its_last_step_and_resumes_exac
 
     def breaks(sample):
         asked.extend([sample] if sample.id.startswith(split) else [])
-        return len(asked) == case["call"] and sample.id.startswith(split)
+        times = 1 if multi else 3  # a reward that raises is asked twice again
+        return case["call"] <= len(asked) < case["call"] + times and sample.id.startswith(split)
 
     def reward(rollout):
         if breaks(rollout.sample):

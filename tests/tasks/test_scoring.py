@@ -9,11 +9,12 @@ from fractions import Fraction
 import numpy
 import pytest
 
+from tenyson.engines.rollouts.scoring import score_all
 from tenyson.errors import TaskError
 from tenyson.jobs.data.samples import Extent, read_samples
 from tenyson.tasks import Environment, Metric, Observation, Reward, Rollout, Sample, TaskPlugin
 from tenyson.tasks.checks import current_samples, make_environment, take_step
-from tenyson.tasks.scoring import metrics_of, rewards_of, score
+from tenyson.tasks.scoring import metrics_of, rewards_of
 
 ALL = Extent(1000, None, "training.samples")
 ASK = [{"role": "user", "content": "?"}]
@@ -29,10 +30,6 @@ class Odd(TaskPlugin):
         super().__init__()
         for name, value in hooks.items():
             setattr(self, name, value)
-
-
-async def later(rollout):
-    return 1.0
 
 
 def refuses(rollout):
@@ -58,7 +55,7 @@ def leaves(rollout):
 )
 def test_a_reward_may_be_a_number_of_any_library(value, number):
     """Scalars and truth values become floats, so that training, evaluation and the record hold the same."""
-    found = score([Reward("judge", lambda _: value)], ROLLOUT)
+    [found] = score_all([Reward("judge", lambda _: value)], [ROLLOUT])
     assert (found.components, found.failure) == ({"judge": number}, None)
     assert number is None or type(found.components["judge"]) is float
 
@@ -75,14 +72,13 @@ def test_a_reward_may_be_a_number_of_any_library(value, number):
         (lambda _: [1.0], "a list: [1.0], which is no number"),
         (lambda _: 1j, "which is no number"),
         (lambda _: numpy.array([1.0]), "no single number"),
-        (later, "returned a coroutine"),
         (refuses, "raises on sample s-1: KeyError: 'answer' ("),
         (leaves, "SystemExit: 3"),
     ],
 )
 def test_a_reward_that_is_no_finite_number_is_refused_by_name_and_sample(function, words):
     """And the other rewards of the rollout keep their values."""
-    found = score([Reward("judge", function), Reward("fine", lambda _: 2.0, weight=0.5)], ROLLOUT)
+    [found] = score_all([Reward("judge", function), Reward("fine", lambda _: 2.0, weight=0.5)], [ROLLOUT])
     assert found.failure is not None
     assert "the reward judge" in found.failure
     assert "sample s-1" in found.failure
@@ -94,7 +90,7 @@ def test_a_reward_is_asked_once_for_each_rollout():
     """Metrics read what was recorded: a judge that costs money or is noisy is not asked again."""
     asked = []
     task = Odd(rewards=lambda: [Reward("judge", lambda rollout: asked.append(rollout) or len(asked))])
-    scored = [score(rewards_of(task), ROLLOUT) for _ in range(3)]
+    scored = score_all(rewards_of(task), [ROLLOUT] * 3)
     measured = metrics_of(task, [one.rollout for one in scored], [])
     assert len(asked) == 3
     assert measured["judge"].value == 2.0
@@ -110,6 +106,8 @@ def test_a_reward_is_asked_once_for_each_rollout():
         ([Reward("a\ud800", lambda _: 1.0)], "lone surrogate"),
         ([Reward("x", 1.0)], "the function of the reward x"),
         ([Reward("x", lambda _: 1.0, weight=math.nan)], "the weight of the reward x"),
+        ([Reward("x", lambda _: 1.0, seconds=0)], "the time limit of the reward x is 0 s"),
+        ([Reward("x", lambda _: [], group=True, batch=True)], "x is both of a group and of a batch"),
     ],
 )
 def test_rewards_that_cannot_be_told_apart_or_asked_are_refused(rewards, words):

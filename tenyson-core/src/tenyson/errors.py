@@ -51,6 +51,8 @@ class TenysonError(Exception):
     exit_status = 2
     reason: str | None = None
     """Of a backend's error: one of the reasons of `tenyson.cloud.backend.Observation`, which decides about retries."""
+    ends_job: bool = False
+    """Whether a job cannot continue past it, even where it is raised by a task's code about one rollout."""
 
     def __init__(self, cause: str, *, place: str | None = None, next_step: str | None = None) -> None:
         super().__init__(cause)

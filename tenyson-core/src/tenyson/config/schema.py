@@ -259,12 +259,14 @@ class GenerationConfig(Section):
 
 
 class RolloutsConfig(Section):
-    """What runs beside generation, in RL and in evaluation alike: calls of a task's tools."""
+    """What runs beside generation, in RL and in evaluation alike: calls of a task's tools and rewards."""
 
     concurrency: int = Field(default=64, gt=0)
     """Calls at once."""
     step_seconds: float | None = Field(default=None, gt=0)
     """Seconds after which a call counts as failed; empty for no limit."""
+    reward_seconds: float | None = Field(default=None, gt=0)
+    """Seconds after which one call of a reward counts as failed; empty for no limit."""
 
 
 class EvaluationConfig(Section):

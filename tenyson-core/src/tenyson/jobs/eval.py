@@ -150,7 +150,7 @@ class EvalJob(Job):
 
         context = measurement.context
         config = context.config
-        size = config.evaluation.batch_size
+        size = self._batch_size(measurement, samples)
 
         def between() -> None:
             if context.stop.requested:
@@ -180,6 +180,29 @@ class EvalJob(Job):
                     self._stop(measurement, len(samples))
                     return
                 measurement.take(played.trajectories, played.failures)
+
+    def _batch_size(self, measurement: Measurement, samples: Sequence[Sample]) -> int:
+        """As configured; less where a reward compares the rollouts of a sample, which then stay in one batch.
+
+        Raises: ConfigError: they do not fit into one.
+        """
+        context = measurement.context
+        size = context.config.evaluation.batch_size
+        together = [reward.name for reward in measurement.rewards if reward.group]
+        if not together:
+            return size
+        times = sum(one is samples[0] for one in samples)
+        if times > size:
+            raise ConfigError(
+                f"the reward {together[0]} compares the {times} rollouts of a sample, and evaluation.batch_size is {size}",
+                next_step=f"Set evaluation.batch_size to at least {times}, or lower evaluation.samples_per_prompt.",
+            )
+        whole = size - size % times
+        if whole < min(size, len(samples)):
+            context.say(
+                f"batches of {whole} rollouts instead of {size}: the reward {together[0]} compares the {times} rollouts of a sample"
+            )
+        return whole
 
     def _stop(self, measurement: Measurement, total: int) -> None:
         context = measurement.context

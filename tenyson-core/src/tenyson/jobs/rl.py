@@ -24,7 +24,7 @@ class RLJob(Job):
         Raises:
             TaskError: the task has no samples or no rewards for RL.
             ModelError: model, adapter or checkpoint cannot be used.
-            ConfigError: an argument for TRL or PEFT does not exist or cannot work.
+            ConfigError: an argument for TRL or PEFT does not exist or cannot work; a reward compares rollouts of several processes.
         """
         from tenyson.jobs.runtime.quiet import quiet_libraries
 
@@ -44,6 +44,7 @@ class RLJob(Job):
         from tenyson.jobs.preflight.prompts import check_groups, check_spread
         from tenyson.jobs.preflight.report import add, settle
         from tenyson.jobs.preflight.shared_checks import check_played
+        from tenyson.jobs.preflight.whole_groups import require_whole_groups
         from tenyson.jobs.runtime.refusals import refusals
         from tenyson.jobs.trainers.arguments import grpo_arguments, load_dtype, trl_vllm_kwargs
         from tenyson.jobs.trainers.callbacks import GRPOEpochTelemetryCallback
@@ -61,8 +62,10 @@ class RLJob(Job):
             context.kind,
             engine=engine,
         )
-        if not rewards_of(context.task):
+        rewards = rewards_of(context.task)
+        if not rewards:
             raise TaskError("the task has no rewards", next_step="Implement rewards().")
+        require_whole_groups(rewards, arguments, evaluates=bool(training.eval_steps))
         run = TrainingRun.begin(context, arguments)
         one = run.prepared
         context.say(f"engine {engine}: {reason}")

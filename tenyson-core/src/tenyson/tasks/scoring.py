@@ -1,10 +1,9 @@
-"""Scoring: each reward is asked once for each rollout, and every number of a task is checked where it enters."""
+"""A task's rewards and metrics: every name and number of them is checked where it enters."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TaskError
@@ -18,39 +17,6 @@ if TYPE_CHECKING:
 
 LARGEST = 1e18
 """Of a reward: training squares them in 32 bits, which hold up to 3.4e38."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A rollout, and what the rewards say of it."""
-
-    rollout: Rollout
-    """Its `rewards` hold the components, so that metrics need not ask again."""
-    components: Mapping[str, float | None]
-    """Unweighted value by name; None where the reward says nothing, or failed."""
-    reward: float
-    """The weighted sum."""
-    failure: str | None = None
-    """What is wrong with the first reward that failed, with its name and the sample's id."""
-
-
-def score(rewards: Sequence[Reward], rollout: Rollout, *, where: str | None = None) -> Scored:
-    """Ask each reward once. One that fails counts as saying nothing, and `failure` says why.
-
-    Args:
-        where: what the rollout is, in words such as "on sample train/7".
-    """
-    where = where or f"on sample {rollout.sample.id}"
-    components: dict[str, float | None] = {}
-    total, failure = 0.0, None
-    for reward in rewards:
-        try:
-            value = _evaluate(reward, rollout, where)
-        except TaskError as error:
-            value, failure = None, failure or error.cause
-        components[reward.name] = value
-        total += float(reward.weight) * (value or 0.0)
-    return Scored(replace(rollout, rewards=components), components, total, failure)
 
 
 def rewards_of(task: TaskPlugin) -> list[Reward]:
@@ -73,9 +39,17 @@ def rewards_of(task: TaskPlugin) -> list[Reward]:
             raise TaskError(f"{hook}: the name of a reward {fault or 'is empty'}")
         if not callable(reward.function):
             raise TaskError(f"{hook}: the function of the reward {reward.name} is {shown(reward.function)}")
-        weight = _number(reward.weight, f"{hook}: the weight of the reward {reward.name}")
+        weight = as_number(reward.weight, f"{hook}: the weight of the reward {reward.name}")
         if weight is None or not abs(weight) <= LARGEST:
             raise TaskError(f"{hook}: the weight of the reward {reward.name} is {weight}, no finite number")
+        seconds = as_number(reward.seconds, f"{hook}: the time limit of the reward {reward.name}")
+        if seconds is not None and not 0 < seconds < math.inf:
+            raise TaskError(f"{hook}: the time limit of the reward {reward.name} is {seconds:g} s")
+        if reward.group and reward.batch:
+            raise TaskError(
+                f"{hook}: the reward {reward.name} is both of a group and of a batch",
+                next_step="Set group=True to compare the rollouts of a prompt, or batch=True to see all of them.",
+            )
     names = [reward.name for reward in rewards]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise TaskError(
@@ -118,33 +92,28 @@ def metrics_of(
 def _metric(metric: Any, what: str) -> Metric | float:
     if not isinstance(metric, Metric):
         return _measured(metric, what)
-    n = _number(metric.n, what) or 0.0
-    bounds = [_number(bound, what) for bound in (metric.low, metric.high)]
+    n = as_number(metric.n, what) or 0.0
+    bounds = [as_number(bound, what) for bound in (metric.low, metric.high)]
     low, high = (math.nan if bound is None else bound for bound in bounds)
     return Metric(_measured(metric.value, what), int(n) if math.isfinite(n) else 0, low, high)
 
 
-def _evaluate(reward: Reward, rollout: Rollout, where: str) -> float | None:
-    what, where = f"the reward {reward.name}", f" {where}"
-    with user_code(what, where):
-        value = reward(rollout)
-    refuse_coroutine(value, f"{what}{where}")
-    number = _number(value, f"{what}{where}")
+def as_reward(value: Any, what: str) -> float | None:
+    """What a reward said of one rollout, as a float. Raises: TaskError: it is no finite number up to `LARGEST`."""
+    number = as_number(value, what)
     if number is not None and not abs(number) <= LARGEST:
-        raise TaskError(
-            f"{what}{where} returned {number:g}; rewards are finite numbers up to {LARGEST:g}, or None"
-        )
+        raise TaskError(f"{what} returned {number:g}; rewards are finite numbers up to {LARGEST:g}, or None")
     return number
 
 
 def _measured(value: Any, what: str) -> float:
-    number = _number(value, what)
+    number = as_number(value, what)
     if number is not None and math.isinf(number):
         raise TaskError(f"{what} is {number}; metrics are finite numbers, or NaN where nothing was measured")
     return math.nan if number is None else number
 
 
-def _number(value: Any, what: str) -> float | None:
+def as_number(value: Any, what: str) -> float | None:
     """A number of Python, numpy or torch as a float, truth values as 1 and 0; it may be NaN or infinite.
 
     Raises: TaskError: it is something else, or too large for a float.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Limits:
-    """How many calls into a task's tools run at once, and for how long."""
+    """How many calls into a task's code run at once, and for how long."""
 
     concurrency: int = 64
     """Most calls at once."""
@@ -19,11 +19,16 @@ class Limits:
     """Of one call; None for no limit."""
     context: int | None = None
     """Tokens that the model can read at once, which an agent's request may not exceed; None where nobody knows."""
+    reward_seconds: float | None = None
+    """Of one call of a reward; None for no limit."""
+    retries: int = 2
+    """How often a call that failed is made again."""
 
     @classmethod
     def from_config(cls, config: Config) -> Limits:
         """What the configuration's `rollouts` says."""
-        return cls(config.rollouts.concurrency, config.rollouts.step_seconds)
+        rollouts = config.rollouts
+        return cls(rollouts.concurrency, rollouts.step_seconds, reward_seconds=rollouts.reward_seconds)
 
 
 USUAL = Limits()

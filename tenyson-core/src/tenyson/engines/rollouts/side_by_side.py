@@ -92,20 +92,23 @@ class SideBySide:
             if calls and not self._running:
                 self._wake_one()
 
-    def take(self, *, wait_for: int = 0) -> list[Ended]:
-        """What has ended since the last time, once it is `wait_for` calls or none is pending.
+    def take(self, *, wait_for: int = 0, seconds: float | None = None) -> list[Ended]:
+        """What has ended since the last time, once it is `wait_for` calls, none is pending, or `seconds` are over.
 
         Raises:
             TaskError: too many calls have not come back.
         """
+        until = None if seconds is None else time.monotonic() + seconds
         with self._lock:
             self._wanted = max(1, wait_for)
             while True:
                 self._end_late()
                 if len(self._ended) >= wait_for or not self._pending():
                     break
+                if until is not None and time.monotonic() >= until:
+                    break
                 self._join_the_stalled()
-                self._news.wait(self._patience())
+                self._news.wait(self._patience(until))
             found, self._ended = self._ended, []
             behind = self._behind
         if behind > LEFT_BEHIND:
@@ -184,8 +187,8 @@ class SideBySide:
                     self._loop.call_soon_threadsafe(call.task.cancel)
                 self._ended.append(Ended(call.key, fault=Fault.timeout(call.seconds or 0.0)))
 
-    def _patience(self) -> float | None:
-        """Seconds until a limit is reached, or until stalled threads are looked for."""
+    def _patience(self, until: float | None) -> float | None:
+        """Seconds until a limit is reached, until stalled threads are looked for, or `until` then."""
         now = time.monotonic()
         ends = [
             one.begun + one.seconds - now
@@ -194,6 +197,8 @@ class SideBySide:
         ]
         if self._waiting:
             ends.append(STALLED_SECONDS)
+        if until is not None:
+            ends.append(until - now)
         return max(0.0, min(ends)) if ends else None
 
     def _serve(self) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 
 from tenyson.engines.play import Failure, Trajectory
 from tenyson.engines.renderers import Renderer
+from tenyson.engines.rollouts.limits import Limits
+from tenyson.engines.rollouts.scoring import Scored, score_all
 from tenyson.errors import TaskError
 from tenyson.jobs.data.intervals import over_samples
 from tenyson.jobs.job import JobContext, Outcome
 from tenyson.tasks.core_metrics import measure
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
-from tenyson.tasks.scoring import score
 from tenyson.telemetry.events import Event, MetricsLogged, RolloutFinished
 
 NAMED = 20
@@ -53,7 +54,11 @@ class Measurement:
         """
         self.failures += broken
         self._broken += len(broken)
-        events: list[Event] = [self._score(trajectory) for trajectory in trajectories]
+        limits = Limits.from_config(self.context.config)
+        found = score_all(self.rewards, [one.rollout for one in trajectories], limits=limits)
+        events: list[Event] = [
+            self._event(trajectory, scored) for trajectory, scored in zip(trajectories, found, strict=True)
+        ]
         self.seconds = max(time.monotonic() - self._begun - self.paused, 1e-9)
         values = {
             "tokens_per_second": self.tokens / self.seconds,
@@ -110,8 +115,7 @@ class Measurement:
             ]
         return Outcome(metrics=metrics, metadata=found)
 
-    def _score(self, trajectory: Trajectory) -> RolloutFinished:
-        scored = score(self.rewards, trajectory.rollout)
+    def _event(self, trajectory: Trajectory, scored: Scored) -> RolloutFinished:
         rollout = scored.rollout
         self.rollouts.append(rollout)
         self.tokens += rollout.tokens

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.core.cache_folder import cache_folder
 from tenyson.core.digest import file_sha256
 from tenyson.core.run_folder import RunFolder
 from tenyson.engines.weights import require_all_weights
@@ -207,11 +208,6 @@ def download(reference: str, token_env: str) -> str:
             f"cannot be fetched from the Hub: {type(error).__name__}: {str(error).splitlines()[0]}",
             place=reference,
         ) from error
-
-
-def cache_folder() -> Path:
-    """Where models that are built, and what else can be made again, are kept; TENYSON_CACHE sets it."""
-    return Path(os.environ.get("TENYSON_CACHE", "~/.cache/tenyson")).expanduser()
 
 
 def _build(model: ModelConfig, seed: int) -> str:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from tenyson.engines.engine import Reply
 from tenyson.engines.play import play
+from tenyson.engines.rollouts.limits import Limits
+from tenyson.engines.rollouts.scoring import score_all
 from tenyson.errors import TaskError
 from tenyson.jobs.models.memory import engine_limit
 from tenyson.jobs.runtime.finding import Finding
 from tenyson.tasks.checks import has_agent
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample
-from tenyson.tasks.scoring import rewards_of, score
+from tenyson.tasks.scoring import rewards_of
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -208,22 +210,27 @@ def check_rewards(
     worth: dict[str, list[float]] = {"good": [], "bad": []}
     rewards = rewards_of(task)
     for sample in known:
-        for kind, scripted in (("good", renderer.replies(sample)), ("bad", [renderer.reply(NONSENSE)])):
+        answers = {"good": renderer.replies(sample), "bad": [renderer.reply(NONSENSE)]}
+        rollouts, failure = [], None
+        for kind, scripted in answers.items():
             try:
-                rollout = _act(task, sample, renderer, scripted, config)
-                scored = score(rewards, rollout, where=f"on a {kind} answer to {sample.id}")
-                failure = scored.failure
+                rollouts.append(_act(task, sample, renderer, scripted, config))
             except TaskError as error:
-                failure = f"a {kind} answer: {error.cause}"
-            if failure:
-                yield Finding(
-                    "rewards",
-                    "error",
-                    failure,
-                    "A rollout may hold anything. Neither reward nor environment may raise; rewards are finite numbers, or None.",
-                )
-                return
-            worth[kind].append(scored.reward)
+                failure = failure or f"a {kind} answer: {error.cause}"
+        if failure is None:
+            where = [f"on a {kind} answer to {sample.id}" for kind in answers]
+            scored = score_all(rewards, rollouts, limits=Limits.from_config(config), where=where)
+            failure = next((one.failure for one in scored if one.failure), None)
+        if failure:
+            yield Finding(
+                "rewards",
+                "error",
+                failure,
+                "A rollout may hold anything. Neither reward nor environment may raise; rewards are finite numbers, or None.",
+            )
+            return
+        for kind, one in zip(answers, scored, strict=True):
+            worth[kind].append(one.reward)
     good, bad = (sum(values) / len(values) for values in worth.values())
     if good <= bad:
         yield Finding(

@@ -18,12 +18,14 @@ from tenyson.engines.engine import DRAWN, Reply, Sampling
 from tenyson.engines.play import Failure, Trajectory, play
 from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.limits import Limits
+from tenyson.engines.rollouts.scoring import Scored, score_all
 from tenyson.engines.transformers import KeptTurns, generate_replies
 from tenyson.errors import TaskError
 from tenyson.jobs.checkpoints.buffer import pack_batches, unpack_batches
 from tenyson.jobs.checkpoints.emergency import EmergencyMixin
 from tenyson.jobs.checkpoints.randomness import random_states_kept
 from tenyson.jobs.checkpoints.reference import MovingReferenceMixin
+from tenyson.jobs.data.trl_inputs import dataset_of, reward_function
 from tenyson.jobs.job import JobContext
 from tenyson.jobs.runtime.world import largest
 from tenyson.jobs.trainers.diagnosis import Batch, Diagnosis
@@ -32,10 +34,9 @@ from tenyson.jobs.trainers.policy_mixin import PolicyMixin
 from tenyson.jobs.trainers.sampler import EpochSampler
 from tenyson.tasks.checks import current_samples
 from tenyson.tasks.metric import Metric
-from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample
-from tenyson.tasks.scoring import rewards_of, score
+from tenyson.tasks.scoring import rewards_of
 from tenyson.telemetry.control import Asked
 from tenyson.telemetry.events import RolloutFinished
 
@@ -77,9 +78,9 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
         self.rollouts_recorded = 0
         self.diagnosis = Diagnosis()
         super().__init__(
-            train_dataset=_dataset(samples["train"]),
-            eval_dataset=_dataset(samples["eval"]) if samples["eval"] else None,
-            reward_funcs=[_reward_function(reward) for reward in self._rewards],
+            train_dataset=dataset_of(samples["train"]),
+            eval_dataset=dataset_of(samples["eval"]) if samples["eval"] else None,
+            reward_funcs=[reward_function(reward) for reward in self._rewards],
             rollout_func=lambda _, trainer: trainer.play_games(),
             **arguments,
         )
@@ -115,7 +116,7 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
             self._last_loaded_step = self.state.global_step
         with random_states_kept():
             trajectories = self._play(samples)
-            scored = [score(self._rewards, one.rollout) for one in trajectories]
+            scored = self._score(trajectories, group)
         if failed := [one.failure for one in scored if one.failure]:
             raise TaskError(failed[0], next_step=_ODD)
         totals = [self._total(list(one.components.values())) for one in scored]
@@ -279,8 +280,9 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
         completion_ids: list[list[int]],
     ) -> Any:
         failures = []
-        for row, trajectory in zip(inputs, self._trajectories, strict=True):
-            scored = score(self._rewards, trajectory.rollout)
+        group = self.num_generations if self.model.training else self.num_generations_eval
+        found = self._score(self._trajectories, group, between=self.look_at_stop)
+        for row, trajectory, scored in zip(inputs, self._trajectories, found, strict=True):
             row["rollout"] = trajectory.rollout = scored.rollout
             if scored.failure:
                 failures.append(Failure(scored.rollout.sample, scored.failure))
@@ -290,6 +292,16 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
         local = gathered[first : first + len(inputs)].tolist()
         self._local_rewards = [[None if value != value else value for value in row] for row in local]
         return gathered
+
+    def _score(
+        self, trajectories: Sequence[Trajectory], group: int, between: Callable[[], None] = lambda: None
+    ) -> list[Scored]:
+        """What the rewards say of B rollouts, each `group` of which are of one prompt."""
+        limits = Limits.from_config(self._context.config)
+        groups = [place // group for place in range(len(trajectories))]
+        return score_all(
+            self._rewards, [one.rollout for one in trajectories], groups, limits, between=between
+        )
 
     def _record(self, advantages: list[float], training: bool) -> None:
         recent, events = [], []
@@ -381,19 +393,3 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
         if abs(advantage) < _NO_ADVANTAGE and not self.beta:
             return "all rewards of its group are equal"
         return None
-
-
-def _reward_function(reward: Reward) -> Callable[..., list[float | None]]:
-    def function(rollout: list[Rollout], **_: Any) -> list[float | None]:
-        return [one.rewards[reward.name] for one in rollout]
-
-    # TRL names its metrics after the function.
-    function.__name__ = reward.name
-    return function
-
-
-def _dataset(samples: list[Sample]) -> Dataset:
-    """What GRPOTrainer draws from: the prompt, and which sample it belongs to."""
-    return Dataset.from_list(
-        [{"prompt": list(sample.prompt), "sample_index": index} for index, sample in enumerate(samples)]
-    )
