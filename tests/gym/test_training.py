@@ -78,6 +78,20 @@ def test_a_wrong_data_set_is_refused_with_its_line_before_anything_runs(tmp_path
     assert "did you mean chain_sum?" in done.stderr
 
 
+def test_a_configuration_without_a_data_set_is_refused(tmp_path: Path) -> None:
+    """The task alone is enough for its presets, and not for a job."""
+    (tmp_path / "config.yaml").write_text("model: {name: x}\ntask: {name: reasoning-gym}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "tenyson", "config", "check", "config.yaml", "--job", "rl"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "task.args: there is no data set: set dataset, such as chain_sum, or datasets" in done.stderr
+
+
 def test_a_curriculum_resumes_to_the_bit(tmp_path: Path) -> None:
     """The level is in the checkpoint, so the resumed run plays what the other one played."""
     (tmp_path / "config.yaml").write_text(

@@ -18,6 +18,7 @@ PACKAGES = {
     "tenyson-modal": "tenyson-modal",
     "tenyson-wordle": "tenyson-wordle",
     "tenyson-reasoning-gym": "plugins/tenyson-reasoning-gym",
+    "tenyson-textarena": "plugins/tenyson-textarena",
 }
 """Their folders by name."""
 

@@ -118,7 +118,9 @@ class ReasoningGymSettings(BaseModel):
         return found
 
     @model_validator(mode="after")
-    def _says_it_once(self) -> ReasoningGymSettings:
+    def _says_it_once(self, info: ValidationInfo) -> ReasoningGymSettings:
+        if not self.parts and (info.context or {}).get("for_job"):
+            raise ValueError("there is no data set: set dataset, such as chain_sum, or datasets")
         if self.dataset and self.datasets:
             raise ValueError("dataset and datasets are two ways to say the same: give one of them")
         if self.dataset_args and not self.dataset:

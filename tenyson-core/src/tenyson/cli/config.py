@@ -142,7 +142,7 @@ def _check_plugins(loaded: Config, document: Document) -> list[Problem]:
         task = load_task_class(loaded.task.module)
         path = ("task", "args")
         if task.settings is not None:
-            found += settings_problems(task.settings, loaded.task.args, path, document)
+            found += settings_problems(task.settings, loaded.task.args, path, document, for_job=True)
         else:
             owner = f"the task {task.__name__}"
             found += arguments_problems(task, loaded.task.args, path, owner, document)

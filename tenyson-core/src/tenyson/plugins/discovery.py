@@ -15,6 +15,7 @@ FIRST_PARTY = {
     "aws": "tenyson-aws",
     "modal": "tenyson-modal",
     "reasoning-gym": "tenyson-reasoning-gym",
+    "textarena": "tenyson-textarena",
     "wordle": "tenyson-wordle",
 }
 """Distributions of this project by plugin name, for the pip line of an error."""

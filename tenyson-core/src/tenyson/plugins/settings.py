@@ -27,9 +27,19 @@ Model = TypeVar("Model", bound="BaseModel")
 
 
 def settings_problems(
-    model: Any, values: Mapping[str, Any], path: KeyPath, document: Document | None = None
+    model: Any,
+    values: Mapping[str, Any],
+    path: KeyPath,
+    document: Document | None = None,
+    *,
+    for_job: bool = False,
 ) -> list[Problem]:
-    """What a settings model refuses; `path` is where the values lie in the configuration."""
+    """What a settings model refuses; `path` is where the values lie in the configuration.
+
+    Args:
+        for_job: a job is to run with the values. Validators see it as `info.context["for_job"]`: a task that is only asked for
+            its presets may do without what a job needs.
+    """
     from pydantic import ValidationError
 
     document = document or Document("", {})
@@ -44,7 +54,7 @@ def settings_problems(
             if name not in names
         ]
     try:
-        model.model_validate(dict(values))
+        model.model_validate(dict(values), context={"for_job": for_job})
     except ValidationError as error:
         for one in problems(error, document, model, path):
             unexplained = one.cause == "unknown key" and not one.suggestion
@@ -200,7 +210,7 @@ def _task_problems(config: Config, plugins: PluginManager, document: Document) -
     task = plugins.load(entry)
     model = plugins.settings(entry) or task.settings
     if model is not None:
-        return settings_problems(model, config.task.args, path, document)
+        return settings_problems(model, config.task.args, path, document, for_job=True)
     return arguments_problems(task, config.task.args, path, f"the task {name}", document)
 
 

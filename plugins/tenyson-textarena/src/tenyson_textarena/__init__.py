@@ -1,0 +1,1 @@
+"""The games of textarena as a task for Tenyson."""
