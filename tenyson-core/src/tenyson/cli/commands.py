@@ -31,6 +31,11 @@ COMMANDS = {
         "Verify that a killed and resumed training is bit-exact.",
         group="Start and continue",
     ),
+    "serve": LazyCommand(
+        "tenyson.cli.serve:serve",
+        "Serve a model to programs that use the openai package.",
+        group="Start and continue",
+    ),
     "pipelines": LazyCommand(
         "tenyson.cli.pipelines.pipelines:pipelines",
         "Show pipelines and the state of their steps.",

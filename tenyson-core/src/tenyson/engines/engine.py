@@ -34,6 +34,8 @@ class Sampling:
     """0 means off."""
     repetition_penalty: float = 1.0
     """1 means off."""
+    logprobs: bool = False
+    """Whether replies are to carry log-probabilities, where the engine can report them."""
 
     @property
     def greedy(self) -> bool:
@@ -51,7 +53,7 @@ class Sampling:
 DRAWN: Mapping[str, Any] = {
     one.name: one.default
     for one in fields(Sampling)
-    if one.name not in ("max_new_tokens", "stop_token_ids", "seed")
+    if one.name not in ("max_new_tokens", "stop_token_ids", "seed", "logprobs")
 }
 """Parameters by which tokens are drawn, and the value at which each is off.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tenyson.engines.engine import EngineSpec, Reply, Sampling, dtype_of
@@ -54,8 +55,22 @@ def generate_replies(
             attention_mask=attention_mask.to(model.device),
             generation_config=GenerationConfig(**(settings | arguments)),
             logits_processor=LogitsProcessorList([GeneratePenalties(sampling, prompts)]),
+            **({"return_dict_in_generate": True, "output_scores": True} if sampling.logprobs else {}),
         )
-    return [_cut(ids, sampling.stop_token_ids) for ids in output[:, width:].tolist()]
+    if not sampling.logprobs:
+        return [_cut(ids, sampling.stop_token_ids) for ids in output[:, width:].tolist()]
+    written = output.sequences[:, width:]
+    scores = torch.stack(
+        [
+            row.float().log_softmax(-1).gather(1, written[:, at, None])[:, 0]
+            for at, row in enumerate(output.scores)
+        ],
+        dim=1,
+    )
+    replies = [_cut(ids, sampling.stop_token_ids) for ids in written.tolist()]
+    return [
+        replace(one, logprobs=row[: len(one.ids)]) for one, row in zip(replies, scores.tolist(), strict=True)
+    ]
 
 
 class KeptTurns:

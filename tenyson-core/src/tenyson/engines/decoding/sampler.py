@@ -72,6 +72,7 @@ class Sampler:
         self._greedy = sampling.temperature == 0
         warpers = [] if self._greedy else _active(WARPERS, sampling)
         self._warpers = LogitsProcessorList([make(value) for make, value in warpers])
+        self._scores = torch.empty(0)
 
     def draw(self, logits: torch.Tensor, uniform: torch.Tensor, written: Sequence[Row]) -> torch.Tensor:
         """One token for each row: R ids.
@@ -88,9 +89,10 @@ class Sampler:
             EngineError: the logits are not finite.
         """
         scores = _penalized(logits.float(), written, self._penalties)
+        self._scores = scores
         if self._greedy:
             return scores.argmax(dim=-1)
-        scores = self._warpers(None, scores)
+        self._scores = scores = self._warpers(None, scores)
         cumulative = scores.softmax(dim=-1).cumsum(dim=-1, dtype=torch.float64)
         if not cumulative[:, -1].isfinite().all():
             raise EngineError(
@@ -100,6 +102,10 @@ class Sampler:
         # The sum of the last column, which rounding keeps from being 1. A token of probability 0 is never the first to exceed.
         drawn = uniform.double()[:, None] * cumulative[:, -1:]
         return torch.searchsorted(cumulative, drawn, right=True)[:, 0].clamp(max=scores.shape[-1] - 1)
+
+    def logprobs(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities (R, in nats) of the tokens that `draw` returned last, under what they were drawn from."""
+        return self._scores.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
 
 
 class GeneratePenalties(LogitsProcessor):  # type: ignore[misc]

@@ -110,6 +110,7 @@ class Turns:
         """Draw replies token by token, beginning with `logits` (B, V)."""
         sampler, device = Sampler(sampling), self._model.device
         ids: list[list[int]] = [[] for _ in prompts]
+        logprobs: list[list[float]] = [[] for _ in prompts]
         # They grow with the replies.
         texts = [Row(prompt, reply) for prompt, reply in zip(prompts, ids, strict=True)]
         stops = set(sampling.stop_token_ids)
@@ -123,6 +124,10 @@ class Turns:
             uniform = torch.rand(len(prompts))
             chances = (uniform if rows is None else uniform[computed]).to(device)
             tokens = sampler.draw(logits, chances, [texts[row] for row in computed])
+            if sampling.logprobs:
+                for row, logprob in zip(computed, sampler.logprobs(tokens).tolist(), strict=True):
+                    if row in going:
+                        logprobs[row].append(logprob)
             for row, token in zip(computed, tokens.tolist(), strict=True):
                 if row in going:
                     ids[row].append(token)
@@ -138,7 +143,10 @@ class Turns:
             # Rows that have ended write to where the next turn writes again.
             logits = self._forward(tokens[:, None], positions[:, None], rows)
             positions = positions + 1
-        return [Reply(reply, "stop" if reply[-1] in stops else "length") for reply in ids]
+        return [
+            Reply(reply, "stop" if reply[-1] in stops else "length", found if sampling.logprobs else None)
+            for reply, found in zip(ids, logprobs, strict=True)
+        ]
 
     def _indices(self, rows: Sequence[int]) -> torch.Tensor:
         return torch.tensor(rows, dtype=torch.long, device=self._model.device)

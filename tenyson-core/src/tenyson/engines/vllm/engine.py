@@ -34,9 +34,10 @@ class VllmEngine(Answering):
         self._scratch: Path | None = None
         self._lora: Any = None
         model = spec.model
-        arguments: dict[str, Any] = {}
+        # Of what is drawn from, as the transformers engine reports them.
+        arguments: dict[str, Any] = {"logprobs_mode": "processed_logprobs"}
         if spec.adapter is not None and on_gpu:
-            arguments = {"enable_lora": True, "max_lora_rank": max(8, _rank(spec.adapter))}
+            arguments |= {"enable_lora": True, "max_lora_rank": max(8, _rank(spec.adapter))}
         elif spec.adapter is not None:
             self._scratch = Path(tempfile.mkdtemp(prefix="tenyson-merged-"))
             model = _merge(spec, self._scratch)

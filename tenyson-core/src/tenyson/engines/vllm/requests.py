@@ -51,7 +51,7 @@ class Requests:
 
         given = sampling_parameters(sampling) | {
             "seed": None if sampling.greedy else sampling.seed,
-            "logprobs": 0 if self._logprobs else None,
+            "logprobs": 0 if self._logprobs or sampling.logprobs else None,
             "output_kind": RequestOutputKind.FINAL_ONLY,
         }
         parameters = SamplingParams(**(given | self._arguments))
