@@ -80,8 +80,8 @@ def view_columns() -> dict[str, list[tuple[str, str, str]]]:
     with tempfile.TemporaryDirectory() as folder:
         engine = open_database(f"sqlite:///{folder}/t.db", create=True)
         with engine.connect() as connection:
-            for name, base in views.BASES.items():
-                own = {column.name: column for column in metadata.tables[base].columns}
+            for name, bases in views.BASES.items():
+                own = {column.name: column for base in bases for column in metadata.tables[base].columns}
                 names = [row[1] for row in connection.execute(text(f"PRAGMA table_info({name})"))]
                 found[name] = [(column, *about(name, column, own)) for column in names]
         engine.dispose()

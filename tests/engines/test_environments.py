@@ -14,7 +14,6 @@ from tenyson import rewards
 from tenyson.engines.play import play
 from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.side_by_side import Call, SideBySide
-from tenyson.errors import TaskError
 from tenyson.tasks import Environment, Observation, Sample, TaskPlugin
 
 pytestmark = pytest.mark.train
@@ -129,8 +128,8 @@ def test_an_environment_that_fails_breaks_off_its_own_rollout_and_is_closed(
     assert [one.rollout.sample.id for one in found] == ["good", "fine"]
     [failure] = failures
     assert failure.sample.id == "bad"
-    assert "on sample bad, turn 2" in failure.cause
-    assert words in failure.cause
+    assert "on sample bad, turn 2" in failure.error.message
+    assert words in failure.error.message
     assert [notes.count("close") for notes in task.notes.values()] == [1, 1, 1]
 
 
@@ -140,11 +139,16 @@ def test_a_step_that_hangs_is_left_behind_after_its_time(how, renderer):
     task = Task(by_sample={"slow": {"at": 1, "fault": fault_of("hang")}})
     begun = time.monotonic()
     found, failures = played(
-        how, renderer, task, replies(renderer), asked("slow", "good"), limits=Limits(step_seconds=0.3)
+        how,
+        renderer,
+        task,
+        replies(renderer),
+        asked("slow", "good"),
+        limits=Limits(step_seconds=0.3, retries=0),
     )
     assert time.monotonic() - begun < 1.2
     assert [one.rollout.sample.id for one in found] == ["good"]
-    assert failures[0].cause == "the environment Noted on sample slow, turn 1: no answer within 0.3 s"
+    assert failures[0].error.message == "the environment Noted on sample slow, turn 1: no answer within 0.3 s"
     assert task.notes["slow"].count("close") == 1
 
 
@@ -213,7 +217,12 @@ def test_a_stop_between_two_turns_closes_every_environment(renderer):
 def test_a_close_that_raises_or_hangs_costs_nothing(how, renderer):
     task = Task(by_sample={"a": {"close": fault_of("raise")}, "b": {"close": fault_of("hang")}})
     found, failures = played(
-        how, renderer, task, replies(renderer), asked("a", "b", "c"), limits=Limits(step_seconds=0.3)
+        how,
+        renderer,
+        task,
+        replies(renderer),
+        asked("a", "b", "c"),
+        limits=Limits(step_seconds=0.3, retries=0),
     )
     assert len(found) == 3
     assert not failures
@@ -257,7 +266,7 @@ def test_an_observation_that_cannot_be_shown_is_refused(renderer, observation, w
 
     found, failures = played("together", renderer, Oddities(), replies(renderer), asked("a"))
     assert not found
-    assert words in failures[0].cause
+    assert words in failures[0].error.message
 
 
 def test_no_thread_stays(renderer):
@@ -266,14 +275,110 @@ def test_no_thread_stays(renderer):
     deadline = time.monotonic() + 5
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
-def test_an_environment_that_fails_without_a_list_for_failures_is_an_error(renderer):
-    task = Task(at=1, fault=fault_of("raise"))
-    with pytest.raises(TaskError, match="no route"):
-        play(task, asked("a"), renderer, lambda prompts, turn: replies(renderer)[:1], max_turns=2)
-    assert task.notes["a"][-1] == "close"
+def flaky(times, fault="raise", at=2, kind=Noted):
+    """A task whose environment of sample "bad" breaks so many times; each try has notes of its own."""
+
+    class Flaky(Task):
+        def __init__(self):
+            super().__init__(kind)
+            self.tries = []
+
+        def environment(self, sample):
+            notes, does = [], {}
+            if sample.id == "bad":
+                does = {"at": at, "fault": fault_of(fault)} if len(self.tries) < times else {}
+                self.tries.append(notes)
+            return self.kind(notes, **does)
+
+    return Flaky()
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("kind", [Noted, Later])
+def test_what_the_world_broke_is_tried_again_with_the_same_replies(how, kind, renderer):
+    """On a fresh environment, without asking the model again for what it has said; each environment is closed once."""
+    task = flaky(1, kind=kind)
+    begun = time.monotonic()
+    found, broken = played(
+        how, renderer, task, replies(renderer), asked("bad", "good"), limits=Limits(retries=2)
+    )
+    assert time.monotonic() - begun < 5
+    assert not broken
+    [bad, good] = found
+    assert (bad.completion_ids, bad.mask) == (good.completion_ids, good.mask)
+    assert bad.rollout.step_rewards == good.rollout.step_rewards
+    assert [one.kind for one in bad.rollout.retried] == ["OSError"]
+    assert good.rollout.retried == ()
+    first = ["reset", "step r0", "step r1", "close"]
+    assert task.tries == [first, ["reset", "step r0", "step r1", "step r2", "close"]]
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_rollout_that_breaks_again_and_again_says_how(how, renderer):
+    """Source, class, message and the last lines of the traceback; what was played up to there is kept."""
+    task = flaky(9)
+    found, [bad] = played(
+        how, renderer, task, replies(renderer), asked("good", "bad"), limits=Limits(retries=1)
+    )
+    assert [one.rollout.sample.id for one in found] == ["good"]
+    assert (bad.finish_reason, bad.error.source, bad.error.kind) == ("error", "environment", "OSError")
+    assert "the environment Noted raises on sample bad, turn 2: OSError: no route" in bad.error.message
+    assert 'raise OSError("no route")' in bad.error.traceback
+    assert bad.replies == ["r0", "r1"]
+    assert [one.kind for one in bad.retried] == ["OSError"]
+    assert [notes.count("close") for notes in task.tries] == [1, 1]
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_where_a_fresh_environment_answers_otherwise_the_model_is_asked_from_there(how, renderer):
+    """Replies that were never given to that answer are dropped."""
+
+    class Moody(Environment):
+        def __init__(self, number):
+            self.number, self.steps = number, 0
+
+        def step(self, reply):
+            self.steps += 1
+            if self.number == 0 and self.steps == 3:
+                raise OSError("gone")
+            return Observation(f"mood {self.number if self.steps > 1 else 0}", done=self.steps == 4)
+
+    made = []
+
+    class Moods(TaskPlugin):
+        def environment(self, sample):
+            made.append(Moody(len(made)))
+            return made[-1]
+
+    task = Moods()
+    found, _ = played(how, renderer, task, replies(renderer, 9), asked("a"), max_turns=9, limits=Limits())
+    assert renderer.raw(found[0].completion_ids) == (
+        "r0<eos><user>mood 0<model>r1<eos><user>mood 1<model>r3<eos><user>mood 1<model>r4<eos>"
+    )
+
+
+def test_a_rollout_has_a_time_of_its_own(renderer):
+    """Each step is quick; all of them together are not. It is not tried again: its time is over."""
+
+    class Endless(Environment):
+        def step(self, reply):
+            time.sleep(0.1)
+            return Observation("more")
+
+    class Long(TaskPlugin):
+        def environment(self, sample):
+            return Endless()
+
+    begun = time.monotonic()
+    _, [broken] = played(
+        "together", renderer, Long(), replies(renderer, 99), asked("a"), 99, Limits(rollout_seconds=0.5)
+    )
+    assert time.monotonic() - begun < 3
+    assert broken.error.kind == "TimeoutError"
+    assert broken.retried == ()
 
 
 def test_async_calls_that_end_at_once_are_counted_once():
@@ -303,10 +408,15 @@ def test_an_environment_that_is_made_too_late_is_closed_too(renderer):
             return made[-1]
 
     found, failures = played(
-        "together", renderer, Late(), replies(renderer), asked("a"), limits=Limits(step_seconds=0.1)
+        "together",
+        renderer,
+        Late(),
+        replies(renderer),
+        asked("a"),
+        limits=Limits(step_seconds=0.1, retries=0),
     )
     assert not found
-    assert "no answer within 0.1 s" in failures[0].cause
+    assert "no answer within 0.1 s" in failures[0].error.message
     deadline = time.monotonic() + 5
     while not (made and made[0].notes) and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -52,7 +52,7 @@ def independently(renderer, engine, samples, size=4, **options):
 
 
 def said(batches):
-    return [[(one.rollout.sample.id, one.rollout.replies) for one in batch.trajectories] for batch in batches]
+    return [[(one.rollout.sample.id, one.rollout.replies) for one in batch] for batch in batches]
 
 
 def test_the_order_in_which_replies_come_changes_no_rollout(renderer):
@@ -81,8 +81,8 @@ def test_a_failed_environment_breaks_off_its_own_conversation_only(renderer):
     broken = sample(2)
     broken.data.clear()
     [batch] = independently(renderer, Shuffled(renderer, 0), [sample(1), broken, sample(3)])
-    assert [one.rollout.sample.id for one in batch.trajectories] == ["1", "3"]
-    assert [one.sample for one in batch.failures] == [broken]
+    assert [one.rollout.sample.id for one in batch if not one.rollout.error] == ["1", "3"]
+    assert [one.rollout.sample for one in batch if one.rollout.error] == [broken]
 
 
 def test_what_is_raised_between_two_replies_drops_what_is_under_way(renderer):
@@ -94,7 +94,7 @@ def test_what_is_raised_between_two_replies_drops_what_is_under_way(renderer):
             raise InterruptedError
 
     batches = independently(renderer, engine, [sample(1)] * 2 + [sample(3)] * 6, size=2, between=between)
-    assert len(next(batches).trajectories) == 2
+    assert len(next(batches)) == 2
     with pytest.raises(InterruptedError):
         list(batches)
     assert not engine.queued
@@ -103,5 +103,5 @@ def test_what_is_raised_between_two_replies_drops_what_is_under_way(renderer):
 def test_a_conversation_is_cut_off_at_the_turn_limit(renderer):
     """The limit counts each conversation's own turns."""
     [batch] = independently(renderer, Shuffled(renderer, 0), [sample(99), sample(2), sample(99)], max_turns=4)
-    assert [len(one.rollout.replies) for one in batch.trajectories] == [4, 2, 4]
-    assert [one.rollout.finish_reason for one in batch.trajectories] == ["turns", "stop", "turns"]
+    assert [len(one.rollout.replies) for one in batch] == [4, 2, 4]
+    assert [one.rollout.finish_reason for one in batch] == ["turns", "stop", "turns"]

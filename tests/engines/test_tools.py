@@ -136,22 +136,20 @@ HOW = ("together", "independently")
 
 
 def played(how, renderer, task, replies, samples=None, max_turns=5, limits=None):
-    """The trajectories and failures of conversations in which the model says `replies`."""
+    """The trajectories of conversations in which the model says `replies`, and the rollouts that broke, which are tried once."""
     samples = samples or [sample(task)]
-    limits = limits or Limits()
+    limits = limits or Limits(retries=0)
     if how == "together":
-        failures = []
         found = play(
             task,
             samples,
             renderer,
             lambda prompts, turn: [replies[turn]] * len(prompts),
             max_turns=max_turns,
-            failures=failures,
             limits=limits,
         )
-        return found, failures
-    [batch] = play_independently(
+        return parted(found)
+    [found] = play_independently(
         task,
         samples,
         renderer,
@@ -161,7 +159,13 @@ def played(how, renderer, task, replies, samples=None, max_turns=5, limits=None)
         batch_size=len(samples),
         limits=limits,
     )
-    return batch.trajectories, batch.failures
+    return parted(found)
+
+
+def parted(found):
+    """The whole ones, and the rollouts of the others."""
+    whole = [one for one in found if one.rollout.error is None]
+    return whole, [one.rollout for one in found if one.rollout.error is not None]
 
 
 @pytest.mark.parametrize("family", families())
@@ -265,9 +269,11 @@ def test_a_tool_that_raises_or_hangs_breaks_off_its_own_conversation_only(how, r
     task = Mixed()
     replies = [written(renderer, json_call("look")), written(renderer, "seen")]
     samples = [sample(task, id=name) for name in ("raises", "works", "hangs")]
-    found, failures = played(how, renderer, task, replies, samples, limits=Limits(step_seconds=0.3))
+    found, failures = played(
+        how, renderer, task, replies, samples, limits=Limits(step_seconds=0.3, retries=0)
+    )
     assert [one.rollout.sample.id for one in found] == ["works"]
-    causes = {one.sample.id: one.cause for one in failures}
+    causes = {one.sample.id: one.error.message for one in failures}
     assert (
         "the tool look raises on sample raises, turn 1: ConnectionError: the service is away"
         in causes["raises"]
@@ -291,7 +297,7 @@ def test_what_a_tool_returns_is_text_or_json_or_refused(renderer, result, fault)
 
     replies = [written(renderer, json_call("odd")), written(renderer, "seen")]
     found, failures = played("together", renderer, Asking(odd), replies)
-    assert [fault in one.cause for one in failures] == ([True] if fault else [])
+    assert [fault in one.error.message for one in failures] == ([True] if fault else [])
     assert len(found) == (0 if fault else 1)
 
 

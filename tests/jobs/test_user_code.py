@@ -118,28 +118,33 @@ def test_one_odd_reward_costs_an_evaluation_no_other_rollout(configure, events, 
 
 
 class Brittle(Environment):
-    """Two turns; breaks on one sample."""
+    """Two turns; breaks at the second where `breaks` says so."""
 
     def __init__(self, sample, breaks):
         self._sample, self._breaks, self._turns = sample, breaks, 0
 
     def step(self, reply):
         self._turns += 1
-        if self._breaks and self._turns == 2:
+        if self._turns == 2 and self._breaks(self._sample):
             raise ConnectionError("the game server is gone")
         return Observation("a", done=self._turns == 2)
 
 
 def test_one_environment_that_raises_costs_an_evaluation_no_other_rollout(configure, events, tmp_path):
     """The other conversations of its batch are played to their ends."""
-    task = Task(environment=lambda sample: Brittle(sample, sample.id == "eval-5"))
+    task = Task(environment=lambda sample: Brittle(sample, lambda one: one.id == "eval-5"))
     job = EvalJob(configure("eval", evaluation={"samples": 16, "batch_size": 16}), task)
     with pytest.raises(
         TaskError, match=r"environment Brittle raises on sample eval-5, turn 2: ConnectionError"
     ):
         job.run()
     assert results(tmp_path, "eval")["metadata"]["rollouts"] == 15
-    assert len(events("eval", "RolloutFinished")) == 15
+    recorded = {event["sample_id"]: event for event in events("eval", "RolloutFinished")}
+    assert len(recorded) == 16
+    broken = recorded["eval-5"]
+    assert (broken["finish_reason"], broken["reward"]) == ("error", None)
+    kinds = [(error["source"], error["kind"], error["retried"]) for error in broken["errors"]]
+    assert kinds == [("environment", "ConnectionError", again) for again in (True, True, False)]
 
 
 def test_what_was_measured_before_an_engine_broke_is_kept(configure, tmp_path, monkeypatch):
@@ -218,16 +223,17 @@ def test_a_prompt_that_is_no_text_is_one_line_on_the_command_line(tmp_path, conf
 
 
 BROKEN = {
-    "a reward": {"call": 29, "step": 3},
+    "a reward": {"call": 25, "step": 3},
     # Each step takes two of three batches that are generated together, so the checkpoint lies between two generations.
     "a reward, amid a generation": {
-        "call": 29,
+        "call": 25,
         "step": 1,
         "trl": {"gradient_accumulation_steps": 2, "steps_per_generation": 3},
     },
-    "an environment": {"call": 29, "step": 3},
-    "an evaluation": {"call": 2, "step": 4},
+    "an environment": {"call": 25, "step": 3},
+    "an evaluation": {"call": 1, "step": 4},
 }
+"""From which call on everything breaks, at the beginning of a batch, and the last step before that."""
 
 
 @pytest.mark.parametrize("what", BROKEN)
@@ -236,14 +242,13 @@ def test_an_rl_run_that_its_task_breaks_off_keeps_its_last_step_and_resumes_exac
 ):
     """Steps since the last regular checkpoint are not lost; after the resume it is the run that never broke off."""
     case = BROKEN[what]
-    sections = {"training": GRPO, "trl": case.get("trl", {})}
+    sections = {"training": GRPO, "trl": case.get("trl", {}), "rollouts": {"retries": 0}}
     multi, split = what == "an environment", "eval" if what == "an evaluation" else "train"
     asked = []
 
     def breaks(sample):
         asked.extend([sample] if sample.id.startswith(split) else [])
-        times = 1 if multi else 3  # a reward that raises is asked twice again
-        return case["call"] <= len(asked) < case["call"] + times and sample.id.startswith(split)
+        return len(asked) >= case["call"] and sample.id.startswith(split)
 
     def reward(rollout):
         if breaks(rollout.sample):
@@ -251,10 +256,10 @@ def test_an_rl_run_that_its_task_breaks_off_keeps_its_last_step_and_resumes_exac
         return length(rollout)
 
     def plays(sample):
-        return Brittle(sample, breaks=False) if multi else None
+        return Brittle(sample, lambda _: False) if multi else None
 
     RLJob(configure("whole", **sections), Task(environment=plays)).run()
-    task = Task(environment=lambda sample: Brittle(sample, breaks(sample)))
+    task = Task(environment=lambda sample: Brittle(sample, breaks))
     job = RLJob(configure("broken", **sections), task if multi else Task([Reward("length", reward)], plays))
     with pytest.raises(TaskError, match=r"the (environment Brittle|reward length) raises on sample"):
         job.run()
@@ -265,7 +270,7 @@ def test_an_rl_run_that_its_task_breaks_off_keeps_its_last_step_and_resumes_exac
     )
     lost = [event for event in events("broken", "RolloutFinished") if event["reward"] is None]
     assert lost
-    assert all(event["dropped"] and not event["trained"] for event in lost)
+    assert all(not event["trained"] and (event["dropped"] or not event["training"]) for event in lost)
 
     resumed = {**sections, "training": {**GRPO, "resume_from_checkpoint": "latest"}}
     RLJob(configure("broken", **resumed), Task(environment=plays)).run()

@@ -248,6 +248,9 @@ def test_the_newest_fixture_is_read(tmp_path):
     ]
     assert rows(url, "SELECT completion, attempt FROM rollouts") == [{"completion": "5", "attempt": 2}]
     assert rows(url, "SELECT message FROM notices") == [{"message": "resumed"}]
+    assert rows(url, "SELECT number, error_class, retried, attempt FROM rollout_errors") == [
+        {"number": 0, "error_class": "ConnectionError", "retried": 1, "attempt": 2}
+    ]
 
 
 @pytest.mark.parametrize("dialect", frozen.DIALECTS)

@@ -259,7 +259,7 @@ class GenerationConfig(Section):
 
 
 class RolloutsConfig(Section):
-    """What runs beside generation, in RL and in evaluation alike: calls of a task's tools and rewards."""
+    """What runs beside generation, in RL and in evaluation alike: the task's environments, tools, rewards and agents."""
 
     concurrency: int = Field(default=64, gt=0)
     """Calls at once."""
@@ -267,6 +267,14 @@ class RolloutsConfig(Section):
     """Seconds after which a call counts as failed; empty for no limit."""
     reward_seconds: float | None = Field(default=None, gt=0)
     """Seconds after which one call of a reward counts as failed; empty for no limit."""
+    rollout_seconds: float | None = Field(default=None, gt=0)
+    """Seconds for a whole rollout, the model's replies included; empty for no limit."""
+    retries: int = Field(default=2, ge=0)
+    """Further tries of what raises or does not answer in time: of a reward's call, or of a rollout with a fresh environment."""
+    max_failed: float | None = Field(default=None, ge=0, le=1)
+    """Largest share of rollouts that may fail: in three batches in a row of RL (default 0.1), or of an evaluation (default 0)."""
+    on_failed: Literal["end", "pause"] = "end"
+    """RL, where more fail: end with a checkpoint, or pause until `tenyson resume RUN`."""
 
 
 class EvaluationConfig(Section):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
 from tenyson.engines.engine import ContinuousEngine, Engine, Reply, Sampling
-from tenyson.engines.independent import Played, play_independently
-from tenyson.engines.play import play
+from tenyson.engines.independent import play_independently
+from tenyson.engines.play import Trajectory, play
 from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.limits import USUAL, Limits
 from tenyson.tasks.plugin import TaskPlugin
@@ -25,7 +25,7 @@ def play_batches(
     batch_size: int,
     between: Callable[[], None],
     limits: Limits = USUAL,
-) -> Generator[Played, None, None]:
+) -> Generator[list[Trajectory], None, None]:
     """Play one conversation on each sample, `batch_size` of them at once; yield them batch by batch, in order.
 
     Args:
@@ -52,14 +52,11 @@ def play_batches(
                 between()
             return engine.generate(prompts, replace(sampling, seed=(seed + turn * 7919) % 2**32))
 
-        played = Played()
-        played.trajectories = play(
+        yield play(
             task,
             samples[start : start + batch_size],
             renderer,
             generate,
             max_turns=max_turns,
-            failures=played.failures,
             limits=limits,
         )
-        yield played

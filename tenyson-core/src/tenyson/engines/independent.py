@@ -8,28 +8,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from tenyson.engines.endpoint.agents.game import AgentGame
 from tenyson.engines.endpoint.games import Games
 from tenyson.engines.engine import ContinuousEngine, Reply, Sampling, request_seed
-from tenyson.engines.play import Failure, Trajectory, give_up
+from tenyson.engines.play import Trajectory, give_up
 from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.limits import USUAL, Limits
 from tenyson.engines.rollouts.rollout import Game
 from tenyson.engines.rollouts.side_by_side import Ended, SideBySide
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.sample import Sample
-
-
-@dataclass
-class Played:
-    """What one batch of samples came to."""
-
-    trajectories: list[Trajectory] = field(default_factory=list)
-    """In the order of the samples."""
-    failures: list[Failure] = field(default_factory=list)
-    """The conversations that the task's environment broke off, in the order of the samples."""
 
 
 def play_independently(
@@ -43,7 +33,7 @@ def play_independently(
     batch_size: int,
     between: Callable[[], None] = lambda: None,
     limits: Limits = USUAL,
-) -> Iterator[Played]:
+) -> Iterator[list[Trajectory]]:
     """Play one conversation on each sample, `batch_size` (B) of them at once; yield them batch by batch, in order.
 
     A conversation begins as soon as one before it has ended, in the order of the samples. A batch is yielded when all of
@@ -92,20 +82,13 @@ class _Conversations:
         """Calls under way: the conversation, and the number of the call in its work."""
         self._came: dict[int, list[Ended | None]] = {}
         """What the calls of each conversation's work came to."""
-        self._ended: dict[int, Trajectory | Failure] = {}
+        self._ended: dict[int, Trajectory] = {}
 
     def ended(self, batch: range) -> bool:
         return all(index in self._ended for index in batch)
 
-    def collect(self, batch: range) -> Played:
-        played = Played()
-        for index in batch:
-            one = self._ended.pop(index)
-            if isinstance(one, Failure):
-                played.failures.append(one)
-            else:
-                played.trajectories.append(one)
-        return played
+    def collect(self, batch: range) -> list[Trajectory]:
+        return [self._ended.pop(index) for index in batch]
 
     def fill(self, at_once: int) -> None:
         """Begin the next conversations, until `at_once` are under way."""
@@ -148,5 +131,4 @@ class _Conversations:
             self._engine.add(index, game.asks, replace(self._sampling, seed=seed))
         else:
             del self._games[index]
-            failed = game.failure is not None
-            self._ended[index] = Failure(game.sample, game.failure or "") if failed else game.trajectory()
+            self._ended[index] = game.trajectory()

@@ -14,13 +14,12 @@ from tenyson.engines.endpoint.games import Games
 from tenyson.engines.engine import Reply
 from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.limits import USUAL, Limits
-from tenyson.engines.rollouts.rollout import Failure, Game, Trajectory
+from tenyson.engines.rollouts.rollout import Game, Trajectory
 from tenyson.engines.rollouts.side_by_side import SideBySide
-from tenyson.errors import TaskError
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.sample import Sample
 
-__all__ = ["Failure", "Generate", "Trajectory", "play"]
+__all__ = ["Generate", "Trajectory", "play"]
 
 Generate = Callable[[list[list[int]], int], list[Reply]]
 """Takes B prompts of token ids and the number of the turn (from 0), gives B replies."""
@@ -33,16 +32,11 @@ def play(
     generate: Generate,
     *,
     max_turns: int,
-    failures: list[Failure] | None = None,
     limits: Limits = USUAL,
 ) -> list[Trajectory]:
     """Play one conversation on each sample (B of them), all of them together, turn by turn.
 
-    Args:
-        failures: takes the conversations that an environment or a tool broke off; the others are played to their ends.
-
-    Raises:
-        TaskError: an environment broke a conversation off, and there is no list for it.
+    Returns B trajectories. The rollout of one that an environment or a tool broke off says so in its `error`.
     """
     games: list[Game | AgentGame] = []
     with closing(SideBySide(limits.concurrency)) as side, Games(task, renderer, max_turns, limits) as opened:
@@ -60,12 +54,7 @@ def play(
                 _work(side, asking)
         finally:
             give_up(side, games)
-    broken = [Failure(game.sample, game.failure) for game in games if game.failure is not None]
-    if failures is None and broken:
-        raise TaskError(broken[0].cause)
-    if failures is not None:
-        failures += broken
-    return [game.trajectory() for game in games if game.failure is None]
+    return [game.trajectory() for game in games]
 
 
 def _work(side: SideBySide, games: Sequence[Game | AgentGame]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from tenyson.errors import ConfigError
 from tenyson.jobs.data.samples import eval_prompts
 from tenyson.jobs.job import Job, JobContext, Outcome
+from tenyson.jobs.runtime.pause import hold_while_paused
 from tenyson.tasks.checks import plays_on
 from tenyson.tasks.sample import Sample
 from tenyson.tasks.scoring import rewards_of
-from tenyson.telemetry.control import Controls
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from tenyson.jobs.data.measurement import Measurement
     from tenyson.jobs.preflight.prepare import Prepared
     from tenyson.tasks.reward import Reward
-
-PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class EvalJob(Job):
         finally:
             engine.close()
         outcome = measurement.outcome(evaluation.about)
-        measurement.require_all()
+        measurement.require_enough()
         return outcome
 
     def _require_possible(self, context: JobContext) -> Sequence[Reward]:
@@ -179,7 +176,7 @@ class EvalJob(Job):
                 except _BatchDroppedError:
                     self._stop(measurement, len(samples))
                     return
-                measurement.take(played.trajectories, played.failures)
+                measurement.take(played)
 
     def _batch_size(self, measurement: Measurement, samples: Sequence[Sample]) -> int:
         """As configured; less where a reward compares the rollouts of a sample, which then stay in one batch.
@@ -228,17 +225,3 @@ class EvalJob(Job):
 
 class _BatchDroppedError(Exception):
     """A stop was asked for between two replies: the conversations of this batch are not counted, whichever had ended."""
-
-
-def hold_while_paused(controls: Controls, done: int, say: Callable[[str], None]) -> float:
-    """Wait until an evaluation is resumed or stopped, `done` rollouts being finished; returns the seconds."""
-    if not controls.paused or controls.stop.requested:
-        return 0.0
-    begun = time.monotonic()
-    controls.applied("pause", done)
-    say(f"paused after {done} rollouts")
-    while controls.paused and not controls.stop.requested:
-        time.sleep(PAUSE_SECONDS)
-    controls.applied("resume", done)
-    say(f"resumed after {done} rollouts")
-    return time.monotonic() - begun

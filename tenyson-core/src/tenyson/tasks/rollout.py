@@ -34,7 +34,7 @@ class Rollout:
     messages: Sequence[Message]
     """Everything after the prompt: the model's replies and the environment's answers between them."""
     finish_reason: FinishReason = "stop"
-    """`stop`: ended by itself; `length`: a reply hit its token limit; `turns`: the turn limit was hit; `error`: see there."""
+    """`stop`: ended by itself; `length`: a reply hit its token limit; `turns`: the turn limit was hit; `error`: `error` says why."""
     info: Mapping[str, Any] = field(default_factory=dict)
     """What the environment knows at the end (JSON-safe); empty for single-turn tasks."""
     tokens: int = 0
@@ -43,6 +43,8 @@ class Rollout:
     """What the environment gave for its steps, in order; `tenyson.rewards.environment` trains on their sum."""
     error: RolloutError | None = None
     """Why it was broken off or could not be scored; it is recorded, and nothing is learnt from it or measured on it."""
+    retried: Sequence[RolloutError] = ()
+    """What failed before, after which it was tried again."""
     rewards: Mapping[str, float | None] = field(default_factory=dict, compare=False)
     """What each reward said, by name, once they were asked. A reward that is called on this rollout again returns it."""
 

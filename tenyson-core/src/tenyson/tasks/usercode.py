@@ -6,10 +6,11 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tenyson.errors import TaskError, TenysonError
-from tenyson.plugins.failure import one_line
+from tenyson.plugins.failure import last_lines, one_line
+from tenyson.tasks.rollout import RolloutError
 
 if TYPE_CHECKING:
     from tenyson.tasks.plugin import TaskPlugin
@@ -32,6 +33,19 @@ def user_code(what: str, where: str = "") -> Iterator[None]:
         raise TaskError(f"{what} refuses{where}: {error.cause}", next_step=error.next_step) from error
     except (Exception, SystemExit) as error:
         raise TaskError(f"{what} raises{where}: {one_line(error)}") from error
+
+
+def rollout_error(
+    source: Literal["environment", "tool", "reward", "agent"], error: TaskError
+) -> RolloutError:
+    """What a TaskError of `user_code` leaves in the record of a rollout: the class and the last lines are those of its cause."""
+    cause = error.__cause__
+    return RolloutError(
+        source=source,
+        kind=type(error if cause is None else cause).__name__,
+        message=error.cause,
+        traceback="" if cause is None or cause.__traceback__ is None else last_lines(cause),
+    )
 
 
 def task_name(task: TaskPlugin) -> str:

@@ -45,6 +45,11 @@ Row = Mapping[str, Any]
     "--dropped", is_flag=True, help="Show only rollouts made for training that were not trained on."
 )
 @click.option(
+    "--errors",
+    is_flag=True,
+    help="Show only rollouts that an environment, tool, reward or agent broke, and how.",
+)
+@click.option(
     "--diff", nargs=2, type=int, metavar="STEP1 STEP2", help="Compare the same samples at two steps."
 )
 @click.option(
@@ -64,6 +69,7 @@ def rollouts(
     grep: str | None,
     training: bool | None,
     dropped: bool,
+    errors: bool,
     diff: tuple[int, int] | None,
     limit: int,
     full: bool,
@@ -73,7 +79,14 @@ def rollouts(
     if worst and best:
         raise click.UsageError("give either --worst or --best")
     if diff is not None:
-        others = {"--worst": worst, "--best": best, "--group": group, "--grep": grep, "--dropped": dropped}
+        others = {
+            "--worst": worst,
+            "--best": best,
+            "--group": group,
+            "--grep": grep,
+            "--dropped": dropped,
+            "--errors": errors,
+        }
         for option, value in {"--step": step is not None, **others}.items():
             if value:
                 raise click.UsageError(
@@ -95,6 +108,7 @@ def rollouts(
             "sample": sample,
             "training": training,
             "dropped": dropped or None,
+            "errors": errors or None,
             "worst": True if worst else False if best else None,
         }
         most = worst or best or limit
@@ -107,6 +121,10 @@ def rollouts(
             rows = store.rollouts(name, **chosen, limit=most)
             known = len(rows) if len(rows) < most else store.count_rollouts(name, **chosen)
         unscored = 0 if chosen["worst"] is None else _unscored(store, name, chosen)
+        if errors:
+            _add_errors(store, rows)
+            if not as_json:
+                _show_counts(store.error_counts(name))
         hint = None if rows else _what_there_is(store, name, chosen)
         if not rows and not as_json:
             raise TelemetryError(f"run {name} has no such rollouts", next_step=hint)
@@ -122,6 +140,28 @@ def rollouts(
         say_cut(len(rows), known, "rollouts", rest)
     if unscored:
         click.echo(f"{unscored} rollouts without a reward are left out", err=True)
+
+
+def _add_errors(store: Store, rows: list[dict[str, Any]]) -> None:
+    """Put what broke each rollout into its row, in order."""
+    found: dict[int, list[Row]] = {row["id"]: [] for row in rows}
+    for error in store.rollout_errors(list(found)):
+        found[error["rollout"]].append({name: value for name, value in error.items() if name != "rollout"})
+    for row in rows:
+        row["errors"] = found[row["id"]]
+
+
+def _show_counts(counts: Iterable[Row]) -> None:
+    for one in counts:
+        ended = [f"{one[name]} {words}" for name, words in _ENDS.items() if one[name]]
+        click.echo(
+            safe(f"{one['source']} {one['error_class']}: {', '.join(ended)}, such as: {one['message']}")
+        )
+    click.echo()
+
+
+_ENDS = {"failed": "failed", "retried": "tried again"}
+"""What a count means."""
 
 
 def _unscored(store: Store, run: str, chosen: Mapping[str, Any]) -> int:
@@ -159,6 +199,7 @@ def describe(row: Row, *, full: bool = False) -> str:
         (
             click.style(safe(head), bold=True),
             safe(numbers),
+            *(_error(one) for one in row.get("errors", ())),
             click.style("prompt", dim=True),
             _indented(row["prompt"], full),
             click.style("completion", dim=True),
@@ -166,6 +207,12 @@ def describe(row: Row, *, full: bool = False) -> str:
             "",
         )
     )
+
+
+def _error(error: Row) -> str:
+    ended = "tried again after" if error["retried"] else "failed with"
+    line = click.style(safe(f"{ended} {error['error_class']}: {error['message']}"), fg="yellow")
+    return f"{line}\n{_indented(error['traceback'], full=True)}" if error["traceback"] else line
 
 
 def _indented(text: str, full: bool) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Limits:
-    """How many calls into a task's code run at once, and for how long."""
+    """How many calls into a task's code run at once, for how long, and how often a broken rollout is tried again."""
 
     concurrency: int = 64
     """Most calls at once."""
@@ -21,14 +21,22 @@ class Limits:
     """Tokens that the model can read at once, which an agent's request may not exceed; None where nobody knows."""
     reward_seconds: float | None = None
     """Of one call of a reward; None for no limit."""
+    rollout_seconds: float | None = None
+    """Of a whole rollout, the model's replies included; None for no limit."""
     retries: int = 2
-    """How often a call that failed is made again."""
+    """How often a call of a reward that failed is made again, and a rollout that its environment or a tool broke played again."""
 
     @classmethod
     def from_config(cls, config: Config) -> Limits:
         """What the configuration's `rollouts` says."""
         rollouts = config.rollouts
-        return cls(rollouts.concurrency, rollouts.step_seconds, reward_seconds=rollouts.reward_seconds)
+        return cls(
+            rollouts.concurrency,
+            rollouts.step_seconds,
+            reward_seconds=rollouts.reward_seconds,
+            rollout_seconds=rollouts.rollout_seconds,
+            retries=rollouts.retries,
+        )
 
 
 USUAL = Limits()

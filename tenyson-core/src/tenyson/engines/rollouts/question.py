@@ -10,11 +10,10 @@ from typing import Any
 
 from tenyson.engines.rollouts.fault import Fault
 from tenyson.errors import TaskError
-from tenyson.plugins.failure import last_lines
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout, RolloutError
 from tenyson.tasks.scoring import as_reward
-from tenyson.tasks.usercode import shown, user_code
+from tenyson.tasks.usercode import rollout_error, shown, user_code
 
 
 @dataclass(eq=False)
@@ -61,12 +60,11 @@ class Question:
         """Why there is no value."""
         if fault.error is None:
             return RolloutError("reward", "TimeoutError", f"{self.what}{self.where}: {fault.message}")
-        lines = last_lines(fault.error)
         try:
             with user_code(self.what, self.where):
                 raise fault.error
         except TaskError as error:
-            return RolloutError("reward", type(fault.error).__name__, error.cause, lines)
+            return rollout_error("reward", error)
 
 
 def questions_about(

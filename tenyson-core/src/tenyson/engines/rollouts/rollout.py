@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from tenyson.engines.engine import Reply
 from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.limits import Limits
+from tenyson.engines.rollouts.replay import Replay
 from tenyson.engines.rollouts.side_by_side import Call, Ended
 from tenyson.engines.rollouts.toolbox import Toolbox
 from tenyson.errors import TaskError
@@ -22,12 +26,14 @@ from tenyson.tasks.checks import (
 )
 from tenyson.tasks.environment import Environment, Observation
 from tenyson.tasks.plugin import TaskPlugin
-from tenyson.tasks.rollout import FinishReason, Rollout
+from tenyson.tasks.rollout import FinishReason, Rollout, RolloutError
 from tenyson.tasks.sample import Message, Sample
-from tenyson.tasks.usercode import task_name
+from tenyson.tasks.usercode import rollout_error, task_name
 
 CLOSE_SECONDS = 10.0
 """Limit of a close where `rollouts` has none: nothing of it is needed."""
+RETRY_SECONDS = 0.5
+"""Wait before the first retry; it doubles with each further one."""
 
 Wanted = list[Call] | None
 """Calls to run, or None: the next reply."""
@@ -51,18 +57,12 @@ class Trajectory:
     """C log-probabilities in nats, 0 where the model wrote nothing; None where the engine reports none."""
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A rollout that the task's environment or a tool broke off."""
-
-    sample: Sample
-    cause: str
-
-
 class Game:
     """A rollout under way. Run its `work` and hand over what came of it; without work, it waits for a reply or is over.
 
-    Its environment is closed exactly once, whatever happens, as long as the work is run to its end.
+    What the task's environment or a tool breaks is tried again with fresh ones, `limits.retries` times; then the rollout is over,
+    and its trajectory, up to where it broke, says why. Each environment is closed exactly once, whatever happens, as long as the
+    work is run to its end.
     """
 
     def __init__(
@@ -74,24 +74,19 @@ class Game:
         self.work: list[Call] = []
         self.waits = False
         """Whether it waits for a reply."""
-        self.failure: str | None = None
-        """Why it was broken off."""
         self.turns = 0
         self._task, self._renderer, self._max_turns, self._limits = task, renderer, max_turns, limits
-        self._environment: Environment | None = None
-        self._mask: list[int] = []
-        self._logprobs: list[float] | None = []
-        self._messages: list[Message] = []
-        self._rewards: list[float] = []
-        self._info: dict[str, Any] = {}
-        self._finish: FinishReason = "turns"
-        self._closing = self._closed = False
-        self._steps = self._played()
-        self._advance(None)
+        self._asked = sample
+        """The sample as it was before an environment's reset."""
+        self._began = time.monotonic()
+        self._replay = Replay()
+        self._error: RolloutError | None = None
+        self._retried: list[RolloutError] = []
+        self._begin()
 
     @property
     def over(self) -> bool:
-        """Whether nothing is wanted any more: there is a trajectory, or a failure."""
+        """Whether nothing is wanted any more: there is a trajectory."""
         return not self.work and not self.waits
 
     @property
@@ -105,14 +100,16 @@ class Game:
 
     def settle(self, ended: Sequence[Ended]) -> None:
         """Continue with what its work came to, in order."""
-        if self._closing:
-            self.work = []
-        else:
+        if not self._closing:
             self._advance(ended)
+        elif self._again:
+            self._begin()
+        else:
+            self.work = []
 
     def give_up(self) -> list[Call]:
         """What is left to run where the rollout is not wanted any more."""
-        self.waits = False
+        self.waits = self._again = False
         if not self._closing:
             self._close()
         return self.work
@@ -122,12 +119,35 @@ class Game:
         rollout = Rollout(
             sample=self.sample,
             messages=tuple(self._messages),
-            finish_reason=self._finish,
+            finish_reason="error" if self._error else self._finish,
             info=self._info,
             tokens=sum(self._mask),
             step_rewards=tuple(self._rewards),
+            error=self._error,
+            retried=tuple(self._retried),
         )
+        if self._error and not self.prompt_ids:
+            with suppress(Exception):  # of what may have broken it
+                self.prompt_ids = self._renderer.prompt_ids(self._asked)
         return Trajectory(rollout, self.prompt_ids, self.ids, self._mask, self._logprobs)
+
+    def _begin(self) -> None:
+        """Play it, from its beginning."""
+        self.sample = self._asked
+        self.prompt_ids, self.ids = [], []
+        self._mask: list[int] = []
+        self._logprobs: list[float] | None = []
+        self._messages: list[Message] = []
+        self._rewards: list[float] = []
+        self._info: dict[str, Any] = {}
+        self._finish: FinishReason = "turns"
+        self.turns = 0
+        self._environment: Environment | None = None
+        self._calls: Literal["environment", "tool"] = "environment"
+        """What is called, and so what failed where a call does."""
+        self._closing = self._again = False
+        self._steps = self._played()
+        self._advance(None)
 
     def _advance(self, value: Any) -> None:
         try:
@@ -136,10 +156,39 @@ class Game:
             self.waits = False
             self._close()
         except TaskError as error:
-            self.failure, self.waits = error.cause, False
-            self._close()
+            self._break(rollout_error(self._calls, error))
         else:
             self.work, self.waits = wanted or [], wanted is None
+
+    def _break(self, error: RolloutError) -> None:
+        """Try again, or end with this error."""
+        self.waits = False
+        if len(self._retried) < self._limits.retries and self._left() != 0:
+            self._retried.append(error)
+            self._again = True
+        else:
+            self._error = error
+        self._close()
+        if self._again and not self.work:
+            self._begin()
+
+    def _left(self) -> float | None:
+        """Seconds that are left for the whole rollout; None where it has no limit."""
+        limit = self._limits.rollout_seconds
+        return None if limit is None else max(0.0, self._began + limit - time.monotonic())
+
+    def _require_time(self) -> None:
+        """Raises: TaskError: the rollout's own limit is reached."""
+        if self._left() == 0:
+            seconds = f"{self._limits.rollout_seconds:g} s"
+            raise TaskError(
+                f"the rollout on sample {self.sample.id} was not over after {seconds} (rollouts.rollout_seconds), turn {self.turns}"
+            ) from TimeoutError(seconds)
+
+    def _limit(self) -> float | None:
+        """Seconds that a call may take."""
+        limits = [one for one in (self._limits.step_seconds, self._left()) if one is not None]
+        return min(limits) if limits else None
 
     def _close(self) -> None:
         self._closing = True
@@ -150,27 +199,30 @@ class Game:
             self.work = []
         else:
             seconds = self._limits.step_seconds or CLOSE_SECONDS
-            self.work = [Call((id(self), "close"), self._close_once, seconds)]
-
-    def _close_once(self) -> Any:
-        if self._closed:
-            return None
-        self._closed = True
-        environment: Any = self._environment
-        return environment.close()
+            self.work = [Call((id(self), "close"), close, seconds)]
 
     def _played(self) -> Generator[Wanted, Any, None]:
         """The rollout from its beginning to its end. Raises: TaskError."""
+        if self._retried:
+            seconds = RETRY_SECONDS * 2 ** (len(self._retried) - 1)
+            yield [Call((id(self), "wait"), lambda: asyncio.sleep(seconds))]
         environment = yield from self._opened()
         toolbox = self._toolbox()
         self.prompt_ids = self._renderer.prompt_ids(self.sample)
+        self._replay.heard(0, self.prompt_ids)
         while True:
-            reply: Reply = yield None
+            reply = self._replay.reply(self.turns)
+            if reply is None:
+                reply = yield None
+                self._replay.said(reply)
+                self._require_time()
             message, calls = self._read(reply, toolbox)
             last = self.turns == self._max_turns
             if toolbox is not None and calls:
+                self._calls = "tool"
                 ended = yield calls
                 answers = toolbox.answers(message, ended, self.turns)
+                self._calls = "environment"
                 done = False
             elif environment is not None:
                 observation = yield from self._stepped(environment, message)
@@ -199,7 +251,8 @@ class Game:
         if type(task).environment is TaskPlugin.environment:
             return None
         hook, where = f"environment() of the task {task_name(task)}", f" on sample {sample.id}"
-        found = yield from self._called(self._make, hook, where)
+        tried = len(self._retried)
+        found = yield from self._called(lambda: self._make(tried), hook, where)
         self._environment = environment = check_environment(found, f"{hook}{where}")
         if environment is None or getattr(type(environment), "reset", None) in (None, Environment.reset):
             return environment
@@ -210,9 +263,10 @@ class Game:
             self.sample = replace(sample, prompt=[*sample.prompt, *observation.messages])
         return environment
 
-    def _make(self) -> Any:
+    def _make(self, tried: int) -> Any:
         environment = self._task.environment(self.sample)
-        if self._closing and (close := getattr(environment, "close", None)) is not None:
+        late = self._closing or tried != len(self._retried)
+        if late and (close := getattr(environment, "close", None)) is not None:
             awaited(close())  # its time was over before it was there
         return environment
 
@@ -227,13 +281,14 @@ class Game:
 
     def _called(self, function: Any, what: str, where: str) -> Generator[Wanted, Any, Any]:
         """What a call into the environment returns. Raises: TaskError, which says `what` failed and `where`."""
-        [ended] = yield [Call((id(self), what), function, self._limits.step_seconds)]
+        self._require_time()
+        [ended] = yield [Call((id(self), what), function, self._limit())]
         return ended.result(what, where)
 
     def _toolbox(self) -> Toolbox | None:
         if not self.sample.tools:
             return None
-        return Toolbox(offered(self._task, self.sample), self.sample, self._limits.step_seconds)
+        return Toolbox(offered(self._task, self.sample), self.sample, self._limit)
 
     def _read(self, reply: Reply, toolbox: Toolbox | None) -> tuple[Message, list[Call]]:
         """Add a reply: as a message, and the calls of tools that it makes."""
@@ -248,6 +303,7 @@ class Game:
     def _add_answers(self, reply: Message, answers: Sequence[Message], *, ended: bool) -> None:
         self._messages += answers
         bridge = self._renderer.between(reply, answers, ended=ended)
+        self._replay.heard(self.turns, bridge)
         self._add(bridge, 0, [0.0] * len(bridge))
 
     def _add(self, ids: list[int], mask: int, logprobs: list[float] | None) -> None:

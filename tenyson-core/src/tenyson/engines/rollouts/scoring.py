@@ -32,18 +32,16 @@ class Scored:
     """A rollout, and what the rewards say of it."""
 
     rollout: Rollout
-    """Its `rewards` hold the components, so that metrics need not ask again."""
+    """Its `rewards` hold the components, so that metrics need not ask again; its `error` names the first reward that failed."""
     components: dict[str, float | None]
     """Unweighted value by name; None where the reward says nothing, or failed."""
     reward: float
     """The weighted sum."""
-    error: RolloutError | None = None
-    """The first reward that failed, or why the rollout was broken off: then no reward was asked."""
 
     @property
     def failure(self) -> str | None:
         """What is wrong, in one line that names reward and sample."""
-        return None if self.error is None else self.error.message
+        return None if self.rollout.error is None else self.rollout.error.message
 
 
 def score_all(
@@ -92,9 +90,8 @@ def _scored(
     components = {reward.name: answers.get((number, place)) for number, reward in enumerate(rewards)}
     total = sum(float(reward.weight) * (components[reward.name] or 0.0) for reward in rewards)
     failed = (errors[number, place] for number in range(len(rewards)) if (number, place) in errors)
-    return Scored(
-        replace(rollout, rewards=components), components, total, rollout.error or next(failed, None)
-    )
+    error = rollout.error or next(failed, None)
+    return Scored(replace(rollout, rewards=components, error=error), components, total)
 
 
 class _Scorer:

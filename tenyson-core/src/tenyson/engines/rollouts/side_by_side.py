@@ -56,7 +56,7 @@ class Ended:
         if self.fault is None:
             return self.value
         if self.fault.error is None:
-            raise TaskError(f"{what}{where}: {self.fault.message}")
+            raise TaskError(f"{what}{where}: {self.fault.message}") from TimeoutError(self.fault.message)
         with user_code(what, where):
             raise self.fault.error
 

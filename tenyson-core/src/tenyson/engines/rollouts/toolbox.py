@@ -33,10 +33,11 @@ class Toolbox:
     A call of an unknown tool, or with arguments that do not fit, is data: its answer says so, and the rollout continues.
     """
 
-    def __init__(self, tools: Sequence[Tool], sample: Sample, seconds: float | None) -> None:
+    def __init__(self, tools: Sequence[Tool], sample: Sample, limit: Callable[[], float | None]) -> None:
+        """`limit` says how many seconds a call may take."""
         self._tools = {one.name: one for one in tools}
         self._sample = sample
-        self._seconds = seconds
+        self._limit = limit
         self.calls = 0
         """Calls that the model has made."""
         self.refused = 0
@@ -79,7 +80,7 @@ class Toolbox:
         if found is None:
             text = f"there is no tool {name!r}; the tools are {', '.join(self._tools)}"
             return Call((id(self), number), lambda: _Told(text))
-        return Call((id(self), number), _guarded(found, arguments), self._seconds)
+        return Call((id(self), number), _guarded(found, arguments), self._limit())
 
 
 def _guarded(tool: Tool, arguments: Mapping[str, Any]) -> Callable[[], Any]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tenyson.engines.play import Failure, Trajectory
+from tenyson.engines.play import Trajectory
 from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.scoring import Scored, score_all
 from tenyson.errors import TaskError
 from tenyson.jobs.data.intervals import over_samples
+from tenyson.jobs.data.rollout_records import commonest, rollout_event
 from tenyson.jobs.job import JobContext, Outcome
 from tenyson.tasks.core_metrics import measure
 from tenyson.tasks.reward import Reward
@@ -32,28 +33,23 @@ class Measurement:
     rewards: Sequence[Reward]
     total: int
     rollouts: list[Rollout] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    """Rollouts that the task's environment or one of its rewards could not finish or score."""
+    """Those that were played to their ends; where a reward failed, the task's other rewards and metrics still count."""
+    broken: list[Rollout] = field(default_factory=list)
+    """Those that the task's environment, a tool or a reward broke."""
+    done: int = 0
+    """Rollouts that were played, the broken ones included."""
     tokens: int = 0
     seconds: float = 0.0
     paused: float = 0.0
     """Seconds that do not count."""
     metric_failures: list[str] = field(default_factory=list)
-    _broken: int = 0
     _begun: float = field(default_factory=time.monotonic)
 
-    @property
-    def done(self) -> int:
-        """Rollouts that were played, failures included."""
-        return len(self.rollouts) + self._broken
-
-    def take(self, trajectories: Sequence[Trajectory], broken: Sequence[Failure]) -> None:
+    def take(self, trajectories: Sequence[Trajectory]) -> None:
         """Score and record a batch.
 
         Raises: TaskError: of all rollouts so far not one could be finished and scored.
         """
-        self.failures += broken
-        self._broken += len(broken)
         limits = Limits.from_config(self.context.config)
         found = score_all(self.rewards, [one.rollout for one in trajectories], limits=limits)
         events: list[Event] = [
@@ -74,21 +70,25 @@ class Measurement:
                 values=values,
             ),
         )
-        if self.done == len(self.failures):
-            self.require_all()
+        if len(self.broken) == self.done:
+            self.require_enough()
 
-    def require_all(self) -> None:
-        """Raises: TaskError: rollouts or metrics failed."""
-        causes = [*(failure.cause for failure in self.failures), *self.metric_failures]
-        if not causes:
+    def require_enough(self) -> None:
+        """Say what failed. Raises: TaskError: more rollouts than `rollouts.max_failed` allows, or a metric."""
+        if not self.broken and not self.metric_failures:
             return
-        failed = (
-            f"{len(self.failures)} of {self.total} rollouts failed" if self.failures else "a metric failed"
-        )
-        more = f" (and {len(causes) - 1} more)" if len(causes) > 1 else ""
-        raise TaskError(
-            f"{failed}: {causes[0]}{more}",
-            next_step="Correct the task. results.json keeps what could be measured, marked as partial.",
+        most = self.context.config.rollouts.max_failed or 0.0
+        causes = [commonest(self.broken)] if self.broken else self.metric_failures[:1]
+        what = f"{len(self.broken)} of {self.total} rollouts failed" if self.broken else "a metric failed"
+        if self.metric_failures or len(self.broken) > most * self.total:
+            raise TaskError(
+                f"{what}: {causes[0]}",
+                next_step="Correct the task; `tenyson rollouts RUN --errors` lists what failed, and rollouts.max_failed says how "
+                "many may. results.json keeps what could be measured, marked as partial.",
+            )
+        self.context.say(
+            f"{what} and are left out, no more than rollouts.max_failed ({most:g}) allows: {causes[0]}",
+            "warning",
         )
 
     def outcome(self, metadata: dict[str, Any]) -> Outcome:
@@ -107,32 +107,29 @@ class Measurement:
             "tokens": self.tokens,
             "generation_seconds": self.seconds,
         }
-        if self.failures or self.metric_failures:
-            found["failed_rollouts"] = len(self.failures)
+        if self.broken or self.metric_failures:
+            named = [(one.sample.id, one.error) for one in self.broken[:NAMED]]
+            found["failed_rollouts"] = len(self.broken)
             found["failures"] = [
-                *({"sample": one.sample.id, "cause": one.cause} for one in self.failures[:NAMED]),
+                *({"sample": sample, "cause": error.message} for sample, error in named if error is not None),
                 *({"cause": cause} for cause in self.metric_failures[:NAMED]),
             ]
         return Outcome(metrics=metrics, metadata=found)
 
     def _event(self, trajectory: Trajectory, scored: Scored) -> RolloutFinished:
         rollout = scored.rollout
-        self.rollouts.append(rollout)
+        self.done += 1
+        if rollout.error:
+            self.broken.append(rollout)
+        if not rollout.error or rollout.error.source == "reward":
+            self.rollouts.append(rollout)
         self.tokens += rollout.tokens
-        if scored.failure:
-            self.failures.append(Failure(rollout.sample, scored.failure))
-        return RolloutFinished(
-            run_id=self.context.run_id,
-            phase=self.context.kind.phase,
+        return rollout_event(
+            self.context,
+            self.renderer,
+            replace(trajectory, rollout=rollout),
             training=False,
             step=0,
-            sample_id=rollout.sample.id,
             group=rollout.sample.id,
-            prompt=self.renderer.raw(trajectory.prompt_ids),
-            completion=self.renderer.raw(trajectory.completion_ids),
-            reward=None if scored.failure else scored.reward,
-            components=scored.components,
-            finish_reason=rollout.finish_reason,
-            tokens=rollout.tokens,
-            info=dict(rollout.info) | ({"failure": scored.failure} if scored.failure else {}),
+            reward=scored.reward,
         )

@@ -23,7 +23,8 @@ def reward_function(reward: Reward) -> Callable[..., list[float | None]]:
     """What a reward has said of rollouts that were scored."""
 
     def function(rollout: list[Rollout], **_: Any) -> list[float | None]:
-        return [one.rewards[reward.name] for one in rollout]
+        # TRL warns of rows of which no reward says anything.
+        return [0.0 if one.error else one.rewards[reward.name] for one in rollout]
 
     # TRL names its metrics after the function.
     function.__name__ = reward.name

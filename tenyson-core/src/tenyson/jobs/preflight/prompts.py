@@ -11,7 +11,6 @@ from tenyson.engines.engine import Reply
 from tenyson.engines.play import play
 from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.scoring import score_all
-from tenyson.errors import TaskError
 from tenyson.jobs.models.memory import engine_limit
 from tenyson.jobs.runtime.finding import Finding
 from tenyson.tasks.checks import has_agent
@@ -213,10 +212,9 @@ def check_rewards(
         answers = {"good": renderer.replies(sample), "bad": [renderer.reply(NONSENSE)]}
         rollouts, failure = [], None
         for kind, scripted in answers.items():
-            try:
-                rollouts.append(_act(task, sample, renderer, scripted, config))
-            except TaskError as error:
-                failure = failure or f"a {kind} answer: {error.cause}"
+            rollouts.append(_act(task, sample, renderer, scripted, config))
+            if error := rollouts[-1].error:
+                failure = failure or f"a {kind} answer: {error.message}"
         if failure is None:
             where = [f"on a {kind} answer to {sample.id}" for kind in answers]
             scored = score_all(rewards, rollouts, limits=Limits.from_config(config), where=where)
@@ -268,4 +266,5 @@ def _act(
     def generate(prompts: list[list[int]], turn: int) -> list[Reply]:
         return [Reply(replies[min(turn, len(replies) - 1)], "stop") for _ in prompts]
 
-    return play(task, [sample], renderer, generate, max_turns=config.generation.max_turns)[0].rollout
+    turns, limits = config.generation.max_turns, Limits.from_config(config)
+    return play(task, [sample], renderer, generate, max_turns=turns, limits=limits)[0].rollout

@@ -13,11 +13,10 @@ import torch
 
 from tenyson.engines.engine import Sampling, request_seed
 from tenyson.engines.independent import play_independently
-from tenyson.engines.play import Failure, Trajectory
+from tenyson.engines.play import Trajectory
 from tenyson.engines.policy import PolicyEngine, check_policy
 from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.limits import Limits
-from tenyson.errors import TaskError
 from tenyson.jobs.checkpoints.randomness import random_states_kept
 from tenyson.jobs.job import JobContext
 from tenyson.tasks.sample import Sample
@@ -55,7 +54,6 @@ class PolicyMixin:
         self,
         samples: Sequence[Sample],
         sampling: Sampling,
-        failures: list[Failure] | None,
         between: Callable[[], None],
     ) -> list[Trajectory]:
         """Bring the engine up to date and play one conversation on each of B samples.
@@ -65,7 +63,6 @@ class PolicyMixin:
 
         Raises:
             LogprobMismatchError: the engine does not hold the trainer's weights.
-            TaskError: an environment broke a conversation off, and there is no list for it.
         """
         trainer: Any = self
         assert self.policy is not None
@@ -86,11 +83,7 @@ class PolicyMixin:
             between=between,
             limits=Limits.from_config(self._context.config),
         )
-        if failures is None and played.failures:
-            raise TaskError(played.failures[0].cause)
-        if failures is not None:
-            failures += played.failures
-        return played.trajectories
+        return played
 
     def _bring_up_to_date(self, sample: Sample) -> None:
         trainer: Any = self

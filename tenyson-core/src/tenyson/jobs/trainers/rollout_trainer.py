@@ -5,7 +5,7 @@ Shape legend: B completions on this process; F reward functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from tenyson.engines.engine import DRAWN, Reply, Sampling
-from tenyson.engines.play import Failure, Trajectory, play
+from tenyson.engines.play import Trajectory, play
 from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.scoring import Scored, score_all
@@ -25,9 +25,10 @@ from tenyson.jobs.checkpoints.buffer import pack_batches, unpack_batches
 from tenyson.jobs.checkpoints.emergency import EmergencyMixin
 from tenyson.jobs.checkpoints.randomness import random_states_kept
 from tenyson.jobs.checkpoints.reference import MovingReferenceMixin
+from tenyson.jobs.data.rollout_records import rollout_event
 from tenyson.jobs.data.trl_inputs import dataset_of, reward_function
 from tenyson.jobs.job import JobContext
-from tenyson.jobs.runtime.world import largest
+from tenyson.jobs.trainers.broken_rollouts import BrokenRolloutsMixin, NothingLeftError
 from tenyson.jobs.trainers.diagnosis import Batch, Diagnosis
 from tenyson.jobs.trainers.length_groups import LengthGroupsMixin
 from tenyson.jobs.trainers.policy_mixin import PolicyMixin
@@ -45,7 +46,14 @@ _NO_ADVANTAGE = 1e-6
 _ODD = "Correct the task; a rollout may hold any text. A run that has a checkpoint can be resumed."
 
 
-class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingReferenceMixin, GRPOTrainer):  # type: ignore[misc]
+class RolloutTrainer(
+    PolicyMixin,
+    BrokenRolloutsMixin,
+    LengthGroupsMixin,
+    EmergencyMixin,
+    MovingReferenceMixin,
+    GRPOTrainer,  # type: ignore[misc]
+):
     """GRPOTrainer whose prompts, rewards and rollouts are a task's.
 
     Every rollout is played turn by turn, of one turn or of many, so that one renderer and one set of sampling options hold
@@ -73,7 +81,6 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
         self._turns = KeptTurns(context.say) if turns > 1 else None
         self.conversations = turns > 1
         self._trajectories: list[Trajectory] = []
-        self._local_rewards: list[list[float | None]] = []
         self._recent: list[dict[str, float | None]] = []
         self.rollouts_recorded = 0
         self.diagnosis = Diagnosis()
@@ -92,16 +99,14 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
 
     def play_games(self) -> dict[str, Any]:
         """Play the samples of this batch; TRL's `rollout_func` contract."""
-        failures: list[Failure] = []
-        self._trajectories = self._play(self._playing, failures, between=self.look_at_stop)
-        self._require_all(failures)
+        self._trajectories = played = self._play(self._playing, between=self.look_at_stop)
+        # One that broke before its first reply, or before its prompt, has one token that counts for nothing.
+        blank = [self._renderer.pad_token_id]
         return {
-            "prompt_ids": [trajectory.prompt_ids for trajectory in self._trajectories],
-            "completion_ids": [trajectory.completion_ids for trajectory in self._trajectories],
-            "env_mask": [trajectory.mask for trajectory in self._trajectories],
-            "logprobs": [trajectory.logprobs for trajectory in self._trajectories]
-            if self.use_vllm or self.policy
-            else None,
+            "prompt_ids": [one.prompt_ids or blank for one in played],
+            "completion_ids": [one.completion_ids or blank for one in played],
+            "env_mask": [one.mask or [0] for one in played],
+            "logprobs": [one.logprobs or [0.0] for one in played] if self.use_vllm or self.policy else None,
         }
 
     def try_groups(self, number: int) -> list[list[float]]:
@@ -117,8 +122,8 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
         with random_states_kept():
             trajectories = self._play(samples)
             scored = self._score(trajectories, group)
-        if failed := [one.failure for one in scored if one.failure]:
-            raise TaskError(failed[0], next_step=_ODD)
+        if failed := [one.rollout.error for one in scored if one.rollout.error]:
+            raise TaskError(failed[0].message, next_step=_ODD)
         totals = [self._total(list(one.components.values())) for one in scored]
         return [totals[start : start + group] for start in range(0, len(totals), group)]
 
@@ -140,7 +145,12 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
         state, tensors = super().own_state()
         if self._batch_failed:
             return state, tensors  # those of the last boundary, whole
-        state |= {"micro_step": self._step, "recent": self._recent, "diagnosis": self.diagnosis.state()}
+        state |= {
+            "micro_step": self._step,
+            "recent": self._recent,
+            "diagnosis": self.diagnosis.state(),
+            "broken_batches": self.broken_batches,
+        }
         if self._step % (self.args.steps_per_generation * self.num_iterations):
             state["buffer"], batches = pack_batches(self._buffered_inputs)
             tensors = tensors | batches
@@ -151,6 +161,7 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
         super().restore_own_state(state, tensors)
         self._step, self._recent = state["micro_step"], state["recent"]
         self.diagnosis.restore(state["diagnosis"])
+        self.broken_batches = state.get("broken_batches", 0)
         if "buffer" in state:
             self._buffered_inputs = unpack_batches(state["buffer"], tensors, self.args.device)
 
@@ -173,11 +184,10 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
     def _play(
         self,
         samples: Sequence[Sample],
-        failures: list[Failure] | None = None,
         between: Callable[[], None] = lambda: None,
     ) -> list[Trajectory]:
         if self.policy is not None:
-            return self.play_with_policy(samples, self.sampling(), failures, between)
+            return self.play_with_policy(samples, self.sampling(), between)
         generate = self._generate_vllm if self.use_vllm else self._generate_transformers
 
         def turn_of(prompts: list[list[int]], turn: int) -> list[Reply]:
@@ -191,7 +201,6 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
                 self._renderer,
                 turn_of,
                 max_turns=self._context.config.generation.max_turns,
-                failures=failures,
                 limits=Limits.from_config(self._context.config),
             )
         finally:
@@ -258,19 +267,31 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
         with self.making_a_batch():
             if training:
                 self._playing = self._current(self._playing)
-            output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        self._record(output["advantages"].tolist(), training)
+            while True:
+                try:
+                    output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+                except NothingLeftError:
+                    self._record([None] * len(inputs), training)
+                    self._require_training(training)
+                    self.count_broken()
+                    self.again()
+                    self.look_at_stop()
+                else:
+                    break
+            self._record(output["advantages"].tolist(), training)
+            if training:
+                self.count_broken()
+        self.leave_out(output)
         return output
 
-    def _require_all(self, failures: Sequence[Failure]) -> None:
-        """Raise, on all processes alike, where one of the rollouts of this batch failed; the others are recorded."""
-        if not any(largest([bool(failures)])):
+    def _require_training(self, training: bool) -> None:
+        """Raises: TaskError: an evaluation during training has nothing to measure."""
+        if training:
             return
         self.all_failed = True
-        cause = failures[0].cause if failures else "a rollout of another process failed"
-        more = f" (and {len(failures) - 1} more of this batch)" if len(failures) > 1 else ""
-        self._record_untrained(cause, {failure.sample.id for failure in failures})
-        raise TaskError(f"{cause}{more}", next_step=_ODD)
+        errors = [one.rollout.error for one in self._trajectories if one.rollout.error]
+        cause = errors[0].message if errors else "a rollout of another process failed"
+        raise TaskError(f"each group of an evaluation has a rollout that failed: {cause}", next_step=_ODD)
 
     def _calculate_rewards(
         self,
@@ -279,18 +300,14 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
         completions: list[Any],
         completion_ids: list[list[int]],
     ) -> Any:
-        failures = []
         group = self.num_generations if self.model.training else self.num_generations_eval
         found = self._score(self._trajectories, group, between=self.look_at_stop)
         for row, trajectory, scored in zip(inputs, self._trajectories, found, strict=True):
             row["rollout"] = trajectory.rollout = scored.rollout
-            if scored.failure:
-                failures.append(Failure(scored.rollout.sample, scored.failure))
-        self._require_all(failures)
+        self.find_broken()
         gathered = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
-        first = self.accelerator.process_index * len(inputs)
-        local = gathered[first : first + len(inputs)].tolist()
-        self._local_rewards = [[None if value != value else value for value in row] for row in local]
+        # TRL leaves such rows out of its baselines and means.
+        gathered[self._left_out] = torch.nan
         return gathered
 
     def _score(
@@ -303,61 +320,45 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
             self._rewards, [one.rollout for one in trajectories], groups, limits, between=between
         )
 
-    def _record(self, advantages: list[float], training: bool) -> None:
+    def _record(self, advantages: Sequence[float | None], training: bool) -> None:
         recent, events = [], []
-        for trajectory, values, advantage in zip(
-            self._trajectories, self._local_rewards, advantages, strict=True
+        broken = self._broken_groups()
+        for trajectory, advantage, left_out in zip(
+            self._trajectories, advantages, self.is_left_out(), strict=True
         ):
-            components = {reward.name: value for reward, value in zip(self._rewards, values, strict=True)}
-            total = self._total(values)
-            dropped = self._why_dropped(trajectory.rollout, advantage) if training else None
-            recent.append({**components, "reward": total})
-            events.append(self._event(trajectory, components, total, advantage, training, dropped))
+            rollout = trajectory.rollout
+            total = None if rollout.error else self._total(list(rollout.rewards.values()))
+            dropped = self._why_dropped(rollout, advantage) if training else None
+            if left_out:
+                advantage = None
+                dropped = broken.get(rollout.sample.id, "a rollout of its group failed") if training else None
+            recent.append({**rollout.rewards, "reward": total})
+            step = self.state.global_step
+            event = rollout_event(
+                self._context,
+                self._renderer,
+                trajectory,
+                training=training,
+                step=step,
+                group=f"{step}/{rollout.sample.id}",
+                reward=total,
+                advantage=advantage,
+                dropped=dropped,
+            )
+            events.append(event)
         self._context.telemetry.emit(*events)
         self.rollouts_recorded += len(recent)
         if training:
             self._recent = recent
             self._look_at(events)
 
-    def _record_untrained(self, cause: str, failed: set[str]) -> None:
-        """The rollouts of a batch that cannot be trained on, with what their rewards said."""
-        training = self.model.training
-        events = []
-        for trajectory in self._trajectories:
-            sample = trajectory.rollout.sample.id
-            why = cause if sample in failed else f"another rollout of its batch failed: {cause}"
-            components = trajectory.rollout.rewards
-            events.append(self._event(trajectory, components, None, None, training, why))
-        self._context.telemetry.emit(*events)
-
-    def _event(
-        self,
-        trajectory: Trajectory,
-        components: Mapping[str, float | None],
-        total: float | None,
-        advantage: float | None,
-        training: bool,
-        dropped: str | None,
-    ) -> RolloutFinished:
-        rollout = trajectory.rollout
-        return RolloutFinished(
-            run_id=self._context.run_id,
-            phase=self._context.kind.phase,
-            training=training,
-            step=self.state.global_step,
-            sample_id=rollout.sample.id,
-            group=f"{self.state.global_step}/{rollout.sample.id}",
-            prompt=self._renderer.raw(trajectory.prompt_ids),
-            completion=self._renderer.raw(trajectory.completion_ids),
-            reward=total,
-            components=components,
-            advantage=advantage,
-            finish_reason=rollout.finish_reason,
-            trained=training and dropped is None,
-            dropped=dropped,
-            tokens=rollout.tokens,
-            info=rollout.info,
-        )
+    def _broken_groups(self) -> dict[str, str]:
+        """Why a group carries no gradient, by its sample."""
+        return {
+            one.rollout.sample.id: f"a rollout of its group failed: {one.rollout.error.message}"
+            for one in reversed(self._trajectories)
+            if one.rollout.error
+        }
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL's own; training's numbers are looked at too."""
@@ -386,10 +387,10 @@ class RolloutTrainer(PolicyMixin, LengthGroupsMixin, EmergencyMixin, MovingRefer
                     "training pauses after this step; `tenyson resume RUN` continues it", "warning"
                 )
 
-    def _why_dropped(self, rollout: Rollout, advantage: float) -> str | None:
+    def _why_dropped(self, rollout: Rollout, advantage: float | None) -> str | None:
         """Why a rollout carries no gradient: GRPO's loss is its advantage times a ratio, plus `beta` times the KL."""
         if self.mask_truncated_completions and rollout.finish_reason == "length":
             return "truncated, and mask_truncated_completions is set"
-        if abs(advantage) < _NO_ADVANTAGE and not self.beta:
+        if abs(advantage or 0.0) < _NO_ADVANTAGE and not self.beta:
             return "all rewards of its group are equal"
         return None

@@ -126,6 +126,12 @@ class Rows:
                 trained, dropped, tokens, _json(info) if info else "{}", time, False,
             )
         )  # fmt: skip
+        for count, error in enumerate(event.get("errors", ())):
+            self._rows[tables.rollout_error_records].append(
+                (
+                    number, count, error["source"], error["kind"], error["message"], error["traceback"], error["retried"],
+                )
+            )  # fmt: skip
         key = (step, group_id, phase, training)
         group = self._groups.get(key)
         if group is None:

@@ -191,7 +191,7 @@ rollout_records = Table(
     Column("reward", Double, comment="weighted sum of the components; null where that is no number"),
     Column("components", JSON, nullable=False, comment="reward components by name"),
     Column("advantage", Double, comment="within its group; null where an EvalJob made it"),
-    Column("finish_reason", String(32), nullable=False, comment="stop, length or turns"),
+    Column("finish_reason", String(32), nullable=False, comment="stop, length, turns or error"),
     Column("trained", Boolean, nullable=False, comment="whether it carried a gradient"),
     Column("dropped", Text, comment="why it did not, where `training` is true"),
     Column("tokens", Integer, nullable=False, comment="that the model wrote"),
@@ -200,6 +200,23 @@ rollout_records = Table(
     _superseded(),
     Index("ix_rollout_records_run_step", "run", "step"),
     comment="A conversation in RL or evaluation, all attempts.",
+)
+
+rollout_error_records = Table(
+    "rollout_error_records",
+    metadata,
+    Column(
+        "rollout", _BIG, primary_key=True, autoincrement=False, comment="`id` of the rollout that it broke"
+    ),
+    Column(
+        "number", Integer, primary_key=True, autoincrement=False, comment="from 0, in the order of the tries"
+    ),
+    Column("source", String(16), nullable=False, comment="what failed: environment, tool, reward or agent"),
+    Column("error_class", Text, nullable=False, comment="class of the exception, such as ConnectionError"),
+    Column("message", Text, nullable=False, comment="what failed, where, and what it said"),
+    Column("traceback", Text, nullable=False, comment="its last lines"),
+    Column("retried", Boolean, nullable=False, comment="whether the rollout was tried again after it"),
+    comment="What broke a rollout, all attempts.",
 )
 
 rollout_groups = Table(

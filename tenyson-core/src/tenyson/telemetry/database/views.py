@@ -24,20 +24,22 @@ COMMENTS = {
     "rollouts": "A conversation in RL or evaluation.",
     "generations": "The same conversation, its text only.",
     "groups": "The rollouts of one prompt at one step, summed up.",
+    "rollout_errors": "What broke a rollout: an environment, a tool, a reward or an agent.",
 }
 """What a row of each view is."""
 
 
 BASES = {
-    "sft_metrics": "metric_records",
-    "step_metrics": "metric_records",
-    "metrics": "metric_records",
-    "epoch_metrics": "epoch_records",
-    "rollouts": "rollout_records",
-    "generations": "rollout_records",
-    "groups": "rollout_groups",
+    "sft_metrics": ("metric_records",),
+    "step_metrics": ("metric_records",),
+    "metrics": ("metric_records",),
+    "epoch_metrics": ("epoch_records",),
+    "rollouts": ("rollout_records",),
+    "generations": ("rollout_records",),
+    "groups": ("rollout_groups",),
+    "rollout_errors": ("rollout_error_records", "rollout_records"),
 }
-"""The table that each view shows, whose columns mean the same."""
+"""The tables that each view shows, whose columns mean the same."""
 COLUMNS = {
     "run_id": ("text", "the run's name"),
     "attempt": ("whole number", "the start of the run that recorded it, from 1"),
@@ -132,4 +134,9 @@ def _views(dialect: str, schema: str) -> dict[str, str]:
         ),
         "generations": f"SELECT {conversation} {of_rollout}",
         "groups": f"SELECT {_GROUP_COLUMNS} FROM rollout_groups g JOIN runs u ON u.id = g.run WHERE NOT g.superseded",
+        "rollout_errors": (
+            "SELECT e.rollout, e.number, u.run_id, r.attempt, r.phase, r.training, r.step, r.sample_id, r.group_id, "
+            "e.source, e.error_class, e.message, e.traceback, e.retried, r.created_at FROM rollout_error_records e "
+            "JOIN rollout_records r ON r.id = e.rollout JOIN runs u ON u.id = r.run WHERE NOT r.superseded"
+        ),
     }

@@ -124,6 +124,15 @@ def _are_inputs(value: Any) -> bool:
     )
 
 
+def _are_errors(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(one, Mapping)
+        and all(_is_text(one.get(name)) for name in ("source", "kind", "message", "traceback"))
+        and _is_flag(one.get("retried"))
+        for one in value
+    )
+
+
 def _is_result(value: Any) -> bool:
     return (
         _is_mapping(value)
@@ -162,12 +171,15 @@ _BY_NAME: dict[str, _Check] = {
     "phase": _is_phase,
     "provenance": _is_provenance,
     "inputs": _are_inputs,
+    "errors": _are_errors,
     "result": _is_result,
     "RunFinished.reason": _is_text_or_none,
 }
 """What a field's type does not tell; as Event.field where other events have such a field too."""
 _NEEDED = {"RolloutFinished"}
 """Events that need all their fields, with a default or without: their rows are made in one pass."""
+_OPTIONAL = {"RolloutFinished.errors"}
+"""Fields that even those may lack."""
 _LEFT_OUT = {"RunStarted.config"}
 """Fields without a default that an event can do without."""
 _COMMON = {one.name for one in fields(Event)}
@@ -185,7 +197,7 @@ def _check(event: str, name: str, hint: Any) -> _Check:
 
 def _is_needed(event: str, one: Field[Any]) -> bool:
     """Whether a whole event must have the field."""
-    if event in _NEEDED:
+    if event in _NEEDED and f"{event}.{one.name}" not in _OPTIONAL:
         return True
     has_default = one.default is not MISSING or one.default_factory is not MISSING
     return not has_default and f"{event}.{one.name}" not in _LEFT_OUT

@@ -142,7 +142,7 @@ class RolloutFinished(Event):
     advantage: float | None = None
     """As GRPO used it; None outside training."""
     finish_reason: str = "stop"
-    """stop, length or turns."""
+    """stop, length, turns or error."""
     trained: bool = False
     """Whether it carried a gradient."""
     dropped: str | None = None
@@ -151,6 +151,8 @@ class RolloutFinished(Event):
     """Written by the model, all turns together."""
     info: Mapping[str, Any] = field(default_factory=dict)
     """The environment's info."""
+    errors: Sequence[Mapping[str, Any]] = ()
+    """What broke it, in order: source, kind, message, traceback, and whether it was tried again after that (`retried`)."""
 
     def __init__(
         self,
@@ -171,6 +173,7 @@ class RolloutFinished(Event):
         dropped: str | None = None,
         tokens: int = 0,
         info: Mapping[str, Any] | None = None,
+        errors: Sequence[Mapping[str, Any]] = (),
         time: float | None = None,
     ) -> None:
         # As above: these come by the hundred.
@@ -195,6 +198,8 @@ class RolloutFinished(Event):
             tokens=tokens,
             info={} if info is None else info,
         )
+        if errors:
+            self.__dict__["errors"] = errors
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,8 +110,10 @@ class Redactor:
         if event.__class__ is MetricsLogged:
             return False
         if event.__class__ is RolloutFinished:
-            info = event.info
-            return bool(info) and self._holds_secret(info, keys=False)
+            info, errors = event.info, event.errors
+            return bool(info or errors) and (
+                self._holds_secret(info, keys=False) or self._holds_secret(errors, keys=False)
+            )
         return self.may_hold_secret(event)
 
     def text(self, text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,9 +24,17 @@ def rollouts_of(run_id: str) -> Select[Any]:
 
 
 def chosen_rollouts(
-    run_id: str, *, dropped: bool | None = None, worst: bool | None = None, **equal: Any
+    run_id: str,
+    *,
+    dropped: bool | None = None,
+    errors: bool | None = None,
+    worst: bool | None = None,
+    **equal: Any,
 ) -> Select[Any]:
     """As `Store.rollouts` says, which names the rest of them."""
+    from sqlalchemy import select
+
+    from tenyson.telemetry.database.tables import rollout_error_records as broken
     from tenyson.telemetry.database.tables import rollout_records as table
 
     query = rollouts_of(run_id)
@@ -41,6 +50,8 @@ def chosen_rollouts(
             query = query.where(columns[name] == value)
     if dropped is not None:
         query = query.where(table.c.dropped.is_not(None) if dropped else table.c.dropped.is_(None))
+    if errors:
+        query = query.where(table.c.id.in_(select(broken.c.rollout)))
     if worst is None:
         return query.order_by(table.c.step.desc(), table.c.id.desc())
     reward = table.c.reward.asc() if worst else table.c.reward.desc()
@@ -58,6 +69,39 @@ def readable(rows: list[dict[str, Any]], run_id: str) -> list[dict[str, Any]]:
         kept = {name: value for name, value in row.items() if name not in ("run", "superseded", "text")}
         found.append({**kept, **text, "run_id": run_id, "truncated": row["finish_reason"] == "length"})
     return found
+
+
+def errors_of(rollouts: Sequence[int]) -> Select[Any]:
+    """What broke some rollouts, given by their ids, in order."""
+    from sqlalchemy import select
+
+    from tenyson.telemetry.database.tables import rollout_error_records as table
+
+    return select(table).where(table.c.rollout.in_(rollouts)).order_by(table.c.rollout, table.c.number)
+
+
+def error_counts(run_id: str) -> Select[Any]:
+    """How often each class of error broke rollouts of a run, by source: `failed` for good, or `retried`."""
+    from sqlalchemy import case, func, select
+
+    from tenyson.telemetry.database.tables import rollout_error_records as table
+    from tenyson.telemetry.database.tables import rollout_records as rollout
+
+    failed = func.sum(case((table.c.retried, 0), else_=1))
+    retried = func.sum(case((table.c.retried, 1), else_=0))
+    return (
+        select(
+            table.c.source,
+            table.c.error_class,
+            failed.label("failed"),
+            retried.label("retried"),
+            func.min(table.c.message).label("message"),
+        )
+        .join(rollout, rollout.c.id == table.c.rollout)
+        .where(rollout.c.run == run_number(run_id), ~rollout.c.superseded)
+        .group_by(table.c.source, table.c.error_class)
+        .order_by(failed.desc(), retried.desc(), table.c.source, table.c.error_class)
+    )
 
 
 def run_number(run_id: str) -> Any:

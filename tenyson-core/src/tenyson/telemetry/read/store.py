@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.read.record import Row, RunRecord, columns
-from tenyson.telemetry.read.rollout_query import chosen_rollouts, readable, rollouts_of, run_number
+from tenyson.telemetry.read.rollout_query import (
+    chosen_rollouts,
+    error_counts,
+    errors_of,
+    readable,
+    rollouts_of,
+    run_number,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Select
@@ -85,13 +92,15 @@ class Store:
         group: str | None = None,
         sample: str | None = None,
         dropped: bool | None = None,
+        errors: bool | None = None,
         worst: bool | None = None,
         limit: int | None = 100,
     ) -> list[Row]:
         """Rollouts of a run: prompt, completion, reward and its components, advantage, and so on.
 
         The newest first, or with `worst` the lowest (True) or highest (False) reward first. `training` tells what
-        was made for training from evaluation inside RL. Steps that a later attempt repeated are left out.
+        was made for training from evaluation inside RL; `errors` leaves those that something broke, also where a further try succeeded.
+        Steps that a later attempt repeated are left out.
         """
         query = chosen_rollouts(
             run_id,
@@ -101,9 +110,18 @@ class Store:
             group=group,
             sample=sample,
             dropped=dropped,
+            errors=errors,
             worst=worst,
         )
         return readable(self._rows(query.limit(limit)), run_id)
+
+    def rollout_errors(self, rollouts: Sequence[int]) -> list[Row]:
+        """What broke some rollouts, given by their ids: source, class, message, traceback, and whether it was tried again (`retried`)."""
+        return self._rows(errors_of(rollouts))
+
+    def error_counts(self, run_id: str) -> list[Row]:
+        """How often each class of error broke rollouts of a run: for good (`failed`), or with a further try (`retried`)."""
+        return self._rows(error_counts(run_id))
 
     def count_rollouts(self, run_id: str, **chosen: Any) -> int:
         """How many `rollouts` would return without a limit. `chosen`: as for it."""

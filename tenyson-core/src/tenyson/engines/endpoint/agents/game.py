@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from secrets import token_hex
 from typing import Any
 
@@ -25,9 +26,9 @@ from tenyson.errors import TaskError
 from tenyson.tasks.agent import Endpoint
 from tenyson.tasks.checks import LONGEST
 from tenyson.tasks.plugin import TaskPlugin
-from tenyson.tasks.rollout import FinishReason, Rollout
+from tenyson.tasks.rollout import FinishReason, Rollout, RolloutError
 from tenyson.tasks.sample import Sample
-from tenyson.tasks.usercode import task_name
+from tenyson.tasks.usercode import rollout_error, task_name
 
 CONTEXT = "context_length_exceeded"
 
@@ -52,7 +53,6 @@ class AgentGame:
         self.work: list[Call] = []
         self.waits = False
         """Whether it waits for a reply to `asks`."""
-        self.failure: str | None = None
         self.turns = 0
         """Replies so far."""
         self._renderer, self._max_turns, self._limits, self._server = renderer, max_turns, limits, server
@@ -62,6 +62,7 @@ class AgentGame:
         self._run = AgentRun(task, sample, endpoint, self._session.end)
         self._conversations = Conversations(renderer)
         self._finish: FinishReason = "stop"
+        self._error: RolloutError | None = None
         self._closing = self._began = False
         self._pending: Pending | None = None
         self._todo: list[Prompt] = []
@@ -75,7 +76,7 @@ class AgentGame:
 
     @property
     def over(self) -> bool:
-        """Whether nothing is wanted any more: there is a trajectory, or a failure."""
+        """Whether nothing is wanted any more: there is a trajectory."""
         return not self.work and not self.waits
 
     @property
@@ -107,7 +108,7 @@ class AgentGame:
         if self._closing:
             self.work = []
         elif one.fault is not None:
-            self._fail(f"{self._what}{self._where}: {one.fault.message}")
+            self._fail(one)
         elif one.value is None:
             self._end()
         else:
@@ -127,8 +128,9 @@ class AgentGame:
         rollout = Rollout(
             sample=self.sample,
             messages=tuple(first.messages),
-            finish_reason=self._finish,
+            finish_reason="error" if self._error else self._finish,
             info=self._info(found),
+            error=self._error,
             tokens=sum(one.written for one in found),
         )
         return Trajectory(rollout, first.prompt_ids, first.ids, first.mask, first.logprobs)
@@ -213,17 +215,23 @@ class AgentGame:
             try:
                 self._result = _checked(self._run.value, f"{self._what}{self._where}")
             except TaskError as error:
-                self._fail(error.cause)
+                self._break(error)
                 return
         self._close()
 
-    def _fail(self, why: str | Ended) -> None:
-        if isinstance(why, Ended):
-            try:
-                why.result(self._what, self._where)
-            except TaskError as error:
-                why = error.cause
-        self.failure = str(why).replace(self._session.key, "***")
+    def _fail(self, ended: Ended) -> None:
+        try:
+            ended.result(self._what, self._where)
+        except TaskError as error:
+            self._break(error)
+
+    def _break(self, error: TaskError) -> None:
+        found = rollout_error("agent", error)
+        self._error = replace(
+            found,
+            message=found.message.replace(self._session.key, "***"),
+            traceback=found.traceback.replace(self._session.key, "***"),
+        )
         self._close()
 
     def _close(self) -> None:

@@ -1,0 +1,66 @@
+"""What is recorded of rollouts, and which of their errors is the commonest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from tenyson.engines.play import Trajectory
+from tenyson.engines.renderers import Renderer
+from tenyson.jobs.job import JobContext
+from tenyson.tasks.rollout import Rollout
+from tenyson.telemetry.events import RolloutFinished
+
+
+def rollout_event(
+    context: JobContext,
+    renderer: Renderer,
+    trajectory: Trajectory,
+    *,
+    training: bool,
+    step: int,
+    group: str,
+    reward: float | None,
+    advantage: float | None = None,
+    dropped: str | None = None,
+) -> RolloutFinished:
+    """The record of a scored rollout; the arguments are fields of `RolloutFinished`."""
+    rollout = trajectory.rollout
+    return RolloutFinished(
+        run_id=context.run_id,
+        phase=context.kind.phase,
+        training=training,
+        step=step,
+        sample_id=rollout.sample.id,
+        group=group,
+        prompt=renderer.raw(trajectory.prompt_ids),
+        completion=renderer.raw(trajectory.completion_ids),
+        reward=None if rollout.error else reward,
+        components=rollout.rewards,
+        advantage=advantage,
+        finish_reason="error" if rollout.error else rollout.finish_reason,
+        trained=training and dropped is None,
+        dropped=dropped,
+        tokens=rollout.tokens,
+        info=rollout.info,
+        errors=_errors(rollout),
+    )
+
+
+def commonest(rollouts: Iterable[Rollout]) -> str:
+    """The commonest error of some rollouts, by its source and class, and how many of them had it."""
+    errors = [one.error for one in rollouts if one.error is not None]
+    [(kind, count)] = Counter((error.source, error.kind) for error in errors).most_common(1)
+    message = next(error.message for error in errors if (error.source, error.kind) == kind)
+    return message if len(errors) == 1 else f"{message} ({kind[1]}, {count} of {len(errors)})"
+
+
+def _errors(rollout: Rollout) -> list[dict[str, Any]]:
+    """What broke it, in order."""
+    final = [] if rollout.error is None else [rollout.error]
+    return [
+        *({**asdict(one), "retried": True} for one in rollout.retried),
+        *({**asdict(one), "retried": False} for one in final),
+    ]

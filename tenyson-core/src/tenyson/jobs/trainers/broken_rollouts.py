@@ -1,0 +1,119 @@
+"""Broken rollouts: their groups leave the loss whole, and too many of them end or pause training.
+
+Shape legend: B completions on this process; A completions on all of them.
+
+Imports torch: import this module only inside a job.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tenyson.engines.play import Trajectory
+from tenyson.errors import TaskError
+from tenyson.jobs.data.rollout_records import commonest
+from tenyson.jobs.job import JobContext
+from tenyson.jobs.runtime.pause import hold_while_paused
+from tenyson.tasks.rollout import Rollout
+from tenyson.telemetry.control import Asked
+
+MAX_FAILED = 0.1
+"""Share of broken rollouts that a batch may have where `rollouts.max_failed` is not set."""
+IN_A_ROW = 3
+"""Batches with too many broken rollouts before training ends or pauses."""
+
+
+class NothingLeftError(Exception):
+    """Each group of a batch has a broken rollout."""
+
+
+class BrokenRolloutsMixin:
+    """For a GRPOTrainer. A group with a broken rollout carries no gradient: the others' baseline would be that of a part of it."""
+
+    _context: JobContext
+    _trajectories: list[Trajectory]
+    all_failed: bool
+
+    broken_batches = 0
+    """Batches in a row, up to the last one, with more broken rollouts than `rollouts.max_failed` allows."""
+
+    _left_out: torch.Tensor
+    """A flags: completions whose groups leave the loss."""
+
+    def find_broken(self) -> None:
+        """Find the groups that leave the loss, once all rollouts are played and scored. Raises: NothingLeftError."""
+        trainer: Any = self
+        group = trainer.num_generations if trainer.model.training else trainer.num_generations_eval
+        flags = [one.rollout.error is not None for one in self._trajectories]
+        broken = trainer.accelerator.gather(torch.tensor(flags, device=trainer.accelerator.device))
+        self._broken_share = broken.float().mean().item()
+        self._left_out = broken.view(-1, group).any(dim=1).repeat_interleave(group)
+        if self._left_out.all():
+            raise NothingLeftError
+
+    def is_left_out(self) -> list[bool]:
+        """B flags: whether the group of a completion of this process leaves the loss."""
+        flags: list[bool] = self._of_this_process().tolist()
+        return flags
+
+    def leave_out(self, output: dict[str, Any]) -> None:
+        """Take the groups that `find_broken` found out of what the loss reads: no token of theirs counts."""
+        if not self._left_out.any():
+            return
+        kept = (~self._of_this_process()).unsqueeze(1)
+        counted = output["completion_mask"] = output["completion_mask"] * kept
+        if "tool_mask" in output:
+            output["tool_mask"] = output["tool_mask"] * kept
+            counted = counted * output["tool_mask"]
+        trainer: Any = self
+        output["num_items_in_batch"] = trainer.accelerator.gather(counted.sum()).sum()
+
+    def count_broken(self) -> None:
+        """Count a batch that was recorded. Raises: TaskError: too many of its rollouts and of those before it broke."""
+        rollouts = self._context.config.rollouts
+        most = MAX_FAILED if rollouts.max_failed is None else rollouts.max_failed
+        self.broken_batches = self.broken_batches + 1 if self._broken_share > most else 0
+        if self.broken_batches < IN_A_ROW:
+            return
+        self.broken_batches = 0
+        broken = [one.rollout for one in self._trajectories if one.rollout.error is not None]
+        why = _words(most, broken)
+        if rollouts.on_failed == "pause" and self._context.world.size == 1:
+            self._context.controls.accept(Asked("pause"))
+            self._context.say(
+                f"{why}. Training pauses; `tenyson resume RUN` continues it, and `tenyson rollouts RUN --errors` lists them",
+                "warning",
+            )
+            return
+        self.all_failed = True
+        raise TaskError(
+            why,
+            next_step="`tenyson rollouts RUN --errors` lists them. Once what they name works, `tenyson resume RUN` continues from the "
+            "checkpoint; rollouts.max_failed says how many may fail.",
+        )
+
+    def again(self) -> None:
+        """Say that a batch is played once more, and wait where the run is paused."""
+        step = self.trained_step()
+        self._context.say(
+            f"after step {step}, each group of a batch has a rollout that failed: it is played again",
+            "warning",
+        )
+        hold_while_paused(self._context.controls, step, self._context.say, unit="steps")
+
+    def trained_step(self) -> int:
+        """Optimizer steps done."""
+        trainer: Any = self
+        return int(trainer.state.global_step)
+
+    def _of_this_process(self) -> torch.Tensor:
+        trainer: Any = self
+        count = len(self._trajectories)
+        return self._left_out[trainer.accelerator.process_index * count :][:count]
+
+
+def _words(most: float, broken: list[Rollout]) -> str:
+    cause = commonest(broken) if broken else "those of other processes"
+    return f"in {IN_A_ROW} batches in a row more than {most:.0%} of the rollouts failed: {cause}"
