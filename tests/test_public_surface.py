@@ -41,6 +41,8 @@ FROZEN = {
     "tenyson.pipeline": {"FailurePolicy", "PipelineResult", "Step", "run_pipeline"},
     "tenyson.reporting": {"ReportBuilder", "write_report"},
     "tenyson.rewards": {
+        "JudgeModel",
+        "Prices",
         "after",
         "boxed",
         "choice",
@@ -50,6 +52,7 @@ FROZEN = {
         "fenced",
         "format",
         "json_schema",
+        "judge",
         "last_line",
         "length",
         "matching",

@@ -32,6 +32,9 @@ TenysonError
 │   └── NothingStoredError           no earlier result can be reused (`tenyson.pipeline.cache.inputs`)
 ├── PreflightError                   a job that can come to nothing was not started (`tenyson.jobs.runtime.finding`)
 ├── StoppedByHandError               a job was stopped before there was anything to save (`tenyson.jobs.job`)
+├── JudgeError(RuntimeError)         a judge gives no verdict on a rollout (`tenyson.rewards.judging.errors`)
+│   ├── JudgeBudgetError             a further answer would exceed a judge's budget; it ends the job (the same)
+│   └── JudgeStoreError              answers cannot be kept; it ends the job (the same)
 ├── ReportError(ValueError)          a report misses something it promises
 ├── DestinationError(ValueError)     a file that the user named cannot be written (`tenyson.core.destination`)
 └── MissingDependencyError(ImportError)   an optional package is not installed; the message has the pip line

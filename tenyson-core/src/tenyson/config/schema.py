@@ -5,14 +5,13 @@ Frozen models; unknown keys are refused. `None` in `training` means the default 
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tenyson.config.paths import expand, expand_url
-from tenyson.config.patterns import FACTORY, RUN_ID
+from tenyson.config.patterns import FACTORY, RUN_ID, is_variable
 
 
 class Section(BaseModel):
@@ -29,7 +28,7 @@ class Section(BaseModel):
 
 def _variable_name(value: str) -> str:
     # The message must not repeat the value: it may be the secret itself.
-    if not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", value) or value.startswith(("AKIA", "ASIA")):
+    if not is_variable(value):
         raise ValueError(
             "give the NAME of an environment variable in capitals, such as HF_TOKEN, never a secret itself"
         )
@@ -146,6 +145,8 @@ class TaskConfig(Section):
     """A Python file with one TaskPlugin class, or "module.path:ClassName"."""
     args: dict[str, Any] = {}
     """Keyword arguments of the task's constructor."""
+    secrets: list[VariableName] = []
+    """NAMES of environment variables that the task reads, such as a judge's key: rented machines get them, records do not."""
 
 
 Sign = Literal[

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tenyson.core.current_run import running
 from tenyson.core.run_folder import RunFolder
 from tenyson.errors import ConfigError, Problem, TenysonError
 from tenyson.jobs.result import SCHEMA_VERSION, JobResult, Status, stopped_early
@@ -225,6 +226,7 @@ class Job(ABC):
                         inputs=inputs(self.config, task),
                     )
                 )
+            stack.enter_context(running(run_id))
             context = JobContext(
                 run_id, self.config, self.task, folder, telemetry, controls, world, self.kind
             )

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from tenyson.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from tenyson.core.chat.usage import Prices
     from tenyson.rewards.exact_match import exact
+    from tenyson.rewards.judging.judge import judge
+    from tenyson.rewards.judging.model import JudgeModel
     from tenyson.rewards.multiple_choice import choice
     from tenyson.rewards.numeric import number
     from tenyson.rewards.pattern import regex
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from tenyson.rewards.symbolic import math
 
 __all__ = [
+    "JudgeModel",
+    "Prices",
     "after",
     "boxed",
     "choice",
@@ -30,6 +35,7 @@ __all__ = [
     "fenced",
     "format",
     "json_schema",
+    "judge",
     "last_line",
     "length",
     "matching",
@@ -45,6 +51,8 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "JudgeModel": "tenyson.rewards.judging.model",
+            "Prices": "tenyson.core.chat.usage",
             "after": "tenyson.rewards.reading.extraction",
             "boxed": "tenyson.rewards.reading.extraction",
             "choice": "tenyson.rewards.multiple_choice",
@@ -54,6 +62,7 @@ if not TYPE_CHECKING:
             "fenced": "tenyson.rewards.reading.extraction",
             "format": "tenyson.rewards.structure",
             "json_schema": "tenyson.rewards.schema",
+            "judge": "tenyson.rewards.judging.judge",
             "last_line": "tenyson.rewards.reading.extraction",
             "length": "tenyson.rewards.reply_length",
             "matching": "tenyson.rewards.reading.extraction",

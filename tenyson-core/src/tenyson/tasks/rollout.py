@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tenyson.tasks.sample import Message, Sample
+from tenyson.tasks.verdict import Verdict
 
 FinishReason = Literal["stop", "length", "turns", "error"]
 
@@ -47,6 +48,8 @@ class Rollout:
     """What failed before, after which it was tried again."""
     rewards: Mapping[str, float | None] = field(default_factory=dict, compare=False)
     """What each reward said, by name, once they were asked. A reward that is called on this rollout again returns it."""
+    verdicts: Sequence[Verdict] = field(default=(), compare=False)
+    """What judges said, once they were asked."""
 
     @property
     def replies(self) -> list[str]:

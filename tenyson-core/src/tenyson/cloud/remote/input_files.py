@@ -43,7 +43,8 @@ def import_roots(spec: JobSpec) -> list[str]:
 def variables_of(
     config: Mapping[str, Any], forwarded: Sequence[str] = (), *, direct_database: bool = False
 ) -> dict[str, str]:
-    """The environment variables that a job gets, as far as they are set here: tokens of the hub and of W&B, the database's password where the job itself uses it, and what settings forward.
+    """The environment variables that a job gets, as far as they are set here: tokens of the hub and of W&B, what the task reads, the
+    database's password where the job itself uses it, and what settings forward.
 
     All may be secret.
     """
@@ -51,6 +52,7 @@ def variables_of(
     names: Sequence[str | None] = [
         hub.get("token_env", "HF_TOKEN"),
         wandb.get("api_key_env", "WANDB_API_KEY") if wandb.get("project") else None,
+        *((config.get("task") or {}).get("secrets") or ()),
         *(["PGPASSWORD"] if direct_database else []),
         *forwarded,
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout, RolloutError
 from tenyson.tasks.scoring import as_reward
 from tenyson.tasks.usercode import rollout_error, shown, user_code
+from tenyson.tasks.verdict import Verdict
 
 
 @dataclass(eq=False)
@@ -55,6 +56,20 @@ class Question:
                 next_step="Return one for each rollout, in their order; None where it says nothing.",
             )
         return [as_reward(one, what) for one in values]
+
+    def verdicts(self, value: Any, fault: Fault | None) -> list[tuple[Verdict, ...]]:
+        """What judges said, for each rollout; of a question that failed, with the first one."""
+        if fault is not None:
+            return [self._named(getattr(fault.error, "verdicts", ())), *[()] * (len(self.places) - 1)]
+        if self.reward.single:
+            return [self._named(getattr(value, "verdicts", ()))]
+        whole = isinstance(value, list) and len(value) == len(self.places)
+        values = value if whole else [None] * len(self.places)
+        return [self._named(getattr(one, "verdicts", ())) for one in values]
+
+    def _named(self, verdicts: Any) -> tuple[Verdict, ...]:
+        known = verdicts if isinstance(verdicts, tuple) else ()
+        return tuple(replace(one, reward=self.reward.name) for one in known if isinstance(one, Verdict))
 
     def error(self, fault: Fault) -> RolloutError:
         """Why there is no value."""

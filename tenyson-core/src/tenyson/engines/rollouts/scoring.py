@@ -22,6 +22,7 @@ from tenyson.engines.rollouts.side_by_side import Call, SideBySide
 from tenyson.errors import TaskError, TenysonError
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout, RolloutError
+from tenyson.tasks.verdict import Verdict
 
 TICK_SECONDS = 0.5
 """How often a stop is looked for while async rewards are awaited."""
@@ -75,31 +76,38 @@ def score_all(
                 scorer.ask(question)
         scorer.wait(between)
     return [
-        _scored(rewards, rollout, scorer.answers, scorer.errors, place)
+        _scored(
+            rewards, rollout, [scorer.found.get((number, place), _NOTHING) for number in range(len(rewards))]
+        )
         for place, rollout in enumerate(rollouts)
     ]
 
 
-def _scored(
-    rewards: Sequence[Reward],
-    rollout: Rollout,
-    answers: dict[tuple[int, int], float | None],
-    errors: dict[tuple[int, int], RolloutError],
-    place: int,
-) -> Scored:
-    components = {reward.name: answers.get((number, place)) for number, reward in enumerate(rewards)}
-    total = sum(float(reward.weight) * (components[reward.name] or 0.0) for reward in rewards)
-    failed = (errors[number, place] for number in range(len(rewards)) if (number, place) in errors)
-    error = rollout.error or next(failed, None)
-    return Scored(replace(rollout, rewards=components, error=error), components, total)
+@dataclass(frozen=True)
+class _Found:
+    """What one reward says of one rollout."""
+
+    value: float | None = None
+    error: RolloutError | None = None
+    verdicts: tuple[Verdict, ...] = ()
+
+
+_NOTHING = _Found()
+
+
+def _scored(rewards: Sequence[Reward], rollout: Rollout, found: Sequence[_Found]) -> Scored:
+    components = {reward.name: one.value for reward, one in zip(rewards, found, strict=True)}
+    total = sum(float(reward.weight) * (one.value or 0.0) for reward, one in zip(rewards, found, strict=True))
+    error = rollout.error or next((one.error for one in found if one.error is not None), None)
+    verdicts = tuple(verdict for one in found for verdict in one.verdicts)
+    return Scored(replace(rollout, rewards=components, error=error, verdicts=verdicts), components, total)
 
 
 class _Scorer:
     """Asks questions and keeps what they came to, by number of the reward and place of the rollout."""
 
     def __init__(self, side: SideBySide, limits: Limits) -> None:
-        self.answers: dict[tuple[int, int], float | None] = {}
-        self.errors: dict[tuple[int, int], RolloutError] = {}
+        self.found: dict[tuple[int, int], _Found] = {}
         self._side, self._limits = side, limits
         self._in_order: SideBySide | None = None
         self._asked: dict[Question, int] = {}
@@ -168,10 +176,9 @@ class _Scorer:
             if again and times <= self._limits.retries:
                 return True
             error = question.error(fault)
-        for place, one in zip(question.places, values, strict=True):
-            self.answers[question.number, place] = one
-            if error is not None:
-                self.errors[question.number, place] = error
+        verdicts = question.verdicts(value, fault)
+        for place, one, said in zip(question.places, values, verdicts, strict=True):
+            self.found[question.number, place] = _Found(one, error, said)
         return False
 
     def _seconds(self, question: Question) -> float | None:

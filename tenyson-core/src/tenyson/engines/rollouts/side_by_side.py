@@ -262,6 +262,8 @@ class SideBySide:
                     self._note(ended)
 
         call.task = loop.create_task(whole())
+        # One that is cancelled before it begins has awaited nothing.
+        call.task.add_done_callback(lambda _: _forget(value))
         with self._lock:
             if call.over:  # its limit came first
                 call.task.cancel()

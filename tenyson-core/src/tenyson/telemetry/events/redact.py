@@ -172,7 +172,7 @@ class Redactor:
 
 def redactor_of(config: Config | None) -> Redactor:
     """The redactor of a job: it knows the variables that the configuration names, and those that sound like secrets."""
-    names = () if config is None else (config.wandb.api_key_env, config.hub.token_env)
+    names = () if config is None else (config.wandb.api_key_env, config.hub.token_env, *config.task.secrets)
     return Redactor(os.environ, names=names)
 
 
