@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from tenyson.cloud.remote.bundle import make_bundle
-from tenyson.cloud.remote.input_files import find_input_files, import_roots
+from tenyson.cloud.remote.input_files import find_input_files, import_roots, variables_of
 from tenyson.jobs.spec import JobSpec
 
 
@@ -58,3 +58,12 @@ def test_files_that_a_configuration_names_go_along_and_system_paths_are_refused(
     assert import_roots(loose) == [str(tmp_path / "loose")]
     with pytest.raises(BackendError, match="this path belongs to the system"):
         find_input_files(spec(model={"name": "/etc/ssl"}))
+
+
+def test_secrets_that_the_task_names_go_along_and_no_others(monkeypatch):
+    """Such as a judge's key; one that is not set here is left out."""
+    monkeypatch.setenv("JUDGE_OPENS", "a-key")
+    monkeypatch.setenv("ANOTHER", "b-key")
+    for name in ("HF_TOKEN", "NOWHERE"):
+        monkeypatch.delenv(name, raising=False)
+    assert variables_of({"task": {"secrets": ["JUDGE_OPENS", "NOWHERE"]}}) == {"JUDGE_OPENS": "a-key"}

@@ -251,6 +251,9 @@ def test_the_newest_fixture_is_read(tmp_path):
     assert rows(url, "SELECT number, error_class, retried, attempt FROM rollout_errors") == [
         {"number": 0, "error_class": "ConnectionError", "retried": 1, "attempt": 2}
     ]
+    assert rows(url, "SELECT reward, criterion, value, usd, reused, step FROM verdicts") == [
+        {"reward": "judge", "criterion": "It is polite.", "value": 1.0, "usd": 0.001, "reused": 0, "step": 1}
+    ]
 
 
 @pytest.mark.parametrize("dialect", frozen.DIALECTS)

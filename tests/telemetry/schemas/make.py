@@ -19,6 +19,17 @@ from tenyson.telemetry.events import Notice  # noqa: E402
 from tenyson.telemetry.spool.recover import recover  # noqa: E402
 
 TIME = 1_790_000_000.0
+BROKE = {
+    "source": "reward",
+    "kind": "ConnectionError",
+    "message": "the judge is away",
+    "traceback": "",
+    "retried": True,
+}
+JUDGED = {
+    "reward": "judge", "criterion": "It is polite.", "opponent": None, "value": 1.0, "text": "Points: 1", "model": "tiny",
+    "prompt_tokens": 20, "completion_tokens": 2, "usd": 0.001, "reused": False, "key": "0" * 64,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -29,7 +40,8 @@ def main() -> None:
         left_behind(run_dir, first, [rollout(step=1, time=TIME)], attempt_uid="a" * 32)
         again = [started(time=TIME + 100), began(1, time=TIME + 100), metrics(2, time=TIME + 100, loss=0.5)]
         notice = Notice(run_id="run-1", time=TIME + 100, level="info", message="resumed")
-        last = [rollout(step=1, time=TIME + 100, completion="5"), notice, finished(time=TIME + 200)]
+        second = rollout(step=1, time=TIME + 100, completion="5", errors=[BROKE], verdicts=[JUDGED])
+        last = [second, notice, finished(time=TIME + 200)]
         engine = open_database(f"sqlite:///{path}", create=True)
         recover(engine, run_dir)
         left_behind(run_dir, again, last, attempt_uid="b" * 32)

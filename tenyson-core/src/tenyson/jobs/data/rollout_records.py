@@ -46,6 +46,7 @@ def rollout_event(
         tokens=rollout.tokens,
         info=rollout.info,
         errors=_errors(rollout),
+        verdicts=[asdict(one) for one in rollout.verdicts],
     )
 
 

@@ -132,6 +132,13 @@ class Rows:
                     number, count, error["source"], error["kind"], error["message"], error["traceback"], error["retried"],
                 )
             )  # fmt: skip
+        for count, one in enumerate(event.get("verdicts", ())):
+            self._rows[tables.verdict_records].append(
+                (
+                    number, count, one["reward"], one["criterion"], one["opponent"], _number(one["value"]), one["text"],
+                    one["model"], one["prompt_tokens"], one["completion_tokens"], _number(one["usd"]), one["reused"], one["key"],
+                )
+            )  # fmt: skip
         key = (step, group_id, phase, training)
         group = self._groups.get(key)
         if group is None:

@@ -219,6 +219,39 @@ rollout_error_records = Table(
     comment="What broke a rollout, all attempts.",
 )
 
+verdict_records = Table(
+    "verdict_records",
+    metadata,
+    Column(
+        "rollout", _BIG, primary_key=True, autoincrement=False, comment="`id` of the rollout that was judged"
+    ),
+    Column(
+        "number",
+        Integer,
+        primary_key=True,
+        autoincrement=False,
+        comment="from 0, in the order of the questions",
+    ),
+    Column("reward", Text, nullable=False, comment="name of the reward"),
+    Column("criterion", Text, nullable=False, comment="what was judged, in the words of the question"),
+    Column(
+        "opponent",
+        Integer,
+        comment="in a comparison the place in its group, from 0, of the reply shown second",
+    ),
+    Column("value", Double, comment="what was read from the answer; null where nothing could be"),
+    Column("text", Text, nullable=False, comment="the whole answer"),
+    Column("model", Text, nullable=False, comment="the judge"),
+    Column("prompt_tokens", Integer, nullable=False, comment="as the endpoint counts them"),
+    Column("completion_tokens", Integer, nullable=False, comment="the same of the answer"),
+    Column("usd", Double, comment="price of the answer when it was given; null without prices"),
+    Column(
+        "reused", Boolean, nullable=False, comment="whether it was known already, and cost nothing this time"
+    ),
+    Column("key", String(64), nullable=False, comment="SHA-256 of endpoint, model, messages and settings"),
+    comment="What a judge said of a rollout, all attempts.",
+)
+
 rollout_groups = Table(
     "rollout_groups",
     metadata,

@@ -24,6 +24,7 @@ COMMENTS = {
     "rollouts": "A conversation in RL or evaluation.",
     "generations": "The same conversation, its text only.",
     "groups": "The rollouts of one prompt at one step, summed up.",
+    "verdicts": "What a judge said of a rollout, with its price.",
     "rollout_errors": "What broke a rollout: an environment, a tool, a reward or an agent.",
 }
 """What a row of each view is."""
@@ -38,6 +39,7 @@ BASES = {
     "generations": ("rollout_records",),
     "groups": ("rollout_groups",),
     "rollout_errors": ("rollout_error_records", "rollout_records"),
+    "verdicts": ("verdict_records", "rollout_records"),
 }
 """The tables that each view shows, whose columns mean the same."""
 COLUMNS = {
@@ -138,5 +140,11 @@ def _views(dialect: str, schema: str) -> dict[str, str]:
             "SELECT e.rollout, e.number, u.run_id, r.attempt, r.phase, r.training, r.step, r.sample_id, r.group_id, "
             "e.source, e.error_class, e.message, e.traceback, e.retried, r.created_at FROM rollout_error_records e "
             "JOIN rollout_records r ON r.id = e.rollout JOIN runs u ON u.id = r.run WHERE NOT r.superseded"
+        ),
+        "verdicts": (
+            "SELECT v.rollout, v.number, u.run_id, r.attempt, r.phase, r.training, r.step, r.sample_id, r.group_id, v.reward, "
+            "v.criterion, v.opponent, v.value, v.text, v.model, v.prompt_tokens, v.completion_tokens, v.usd, v.reused, v.key, "
+            "r.created_at FROM verdict_records v JOIN rollout_records r ON r.id = v.rollout JOIN runs u ON u.id = r.run "
+            "WHERE NOT r.superseded"
         ),
     }

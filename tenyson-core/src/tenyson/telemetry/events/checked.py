@@ -133,6 +133,18 @@ def _are_errors(value: Any) -> bool:
     )
 
 
+def _are_verdicts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(one, Mapping)
+        and all(_is_text(one.get(name)) for name in ("reward", "criterion", "text", "model", "key"))
+        and all(_is_number_or_none(one.get(name)) for name in ("value", "usd"))
+        and all(_is_count(one.get(name)) for name in ("prompt_tokens", "completion_tokens"))
+        and _is_count_or_none(one.get("opponent"))
+        and _is_flag(one.get("reused"))
+        for one in value
+    )
+
+
 def _is_result(value: Any) -> bool:
     return (
         _is_mapping(value)
@@ -172,13 +184,14 @@ _BY_NAME: dict[str, _Check] = {
     "provenance": _is_provenance,
     "inputs": _are_inputs,
     "errors": _are_errors,
+    "verdicts": _are_verdicts,
     "result": _is_result,
     "RunFinished.reason": _is_text_or_none,
 }
 """What a field's type does not tell; as Event.field where other events have such a field too."""
 _NEEDED = {"RolloutFinished"}
 """Events that need all their fields, with a default or without: their rows are made in one pass."""
-_OPTIONAL = {"RolloutFinished.errors"}
+_OPTIONAL = {"RolloutFinished.errors", "RolloutFinished.verdicts"}
 """Fields that even those may lack."""
 _LEFT_OUT = {"RunStarted.config"}
 """Fields without a default that an event can do without."""

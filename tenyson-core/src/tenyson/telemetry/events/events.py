@@ -153,6 +153,8 @@ class RolloutFinished(Event):
     """The environment's info."""
     errors: Sequence[Mapping[str, Any]] = ()
     """What broke it, in order: source, kind, message, traceback, and whether it was tried again after that (`retried`)."""
+    verdicts: Sequence[Mapping[str, Any]] = ()
+    """What judges said of it: the fields of `tenyson.tasks.verdict.Verdict`."""
 
     def __init__(
         self,
@@ -174,6 +176,7 @@ class RolloutFinished(Event):
         tokens: int = 0,
         info: Mapping[str, Any] | None = None,
         errors: Sequence[Mapping[str, Any]] = (),
+        verdicts: Sequence[Mapping[str, Any]] = (),
         time: float | None = None,
     ) -> None:
         # As above: these come by the hundred.
@@ -200,6 +203,8 @@ class RolloutFinished(Event):
         )
         if errors:
             self.__dict__["errors"] = errors
+        if verdicts:
+            self.__dict__["verdicts"] = verdicts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ _PATTERN = re.compile(
 keys, bearer headers, and the user and password of a URL."""
 _MODEL_TEXT = frozenset({"prompt", "completion"})
 """What a model reads and writes is data: only the exact values of secrets are struck from it."""
-_DATA = frozenset({"info", "components", "values", "metrics"})
+_DATA = frozenset({"info", "components", "values", "metrics", "verdicts"})
 """Mappings whose keys are a task's own: a game may well call its answer "secret"."""
 
 
@@ -110,10 +110,8 @@ class Redactor:
         if event.__class__ is MetricsLogged:
             return False
         if event.__class__ is RolloutFinished:
-            info, errors = event.info, event.errors
-            return bool(info or errors) and (
-                self._holds_secret(info, keys=False) or self._holds_secret(errors, keys=False)
-            )
+            told = [one for one in (event.info, event.errors, event.verdicts) if one]
+            return bool(told) and self._holds_secret(told, keys=False)
         return self.may_hold_secret(event)
 
     def text(self, text: str) -> str:
