@@ -19,6 +19,7 @@ PACKAGES = {
     "tenyson-wordle": "tenyson-wordle",
     "tenyson-reasoning-gym": "plugins/tenyson-reasoning-gym",
     "tenyson-textarena": "plugins/tenyson-textarena",
+    "tenyson-openenv": "plugins/tenyson-openenv",
 }
 """Their folders by name."""
 

@@ -14,6 +14,7 @@ CORE = "core"
 FIRST_PARTY = {
     "aws": "tenyson-aws",
     "modal": "tenyson-modal",
+    "openenv": "tenyson-openenv",
     "reasoning-gym": "tenyson-reasoning-gym",
     "textarena": "tenyson-textarena",
     "wordle": "tenyson-wordle",
