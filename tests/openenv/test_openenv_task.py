@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tenyson.errors import ConfigError, TaskError
+from tenyson.tasks import Sample, TaskPlugin
+from tenyson.tasks.load import load_task
+from tenyson.testing.tasks import TaskContract
 from tenyson_openenv import pool as pools
 from tenyson_openenv.action import ActionReader
 from tenyson_openenv.observation import shown
 from tenyson_openenv.server import LocalServer
 from tenyson_openenv.session import RefusedError
 from tenyson_openenv.task import OpenEnvTask
-
-from tenyson.errors import ConfigError, TaskError
-from tenyson.tasks import Sample, TaskPlugin
-from tenyson.tasks.load import load_task
-from tenyson.testing.tasks import TaskContract
 
 Arguments = Callable[..., dict[str, Any]]
 
