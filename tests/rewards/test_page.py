@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,16 @@ EXTRACTIONS = {"after", "boxed", "fenced", "last_line", "matching", "tag", "whol
 def test_the_examples_of_the_page_run() -> None:
     """One after the other, as a reader would type them."""
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 11
+    assert len(blocks) == 13
     space: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "docs/reference/rewards.md", "exec"), space)
+
+
+def test_the_page_has_every_field_of_a_judges_model() -> None:
+    section = PAGE.partition("`rewards.JudgeModel` says who is asked")[2].partition("\n## ")[0]
+    for field in fields(rewards.JudgeModel):
+        assert f"`{field.name}`" in section, field.name
 
 
 def test_the_page_has_every_name_and_every_argument() -> None:
@@ -31,6 +38,9 @@ def test_the_page_has_every_name_and_every_argument() -> None:
     for name in rewards.__all__:
         if name in EXTRACTIONS:
             assert f"| `rewards.{name}" in PAGE, name
+            continue
+        if name in ("JudgeModel", "Prices"):
+            assert f"`rewards.{name}" in PAGE
             continue
         section = PAGE.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
         for argument in set(inspect.signature(getattr(rewards, name)).parameters) - {"name", "weight"}:
