@@ -11,7 +11,7 @@ from tenyson.errors import ConfigError
 from tenyson.jobs.data.samples import eval_prompts
 from tenyson.jobs.job import Job, JobContext, Outcome
 from tenyson.jobs.runtime.pause import hold_while_paused
-from tenyson.tasks.checks import plays_on
+from tenyson.tasks.checks import has_agent, plays_on
 from tenyson.tasks.sample import Sample
 from tenyson.tasks.scoring import rewards_of
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tenyson.config.schema import Config
     from tenyson.engines.engine import Engine, Sampling
     from tenyson.jobs.data.measurement import Measurement
+    from tenyson.jobs.models.model import ModelSource
     from tenyson.jobs.preflight.prepare import Prepared
     from tenyson.tasks.reward import Reward
 
@@ -31,6 +32,8 @@ class _Evaluation:
     samples: Sequence[Sample]
     sampling: Sampling
     engine: str
+    context: int | None
+    """Tokens that the model can read at once; None where nobody knows."""
     turns: int
     """Most replies of one conversation; 1 where the task has no environment."""
     about: dict[str, Any]
@@ -62,7 +65,7 @@ class EvalJob(Job):
         )
         self.leftover = lambda: measurement.outcome(evaluation.about)
         try:
-            self._measure(measurement, evaluation.samples, engine, evaluation.sampling)
+            self._measure(measurement, evaluation, engine)
         finally:
             engine.close()
         outcome = measurement.outcome(evaluation.about)
@@ -99,7 +102,10 @@ class EvalJob(Job):
         context.say(f"engine {choice.name}: {choice.reason}")
         check_passthrough(config, kind, engine=choice.name)
         prompts = eval_prompts(context.task, config, one.tokenizer, context=context)
-        sampling = Sampling.from_config(config.generation, one.renderer.stop_token_ids)
+        sampling = replace(
+            Sampling.from_config(config.generation, one.renderer.stop_token_ids),
+            logprobs=has_agent(context.task),
+        )
         samples = self._repeated(context, prompts, sampling)
         require_fingerprint(context, one.source, one.renderer)
         pin_inputs(context, one.source)
@@ -116,7 +122,15 @@ class EvalJob(Job):
             "checkpoint_defaults_not_taken": unheeded,
         }
         turns = config.generation.max_turns if plays_on(context.task, samples) else 1
-        return _Evaluation(one, samples, sampling, choice.name, turns, about)
+        context_length = self._context_length(one.source, config)
+        return _Evaluation(one, samples, sampling, choice.name, context_length, turns, about)
+
+    def _context_length(self, source: ModelSource, config: Config) -> int | None:
+        from tenyson.jobs.models.memory import engine_limit
+        from tenyson.jobs.models.model import context_length
+
+        limits = context_length(source), engine_limit(config.engine_args, config.trl)
+        return min(filter(None, limits), default=None)
 
     def _open(self, evaluation: _Evaluation, config: Config) -> Engine:
         from tenyson.engines.choose import open_engine
@@ -138,15 +152,13 @@ class EvalJob(Job):
         with explained(source.path, () if name == "transformers" else (Exception,)):
             return open_engine(name, spec)
 
-    def _measure(
-        self, measurement: Measurement, samples: Sequence[Sample], engine: Engine, sampling: Sampling
-    ) -> None:
+    def _measure(self, measurement: Measurement, evaluation: _Evaluation, engine: Engine) -> None:
         """Play batch after batch, until they are done or somebody stops it."""
         from tenyson.engines.batches import play_batches
         from tenyson.engines.rollouts.limits import Limits
 
         context = measurement.context
-        config = context.config
+        config, samples = context.config, evaluation.samples
         size = self._batch_size(measurement, samples)
 
         def between() -> None:
@@ -158,11 +170,11 @@ class EvalJob(Job):
             samples,
             measurement.renderer,
             engine,
-            replace(sampling, seed=config.run.seed),
+            replace(evaluation.sampling, seed=config.run.seed),
             max_turns=config.generation.max_turns,
             batch_size=size,
             between=between,
-            limits=Limits.from_config(config),
+            limits=replace(Limits.from_config(config), context=evaluation.context),
         )
         context.began(0)
         with closing(batches):

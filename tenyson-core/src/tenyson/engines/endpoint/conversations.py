@@ -16,6 +16,7 @@ from tenyson.engines.endpoint.choice import Choice
 from tenyson.engines.endpoint.messages import same_form
 from tenyson.engines.endpoint.request import ChatRequest, Request
 from tenyson.engines.renderers import Renderer
+from tenyson.engines.rollouts.tokens import Tokens
 from tenyson.errors import ModelError
 from tenyson.tasks.sample import Message, Sample
 
@@ -56,21 +57,13 @@ class Prompt:
 
 
 @dataclass
-class Tokens:
-    """A conversation as tokens: P of its prompt, then C."""
+class Conversation(Tokens):
+    """One conversation, and what was said in it."""
 
-    prompt_ids: list[int]
-    ids: list[int]
-    mask: list[int]
-    """C flags: 1 where the model wrote the token."""
-    logprobs: list[float] | None
-    messages: list[Message]
-    choices: list[Choice]
-
-    @property
-    def written(self) -> int:
-        """Tokens that the model wrote."""
-        return sum(self.mask)
+    messages: list[Message] = field(default_factory=list)
+    """What follows its prompt."""
+    choices: list[Choice] = field(default_factory=list)
+    """The model's replies."""
 
 
 class Conversations:
@@ -110,7 +103,7 @@ class Conversations:
         if node.parent is not None and node.parent.next is None:
             node.parent.next = node
 
-    def trajectories(self) -> list[Tokens]:
+    def all(self) -> list[Conversation]:
         """Every conversation, in the order in which they began. Each reply is in exactly one of them."""
         begun = [node for node in self._nodes if node.parent is None or node.parent.next is not node]
         return [_tokens(node) for node in begun]
@@ -162,8 +155,8 @@ class Conversations:
         return f"message {shared}, of the role {role}, is another one than before"
 
 
-def _tokens(begin: Node) -> Tokens:
-    found = Tokens(begin.prompt_ids, [], [], [], [], [])
+def _tokens(begin: Node) -> Conversation:
+    found = Conversation(begin.prompt_ids, [], [], [])
     node: Node | None = begin
     while node is not None:
         choice = node.choice
@@ -171,7 +164,7 @@ def _tokens(begin: Node) -> Tokens:
         found.messages += [] if node is begin else node.answers
         found.messages.append(choice.message)
         found.choices.append(choice)
-        found.ids += bridge + choice.ids
+        found.completion_ids += bridge + choice.ids
         found.mask += [0] * len(bridge) + [1] * len(choice.ids)
         if found.logprobs is not None and choice.logprobs is not None:
             found.logprobs += [0.0] * len(bridge) + choice.logprobs

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tenyson.engines.engine import Reply
@@ -14,6 +14,7 @@ from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.replay import Replay
 from tenyson.engines.rollouts.side_by_side import Call, Ended
+from tenyson.engines.rollouts.tokens import Tokens
 from tenyson.engines.rollouts.toolbox import Toolbox
 from tenyson.errors import TaskError
 from tenyson.tasks.checks import (
@@ -55,6 +56,8 @@ class Trajectory:
     """C flags: 1 where the model wrote the token."""
     logprobs: list[float] | None
     """C log-probabilities in nats, 0 where the model wrote nothing; None where the engine reports none."""
+    further: list[Tokens] = field(default_factory=list)
+    """Other conversations of the same rollout, which share its reward: an agent may have several."""
 
 
 class Game:

@@ -62,12 +62,12 @@ class BrokenRolloutsMixin:
         """Take the groups that `find_broken` found out of what the loss reads: no token of theirs counts."""
         if not self._left_out.any():
             return
-        kept = (~self._of_this_process()).unsqueeze(1)
+        trainer: Any = self
+        kept = (~trainer.with_further(self._of_this_process())).unsqueeze(1)
         counted = output["completion_mask"] = output["completion_mask"] * kept
         if "tool_mask" in output:
             output["tool_mask"] = output["tool_mask"] * kept
             counted = counted * output["tool_mask"]
-        trainer: Any = self
         output["num_items_in_batch"] = trainer.accelerator.gather(counted.sum()).sum()
 
     def count_broken(self) -> None:

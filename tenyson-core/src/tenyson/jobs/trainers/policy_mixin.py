@@ -16,9 +16,8 @@ from tenyson.engines.independent import play_independently
 from tenyson.engines.play import Trajectory
 from tenyson.engines.policy import PolicyEngine, check_policy
 from tenyson.engines.renderers import Renderer
-from tenyson.engines.rollouts.limits import Limits
 from tenyson.jobs.checkpoints.randomness import random_states_kept
-from tenyson.jobs.job import JobContext
+from tenyson.jobs.trainers.further_rows import FurtherRowsMixin
 from tenyson.tasks.sample import Sample
 
 TOLERANCE = {"float32": 0.01}
@@ -29,11 +28,10 @@ PROBE_TOKENS = 512
 """Most tokens of the prompt that is compared."""
 
 
-class PolicyMixin:
+class PolicyMixin(FurtherRowsMixin):
     """For a GRPOTrainer. Without `follow_with` it changes nothing."""
 
     policy: PolicyEngine | None = None
-    _context: JobContext
     _renderer: Renderer
 
     def follow_with(self, policy: PolicyEngine, *, dtype: str, corrected: bool) -> None:
@@ -81,7 +79,7 @@ class PolicyMixin:
             max_turns=self._context.config.generation.max_turns,
             batch_size=len(samples),
             between=between,
-            limits=Limits.from_config(self._context.config),
+            limits=trainer.limits(),
         )
         return played
 
@@ -106,7 +104,7 @@ class PolicyMixin:
         if self.policy is not None:
             # TRL's own vLLM, which there is none of, needs no weights.
             self._last_loaded_step = self.state.global_step  # type: ignore[attr-defined]
-        output: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         return output
 
     def _get_per_token_logps_and_entropies(self, *arguments: Any, **named: Any) -> Any:

@@ -17,7 +17,6 @@ from trl.models import unwrap_model_for_generation
 from tenyson.engines.engine import DRAWN, Reply, Sampling
 from tenyson.engines.play import Trajectory, play
 from tenyson.engines.renderers import Renderer
-from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.scoring import Scored, score_all
 from tenyson.engines.transformers import KeptTurns, generate_replies
 from tenyson.errors import TaskError
@@ -33,7 +32,7 @@ from tenyson.jobs.trainers.diagnosis import Batch, Diagnosis
 from tenyson.jobs.trainers.length_groups import LengthGroupsMixin
 from tenyson.jobs.trainers.policy_mixin import PolicyMixin
 from tenyson.jobs.trainers.sampler import EpochSampler
-from tenyson.tasks.checks import current_samples
+from tenyson.tasks.checks import current_samples, has_agent
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample
@@ -201,7 +200,7 @@ class RolloutTrainer(
                 self._renderer,
                 turn_of,
                 max_turns=self._context.config.generation.max_turns,
-                limits=Limits.from_config(self._context.config),
+                limits=self.limits(),
             )
         finally:
             if self._turns:
@@ -224,7 +223,11 @@ class RolloutTrainer(
         theirs = {name: getattr(self.args, name) for name in DRAWN if hasattr(self.args, name)}
         # What TRL leaves open is off, whatever `generation` says.
         acting = {name: DRAWN[name] if value is None else value for name, value in theirs.items()}
-        return replace(configured, max_new_tokens=self.args.max_completion_length, **acting)
+        acting |= {
+            "max_new_tokens": self.args.max_completion_length,
+            "logprobs": has_agent(self._context.task),
+        }
+        return replace(configured, **acting)
 
     def sampling_arguments(self) -> dict[str, Any]:
         """What the engine gets beyond that."""
@@ -278,7 +281,7 @@ class RolloutTrainer(
                     self.look_at_stop()
                 else:
                     break
-            self._record(output["advantages"].tolist(), training)
+            self._record(self._advantages, training)
             if training:
                 self.count_broken()
         self.leave_out(output)
@@ -314,7 +317,7 @@ class RolloutTrainer(
         self, trajectories: Sequence[Trajectory], group: int, between: Callable[[], None] = lambda: None
     ) -> list[Scored]:
         """What the rewards say of B rollouts, each `group` of which are of one prompt."""
-        limits = Limits.from_config(self._context.config)
+        limits = self.limits()
         groups = [place // group for place in range(len(trajectories))]
         return score_all(
             self._rewards, [one.rollout for one in trajectories], groups, limits, between=between

@@ -13,7 +13,7 @@ from tenyson.engines.endpoint.agents.run import AgentRun
 from tenyson.engines.endpoint.answer import Answer
 from tenyson.engines.endpoint.api_error import ApiError
 from tenyson.engines.endpoint.choice import Choice, choose
-from tenyson.engines.endpoint.conversations import Conversations, Prompt, Tokens
+from tenyson.engines.endpoint.conversations import Conversation, Conversations, Prompt
 from tenyson.engines.endpoint.request import ChatRequest, CompletionRequest
 from tenyson.engines.endpoint.server import EndpointServer
 from tenyson.engines.endpoint.session import Pending, Session
@@ -22,6 +22,7 @@ from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.rollout import CLOSE_SECONDS, Trajectory
 from tenyson.engines.rollouts.side_by_side import Call, Ended
+from tenyson.engines.rollouts.tokens import Tokens
 from tenyson.errors import TaskError
 from tenyson.tasks.agent import Endpoint
 from tenyson.tasks.checks import LONGEST
@@ -123,17 +124,24 @@ class AgentGame:
 
     def trajectory(self) -> Trajectory:
         """The rollout that is over: the conversation in which the model wrote most, and the others."""
-        found = self._conversations.trajectories() or [Tokens(self._no_prompt(), [], [], [], [], [])]
+        found = self._conversations.all() or [Conversation(self._no_prompt(), [], [], [])]
         first = max(found, key=lambda one: one.written)  # the first of those that are as long
         rollout = Rollout(
             sample=self.sample,
             messages=tuple(first.messages),
             finish_reason="error" if self._error else self._finish,
-            info=self._info(found),
+            info=self._info(found, first),
             error=self._error,
             tokens=sum(one.written for one in found),
         )
-        return Trajectory(rollout, first.prompt_ids, first.ids, first.mask, first.logprobs)
+        further = [
+            Tokens(one.prompt_ids, one.completion_ids, one.mask, one.logprobs)
+            for one in found
+            if one is not first
+        ]
+        return Trajectory(
+            rollout, first.prompt_ids, first.completion_ids, first.mask, first.logprobs, further
+        )
 
     def _await_agent(self) -> None:
         self.work = [Call((id(self), "agent"), self._next, self._limits.step_seconds)]
@@ -156,12 +164,9 @@ class AgentGame:
             self._cut_off()
             return
         try:
-            if request.options.logprobs:
-                raise ApiError("log-probabilities are not reported during a rollout", param="logprobs")
             prompts = [self._prompt(request, text) for text in self._texts(request)]
         except ApiError as error:
-            self._refused[error.code or error.param or "invalid"] += 1
-            pending.refuse(error)
+            self._refuse(error)
             self._await_agent()
             return
         self._changes += [f"request {self._requests}: {one.changed}" for one in prompts if one.changed]
@@ -190,7 +195,15 @@ class AgentGame:
 
     def _answer(self, request: ChatRequest | CompletionRequest) -> None:
         assert self._pending is not None
-        self._pending.answer.set_result(Answer(request, self._prompts, self._choices))
+        if request.options.logprobs and any(one.logprobs is None for one in self._choices):
+            self._refuse(ApiError("this engine reports no log-probabilities", param="logprobs"))
+        else:
+            self._pending.answer.set_result(Answer(request, self._prompts, self._choices))
+
+    def _refuse(self, error: ApiError) -> None:
+        assert self._pending is not None
+        self._refused[error.code or error.param or "invalid"] += 1
+        self._pending.refuse(error)
 
     def _note(self, parameters: Any) -> None:
         for name, value in parameters.items():
@@ -245,8 +258,7 @@ class AgentGame:
         if not self._run.join(self._limits.step_seconds or CLOSE_SECONDS):
             self._server.left_behind += 1
 
-    def _info(self, found: Sequence[Tokens]) -> dict[str, Any]:
-        main = max(found, key=lambda one: one.written)
+    def _info(self, found: Sequence[Conversation], main: Conversation) -> dict[str, Any]:
         info: dict[str, Any] = {
             "result": self._result,
             "requests": self._requests,
@@ -260,7 +272,7 @@ class AgentGame:
             "further": [
                 {
                     "prompt": self._renderer.raw(one.prompt_ids),
-                    "completion": self._renderer.raw(one.ids),
+                    "completion": self._renderer.raw(one.completion_ids),
                     "tokens": one.written,
                 }
                 for one in found
