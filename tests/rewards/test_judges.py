@@ -14,6 +14,7 @@ from tests.fakes.chat_server import ChatServer
 
 from tenyson import rewards
 from tenyson.core.current_run import running
+from tenyson.core.run_folder import RunFolder
 from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.scoring import score_all
 from tenyson.errors import TaskError, TenysonError
@@ -28,6 +29,17 @@ RUBRIC = {"It is polite.": 2, "It names a colour.": 1}
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TENYSON_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "verdicts.sqlite"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The folder of a run by its name."""
+
+    def make(name):
+        (tmp_path / name).mkdir(exist_ok=True)
+        return RunFolder(tmp_path / name)
+
+    return make
 
 
 def rollout(text: str, sample: str = "s", **data) -> Rollout:
@@ -83,16 +95,12 @@ def test_a_rubric_gives_the_share_of_its_points_and_asks_each_question_once():
         assert len(server.requests) == 6
         assert server.requests[-1]["temperature"] == 0.5
     first, second = scored[0].rollout.verdicts
-    assert (first.reward, first.criterion, first.value, first.reused) == (
-        "judge",
-        "It is polite.",
-        2.0,
-        False,
-    )
+    assert (first.reward, first.criterion, first.value) == ("judge", "It is polite.", 2.0)
     assert first.text == "Well.\n\n**Points:** 2/2"
     assert (first.completion_tokens, second.value) == (3, 0.5)
     assert first.prompt_tokens > 20
-    assert all(verdict.reused for verdict in scored[2].rollout.verdicts)
+    equal = zip(scored[0].rollout.verdicts, scored[2].rollout.verdicts, strict=True)
+    assert all(one.reused != other.reused and one.text == other.text for one, other in equal)
 
 
 def test_labels_have_values_and_the_judge_may_see_the_right_answer():
@@ -145,7 +153,7 @@ def test_what_the_world_causes_is_tried_again():
         assert len(server.requests) == 4
 
 
-def test_an_answer_that_cannot_be_read_is_asked_for_once_more_in_other_words():
+def test_an_answer_that_cannot_be_read_is_asked_for_once_more_in_other_words(folder):
     """Then it is the rollout's own error, with what the judge said; the other rollouts keep theirs."""
 
     def mumbles(body):
@@ -172,7 +180,7 @@ def test_an_answer_that_cannot_be_read_is_asked_for_once_more_in_other_words():
         # The same run is told the same again, another one may find the judge in better order.
         score_all([judged], [rollout("mute")])
         assert len(server.requests) == number
-        with running("another"):
+        with running(folder("another")):
             score_all([judged], [rollout("mute")])
         assert len(server.requests) == number + 2
 
@@ -206,38 +214,51 @@ def test_a_policy_cannot_write_the_marks_around_its_reply():
         ),
     ],
 )
-def test_a_budget_holds_for_a_run_with_all_its_attempts_and_ends_the_job(budget, words):
+def test_a_budget_holds_for_a_run_with_all_its_attempts_and_ends_the_job(budget, words, folder):
     """What was answered is kept; with a larger budget the run continues where it was."""
     rollouts = [rollout(f"please {number}") for number in range(8)]
     limits = Limits(concurrency=1)
     with ChatServer(points) as server:
-        judged = judge(server, rubric={"It is polite.": 2}, **budget)
         for _ in range(2):
-            with running("run"), pytest.raises(JudgeBudgetError, match=words) as caught:
+            judged = judge(server, rubric={"It is polite.": 2}, **budget)
+            with running(folder("run")), pytest.raises(JudgeBudgetError, match=words) as caught:
                 score_all([judged], rollouts, limits=limits)
             assert 0 < len(server.requests) < 8
         assert caught.value.ends_job
         assert "resume the run" in str(caught.value)
-        with running("run"):
+        with running(folder("run")):
             larger = judge(server, rubric={"It is polite.": 2}, **{**budget, next(iter(budget)): 10**6})
             assert values(larger, *rollouts) == [1.0] * 8
         assert len(server.requests) == 8
 
 
-def test_a_budget_of_calls_is_never_exceeded_by_questions_at_once():
+def test_a_budget_of_calls_is_never_exceeded_by_questions_at_once(cache):
     """Those under way are waited for, since they are paid for."""
     with ChatServer(points, seconds=0.1) as server:
         judged = judge(server, rubric={"It is polite.": 2}, budget_calls=5)
         with pytest.raises(JudgeBudgetError):
             values(judged, *[rollout(str(number)) for number in range(20)])
         assert len(server.requests) == 5
-        assert sqlite3.connect(judged_store()).execute("SELECT count(*) FROM answers").fetchone() == (5,)
+        assert sqlite3.connect(cache).execute("SELECT count(*) FROM answers").fetchone() == (5,)
 
 
-def judged_store():
-    from tenyson.core.cache_folder import cache_folder
-
-    return cache_folder() / "verdicts.sqlite"
+def test_a_run_that_moves_to_another_machine_takes_its_answers_along(folder, monkeypatch, tmp_path):
+    """Those in its folder, without those whose line a kill has cut off."""
+    rollouts = [rollout(f"please {number}") for number in range(4)]
+    with ChatServer(points) as server:
+        with running(folder("run")):
+            values(judge(server, rubric={"It is polite.": 2}, budget_calls=4), *rollouts)
+        monkeypatch.setenv("TENYSON_CACHE", str(tmp_path / "another machine"))
+        file = folder("run").verdicts
+        file.write_bytes(file.read_bytes()[:-10])
+        with running(folder("run")):
+            there = judge(server, rubric={"It is polite.": 2}, budget_calls=4)
+            assert values(there, *rollouts) == [1.0] * 4
+            assert values(there, *rollouts) == [1.0] * 4
+            with pytest.raises(JudgeBudgetError, match="has had 4 answers"):
+                values(there, rollout("one more"))
+        assert len(server.requests) == 5
+        assert len([line for line in file.read_text().splitlines() if line.endswith("}")]) == 4
 
 
 def test_an_endpoint_that_will_never_answer_ends_the_job():
@@ -302,10 +323,10 @@ def test_a_reward_that_is_given_up_keeps_what_was_paid_for():
         assert len(server.requests) == 1
 
 
-def test_the_thread_of_a_judges_connections_ends_with_the_run():
+def test_the_thread_of_a_judges_connections_ends_with_the_run(folder):
     before = {one.name for one in threading.enumerate()}
     with ChatServer(points) as server:
-        with running("run"):
+        with running(folder("run")):
             values(judge(server, rubric=RUBRIC), rollout("a"))
             assert "tenyson-chat" in {one.name for one in threading.enumerate()}
         assert "tenyson-chat" in before or "tenyson-chat" not in {one.name for one in threading.enumerate()}

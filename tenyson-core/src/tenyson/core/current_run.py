@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-_current: list[tuple[str, ExitStack]] = []
+from tenyson.core.run_folder import RunFolder
+
+_current: list[tuple[RunFolder, ExitStack]] = []
 
 
 @contextmanager
-def running(run_id: str) -> Iterator[None]:
-    """In here, `run_id` is the run of this process."""
+def running(folder: RunFolder) -> Iterator[None]:
+    """In here, the run of this process is the one in `folder`."""
     with ExitStack() as ends:
-        one = run_id, ends
+        one = folder, ends
         _current.append(one)
         ends.callback(_current.remove, one)
         yield
 
 
-def current_run() -> str:
-    """The run's name; empty where no job runs."""
-    return _current[-1][0] if _current else ""
+def current_run() -> RunFolder | None:
+    """The run's folder; None where no job runs."""
+    return _current[-1][0] if _current else None
 
 
 def at_end_of_run(close: Callable[[], object]) -> None:

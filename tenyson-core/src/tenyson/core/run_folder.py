@@ -16,6 +16,7 @@ LOG = "log.txt"
 EVENTS = "events.jsonl"
 PREFLIGHT = "preflight.json"
 RESULTS = "results.json"
+VERDICTS = "verdicts.jsonl"
 JOB_RESULT = "job_result.json"
 STOPPED = "stopped.json"
 CLOSING = ".closing"
@@ -102,6 +103,11 @@ class RunFolder:
     def results(self) -> Path:
         """Metrics with intervals, and metadata."""
         return self.path / RESULTS
+
+    @property
+    def verdicts(self) -> Path:
+        """Answers of judges that the run has paid for, one a line."""
+        return self.path / VERDICTS
 
     @property
     def stopped(self) -> Path:

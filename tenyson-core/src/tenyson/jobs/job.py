@@ -226,7 +226,7 @@ class Job(ABC):
                         inputs=inputs(self.config, task),
                     )
                 )
-            stack.enter_context(running(run_id))
+            stack.enter_context(running(folder))
             context = JobContext(
                 run_id, self.config, self.task, folder, telemetry, controls, world, self.kind
             )

@@ -68,6 +68,8 @@ def _named(spec: JobSpec) -> Iterator[Path]:
         yield from newest_checkpoint(spec.folder)
     elif resume := resume_reference(spec.config):
         yield from _found(str(resume), spec)
+    if RunFolder(spec.folder).verdicts.is_file():
+        yield RunFolder(spec.folder).verdicts
     file, _, _ = spec.task.partition(".py:")
     path = Path(f"{file}.py" if ".py:" in spec.task else spec.task)
     if path.suffix == ".py" and path.is_file():

@@ -6,15 +6,18 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tenyson.core.chat.answer import ChatAnswer
 from tenyson.core.chat.client import ChatClient
 from tenyson.core.current_run import at_end_of_run, current_run
 from tenyson.errors import EndpointError
+from tenyson.rewards.judging.answer import Answer
+from tenyson.rewards.judging.bought import Bought
 from tenyson.rewards.judging.errors import JudgeBudgetError, JudgeError
 from tenyson.rewards.judging.model import JudgeModel
-from tenyson.rewards.judging.store import Answer, Store
+from tenyson.rewards.judging.store import Store
 from tenyson.tasks.usercode import shown
 from tenyson.tasks.verdict import Verdict
 
@@ -28,6 +31,7 @@ class Asker:
         self._model = model
         self._url = model.url.rstrip("/")
         self._store = store or Store()
+        self._bought_by: tuple[Path | None, Bought] = (None, Bought(None))
         self._client: ChatClient | None = None
         self._under_way: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Task[Answer]]] = {}
         self._sent: set[asyncio.Task[Any]] = set()
@@ -77,6 +81,15 @@ class Asker:
             verdicts=verdicts,
         )
 
+    @property
+    def _bought(self) -> Bought:
+        """What the present run has paid for."""
+        run = current_run()
+        path = None if run is None else run.verdicts
+        if self._bought_by[0] != path:
+            self._bought_by = path, Bought(path)
+        return self._bought_by[1]
+
     def _key(self, messages: Messages) -> str:
         about = {
             "url": self._url,
@@ -90,14 +103,14 @@ class Asker:
         self, key: str, messages: Messages, read: Callable[[str], float | None]
     ) -> tuple[Answer, bool]:
         """The answer, and whether it cost nothing this time."""
-        known = self._store.find(key, current_run())
+        known = self._bought.find(key) or self._store.find(key)
         if known is not None:
             return known, True
         loop = asyncio.get_running_loop()
         asked = self._under_way.get(key)
         if asked is not None and asked[0] is loop:
             return await asyncio.shield(asked[1]), True
-        task = loop.create_task(self._bought(key, messages, read))
+        task = loop.create_task(self._buy(key, messages, read))
         self._under_way[key] = loop, task
         task.add_done_callback(lambda ended: self._forget(key, ended))
         # Where a rollout's time is over, what was paid for is kept all the same.
@@ -108,7 +121,7 @@ class Asker:
         if not ended.cancelled():
             ended.exception()  # nobody may be left to hear of it
 
-    async def _bought(self, key: str, messages: Messages, read: Callable[[str], float | None]) -> Answer:
+    async def _buy(self, key: str, messages: Messages, read: Callable[[str], float | None]) -> Answer:
         exceeded = self._exceeded()
         if exceeded is not None:
             if self._sent:
@@ -119,14 +132,12 @@ class Asker:
         self._sent.add(task)
         try:
             found = await self._request(messages)
-            return self._store.keep(
-                key,
-                Answer(found.text, found.prompt_tokens or 0, found.completion_tokens or 0, found.cost),
-                url=self._url,
-                model=self._model.name,
-                run=current_run(),
-                readable=read(found.text) is not None,
-            )
+            answer = Answer(found.text, found.prompt_tokens or 0, found.completion_tokens or 0, found.cost)
+            about = {"url": self._url, "model": self._model.name}
+            if read(answer.text) is not None:
+                answer = self._store.keep(key, answer, **about)
+            self._bought.add(key, answer, **about)
+            return answer
         finally:
             self._sent.discard(task)
 
@@ -172,7 +183,7 @@ class Asker:
         budgets = {"calls": model.budget_calls, "tokens": model.budget_tokens, "usd": model.budget_usd}
         if not any(budgets.values()):
             return None
-        spent = self._store.spent(current_run(), url=self._url, model=model.name)
+        spent = self._bought.spent(self._url, model.name)
         used = {"calls": spent.calls + len(self._sent), "tokens": spent.tokens, "usd": spent.usd}
         for what, most in budgets.items():
             if most is not None and used[what] >= most:
