@@ -251,7 +251,9 @@ def test_sampling_that_an_agent_asks_for_is_noted_and_max_tokens_is_followed(ren
 )
 def test_a_fault_of_an_agent_names_task_sample_and_cause(renderer, agent, why):
     begun = time.monotonic()
-    [one] = played(playing(agent), renderer, Policy(renderer, "a"), limits=Limits(step_seconds=0.7))
+    [one] = played(
+        playing(agent), renderer, Policy(renderer, "a"), limits=Limits(step_seconds=0.7, retries=0)
+    )
     error = one.rollout.error
     assert one.rollout.finish_reason == "error"
     assert error.source == "agent"
@@ -288,3 +290,93 @@ def test_a_result_reaches_rewards_as_json(renderer):
     [one] = played(playing(lambda *_: {"score": 1}), renderer, Policy(renderer, "a"))
     assert json.dumps(one.rollout.info["result"]) == '{"score": 1}'
     assert one.completion_ids == []
+
+
+def test_an_agent_that_fails_is_run_again_with_the_same_replies(renderer):
+    """The model is asked once for each reply, so that no reply is preferred; what went wrong is recorded."""
+    tries = []
+
+    def fails(sample, endpoint):
+        tries.append(looked(sample, endpoint))
+        if len(tries) < 3:
+            raise ConnectionError(f"the world is away: {endpoint.api_key}")
+        return tries
+
+    policy = Policy(renderer, f"I look.{CALL}", "21 C", "never asked")
+    [one] = played(playing(fails), renderer, policy)
+    assert one.rollout.info["result"] == ["21 C"] * 3
+    assert one.rollout.error is None
+    assert [(error.source, error.kind) for error in one.rollout.retried] == [("agent", "ConnectionError")] * 2
+    assert "the world is away: *** (" in one.rollout.retried[0].message
+    assert "the world is away: ***" in one.rollout.retried[0].traceback
+    assert len(policy.prompts) == 2
+
+
+def test_a_rollout_has_a_deadline(renderer):
+    def slow(sample, endpoint):
+        while True:
+            client(endpoint).chat.completions.create(model="any", messages=list(sample.prompt))
+            time.sleep(0.2)
+
+    begun = time.monotonic()
+    [one] = played(playing(slow), renderer, Policy(renderer, "a"), turns=100, rollout_seconds=1.0)
+    assert time.monotonic() - begun < 4
+    assert one.rollout.error.kind == "TimeoutError"
+
+
+def test_the_key_of_one_rollout_opens_no_other(renderer):
+    seen = []
+
+    def crosses(sample, endpoint):
+        seen.append(endpoint)
+        while len(seen) < 2:
+            time.sleep(0.01)
+        [other] = [one for one in seen if one.base_url != endpoint.base_url]
+        with pytest.raises(openai.AuthenticationError):
+            openai.OpenAI(base_url=other.base_url, api_key=endpoint.api_key).models.list()
+        unknown = endpoint.base_url.replace(endpoint.base_url.split("/")[3], "unknown")
+        with pytest.raises(openai.NotFoundError):
+            openai.OpenAI(base_url=unknown, api_key=endpoint.api_key).models.list()
+        assert endpoint.api_key not in repr(endpoint)
+        return client(endpoint).models.list().data[0].id
+
+    found = played(playing(crosses), renderer, Policy(renderer, "a"), count=2)
+    assert [one.rollout.info["result"] for one in found] == ["policy"] * 2
+
+
+def test_requests_at_once_of_one_rollout_are_each_answered(renderer):
+    async def asks(sample, endpoint):
+        async with openai.AsyncOpenAI(base_url=endpoint.base_url, api_key=endpoint.api_key) as model:
+            found = await asyncio.gather(
+                *(
+                    model.chat.completions.create(
+                        model="any", messages=[{"role": "user", "content": f"question {number}"}]
+                    )
+                    for number in range(4)
+                )
+            )
+        return sorted(one.choices[0].message.content for one in found)
+
+    [one] = played(playing(asks), renderer, Policy(renderer, "a", "b", "c", "d"))
+    assert one.rollout.info["result"] == ["a", "b", "c", "d"]
+    assert one.rollout.info["conversations"] == 4
+
+
+def test_an_earlier_point_of_a_conversation_is_continued_with_its_own_ids(renderer):
+    """A branch reads what the model wrote before it, id by id, and is a further conversation."""
+
+    def branches(sample, endpoint):
+        model, messages = client(endpoint), list(sample.prompt)
+        said = model.chat.completions.create(model="any", messages=messages).choices[0].message
+        for question in ("and then?", "or else?"):
+            more = [*messages, said, {"role": "user", "content": question}]
+            model.chat.completions.create(model="any", messages=more)
+
+    policy = Policy(renderer, "first", "second, longer", "third")
+    [one] = played(playing(branches), renderer, policy)
+    first = policy.prompts[0] + policy.reply("first").ids
+    assert all(prompt[: len(first)] == first for prompt in policy.prompts[1:])
+    [further] = one.further
+    assert further.prompt_ids == policy.prompts[2]
+    assert further.completion_ids == policy.reply("third").ids
+    assert "history_changed" not in one.rollout.info

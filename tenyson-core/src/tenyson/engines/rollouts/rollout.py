@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 from tenyson.engines.engine import Reply
 from tenyson.engines.renderers import Renderer
+from tenyson.engines.rollouts.deadline import Deadline
 from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.replay import Replay
 from tenyson.engines.rollouts.side_by_side import Call, Ended
@@ -81,7 +81,7 @@ class Game:
         self._task, self._renderer, self._max_turns, self._limits = task, renderer, max_turns, limits
         self._asked = sample
         """The sample as it was before an environment's reset."""
-        self._began = time.monotonic()
+        self._deadline = Deadline(limits)
         self._replay = Replay()
         self._error: RolloutError | None = None
         self._retried: list[RolloutError] = []
@@ -166,7 +166,7 @@ class Game:
     def _break(self, error: RolloutError) -> None:
         """Try again, or end with this error."""
         self.waits = False
-        if len(self._retried) < self._limits.retries and self._left() != 0:
+        if len(self._retried) < self._limits.retries and self._deadline.left() != 0:
             self._retried.append(error)
             self._again = True
         else:
@@ -174,24 +174,6 @@ class Game:
         self._close()
         if self._again and not self.work:
             self._begin()
-
-    def _left(self) -> float | None:
-        """Seconds that are left for the whole rollout; None where it has no limit."""
-        limit = self._limits.rollout_seconds
-        return None if limit is None else max(0.0, self._began + limit - time.monotonic())
-
-    def _require_time(self) -> None:
-        """Raises: TaskError: the rollout's own limit is reached."""
-        if self._left() == 0:
-            seconds = f"{self._limits.rollout_seconds:g} s"
-            raise TaskError(
-                f"the rollout on sample {self.sample.id} was not over after {seconds} (rollouts.rollout_seconds), turn {self.turns}"
-            ) from TimeoutError(seconds)
-
-    def _limit(self) -> float | None:
-        """Seconds that a call may take."""
-        limits = [one for one in (self._limits.step_seconds, self._left()) if one is not None]
-        return min(limits) if limits else None
 
     def _close(self) -> None:
         self._closing = True
@@ -218,7 +200,7 @@ class Game:
             if reply is None:
                 reply = yield None
                 self._replay.said(reply)
-                self._require_time()
+                self._deadline.require(self.sample.id, self.turns)
             message, calls = self._read(reply, toolbox)
             last = self.turns == self._max_turns
             if toolbox is not None and calls:
@@ -284,14 +266,14 @@ class Game:
 
     def _called(self, function: Any, what: str, where: str) -> Generator[Wanted, Any, Any]:
         """What a call into the environment returns. Raises: TaskError, which says `what` failed and `where`."""
-        self._require_time()
-        [ended] = yield [Call((id(self), what), function, self._limit())]
+        self._deadline.require(self.sample.id, self.turns)
+        [ended] = yield [Call((id(self), what), function, self._deadline.of_call())]
         return ended.result(what, where)
 
     def _toolbox(self) -> Toolbox | None:
         if not self.sample.tools:
             return None
-        return Toolbox(offered(self._task, self.sample), self.sample, self._limit)
+        return Toolbox(offered(self._task, self.sample), self.sample, self._deadline.of_call)
 
     def _read(self, reply: Reply, toolbox: Toolbox | None) -> tuple[Message, list[Call]]:
         """Add a reply: as a message, and the calls of tools that it makes."""

@@ -36,8 +36,10 @@ class AgentRun:
         self._thread = threading.Thread(target=self._run, name="tenyson-agent", daemon=True)
 
     def start(self) -> None:
-        """Start it."""
-        self._thread.start()
+        """Start it, unless it was cancelled."""
+        with self._lock:
+            if not self._cancelled.is_set():
+                self._thread.start()
 
     def cancel(self) -> None:
         """Have it end: an `async def` is cancelled, a command's processes are ended, a plain function cannot be."""
