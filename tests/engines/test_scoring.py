@@ -10,6 +10,7 @@ import time
 import numpy
 import pytest
 
+from tenyson.engines.rollouts.abandoned import ABANDONED
 from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.scoring import score_all
 from tenyson.errors import TaskError, TenysonError
@@ -252,3 +253,25 @@ def test_a_reward_of_a_group_says_where_its_value_is():
     assert judge(scored.rollout) == 1.0
     with pytest.raises(TaskError, match="has no value for one alone"):
         judge(rollout("a"))
+
+
+def test_calls_that_never_come_back_are_counted_over_all_batches_and_end_the_job():
+    """More than 64 threads at a time may hold memory and connections for ever."""
+    free = threading.Event()
+    hangs = Reward("hangs", lambda _: free.wait(60), seconds=0.005)
+
+    def batch():
+        score_all([hangs], [rollout("a")] * 13, limits=Limits(retries=0))
+
+    try:
+        for _ in range(4):
+            batch()
+        with pytest.raises(TaskError, match="65 calls into the task's code have not come back"):
+            batch()
+        assert ABANDONED.count == 65
+    finally:
+        free.set()
+    deadline = time.monotonic() + 10
+    while ABANDONED.count and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not ABANDONED.count

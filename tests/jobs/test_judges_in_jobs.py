@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ from tenyson.jobs.eval import EvalJob
 from tenyson.jobs.rl import RLJob
 from tenyson.rewards.judging.errors import JudgeBudgetError
 from tenyson.tasks.load import load_task
+from tenyson.telemetry.control import StopSignal
 
 pytestmark = pytest.mark.train
 
@@ -170,3 +174,38 @@ def test_replies_are_compared_in_an_evaluation_and_who_was_compared_is_recorded(
     assert 3 * 6 < len(rows) <= 3 * 12
     assert {opponent for _, opponent, _, _ in rows} == {0, 1, 2, 3}
     assert all(priced for _, _, _, priced in rows)
+
+
+def test_an_evaluation_whose_budget_is_spent_keeps_what_it_has_measured(tmp_path, judged):
+    """Marked as partial; the batch in which it was spent is not in it."""
+    with ChatServer(lambda body: "1", key=CANARY) as server:
+        task = load_task(str(TASK), {"url": server.url, "budget_calls": 10})
+        config = judged("eval", evaluation={"samples": 8, "batch_size": 4})
+        with pytest.raises(JudgeBudgetError, match="this run has had 10 answers"):
+            EvalJob(config, task).run()
+    found = json.loads((tmp_path / "outputs" / "eval" / "results.json").read_text())
+    assert (found["metadata"]["partial"], found["metadata"]["rollouts"]) == (True, 4)
+    assert found["metrics"]["judge"]["value"] == pytest.approx(2 / 3)
+
+
+def test_a_stop_does_not_wait_for_the_judge(tmp_path, judged):
+    """In an evaluation the batch that is being judged is dropped; what was judged before is kept."""
+    with ChatServer(lambda body: "1", key=CANARY) as server:
+        task = load_task(str(TASK), {"url": server.url})
+        stop = StopSignal()
+        config = judged("eval", evaluation={"samples": 8, "batch_size": 4})
+        timer = threading.Timer(0.5, stop.by_hand)
+
+        def answer(body):
+            if len(server.requests) == 9:
+                timer.start()
+                time.sleep(5)
+            return "1"
+
+        server.answer = answer
+        begun = time.monotonic()
+        result = EvalJob(config, task).run(stop)
+        assert time.monotonic() - begun < 5
+    assert result.status == "success"
+    found = json.loads((tmp_path / "outputs" / "eval" / "results.json").read_text())
+    assert (found["metadata"]["stopped_early"], found["metadata"]["rollouts"]) == (True, 4)

@@ -68,7 +68,7 @@ def points(body) -> str:
 def judge(server, *, model="tiny", **arguments):
     fields = set(rewards.JudgeModel.__annotations__) - {"name", "seconds"}
     own = {name: arguments.pop(name) for name in list(arguments) if name in fields}
-    settings = {"url": server.url, "retry_seconds": 5.0} | own
+    settings = {"url": server.url, "retry_seconds": 5.0, "seconds": arguments.pop("limit", 60)} | own
     return rewards.judge(rewards.JudgeModel(name=model, **settings), **arguments)
 
 
@@ -151,6 +151,22 @@ def test_what_the_world_causes_is_tried_again():
         server.faults.extend(["drop", "429 0.1", "503 0.1"])
         assert values(judge(server, rubric={"It is polite.": 2}), rollout("please")) == [1.0]
         assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("429 0.1", r"too many requests or tokens \(429: Slow down\.\); tried \d+ times"), ("hang", "no answer within 0.2 s")],
+)  # fmt: skip
+def test_a_judge_that_stays_away_costs_its_own_rollouts(fault, words):
+    """Too many requests for minutes, or no answer at all: the others keep their values, and the job goes on."""
+    with ChatServer(points) as server:
+        judged = judge(server, rubric={"It is polite.": 2}, retry_seconds=0.3, limit=0.2)
+        assert values(judged, rollout("please")) == [1.0]
+        server.faults.extend([fault] * 20)
+        scored = score_all([judged], [rollout("please"), rollout("away")])
+        assert [one.components["judge"] for one in scored] == [1.0, None]
+        assert re.search(words, str(scored[1].failure))
+        assert not scored[1].rollout.verdicts
 
 
 def test_an_answer_that_cannot_be_read_is_asked_for_once_more_in_other_words(folder):

@@ -122,3 +122,5 @@ def test_without_jsonschema_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
         rewards.json_schema(SCHEMA)
     with pytest.raises(ImportError, match=r"pip install 'tenyson-core\[math\]'"):
         rewards.math()
+    with pytest.raises(ImportError, match=r"pip install 'tenyson-core\[openai\]'"):
+        rewards.judge(rewards.JudgeModel(name="a", url="http://b/v1"), pairwise=True)

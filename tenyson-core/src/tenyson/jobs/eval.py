@@ -184,11 +184,10 @@ class EvalJob(Job):
                     self._stop(measurement, len(samples))
                     return
                 try:
-                    played = next(batches)
+                    measurement.take(next(batches), between)
                 except _BatchDroppedError:
                     self._stop(measurement, len(samples))
                     return
-                measurement.take(played)
 
     def _batch_size(self, measurement: Measurement, samples: Sequence[Sample]) -> int:
         """As configured; less where a reward compares the rollouts of a sample, which then stay in one batch.

@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tenyson.engines.rollouts.abandoned import ABANDONED
 from tenyson.engines.rollouts.fault import Fault
 from tenyson.errors import TaskError
 from tenyson.tasks.usercode import user_code
@@ -24,7 +25,7 @@ from tenyson.tasks.usercode import user_code
 STALLED_SECONDS = 0.002
 """How long every thread may be in one call before further ones take the calls that wait."""
 LEFT_BEHIND = 64
-"""Threads in calls beyond their limits; with more of them, the task's code does not come back."""
+"""Threads of this process in calls beyond their limits; with more of them, the task's code does not come back."""
 
 
 @dataclass(eq=False)
@@ -81,7 +82,6 @@ class SideBySide:
         self._wanted = 1
         """How many ended calls are waited for."""
         self._idle = 0
-        self._behind = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -110,7 +110,7 @@ class SideBySide:
                 self._join_the_stalled()
                 self._news.wait(self._patience(until))
             found, self._ended = self._ended, []
-            behind = self._behind
+        behind = ABANDONED.count
         if behind > LEFT_BEHIND:
             raise TaskError(
                 f"{behind} calls into the task's code have not come back since their time was over",
@@ -132,7 +132,7 @@ class SideBySide:
             self._waiting.clear()
             for call in (*self._running, *self._awaited):
                 call.over = True
-            self._behind += len(self._running)
+            ABANDONED.add(len(self._running))
             self._running.clear()
             tasks = [call.task for call in self._awaited if call.task is not None]
             self._awaited.clear()
@@ -182,7 +182,7 @@ class SideBySide:
                 call.over = True
                 group.discard(call)
                 if group is self._running:
-                    self._behind += 1
+                    ABANDONED.add(1)
                 elif call.task is not None and self._loop is not None:
                     self._loop.call_soon_threadsafe(call.task.cancel)
                 self._ended.append(Ended(call.key, fault=Fault.timeout(call.seconds or 0.0)))
@@ -228,7 +228,7 @@ class SideBySide:
         awaitable = inspect.isawaitable(value)
         with self._lock:
             if call.over:
-                self._behind -= 1
+                ABANDONED.add(-1)
                 _forget(value)
                 return False
             self._running.discard(call)

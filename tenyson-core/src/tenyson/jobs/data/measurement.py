@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,13 +45,13 @@ class Measurement:
     metric_failures: list[str] = field(default_factory=list)
     _begun: float = field(default_factory=time.monotonic)
 
-    def take(self, trajectories: Sequence[Trajectory]) -> None:
-        """Score and record a batch.
+    def take(self, trajectories: Sequence[Trajectory], between: Callable[[], None] = lambda: None) -> None:
+        """Score and record a batch. `between` is called while async rewards are awaited; what it raises drops the batch.
 
         Raises: TaskError: of all rollouts so far not one could be finished and scored.
         """
         limits = Limits.from_config(self.context.config)
-        found = score_all(self.rewards, [one.rollout for one in trajectories], limits=limits)
+        found = score_all(self.rewards, [one.rollout for one in trajectories], limits=limits, between=between)
         events: list[Event] = [
             self._event(trajectory, scored) for trajectory, scored in zip(trajectories, found, strict=True)
         ]

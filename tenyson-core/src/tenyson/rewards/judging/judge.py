@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import math
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tenyson.errors import TaskError
+from tenyson.errors import MissingDependencyError, TaskError
 from tenyson.rewards.judging.asking import Asker
 from tenyson.rewards.judging.classes import label_question, read_label
 from tenyson.rewards.judging.errors import JudgeError
@@ -53,7 +54,12 @@ def judge(
 
     Raises:
         TaskError: it is asked in no way, in several, or in one that cannot work.
+        MissingDependencyError: the openai package is not installed.
     """
+    if importlib.util.find_spec("openai") is None:
+        raise MissingDependencyError(
+            "openai", needed_for=f"the reward {name}", install="tenyson-core[openai]"
+        )
     _check(name, rubric, labels, pairwise, question)
     asker = Asker(model)
 
