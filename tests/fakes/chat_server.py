@@ -15,8 +15,14 @@ Answer = str | Mapping[str, Any]
 ECHO: Callable[[dict[str, Any]], Answer] = lambda body: str(body["messages"][-1]["content"])  # noqa: E731
 
 
+class Refusal(Exception):
+    """Raised by an answer's function: a status, a message and a code."""
+
+
 class ChatServer:
     """Answers /chat/completions by a function of the request's body."""
+
+    Refusal = Refusal
 
     def __init__(
         self,
@@ -32,7 +38,7 @@ class ChatServer:
         self.headers: list[dict[str, str]] = []
         self.times: list[float] = []
         self.faults: deque[str] = deque()
-        """For the next requests: a status ("503"), one with seconds to wait ("429 0.2"), "drop", "hang", "garbage", "cut", "odd"."""
+        """For the next requests: "ok", a status ("503"), one with seconds to wait ("429 0.2"), "drop", "hang", "garbage", "cut", "odd"."""
         self.exhausted: str | None = None
         """What x-ratelimit-reset-requests says of answers, beside 0 remaining requests."""
         self.most_at_once = 0
@@ -77,8 +83,8 @@ class ChatServer:
                     self._refuse(404, f"The model `{body['model']}` does not exist.")
                 elif odd := next((name for name in server.unknown_parameters if name in body), None):
                     self._refuse(400, f"Unsupported parameter: '{odd}' is not supported with this model.")
-                elif fault is not None:
-                    self._fail(fault)
+                elif fault not in (None, "ok"):
+                    self._fail(str(fault))
                 else:
                     server._over.wait(server.seconds)
                     headers = {}
@@ -88,7 +94,12 @@ class ChatServer:
                             "x-ratelimit-reset-requests": server.exhausted,
                         }
                         server.exhausted = None
-                    self._send(200, completion(body, server.answer(body)), headers)
+                    try:
+                        content = completion(body, server.answer(body))
+                    except Refusal as refusal:
+                        self._refuse(*refusal.args)
+                    else:
+                        self._send(200, content, headers)
 
             def _fail(self, fault: str) -> None:
                 what, _, wait = fault.partition(" ")
@@ -105,12 +116,14 @@ class ChatServer:
                     self.wfile.write(b'{"choices": [')
                     self.close_connection = True
                 elif what != "drop":
-                    self._refuse(int(what), "Slow down.", {"Retry-After": wait} if wait else {})
+                    self._refuse(int(what), "Slow down.", headers={"Retry-After": wait} if wait else {})
                 if what in ("hang", "drop"):
                     self.close_connection = True
 
-            def _refuse(self, status: int, message: str, headers: Mapping[str, str] = {}) -> None:
-                self._send(status, {"error": {"message": message, "type": "error", "code": None}}, headers)
+            def _refuse(
+                self, status: int, message: str, code: str | None = None, headers: Mapping[str, str] = {}
+            ) -> None:
+                self._send(status, {"error": {"message": message, "type": "error", "code": code}}, headers)
 
             def _send(self, status: int, content: Any, headers: Mapping[str, str] = {}) -> None:
                 data = content.encode() if isinstance(content, str) else json.dumps(content).encode()

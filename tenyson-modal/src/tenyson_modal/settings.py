@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from tenyson.config.schema import VariableName
+from tenyson.config.section import VariableName
 from tenyson_modal.container.time_slice import containers, longest_hours, shortest_timeout
 
 DAY_SECONDS = 86400

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tenyson.config.checks.endpoint import asks_endpoint
 from tenyson.core.run_folder import CONFIG
 
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
@@ -74,6 +75,8 @@ def relative_to_file(config: Mapping[str, Any], file: str | Path) -> dict[str, A
         return dict(config)
     changed = dict(config)
     for section, key in (*_ALWAYS, *_MAYBE, ("task", "module")):
+        if (section, key) == ("model", "name") and asks_endpoint(config):
+            continue  # a name at the endpoint
         values = changed.get(section)
         value = values.get(key) if isinstance(values, Mapping) else None
         if not isinstance(value, str) or not value or value[0] in "~$/":

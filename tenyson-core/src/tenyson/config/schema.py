@@ -6,43 +6,11 @@ Frozen models; unknown keys are refused. `None` in `training` means the default 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from tenyson.config.paths import expand, expand_url
-from tenyson.config.patterns import FACTORY, RUN_ID, is_variable
-
-
-class Section(BaseModel):
-    """What all sections have in common."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-        hide_input_in_errors=True,
-    )
-
-
-def _variable_name(value: str) -> str:
-    # The message must not repeat the value: it may be the secret itself.
-    if not is_variable(value):
-        raise ValueError(
-            "give the NAME of an environment variable in capitals, such as HF_TOKEN, never a secret itself"
-        )
-    return value
-
-
-def _url_without_password(value: str) -> str:
-    try:
-        secret = urlsplit(value).password
-    except ValueError:
-        secret = None
-    if secret:
-        raise ValueError("leave the password out of the URL: PGPASSWORD or ~/.pgpass holds it")
-    return value
+from tenyson.config.patterns import FACTORY, RUN_ID
+from tenyson.config.section import DatabaseUrl, EndpointUrl, Section, UserPath, VariableName
 
 
 def _added_or_given(names: list[str] | None) -> list[str] | None:
@@ -52,12 +20,6 @@ def _added_or_given(names: list[str] | None) -> list[str] | None:
             f"write + before all names, which adds them to the default ones, or before none, not before {added[0][1:]} alone"
         )
     return names
-
-
-VariableName = Annotated[str, AfterValidator(_variable_name)]
-DatabaseUrl = Annotated[str, AfterValidator(_url_without_password), AfterValidator(expand_url)]
-UserPath = Annotated[str, AfterValidator(expand)]
-"""A path in which `~` and variables of the environment are filled in."""
 
 
 class RunConfig(Section):
@@ -238,11 +200,14 @@ class TrainingConfig(Section):
         return self
 
 
+SamplingParameter = Literal["temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed"]
+
+
 class GenerationConfig(Section):
     """How text is generated, in RL rollouts and in evaluation alike."""
 
     engine: str = "auto"
-    """`vllm`, `transformers`, another installed engine, or `auto`."""
+    """`vllm`, `transformers`, `openai` for a model behind a URL (`endpoint`), another installed engine, or `auto`."""
     max_new_tokens: int = Field(default=256, gt=0)
     """Tokens of one reply (one turn)."""
     temperature: float = Field(default=1.0, ge=0)
@@ -276,6 +241,45 @@ class RolloutsConfig(Section):
     """Largest share of rollouts that may fail: in three batches in a row of RL (default 0.1), or of an evaluation (default 0)."""
     on_failed: Literal["end", "pause"] = "end"
     """RL, where more fail: end with a checkpoint, or pause until `tenyson resume RUN`."""
+
+
+class EndpointConfig(Section):
+    """The model behind a URL that `generation.engine: openai` asks in an evaluation. `model.name` is its name there."""
+
+    url: EndpointUrl | None = None
+    """Where the OpenAI-compatible API begins, such as https://api.openai.com/v1 or http://localhost:8000/v1."""
+    api_key_env: VariableName | None = None
+    """NAME of the environment variable that holds the key; none where the endpoint wants no key."""
+    concurrency: int = Field(default=16, gt=0)
+    """Conversations at once, with one request each."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """Requests sent in a minute. Limits that the endpoint's answers tell are obeyed in any case."""
+    seconds: float = Field(default=120.0, gt=0)
+    """Seconds for one answer."""
+    retry_seconds: float = Field(default=300.0, ge=0)
+    """Seconds for which a request that fails for a passing reason is repeated."""
+    parameters: list[SamplingParameter] = ["temperature", "top_p", "seed"]
+    """Parameters of sampling that the endpoint takes, each of which is sent with every request. Others stay the endpoint's own;
+    where `generation` sets one of them, it is refused."""
+    limit_parameter: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+    """What the endpoint calls generation.max_new_tokens; older servers know max_tokens only."""
+    prompt_usd: float | None = Field(default=None, ge=0)
+    """US dollars for a million tokens that the model reads."""
+    completion_usd: float | None = Field(default=None, ge=0)
+    """US dollars for a million tokens that it writes, reasoning included."""
+    cached_prompt_usd: float | None = Field(default=None, ge=0)
+    """US dollars for a million tokens that it reads from its cache; like others if not given."""
+    budget_usd: float | None = Field(default=None, gt=0)
+    """The evaluation ends, with what it has measured, once answers have cost this much."""
+
+    @model_validator(mode="after")
+    def _priced_whole(self) -> EndpointConfig:
+        if (self.prompt_usd is None) != (self.completion_usd is None):
+            raise ValueError("give both endpoint.prompt_usd and endpoint.completion_usd, or neither")
+        for key in ("cached_prompt_usd", "budget_usd"):
+            if getattr(self, key) is not None and self.prompt_usd is None:
+                raise ValueError(f"{key} needs prompt_usd and completion_usd")
+        return self
 
 
 class EvaluationConfig(Section):
@@ -349,6 +353,7 @@ class Config(Section):
     task: TaskConfig = TaskConfig()
     training: TrainingConfig = TrainingConfig()
     generation: GenerationConfig = GenerationConfig()
+    endpoint: EndpointConfig = EndpointConfig()
     rollouts: RolloutsConfig = RolloutsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
@@ -362,4 +367,4 @@ class Config(Section):
     precedence over `training` and `generation`. Those that would have no effect, or are not yours to give here
     (output_dir, seed, report_to ...), are refused with the key to use."""
     engine_args: dict[str, Any] = {}
-    """Arguments of the engine, verbatim (vllm.LLM's, or of transformers' generate)."""
+    """Arguments of the engine, verbatim: vllm.LLM's, of transformers' generate, or further fields of requests to an endpoint."""

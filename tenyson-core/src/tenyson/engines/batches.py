@@ -1,10 +1,12 @@
-"""Batches of conversations with an engine: independently where it can do that, else turn by turn."""
+"""Batches of conversations with an engine: independently where it can do that or takes messages, else turn by turn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
+from tenyson.engines.chat.chat_engine import ChatEngine
+from tenyson.engines.chat.play import play_chats
 from tenyson.engines.engine import ContinuousEngine, Engine, Reply, Sampling
 from tenyson.engines.independent import play_independently
 from tenyson.engines.play import Trajectory, play
@@ -18,7 +20,7 @@ def play_batches(
     task: TaskPlugin,
     samples: Sequence[Sample],
     renderer: Renderer,
-    engine: Engine,
+    engine: Engine | ChatEngine,
     sampling: Sampling,
     *,
     max_turns: int,
@@ -31,6 +33,18 @@ def play_batches(
     Args:
         between: called between two replies of a conversation; what it raises ends the play.
     """
+    if isinstance(engine, ChatEngine):
+        yield from play_chats(
+            task,
+            samples,
+            engine,
+            sampling,
+            max_turns=max_turns,
+            batch_size=batch_size,
+            between=between,
+            limits=limits,
+        )
+        return
     if isinstance(engine, ContinuousEngine):
         yield from play_independently(
             task,

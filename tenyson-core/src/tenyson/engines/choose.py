@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenyson.engines.engine import Engine, EngineSpec
 from tenyson.engines.guard import GuardedEngine
+from tenyson.errors import BrokenPluginError, EngineError, TenysonError
+from tenyson.plugins.failure import one_line
 from tenyson.plugins.manager import PluginManager
+
+if TYPE_CHECKING:
+    from tenyson.engines.chat.chat_engine import ChatEngine
 
 # Below this size vLLM's start costs more than it gives.
 _SMALL_BYTES = 64 * 2**20
@@ -48,22 +53,62 @@ def choose_engine(requested: str, model: str) -> EngineChoice:
     return EngineChoice("vllm", "it is installed and fits the model")
 
 
+def is_chat_engine(name: str) -> bool:
+    """Whether the engine that is registered under `name` takes messages, so that no model is loaded here.
+
+    Raises: PluginError: there is none of that name, or it cannot be imported.
+    """
+    return name != "auto" and hasattr(_load(name)[0], "reply")
+
+
 def open_engine(name: str, spec: EngineSpec) -> Engine:
-    """Build the engine that is registered under `name`.
+    """Build the engine that is registered under `name`, which takes token ids.
 
     Raises:
         UnknownPluginError: no engine has that name.
-        EngineError, MissingDependencyError: it cannot start.
+        EngineError, MissingDependencyError: it cannot start, or takes messages.
         BrokenPluginError: a plugin's engine cannot start.
     """
+    engine_class, owner = _load(name)
+    if hasattr(engine_class, "reply"):
+        raise EngineError(
+            f"the engine {name} takes messages, not token ids: only evaluations can use it",
+            next_step="Use auto, vllm or transformers.",
+        )
+    if owner:
+        return GuardedEngine(name, owner, engine_class, spec)
+    engine: Engine = engine_class(spec)
+    return engine
+
+
+def open_chat_engine(name: str, spec: EngineSpec) -> ChatEngine:
+    """Build the engine that is registered under `name`, which takes messages.
+
+    Raises:
+        UnknownPluginError: no engine has that name.
+        ConfigError, EndpointError, MissingDependencyError: it cannot start.
+        BrokenPluginError: a plugin's engine cannot start.
+    """
+    engine_class, owner = _load(name)
+    try:
+        engine: ChatEngine = engine_class(spec)
+    except TenysonError:
+        raise
+    except (Exception, SystemExit) as error:
+        if not owner:
+            raise
+        raise BrokenPluginError(f"the engine {name!r}{owner} cannot start: {one_line(error)}") from error
+    return engine
+
+
+def _load(name: str) -> tuple[Any, str]:
+    """An engine's class, and what to call who wrote it: empty for core's own."""
     plugins = PluginManager()
     entry = plugins.find("engine", name)
-    engine_class = plugins.load(entry)
+    found = plugins.load(entry)
     if entry.provenance is None or entry.provenance.distribution == "tenyson-core":
-        engine: Engine = engine_class(spec)
-        return engine
-    owner = f" of {entry.provenance.distribution} {entry.provenance.version}"
-    return GuardedEngine(name, owner, engine_class, spec)
+        return found, ""
+    return found, f" of {entry.provenance.distribution} {entry.provenance.version}"
 
 
 def _weight_bytes(directory: Path) -> int | None:

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from tenyson.config.schema import GenerationConfig
+    from tenyson.config.schema import EndpointConfig, GenerationConfig
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ class EngineSpec:
     """Most replies of one conversation. Above 1, an engine may keep what it has computed from one call to the next."""
     args: dict[str, Any] = field(default_factory=dict)
     """`engine_args` of the configuration, verbatim."""
+    endpoint: EndpointConfig | None = None
+    """Where the model is, for an engine that asks a URL; `model` is its name there."""
 
 
 def dtype_of(dtype: str, *, on_gpu: bool) -> str:

@@ -43,7 +43,7 @@ def play_independently(
     Args:
         between: called after each reply; what it raises ends the play, and what is under way is dropped.
     """
-    conversations = _Conversations(task, samples, renderer, engine, sampling, max_turns, limits)
+    conversations = Conversations(task, samples, renderer, engine, sampling, max_turns, limits)
     try:
         for start in range(0, len(samples), batch_size):
             batch = range(start, min(start + batch_size, len(samples)))
@@ -60,7 +60,7 @@ def play_independently(
         conversations.close()
 
 
-class _Conversations:
+class Conversations:
     """All conversations by their index: waiting, under way or ended."""
 
     def __init__(
@@ -90,11 +90,15 @@ class _Conversations:
     def collect(self, batch: range) -> list[Trajectory]:
         return [self._ended.pop(index) for index in batch]
 
+    def begin(self, sample: Sample) -> Game | AgentGame:
+        """A rollout on a sample."""
+        return self._opened.begin(sample)
+
     def fill(self, at_once: int) -> None:
         """Begin the next conversations, until `at_once` are under way."""
         while self._waiting and len(self._games) < at_once:
             index = self._waiting.popleft()
-            self._games[index] = self._opened.begin(self._samples[index])
+            self._games[index] = self.begin(self._samples[index])
             self._go_on(index)
 
     def take(self, index: int, reply: Reply) -> None:
@@ -128,7 +132,11 @@ class _Conversations:
             self._side.start(*game.work)
         elif game.waits:
             seed = request_seed(self._sampling.seed, index, game.turns)
-            self._engine.add(index, game.asks, replace(self._sampling, seed=seed))
+            self._ask(index, game, replace(self._sampling, seed=seed))
         else:
             del self._games[index]
             self._ended[index] = game.trajectory()
+
+    def _ask(self, index: int, game: Game | AgentGame, sampling: Sampling) -> None:
+        """Have the reply made that a conversation waits for."""
+        self._engine.add(index, game.asks, sampling)

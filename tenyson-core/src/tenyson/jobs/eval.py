@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tenyson.errors import ConfigError
 from tenyson.jobs.data.samples import eval_prompts
@@ -17,7 +17,9 @@ from tenyson.tasks.scoring import rewards_of
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
+    from tenyson.engines.chat.chat_engine import ChatEngine
     from tenyson.engines.engine import Engine, Sampling
+    from tenyson.engines.renderers import Renderer
     from tenyson.jobs.data.measurement import Measurement
     from tenyson.jobs.models.model import ModelSource
     from tenyson.jobs.preflight.prepare import Prepared
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 class _Evaluation:
     """What an evaluation plays, and how."""
 
-    prepared: Prepared
+    prepared: Prepared | None
+    """None where the engine takes messages, so that no model is loaded here."""
+    renderer: Renderer
     samples: Sequence[Sample]
     sampling: Sampling
     engine: str
@@ -51,24 +55,31 @@ class EvalJob(Job):
         Raises:
             TaskError: the task has no samples in this split, or some of its rollouts or metrics failed; what the others
                 measured is kept.
-            ModelError, EngineError: the model or the engine cannot be used.
+            ModelError, EngineError, EndpointError: the model or the engine cannot be used.
         """
+        from tenyson.engines.choose import is_chat_engine
         from tenyson.jobs.data.measurement import Measurement
         from tenyson.jobs.runtime.quiet import quiet_libraries
 
-        quiet_libraries()
-        config, rewards = context.config, self._require_possible(context)
-        evaluation = self._prepare(context)
-        engine = self._open(evaluation, config)
-        measurement = Measurement(
-            context, evaluation.prepared.renderer, rewards, total=len(evaluation.samples)
-        )
-        self.leftover = lambda: measurement.outcome(evaluation.about)
+        config = context.config
+        chats = is_chat_engine(config.generation.engine)
+        if not chats:
+            quiet_libraries()
+        rewards = self._require_possible(context)
+        evaluation = self._prepare_chat(context) if chats else self._prepare(context)
+        engine = self._open(evaluation, context)
+        measurement = Measurement(context, evaluation.renderer, rewards, total=len(evaluation.samples))
+
+        def outcome_so_far() -> Outcome:
+            asked = {"endpoint": cast("ChatEngine", engine).report()} if chats else {}
+            return measurement.outcome(evaluation.about | asked)
+
+        self.leftover = outcome_so_far
         try:
             self._measure(measurement, evaluation, engine)
         finally:
             engine.close()
-        outcome = measurement.outcome(evaluation.about)
+        outcome = outcome_so_far()
         measurement.require_enough()
         return outcome
 
@@ -123,7 +134,7 @@ class EvalJob(Job):
         }
         turns = config.generation.max_turns if plays_on(context.task, samples) else 1
         context_length = self._context_length(one.source, config)
-        return _Evaluation(one, samples, sampling, choice.name, context_length, turns, about)
+        return _Evaluation(one, one.renderer, samples, sampling, choice.name, context_length, turns, about)
 
     def _context_length(self, source: ModelSource, config: Config) -> int | None:
         from tenyson.jobs.models.memory import engine_limit
@@ -132,11 +143,41 @@ class EvalJob(Job):
         limits = context_length(source), engine_limit(config.engine_args, config.trl)
         return min(filter(None, limits), default=None)
 
-    def _open(self, evaluation: _Evaluation, config: Config) -> Engine:
+    def _prepare_chat(self, context: JobContext) -> _Evaluation:
+        """Read the samples, for an engine that takes messages and needs no tokenizer."""
+        from tenyson.engines.chat.chat_renderer import ChatRenderer
+        from tenyson.engines.engine import Sampling
+        from tenyson.jobs.preflight.endpoint import check_chat, require_no_agent
+        from tenyson.jobs.preflight.report import settle
+
+        config = context.config
+        require_no_agent(context.task, config)
+        # No two replies of an endpoint need be the same, at temperature 0 neither.
+        times = config.evaluation.samples_per_prompt
+        prompts = eval_prompts(context.task, config, None, context=context)
+        samples = [sample for sample in prompts for _ in range(times)]
+        about = {
+            "engine": config.generation.engine,
+            "engine_reason": "the configuration names it",
+            "split": config.evaluation.split,
+            "preflight": settle(context, check_chat(config)),
+        }
+        sampling, renderer = Sampling.from_config(config.generation, ()), cast("Renderer", ChatRenderer())
+        turns = config.generation.max_turns if plays_on(context.task, samples) else 1
+        return _Evaluation(None, renderer, samples, sampling, config.generation.engine, None, turns, about)
+
+    def _open(self, evaluation: _Evaluation, context: JobContext) -> Engine | ChatEngine:
         from tenyson.engines.choose import open_engine
         from tenyson.engines.engine import EngineSpec
         from tenyson.jobs.models.model import explained
 
+        config = context.config
+        if evaluation.prepared is None:
+            from tenyson.jobs.preflight.endpoint import open_chat_engine, said_of
+
+            chat = open_chat_engine(config)
+            context.say(said_of(chat))
+            return chat
         name, source = evaluation.engine, evaluation.prepared.source
         spec = EngineSpec(
             model=source.path,
@@ -152,7 +193,9 @@ class EvalJob(Job):
         with explained(source.path, () if name == "transformers" else (Exception,)):
             return open_engine(name, spec)
 
-    def _measure(self, measurement: Measurement, evaluation: _Evaluation, engine: Engine) -> None:
+    def _measure(
+        self, measurement: Measurement, evaluation: _Evaluation, engine: Engine | ChatEngine
+    ) -> None:
         """Play batch after batch, until they are done or somebody stops it."""
         from tenyson.engines.batches import play_batches
         from tenyson.engines.rollouts.limits import Limits

@@ -50,7 +50,7 @@ def tenyson_sinks() -> Iterable[SinkEntry]:
 
 @hookimpl
 def tenyson_engines() -> Iterable[EngineEntry]:
-    """The two engines of core."""
+    """The engines of core."""
     return [
         EngineEntry(
             name="transformers",
@@ -59,6 +59,11 @@ def tenyson_engines() -> Iterable[EngineEntry]:
         ),
         EngineEntry(
             name="vllm", summary="vLLM: continuous batching", load="tenyson.engines.vllm.engine:VllmEngine"
+        ),
+        EngineEntry(
+            name="openai",
+            summary="A model behind an OpenAI-compatible URL, for evaluation",
+            load="tenyson.engines.chat.openai_engine:OpenAIEngine",
         ),
     ]
 
@@ -128,6 +133,7 @@ def tenyson_jobs() -> Iterable[JobKind]:
                 "training.beta",
                 "training.check_every",
                 "generation",
+                "endpoint",
                 "evaluation",
                 "engine_args",
             ),
@@ -149,6 +155,7 @@ def tenyson_jobs() -> Iterable[JobKind]:
                 "training.early_stopping_patience",
                 "training.early_stopping_min_delta",
                 "training.target_eval_loss",
+                "endpoint",
                 "evaluation",
             ),
             logs=("loss", "reward"),
@@ -185,6 +192,7 @@ def tenyson_jobs() -> Iterable[JobKind]:
                 "training.beta",
                 "training.check_every",
                 "generation",
+                "endpoint",
                 "evaluation",
                 "engine_args",
             ),

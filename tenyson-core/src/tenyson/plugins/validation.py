@@ -21,6 +21,8 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "engine": ("generate", "close"),
 }
 """What a class of that kind must have; a function that makes one is taken at its word."""
+CHAT_ENGINE = ("reply", "report", "close")
+"""Of an engine that takes messages instead of token ids."""
 
 
 def kind_fault(kind: str, value: Any) -> str | None:
@@ -31,9 +33,8 @@ def kind_fault(kind: str, value: Any) -> str | None:
         return None
     if not callable(value):
         return f"is {value!r:.60}, which cannot be called"
-    if inspect.isclass(value) and (
-        lacks := [one for one in METHODS.get(kind, ()) if not hasattr(value, one)]
-    ):
+    methods = CHAT_ENGINE if kind == "engine" and hasattr(value, "reply") else METHODS.get(kind, ())
+    if inspect.isclass(value) and (lacks := [one for one in methods if not hasattr(value, one)]):
         return f"is no {kind}: the class {value.__name__} lacks {', '.join(lacks)}"
     return None
 

@@ -16,7 +16,7 @@ FinishReason = Literal["stop", "length", "turns", "error"]
 class RolloutError:
     """Why a rollout has no true reward: something of the task's that raised, or did not answer in time."""
 
-    source: Literal["environment", "tool", "reward", "agent"]
+    source: Literal["environment", "tool", "reward", "agent", "endpoint"]
     """What failed."""
     kind: str
     """The exception's class, such as ConnectionError; TimeoutError where a limit of `rollouts` was reached."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.text import Text
@@ -11,6 +12,7 @@ from rich.tree import Tree
 
 from tenyson.cli.terminal.table import print_table, reading_width
 from tenyson.cloud.backend import cost_in_words
+from tenyson.config.checks.endpoint import asks_endpoint
 from tenyson.jobs.models.dims import find_dims
 from tenyson.jobs.models.memory import GIB, MemoryEstimate, estimate_memory
 from tenyson.pipeline.control.launcher import attempts_on
@@ -131,6 +133,8 @@ def model_in_words(step: PlannedStep) -> str:
     """Such as "Qwen/Qwen3-0.6B, LoRA" or "what sft trained"."""
     model = step.config["model"]
     base = f"what {step.model_from} trained" if step.model_from else model["name"] or model["factory"]
+    if asks_endpoint(step.config):
+        return f"{base} at {urlsplit(step.config['endpoint']['url'] or '').netloc}"
     if not job_kind(step.job).trains:
         return str(base)
     lora = step.config.get("peft") is not None or model.get("adapter")
@@ -140,6 +144,8 @@ def model_in_words(step: PlannedStep) -> str:
 def memory_of(step: PlannedStep, plan: Plan) -> MemoryEstimate | None:
     """What the step needs on its accelerator; None where the model's dims is not known here."""
     config = dict(step.config)
+    if asks_endpoint(config):
+        return None
     dims = find_dims(config["model"])
     for source in plan.steps:
         if source.label == step.model_from:
@@ -150,6 +156,8 @@ def memory_of(step: PlannedStep, plan: Plan) -> MemoryEstimate | None:
 
 def memory_in_words(step: PlannedStep, plan: Plan) -> str:
     """Such as "about 12.3 GiB"."""
+    if asks_endpoint(step.config):
+        return "none here"
     memory = memory_of(step, plan)
     return str(memory) if memory else "not known here"
 

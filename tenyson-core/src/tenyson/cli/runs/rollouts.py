@@ -47,7 +47,7 @@ Row = Mapping[str, Any]
 @click.option(
     "--errors",
     is_flag=True,
-    help="Show only rollouts that an environment, tool, reward or agent broke, and how.",
+    help="Show only rollouts that an environment, tool, reward, agent or endpoint broke, and how.",
 )
 @click.option(
     "--diff", nargs=2, type=int, metavar="STEP1 STEP2", help="Compare the same samples at two steps."

@@ -168,6 +168,7 @@ _ASKED = {
     "training": ("learning_rate", "max_steps", "epochs", "batch_size"),
     "evaluation": ("split", "samples", "samples_per_prompt"),
     "generation": ("engine", "temperature", "max_new_tokens"),
+    "endpoint": ("url",),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tenyson.config.schema import UserPath
+from tenyson.config.section import UserPath
 
 
 class LocalSettings(BaseModel):

@@ -152,6 +152,7 @@ def _extras(config: Mapping[str, Any]) -> list[str]:
     settings = (telemetry.get("settings") or {}).get("sql", {})
     needs = {
         "vllm": (config.get("generation") or {}).get("engine") == "vllm",
+        "openai": (config.get("generation") or {}).get("engine") == "openai",
         "wandb": bool((config.get("wandb") or {}).get("project"))
         or "wandb" in (telemetry.get("sinks") or ()),
         "postgres": str(telemetry.get("db_url") or "").startswith("postgres"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tenyson.cloud.remote.bundle import owner_of
+from tenyson.config.checks.endpoint import asks_endpoint
 from tenyson.core.run_folder import ADAPTER, CONFIG, MODEL, RunFolder
 from tenyson.errors import BackendError
 from tenyson.jobs.checkpoints.publication import check, newest_first, point_to
@@ -43,8 +44,8 @@ def import_roots(spec: JobSpec) -> list[str]:
 def variables_of(
     config: Mapping[str, Any], forwarded: Sequence[str] = (), *, direct_database: bool = False
 ) -> dict[str, str]:
-    """The environment variables that a job gets, as far as they are set here: tokens of the hub and of W&B, what the task reads, the
-    database's password where the job itself uses it, and what settings forward.
+    """The environment variables that a job gets, as far as they are set here: tokens of the hub and of W&B, an endpoint's key, what the task
+    reads, the database's password where the job itself uses it, and what settings forward.
 
     All may be secret.
     """
@@ -52,6 +53,7 @@ def variables_of(
     names: Sequence[str | None] = [
         hub.get("token_env", "HF_TOKEN"),
         wandb.get("api_key_env", "WANDB_API_KEY") if wandb.get("project") else None,
+        (config.get("endpoint") or {}).get("api_key_env") if asks_endpoint(config) else None,
         *((config.get("task") or {}).get("secrets") or ()),
         *(["PGPASSWORD"] if direct_database else []),
         *forwarded,
@@ -60,7 +62,7 @@ def variables_of(
 
 
 def _named(spec: JobSpec) -> Iterator[Path]:
-    model = spec.config.get("model") or {}
+    model = {} if asks_endpoint(spec.config) else spec.config.get("model") or {}
     for reference in (model.get("name"), model.get("adapter")):
         if reference:
             yield from _found(str(reference), spec)

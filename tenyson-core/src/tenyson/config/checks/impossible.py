@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.config.checks.endpoint import endpoint_problems
 from tenyson.config.checks.hints import fits, in_words, names_of
 from tenyson.config.document import Document
 from tenyson.config.explain import did_you_mean
@@ -62,6 +63,7 @@ def impossible_values(config: Config, kind: JobKind, document: Document) -> list
     """What cannot work, whatever the model and the machine."""
     found = list(_output_folder(config, document))
     found += _attention(config, document)
+    found += endpoint_problems(config, kind, document)
     if not kind.trains:
         return found
     arguments: TrlArguments | None = kind.part("arguments")

@@ -15,7 +15,7 @@ from tenyson.config.document import describe
 from tenyson.config.experiment.lists import some
 from tenyson.config.experiment.sweep import axis_values
 from tenyson.config.explain import did_you_mean, explained
-from tenyson.config.schema import Section
+from tenyson.config.section import Section
 
 LABEL = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +79,8 @@ class SideBySide:
         """In a thread."""
         self._awaited: set[Call] = set()
         """On the event loop."""
+        self._followed: dict[Hashable, Future[Any]] = {}
+        """Futures of others."""
         self._ended: list[Ended] = []
         self._wanted = 1
         """How many ended calls are waited for."""
@@ -91,6 +94,12 @@ class SideBySide:
             self._waiting.extend(calls)
             if calls and not self._running:
                 self._wake_one()
+
+    def follow(self, key: Hashable, future: Future[Any]) -> None:
+        """Take what a future comes to as a call's outcome. It runs elsewhere, and does not count for `concurrency`."""
+        with self._lock:
+            self._followed[key] = future
+        future.add_done_callback(lambda _: self._came(key, future))
 
     def take(self, *, wait_for: int = 0, seconds: float | None = None) -> list[Ended]:
         """What has ended since the last time, once it is `wait_for` calls, none is pending, or `seconds` are over.
@@ -136,8 +145,12 @@ class SideBySide:
             self._running.clear()
             tasks = [call.task for call in self._awaited if call.task is not None]
             self._awaited.clear()
+            followed = list(self._followed.values())
+            self._followed.clear()
             self._ended.clear()
             loop = self._loop
+        for future in followed:
+            future.cancel()
         for task in tasks:
             if loop is not None:
                 loop.call_soon_threadsafe(task.cancel)
@@ -153,7 +166,7 @@ class SideBySide:
             loop.call_soon_threadsafe(_stop, loop)
 
     def _pending(self) -> int:
-        return len(self._waiting) + len(self._running) + len(self._awaited)
+        return len(self._waiting) + len(self._running) + len(self._awaited) + len(self._followed)
 
     def _room(self) -> int:
         return self._concurrency - len(self._running) - len(self._awaited)
@@ -267,6 +280,13 @@ class SideBySide:
         with self._lock:
             if call.over:  # its limit came first
                 call.task.cancel()
+
+    def _came(self, key: Hashable, future: Future[Any]) -> None:
+        with self._lock:
+            if self._followed.pop(key, None) is None:
+                return  # given up
+            error = CancelledError() if future.cancelled() else future.exception()
+            self._note(Ended(key, None if error else future.result(), Fault.of(error) if error else None))
 
     def _note(self, ended: Ended) -> None:
         self._ended.append(ended)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tenyson.config.checks.endpoint import ENGINE
 from tenyson.core.run_folder import RunFolder
 from tenyson.jobs.spec import RESUME_LATEST
 
@@ -25,7 +26,8 @@ def inputs(config: Config, task: str) -> list[dict[str, str | None]]:
     for kind, reference in named.items():
         if reference is None:
             continue
-        source = None if kind in ("task", "factory") else _source(config, kind, reference)
+        elsewhere = kind in ("task", "factory") or (kind == "model" and config.generation.engine == ENGINE)
+        source = None if elsewhere else _source(config, kind, reference)
         rows.append({"kind": kind, "reference": reference, "source_run_id": source})
     return rows
 

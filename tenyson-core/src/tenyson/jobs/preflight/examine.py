@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from tenyson.config.checks.endpoint import asks_endpoint
 from tenyson.core.run_folder import RunFolder
 from tenyson.errors import TenysonError
 from tenyson.jobs.job import Job, JobContext
@@ -53,6 +54,10 @@ class Examination:
         self._preflight = (kind.part("preflight") or Preflight)()
         first = list(self._preflight.first(config, self.processes))
         self.findings += first
+        if asks_endpoint(config.model_dump(include={"generation"})) and not kind.trains:
+            self._chat()
+            self.findings = let_pass(self.findings, config.run.allow)
+            return
         able = not missing_libraries()
         if able:
             quiet_libraries()
@@ -70,6 +75,19 @@ class Examination:
         if not any(one.check == "disk" for one in self.findings):
             self.findings += check_machine(config, kind.name, config.model.name, self.memory)
         self.findings = let_pass(self.findings, config.run.allow)
+
+    def _chat(self) -> None:
+        """Of an evaluation whose model is behind a URL: no weights and no tokenizer are looked for."""
+        from tenyson.config.checks.passthrough import check_passthrough
+        from tenyson.jobs.preflight.endpoint import examine_chat
+
+        with self._refusals("arguments"):
+            check_passthrough(self.job.config, self.job.kind)
+        if any(one.severity == "error" for one in self.findings):
+            return
+        with self._refusals("endpoint"):
+            found, self.samples = examine_chat(self.job.config, self.job.task, self.shown)
+            self.findings += found
 
     def _look_into(self, source: ModelSource, tokenizer: Any, renderer: Renderer) -> None:
         with self._refusals("checkpoint"):

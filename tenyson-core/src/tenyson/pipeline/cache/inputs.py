@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.config.checks.endpoint import asks_endpoint
 from tenyson.core.run_folder import RunFolder
 from tenyson.errors import PipelineError, TenysonError
 from tenyson.jobs.spec import JobSpec
@@ -85,6 +86,8 @@ def inputs_of(spec: JobSpec) -> dict[str, Any]:
         ("training.resume_from_checkpoint", training, "resume_from_checkpoint"),
     ):
         reference = None if name.partition(".")[0] in unread else section.get(key)
+        if name == "model.name" and asks_endpoint(config):
+            continue  # a name at the endpoint
         folder = Path(str(reference)).expanduser() if reference else None
         if folder is not None and folder.exists():
             # A copy elsewhere is the same input; other weights in the same place are not.

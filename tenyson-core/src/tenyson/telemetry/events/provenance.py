@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tenyson.config.checks.endpoint import asks_endpoint
 from tenyson.telemetry.events.git import UNKNOWN, code_in_words, git_state
 
 __all__ = [
@@ -47,7 +48,8 @@ def gather(
         **git,
         "versions": distributions(),
         "host": platform.node() or None,
-        "accelerator": _accelerator(),
+        # What a model behind a URL runs on is not known; looking here would import torch for nothing.
+        "accelerator": None if asks_endpoint(config) else _accelerator(),
         "processes": processes,
     }
 

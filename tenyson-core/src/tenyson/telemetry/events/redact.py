@@ -170,8 +170,15 @@ class Redactor:
 
 def redactor_of(config: Config | None) -> Redactor:
     """The redactor of a job: it knows the variables that the configuration names, and those that sound like secrets."""
-    names = () if config is None else (config.wandb.api_key_env, config.hub.token_env, *config.task.secrets)
-    return Redactor(os.environ, names=names)
+    if config is None:
+        return Redactor(os.environ)
+    named = (
+        config.wandb.api_key_env,
+        config.hub.token_env,
+        config.endpoint.api_key_env,
+        *config.task.secrets,
+    )
+    return Redactor(os.environ, names=filter(None, named))
 
 
 def _is_unicode(text: str) -> bool:

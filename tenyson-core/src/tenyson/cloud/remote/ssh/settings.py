@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tenyson.config.schema import VariableName
+from tenyson.config.section import VariableName
 
 
 class SSHSettings(BaseModel):
