@@ -211,7 +211,12 @@ rollout_error_records = Table(
     Column(
         "number", Integer, primary_key=True, autoincrement=False, comment="from 0, in the order of the tries"
     ),
-    Column("source", String(16), nullable=False, comment="what failed: environment, tool, reward, agent or endpoint"),
+    Column(
+        "source",
+        String(16),
+        nullable=False,
+        comment="what failed: environment, tool, reward, agent or endpoint",
+    ),
     Column("error_class", Text, nullable=False, comment="class of the exception, such as ConnectionError"),
     Column("message", Text, nullable=False, comment="what failed, where, and what it said"),
     Column("traceback", Text, nullable=False, comment="its last lines"),
