@@ -11,7 +11,7 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
 WORKERS ?= 4
 TRAINING_WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 --durations-min=10
-PACKAGES := tenyson-core tenyson-aws tenyson-modal tenyson-wordle plugins/tenyson-reasoning-gym plugins/tenyson-textarena plugins/tenyson-openenv
+PACKAGES := tenyson-core tenyson-aws tenyson-modal tenyson-wordle plugins/tenyson-reasoning-gym plugins/tenyson-textarena plugins/tenyson-openenv plugins/tenyson-verifiers
 # Tests start some thousand processes. Where PYTHONDONTWRITEBYTECODE is set, as in many images, each would compile Tenyson again.
 COMPILE_OURS := $(BIN)/python -m compileall -q $(PACKAGES:=/src)
 METADATA := pyproject.toml constraints.txt $(PACKAGES:=/pyproject.toml)

@@ -20,6 +20,7 @@ PACKAGES = {
     "tenyson-reasoning-gym": "plugins/tenyson-reasoning-gym",
     "tenyson-textarena": "plugins/tenyson-textarena",
     "tenyson-openenv": "plugins/tenyson-openenv",
+    "tenyson-verifiers": "plugins/tenyson-verifiers",
 }
 """Their folders by name."""
 

@@ -74,6 +74,7 @@ def test_every_wheel_is_typed_licensed_and_holds_its_own_module_alone(wheels: di
         "tenyson-reasoning-gym": "tenyson_reasoning_gym",
         "tenyson-textarena": "tenyson_textarena",
         "tenyson-openenv": "tenyson_openenv",
+        "tenyson-verifiers": "tenyson_verifiers",
     }
     for package, module in modules.items():
         with zipfile.ZipFile(wheels[package]) as wheel:
@@ -139,6 +140,7 @@ def test_the_command_line_works_from_wheels(installed: object, tmp_path: Path) -
         "tenyson-reasoning-gym",
         "tenyson-textarena",
         "tenyson-openenv",
+        "tenyson-verifiers",
     ):
         assert package in text, package
 

@@ -17,6 +17,7 @@ FIRST_PARTY = {
     "openenv": "tenyson-openenv",
     "reasoning-gym": "tenyson-reasoning-gym",
     "textarena": "tenyson-textarena",
+    "verifiers": "tenyson-verifiers",
     "wordle": "tenyson-wordle",
 }
 """Distributions of this project by plugin name, for the pip line of an error."""

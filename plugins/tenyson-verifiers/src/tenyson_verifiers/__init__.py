@@ -1,0 +1,1 @@
+"""Environments of verifiers as a task for Tenyson."""
