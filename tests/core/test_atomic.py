@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from tenyson.core.atomic import write_json, write_text
+from tenyson.core.files.atomic import write_json, write_text
 
 WRITE = """
 import sys
 from pathlib import Path
-from tenyson.core.atomic import write_json
+from tenyson.core.files.atomic import write_json
 for number in range(300):
     write_json(Path(sys.argv[1]), {"writer": sys.argv[2], "number": number})
 """

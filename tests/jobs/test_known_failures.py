@@ -280,7 +280,7 @@ def test_prompts_as_long_as_all_that_the_model_can_read_stop_the_job(configure):
 def test_merging_an_adapter_does_not_drift_the_base(configure, echo, tmp_path):
     """Each merge starts from the files, in float32: a second one gives the same, and the base is untouched."""
     pytest.importorskip("vllm")
-    from tenyson.core.digest import file_sha256
+    from tenyson.core.files.digest import file_sha256
     from tenyson.engines.engine import EngineSpec
     from tenyson.engines.vllm.engine import _merge
     from tenyson.jobs.models.model import resolve_model

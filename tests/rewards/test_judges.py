@@ -13,11 +13,11 @@ import pytest
 from tests.fakes.chat_server import ChatServer
 
 from tenyson import rewards
-from tenyson.core.current_run import running
 from tenyson.core.run_folder import RunFolder
 from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.scoring import score_all
 from tenyson.errors import TaskError, TenysonError
+from tenyson.rewards.judging.current_run import running
 from tenyson.rewards.judging.errors import JudgeBudgetError
 from tenyson.tasks import Rollout, Sample
 

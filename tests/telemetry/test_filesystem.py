@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tenyson.core.files import filesystem
 from tenyson.errors import TelemetryError
-from tenyson.telemetry.database import filesystem
 from tenyson.telemetry.database.engine import open_database
 
 MOUNTS = r"""

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tenyson.core.current_run import running
 from tenyson.core.run_folder import RunFolder
 from tenyson.errors import ConfigError, Problem, TenysonError
 from tenyson.jobs.result import SCHEMA_VERSION, JobResult, Status, stopped_early
@@ -22,6 +21,7 @@ from tenyson.jobs.runtime.world import World
 from tenyson.jobs.spec import JobSpec
 from tenyson.plugins.job_kind import JobKind
 from tenyson.plugins.job_kinds import job_kind
+from tenyson.rewards.judging.current_run import running
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.usercode import task_name, user_code

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenyson.cloud.remote.bundle import Bundle
-from tenyson.core.atomic import write_text
+from tenyson.core.files.atomic import write_text
 from tenyson_modal.settings import ModalSettings
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tenyson.cloud.local.archive import archive_attempt
 from tenyson.cloud.remote.poll import digest, files_below, growing, read_json
-from tenyson.core.atomic import write_json
+from tenyson.core.files.atomic import write_json
 from tenyson.core.run_folder import CHECKPOINTS, LATEST, RunFolder
 from tenyson.jobs.checkpoints.publication import check, newest_first, point_to
 

@@ -15,7 +15,7 @@ from tenyson.cli.runs.next_command import next_command
 from tenyson.cli.terminal.format import moment, print_json, wrapped
 from tenyson.cli.terminal.table import print_table
 from tenyson.core.duration import duration
-from tenyson.core.log_tail import log_tail
+from tenyson.core.files.log_tail import log_tail
 from tenyson.core.run_folder import (
     ADAPTER,
     CHECKPOINTS,

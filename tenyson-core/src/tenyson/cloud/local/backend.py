@@ -36,7 +36,7 @@ from tenyson.cloud.manager import CloudManager
 from tenyson.cloud.watch.diagnosis import diagnose
 from tenyson.cloud.watch.follow import Follower
 from tenyson.cloud.watch.log import chunks
-from tenyson.core.log_tail import log_tail
+from tenyson.core.files.log_tail import log_tail
 from tenyson.core.run_folder import CANCEL, CONFIG, EXIT_STATUS, LOG, PROCESS, TERMINATED
 from tenyson.errors import BackendError, ConfigError, DisplacedError, MissingDependencyError
 from tenyson.jobs.runtime.writable import check_output_dir

@@ -23,7 +23,7 @@ from types import FrameType
 from tenyson.cloud.local.host import this_host
 from tenyson.cloud.local.oom import oom_kills
 from tenyson.cloud.local.process import start_mark
-from tenyson.core.atomic import write_json
+from tenyson.core.files.atomic import write_json
 from tenyson.core.run_folder import CANCEL, EXIT_STATUS, LOG, PROCESS, TERMINATED
 from tenyson.jobs.runtime.lingering import Lingering
 

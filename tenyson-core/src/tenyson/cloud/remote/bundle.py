@@ -26,7 +26,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import Requirement
 
-from tenyson.core.digest import file_sha256
+from tenyson.core.files.digest import file_sha256
 from tenyson.errors import BackendError
 from tenyson.jobs.preflight.machine import TESTED
 from tenyson.jobs.spec import JobSpec

@@ -14,7 +14,7 @@ from typing import IO, Any
 from tenyson.cloud.remote.outputs import UNLISTED, OddAnswerError, exit_of, fault, files_of, listed
 from tenyson.cloud.remote.poll import digest, growing
 from tenyson.cloud.remote.record import own_folder
-from tenyson.core.atomic import write_json
+from tenyson.core.files.atomic import write_json
 from tenyson.core.run_folder import CHECKPOINTS, CONTROLLER, LOG, RunFolder
 from tenyson.errors import BackendError
 from tenyson.jobs.checkpoints.publication import is_pinned, remove

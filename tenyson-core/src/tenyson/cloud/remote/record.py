@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from tenyson.core.atomic import write_json
+from tenyson.core.files.atomic import write_json
 from tenyson.core.run_folder import CONTROLLER
 
 NAME = "machine.json"

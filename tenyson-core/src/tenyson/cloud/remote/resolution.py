@@ -9,7 +9,7 @@ from tenyson.cloud.backend import Observation
 from tenyson.cloud.remote.outputs import MOST_NUMBER, is_integer
 from tenyson.cloud.remote.record import Record
 from tenyson.cloud.watch.diagnosis import diagnose
-from tenyson.core.log_tail import log_tail
+from tenyson.core.files.log_tail import log_tail
 from tenyson.core.run_folder import SPOT_NOTICE, RunFolder
 
 LOG_TAIL_BYTES = 8192

@@ -12,8 +12,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tenyson.core.atomic import sync, write_json, write_text
-from tenyson.core.digest import file_sha256
+from tenyson.core.files.atomic import sync, write_json, write_text
+from tenyson.core.files.digest import file_sha256
 from tenyson.core.run_folder import LATEST
 from tenyson.errors import ModelError
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tenyson.core.digest import file_sha256
+from tenyson.core.files.digest import file_sha256
 from tenyson.core.run_folder import RunFolder
 from tenyson.errors import TenysonError
 from tenyson.jobs.spec import JobSpec

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenyson.core.cache_folder import cache_folder
+from tenyson.core.files.cache_folder import cache_folder
 from tenyson.tasks.sample import Sample
 from tenyson.tasks.usercode import task_name
 

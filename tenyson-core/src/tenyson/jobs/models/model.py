@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenyson.core.cache_folder import cache_folder
-from tenyson.core.digest import file_sha256
+from tenyson.core.files.cache_folder import cache_folder
+from tenyson.core.files.digest import file_sha256
 from tenyson.core.run_folder import RunFolder
 from tenyson.engines.weights import require_all_weights
 from tenyson.errors import ModelError, TenysonError

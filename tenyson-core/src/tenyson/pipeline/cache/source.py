@@ -9,7 +9,7 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
-from tenyson.core.digest import file_sha256
+from tenyson.core.files.digest import file_sha256
 
 _PACKAGE_FILES = 2000
 _CODE = (".py", ".pyi")

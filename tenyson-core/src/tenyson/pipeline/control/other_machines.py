@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.cloud.local.host import relation
-from tenyson.core.atomic import write_json
+from tenyson.core.files.atomic import write_json
 from tenyson.core.run_folder import EXIT_STATUS, PROCESS
 from tenyson.errors import PipelineError
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from tenyson.core.chat.answer import ChatAnswer
 from tenyson.core.chat.client import ChatClient
-from tenyson.core.current_run import at_end_of_run, current_run
 from tenyson.errors import EndpointError
 from tenyson.rewards.judging.answer import Answer
 from tenyson.rewards.judging.bought import Bought
+from tenyson.rewards.judging.current_run import at_end_of_run, current_run
 from tenyson.rewards.judging.errors import JudgeBudgetError, JudgeError
 from tenyson.rewards.judging.model import JudgeModel
 from tenyson.rewards.judging.store import Store

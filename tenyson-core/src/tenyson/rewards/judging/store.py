@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tenyson.core.cache_folder import cache_folder
+from tenyson.core.files.cache_folder import cache_folder
 from tenyson.rewards.judging.answer import Answer
 from tenyson.rewards.judging.errors import JudgeStoreError
 

@@ -17,8 +17,8 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from tenyson.core.files.filesystem import is_on_network
 from tenyson.errors import MissingDependencyError, TelemetryError
-from tenyson.telemetry.database.filesystem import is_on_network
 from tenyson.telemetry.database.packing import unpacker
 from tenyson.telemetry.database.readonly import (
     BUSY_SECONDS,

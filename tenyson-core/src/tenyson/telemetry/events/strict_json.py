@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tenyson.core.atomic import write_text
 from tenyson.core.destination import is_special, open_destination
+from tenyson.core.files.atomic import write_text
 
 NOT_FINITE = "not_finite"
 """The key that lists them: {"metrics.loss": "NaN"}; the names are the paths to the nulls."""

@@ -9,7 +9,7 @@ import sqlite3
 from contextlib import closing
 from typing import Any
 
-from tenyson.telemetry.database.filesystem import is_on_network
+from tenyson.core.files.filesystem import is_on_network
 from tenyson.telemetry.database.readonly import connect_readonly, may_be_written_to, sqlite_file
 from tenyson.telemetry.database.version import HEAD
 from tenyson.telemetry.read.record import JSON_FIELDS, RunRecord, columns

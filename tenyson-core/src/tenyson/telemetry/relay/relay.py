@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from tenyson.core.atomic import write_json
+from tenyson.core.files.atomic import write_json
 from tenyson.core.run_folder import CONTROL_READ
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.control.requests import begin_attempt, mark, read_requests, write_answer
