@@ -12,8 +12,8 @@ from pathlib import Path
 
 import openai
 import pytest
+from tests.fakes.policy import Policy
 
-from tenyson.engines.engine import Reply
 from tenyson.engines.play import play
 from tenyson.engines.rollouts.limits import Limits
 from tenyson.tasks import AgentCommand, Sample, TaskPlugin
@@ -26,33 +26,6 @@ LOOK = {
     "function": {"name": "look", "description": "", "parameters": {"type": "object", "properties": {}}},
 }
 CALL = '<tool_call>{"name": "look", "arguments": {}}</tool_call>'
-
-
-@pytest.fixture(scope="module")
-def renderer(tmp_path_factory):
-    from transformers import AutoTokenizer
-
-    from tenyson.engines.renderers import Renderer
-    from tenyson.testing.tiny import build
-
-    directory = tmp_path_factory.mktemp("tiny")
-    build(directory, 0)
-    return Renderer(AutoTokenizer.from_pretrained(directory))
-
-
-class Policy:
-    """Says the same replies in every rollout, in order; keeps the prompts."""
-
-    def __init__(self, renderer, *texts):
-        self.renderer, self.texts, self.prompts = renderer, texts, []
-
-    def __call__(self, prompts, turn):
-        self.prompts += prompts
-        return [self.reply(self.texts[turn % len(self.texts)]) for _ in prompts]
-
-    def reply(self, text):
-        ids = self.renderer.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return Reply([*ids, self.renderer.turn_end_id], "stop", [-0.5] * (len(ids) + 1))
 
 
 def playing(function):
