@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 import re
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -355,3 +359,23 @@ def test_a_judge_may_be_asked_on_several_event_loops():
         assert asyncio.run(judged.function(rollout("please"))) == 2 / 3
         assert asyncio.run(judged.function(rollout("please"))) == 2 / 3
         assert len(server.requests) == 2
+
+
+def test_processes_of_one_run_share_its_answers_and_its_budget(folder, tmp_path):
+    """As under torchrun: four of them ask about the same replies at the same time, and write long answers."""
+    code = (
+        "import sys; from pathlib import Path; from types import SimpleNamespace; from tests.rewards.test_judges import *\n"
+        "with running(RunFolder(Path(sys.argv[2]))):\n"
+        "    one = judge(SimpleNamespace(url=sys.argv[1]), rubric={'It is polite.': 2})\n"
+        "    print(values(one, *[rollout(f'please {n}') for n in range(12)]))\n"
+    )
+    with ChatServer(lambda body: f"{'long ' * 4000}\nPoints: {random.random():.9f}") as server:
+        arguments = [sys.executable, "-c", code, server.url, str(folder("run").path)]
+        processes = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+        told = {one.communicate(timeout=60)[0] for one in processes}
+        assert len(told) == 1
+        assert not any(one.returncode for one in processes)
+        lines = [json.loads(line) for line in folder("run").verdicts.read_text().splitlines()]
+        assert len(lines) == len(server.requests) >= 12
+        with running(folder("run")), pytest.raises(JudgeBudgetError, match=f"has had {len(lines)} answers"):
+            values(judge(server, rubric={"It is polite.": 2}, budget_calls=12), rollout("another"))

@@ -6,9 +6,11 @@ the answers that could not be read, which no other run is told: that one may fin
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -47,10 +49,7 @@ class Bought:
                 return
             line = json.dumps({"key": key, "url": url, "model": model, **asdict(answer)})
             try:
-                with self._path.open("ab+") as file:
-                    # A line that a kill cut off must not spoil this one.
-                    torn = file.tell() > 0 and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n"
-                    file.write(f"{chr(10) if torn else ''}{line}\n".encode())
+                _append(self._path, line.encode())
             except OSError as error:
                 raise JudgeStoreError(
                     f"the judge's answers cannot be kept: {error}", place=str(self._path)
@@ -87,3 +86,19 @@ class Bought:
     def _count(self, key: str, answer: Answer, url: str, model: str) -> None:
         self._answers.setdefault(key, answer)
         self._spent[url, model] = self._spent.get((url, model), Spent()).plus(answer)
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Add a line in one write, since several processes add theirs. Raises: OSError."""
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        with suppress(OSError):  # some file systems have no locks; then at worst a blank line comes between
+            fcntl.flock(file, fcntl.LOCK_EX)
+        size = os.fstat(file).st_size
+        # A line that a kill has cut off must not spoil this one.
+        torn = size and os.pread(file, 1, size - 1) != b"\n"
+        whole = (b"\n" if torn else b"") + line + b"\n"
+        if os.write(file, whole) < len(whole):
+            raise OSError(f"no space left for {path.name}")
+    finally:
+        os.close(file)

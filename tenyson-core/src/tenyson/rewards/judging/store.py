@@ -6,6 +6,7 @@ It has answers that could be read. An answer is in it before it is used.
 from __future__ import annotations
 
 import os
+import platform
 import sqlite3
 import threading
 import time
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tenyson.core.files.cache_folder import cache_folder
+from tenyson.core.files.filesystem import is_on_network
 from tenyson.rewards.judging.answer import Answer
 from tenyson.rewards.judging.errors import JudgeStoreError
 
@@ -27,6 +29,12 @@ CREATE TABLE IF NOT EXISTS answers (
 """
 
 
+def _place() -> Path:
+    """SQLite's locks do not hold between machines, so each has a file of its own where several share the cache."""
+    path = cache_folder() / "verdicts.sqlite"
+    return path.with_stem(f"verdicts-{platform.node()}") if is_on_network(path) else path
+
+
 class Store:
     """The answers of all judges on this machine. Threads and processes may share it.
 
@@ -34,7 +42,7 @@ class Store:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path or cache_folder() / "verdicts.sqlite"
+        self._path = path or _place()
         self._lock = threading.Lock()
         self._opened: tuple[int, sqlite3.Connection] | None = None
 
