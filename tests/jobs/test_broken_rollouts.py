@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -173,3 +175,29 @@ def test_nothing_of_the_world_stays_after_a_run_that_it_broke(configure):
             thread.join(5)
     assert not [one for one in threading.enumerate() if one.name.startswith("tenyson-world")]
     assert threading.active_count() <= before + 1
+
+
+def test_a_task_that_seeds_torch_or_forks_or_leaves_the_folder_costs_nobody_else_anything(
+    configure, tmp_path
+):
+    """The trainer draws what it draws without that, to the bit; the copy of the process ends."""
+    here = Path.cwd()
+    once, forked = iter([True]), []
+
+    def meddle(sample):
+        torch.manual_seed(0)
+        os.chdir("/")
+        if next(once, False):
+            forked.append(os.fork())
+
+    RLJob(configure("whole", training=GRPO), Task()).run()
+    with pytest.warns(RuntimeWarning, match="changed the working directory"):
+        RLJob(configure("meddled", training=GRPO), Task(meddle)).run()
+    assert Path.cwd() == here
+    [child] = forked
+    assert os.waitpid(child, 0) == (child, 0)
+    whole, meddled = (
+        (tmp_path / "outputs" / name / "model" / "model.safetensors").read_bytes()
+        for name in ("whole", "meddled")
+    )
+    assert whole == meddled

@@ -39,6 +39,7 @@ class RLJob(Job):
         import_grpo(vllm=trls)
         from trl import GRPOConfig
 
+        from tenyson.jobs.data.rollout_records import broken_metadata
         from tenyson.jobs.models.generation_defaults import say_defaults, taken_by
         from tenyson.jobs.preflight.prepare import TrainingRun
         from tenyson.jobs.preflight.prompts import check_groups, check_spread
@@ -133,5 +134,6 @@ class RLJob(Job):
         outcome.metadata |= {
             "checkpoint_defaults_not_taken": unheeded,
             "diagnosis": [asdict(one) for one in trainer.diagnosis.findings],
+            **broken_metadata(trainer.broken or []),
         }
         return outcome

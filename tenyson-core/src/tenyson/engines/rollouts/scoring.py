@@ -17,6 +17,7 @@ from typing import Any
 
 from tenyson.engines.rollouts.fault import Fault
 from tenyson.engines.rollouts.limits import USUAL, Limits
+from tenyson.engines.rollouts.process_state import ProcessState
 from tenyson.engines.rollouts.question import Question, questions_about
 from tenyson.engines.rollouts.side_by_side import Call, SideBySide
 from tenyson.errors import TaskError, TenysonError
@@ -109,6 +110,7 @@ class _Scorer:
     def __init__(self, side: SideBySide, limits: Limits) -> None:
         self.found: dict[tuple[int, int], _Found] = {}
         self._side, self._limits = side, limits
+        self._process = ProcessState()
         self._in_order: SideBySide | None = None
         self._asked: dict[Question, int] = {}
         """How often a question was asked in vain."""
@@ -148,10 +150,13 @@ class _Scorer:
         """In this thread, which costs nothing, unless it has a limit: a thread that outlives it is left behind."""
         seconds = self._seconds(question)
         if seconds is None:
+            value, fault = None, None
             try:
-                return question.ask(), None
+                value = question.ask()
             except (Exception, SystemExit) as error:
-                return None, Fault.of(error)
+                fault = Fault.of(error)
+            self._process.end_if_forked()
+            return value, fault
         if self._in_order is None:
             self._in_order = SideBySide(1)
         # In a tuple, so that what can be awaited is not awaited there.

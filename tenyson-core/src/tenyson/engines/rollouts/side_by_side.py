@@ -20,6 +20,7 @@ from typing import Any
 
 from tenyson.engines.rollouts.abandoned import ABANDONED
 from tenyson.engines.rollouts.fault import Fault
+from tenyson.engines.rollouts.process_state import ProcessState
 from tenyson.errors import TaskError
 from tenyson.tasks.usercode import user_code
 
@@ -71,6 +72,7 @@ class SideBySide:
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
+        self._process = ProcessState()
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._news = threading.Condition(self._lock)
@@ -120,6 +122,7 @@ class SideBySide:
                 self._news.wait(self._patience(until))
             found, self._ended = self._ended, []
         behind = ABANDONED.count
+        self._process.put_right()
         if behind > LEFT_BEHIND:
             raise TaskError(
                 f"{behind} calls into the task's code have not come back since their time was over",
@@ -158,6 +161,7 @@ class SideBySide:
     def close(self) -> None:
         """Give up all calls and end idle threads."""
         self.drop()
+        self._process.put_right()
         with self._lock:
             self._closed = True
             self._work.notify_all()
@@ -238,6 +242,7 @@ class SideBySide:
             value = call.function()
         except BaseException as error:  # a task may raise SystemExit or KeyboardInterrupt
             fault = Fault.of(error)
+        self._process.end_if_forked()
         awaitable = inspect.isawaitable(value)
         with self._lock:
             if call.over:
@@ -268,6 +273,7 @@ class SideBySide:
                 ended = Ended(call.key, await value)
             except BaseException as error:
                 ended = Ended(call.key, fault=Fault.of(error))
+            self._process.end_if_forked()
             with self._lock:
                 if not call.over:
                     call.over = True

@@ -13,15 +13,12 @@ from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.scoring import Scored, score_all
 from tenyson.errors import TaskError
 from tenyson.jobs.data.intervals import over_samples
-from tenyson.jobs.data.rollout_records import commonest, rollout_event
+from tenyson.jobs.data.rollout_records import NAMED, broken_metadata, commonest, rollout_event
 from tenyson.jobs.job import JobContext, Outcome
 from tenyson.tasks.core_metrics import measure
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
 from tenyson.telemetry.events import Event, MetricsLogged, RolloutFinished
-
-NAMED = 20
-"""Failures that the results name; the others are counted."""
 
 
 @dataclass
@@ -107,13 +104,11 @@ class Measurement:
             "tokens": self.tokens,
             "generation_seconds": self.seconds,
         }
-        if self.broken or self.metric_failures:
-            named = [(one.sample.id, one.error) for one in self.broken[:NAMED]]
-            found["failed_rollouts"] = len(self.broken)
-            found["failures"] = [
-                *({"sample": sample, "cause": error.message} for sample, error in named if error is not None),
-                *({"cause": cause} for cause in self.metric_failures[:NAMED]),
-            ]
+        found |= broken_metadata(self.broken)
+        if self.metric_failures:
+            causes = [{"cause": cause} for cause in self.metric_failures[:NAMED]]
+            found["failures"] = found.get("failures", []) + causes
+            found.setdefault("failed_rollouts", 0)
         return Outcome(metrics=metrics, metadata=found)
 
     def _event(self, trajectory: Trajectory, scored: Scored) -> RolloutFinished:

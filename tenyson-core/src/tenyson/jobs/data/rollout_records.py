@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -48,6 +48,22 @@ def rollout_event(
         errors=_errors(rollout),
         verdicts=[asdict(one) for one in rollout.verdicts],
     )
+
+
+NAMED = 20
+"""Broken rollouts that the results name; the others are counted."""
+
+
+def broken_metadata(broken: Sequence[Rollout]) -> dict[str, Any]:
+    """What the metadata of the results say of broken rollouts; empty where there are none."""
+    if not broken:
+        return {}
+    named = [(one.sample.id, one.error.message) for one in broken[:NAMED] if one.error is not None]
+    return {
+        "failed_rollouts": len(broken),
+        "commonest_failure": commonest(broken),
+        "failures": [{"sample": sample, "cause": cause} for sample, cause in named],
+    }
 
 
 def commonest(rollouts: Iterable[Rollout]) -> str:

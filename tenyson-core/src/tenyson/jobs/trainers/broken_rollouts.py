@@ -39,6 +39,9 @@ class BrokenRolloutsMixin:
     broken_batches = 0
     """Batches in a row, up to the last one, with more broken rollouts than `rollouts.max_failed` allows."""
 
+    broken: list[Rollout] | None = None
+    """Those of this process since its start, for its results."""
+
     _left_out: torch.Tensor
     """A flags: completions whose groups leave the loss."""
 
@@ -48,6 +51,9 @@ class BrokenRolloutsMixin:
         group = trainer.num_generations if trainer.model.training else trainer.num_generations_eval
         flags = [one.rollout.error is not None for one in self._trajectories]
         broken = trainer.accelerator.gather(torch.tensor(flags, device=trainer.accelerator.device))
+        self.broken = (self.broken or []) + [
+            one.rollout for one, is_broken in zip(self._trajectories, flags, strict=True) if is_broken
+        ]
         self._broken_share = broken.float().mean().item()
         self._left_out = broken.view(-1, group).any(dim=1).repeat_interleave(group)
         if self._left_out.all():
@@ -57,6 +63,14 @@ class BrokenRolloutsMixin:
         """B flags: whether the group of a completion of this process leaves the loss."""
         flags: list[bool] = self._of_this_process().tolist()
         return flags
+
+    def broken_groups(self) -> dict[str, str]:
+        """Why a group carries no gradient, by its sample."""
+        return {
+            one.rollout.sample.id: f"a rollout of its group failed: {one.rollout.error.message}"
+            for one in reversed(self._trajectories)
+            if one.rollout.error
+        }
 
     def leave_out(self, output: dict[str, Any]) -> None:
         """Take the groups that `find_broken` found out of what the loss reads: no token of theirs counts."""

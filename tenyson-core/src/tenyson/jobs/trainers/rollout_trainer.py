@@ -22,7 +22,7 @@ from tenyson.engines.transformers import KeptTurns, generate_replies
 from tenyson.errors import TaskError
 from tenyson.jobs.checkpoints.buffer import pack_batches, unpack_batches
 from tenyson.jobs.checkpoints.emergency import EmergencyMixin
-from tenyson.jobs.checkpoints.randomness import random_states_kept
+from tenyson.jobs.checkpoints.randomness import TorchStream, random_states_kept
 from tenyson.jobs.checkpoints.reference import MovingReferenceMixin
 from tenyson.jobs.data.rollout_records import rollout_event
 from tenyson.jobs.data.trl_inputs import dataset_of, reward_function
@@ -185,15 +185,19 @@ class RolloutTrainer(
         samples: Sequence[Sample],
         between: Callable[[], None] = lambda: None,
     ) -> list[Trajectory]:
-        if self.policy is not None:
-            return self.play_with_policy(samples, self.sampling(), between)
+        stream = TorchStream()
         generate = self._generate_vllm if self.use_vllm else self._generate_transformers
 
         def turn_of(prompts: list[list[int]], turn: int) -> list[Reply]:
             between()
-            return generate(prompts, turn)
+            stream.come_back()
+            replies = generate(prompts, turn)
+            stream.leave()
+            return replies
 
         try:
+            if self.policy is not None:
+                return self.play_with_policy(samples, self.sampling(), between)
             return play(
                 self._context.task,
                 samples,
@@ -203,6 +207,7 @@ class RolloutTrainer(
                 limits=self.limits(),
             )
         finally:
+            stream.come_back()
             if self._turns:
                 self._turns.end()
 
@@ -304,7 +309,9 @@ class RolloutTrainer(
         completion_ids: list[list[int]],
     ) -> Any:
         group = self.num_generations if self.model.training else self.num_generations_eval
+        stream = TorchStream()
         found = self._score(self._trajectories, group, between=self.look_at_stop)
+        stream.come_back()
         for row, trajectory, scored in zip(inputs, self._trajectories, found, strict=True):
             row["rollout"] = trajectory.rollout = scored.rollout
         self.find_broken()
@@ -325,7 +332,7 @@ class RolloutTrainer(
 
     def _record(self, advantages: Sequence[float | None], training: bool) -> None:
         recent, events = [], []
-        broken = self._broken_groups()
+        broken = self.broken_groups()
         for trajectory, advantage, left_out in zip(
             self._trajectories, advantages, self.is_left_out(), strict=True
         ):
@@ -354,14 +361,6 @@ class RolloutTrainer(
         if training:
             self._recent = recent
             self._look_at(events)
-
-    def _broken_groups(self) -> dict[str, str]:
-        """Why a group carries no gradient, by its sample."""
-        return {
-            one.rollout.sample.id: f"a rollout of its group failed: {one.rollout.error.message}"
-            for one in reversed(self._trajectories)
-            if one.rollout.error
-        }
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """TRL's own; training's numbers are looked at too."""

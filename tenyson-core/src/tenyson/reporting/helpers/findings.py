@@ -1,4 +1,4 @@
-"""Findings: what preflight warned of and what the live diagnosis told, stage by stage."""
+"""Findings: what preflight warned of, what the live diagnosis told, and which rollouts the world broke, stage by stage."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ def findings(context: ReportContext) -> str:
         for stage in context.stages
         for when, where in (("before", "preflight"), ("while it ran", "diagnosis"))
         for finding in stage.metadata.get(where) or ()
+    ]
+    rows += [
+        [
+            stage.label,
+            "while it ran",
+            "failed_rollouts",
+            f"{failed} of {stage.metadata.get('rollouts')} rollouts failed: {stage.metadata.get('commonest_failure')}",
+            "They are left out. `tenyson rollouts RUN --errors` lists them.",
+        ]
+        for stage in context.stages
+        if (failed := stage.metadata.get("failed_rollouts"))
     ]
     if not rows:
         return "Neither preflight nor the diagnosis found anything."
