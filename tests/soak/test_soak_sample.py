@@ -45,6 +45,15 @@ def test_a_training_that_is_killed_again_and_again_is_the_same_training() -> Non
     assert "0 trainings differ" in done.stdout
 
 
+@pytest.mark.train
+def test_worlds_that_break_cost_their_own_rollouts_and_nothing_of_them_stays() -> None:
+    """Four runs, the last of which can do nothing with its world: what is recorded is what was broken."""
+    command = [sys.executable, HERE / "break_worlds.py", "--runs", "4", "--first", "16"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 runs, 0 wrong" in done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("database", "most"), [("sqlite", (12, 6, 4)), ("postgres", (6, 3, 2))])
 def test_a_controller_that_is_killed_or_stalled_starts_nothing_twice_and_loses_no_answer(

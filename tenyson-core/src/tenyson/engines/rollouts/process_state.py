@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 
+_told: set[str | None] = set()
+"""Directories that a warning has named."""
+
 
 class ProcessState:
     """The process as it was before a task's code ran in it."""
@@ -23,6 +26,9 @@ class ProcessState:
         now = _folder()
         if now != self._folder and self._folder is not None:
             os.chdir(self._folder)
+            if now in _told:
+                return
+            _told.add(now)
             warnings.warn(
                 f"the task's code changed the working directory of the process to {now}; it is {self._folder} again",
                 RuntimeWarning,

@@ -90,6 +90,8 @@ class _Found:
 
     value: float | None = None
     error: RolloutError | None = None
+    retried: tuple[RolloutError, ...] = ()
+    """What failed before it was asked again."""
     verdicts: tuple[Verdict, ...] = ()
 
 
@@ -100,8 +102,10 @@ def _scored(rewards: Sequence[Reward], rollout: Rollout, found: Sequence[_Found]
     components = {reward.name: one.value for reward, one in zip(rewards, found, strict=True)}
     total = sum(float(reward.weight) * (one.value or 0.0) for reward, one in zip(rewards, found, strict=True))
     error = rollout.error or next((one.error for one in found if one.error is not None), None)
+    retried = (*rollout.retried, *(fault for one in found for fault in one.retried))
     verdicts = tuple(verdict for one in found for verdict in one.verdicts)
-    return Scored(replace(rollout, rewards=components, error=error, verdicts=verdicts), components, total)
+    scored = replace(rollout, rewards=components, error=error, retried=retried, verdicts=verdicts)
+    return Scored(scored, components, total)
 
 
 class _Scorer:
@@ -112,8 +116,8 @@ class _Scorer:
         self._side, self._limits = side, limits
         self._process = ProcessState()
         self._in_order: SideBySide | None = None
-        self._asked: dict[Question, int] = {}
-        """How often a question was asked in vain."""
+        self._failed: dict[Question, list[RolloutError]] = {}
+        """Why questions that are asked again had no answer."""
         self._pending = 0
 
     def close(self) -> None:
@@ -177,13 +181,15 @@ class _Scorer:
                 if fault.error.ends_job:
                     raise fault.error
                 again = False  # it says what to correct
-            times = self._asked[question] = self._asked.get(question, 0) + 1
-            if again and times <= self._limits.retries:
-                return True
             error = question.error(fault)
+            failed = self._failed.setdefault(question, [])
+            if again and len(failed) < self._limits.retries:
+                failed.append(error)
+                return True
+        retried = tuple(self._failed.get(question, ()))
         verdicts = question.verdicts(value, fault)
         for place, one, said in zip(question.places, values, verdicts, strict=True):
-            self.found[question.number, place] = _Found(one, error, said)
+            self.found[question.number, place] = _Found(one, error, retried, said)
         return False
 
     def _seconds(self, question: Question) -> float | None:

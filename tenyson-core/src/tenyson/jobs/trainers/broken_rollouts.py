@@ -88,7 +88,8 @@ class BrokenRolloutsMixin:
         """Count a batch that was recorded. Raises: TaskError: too many of its rollouts and of those before it broke."""
         rollouts = self._context.config.rollouts
         most = MAX_FAILED if rollouts.max_failed is None else rollouts.max_failed
-        self.broken_batches = self.broken_batches + 1 if self._broken_share > most else 0
+        too_many = self._broken_share > most or bool(self._left_out.all())
+        self.broken_batches = self.broken_batches + 1 if too_many else 0
         if self.broken_batches < IN_A_ROW:
             return
         self.broken_batches = 0
@@ -130,4 +131,4 @@ class BrokenRolloutsMixin:
 
 def _words(most: float, broken: list[Rollout]) -> str:
     cause = commonest(broken) if broken else "those of other processes"
-    return f"in {IN_A_ROW} batches in a row more than {most:.0%} of the rollouts failed: {cause}"
+    return f"too many rollouts failed in {IN_A_ROW} batches in a row (rollouts.max_failed: {most:g}): {cause}"
