@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
 import sys
@@ -353,3 +354,83 @@ def test_an_earlier_point_of_a_conversation_is_continued_with_its_own_ids(render
     assert further.prompt_ids == policy.prompts[2]
     assert further.completion_ids == policy.reply("third").ids
     assert "history_changed" not in one.rollout.info
+
+
+class Continuous:
+    """An engine that finishes one request at a time, the newest first; what it says depends on the request's seed alone."""
+
+    def __init__(self, renderer, texts):
+        self.policy, self.queued = Policy(renderer, *texts), []
+
+    def add(self, key, prompt, sampling):
+        self.queued.append((key, sampling.seed))
+
+    def finished(self):
+        if not self.queued:
+            return []
+        key, seed = self.queued.pop()
+        return [(key, self.policy.reply(self.policy.texts[seed % len(self.policy.texts)]))]
+
+    def drop(self):
+        self.queued.clear()
+
+
+def test_with_continuous_batching_agents_advance_by_themselves_with_seeds_of_their_own(renderer):
+    from tenyson.engines.engine import Sampling
+    from tenyson.engines.independent import play_independently
+
+    def asks(sample, endpoint):
+        model, said = client(endpoint), []
+        for turn in range(3):
+            time.sleep(0.03 * ((int(sample.id[-1]) + turn) % 3))
+            question = [{"role": "user", "content": f"turn {turn}"}]
+            answer = model.chat.completions.create(model="any", messages=question)
+            said.append(answer.choices[0].message.content)
+        return said
+
+    texts = [str(number) for number in range(10)]
+    found = []
+    for _ in range(2):
+        [batch] = play_independently(
+            playing(asks),
+            samples(6),
+            renderer,
+            Continuous(renderer, texts),
+            Sampling(16, seed=5),
+            max_turns=8,
+            batch_size=6,
+            limits=Limits(step_seconds=20),
+        )
+        found.append([one.rollout.info["result"] for one in batch])
+    assert found[0] == found[1]
+    assert len({tuple(said) for said in found[0]}) > 3
+
+
+def test_plays_leave_no_descriptor_and_no_thread(renderer):
+    def descriptors():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    def asks(sample, endpoint):
+        with client(endpoint) as model:
+            model.chat.completions.create(model="any", messages=list(sample.prompt))
+
+    def forgets(sample, endpoint):
+        model = client(endpoint)
+        model.chat.completions.create(model="any", messages=list(sample.prompt))
+        raise ValueError(model)
+
+    def play_both():
+        for agent in (asks, forgets):
+            played(playing(agent), renderer, Policy(renderer, "a"), count=4, limits=Limits(retries=0))
+
+    def ours():
+        return sum(thread.name in ("tenyson-agent", "tenyson-endpoint") for thread in threading.enumerate())
+
+    play_both()
+    gc.collect()
+    before = descriptors()
+    for _ in range(5):
+        play_both()
+    gc.collect()
+    assert descriptors() <= before + 2
+    assert ours() == 0

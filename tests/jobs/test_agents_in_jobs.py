@@ -167,3 +167,25 @@ def test_an_evaluation_measures_the_agent(configure, warm, events):
         assert one["prompt"].startswith("<user>tools: secret(letter) check(number)<user>")
         assert one["info"]["requests"] >= 1
         assert set(one["info"]["result"]) == {"answer", "looked"}
+
+
+def test_a_rollouts_key_is_nowhere_in_the_runs_folder(configure, warm, tmp_path):
+    """Also where the agent prints it, returns it and fails with it."""
+    config = configure(
+        "keys",
+        model=warm,
+        generation=GENERATION,
+        evaluation={"samples": 4},
+        rollouts={"max_failed": 1.0, "retries": 0},
+        telemetry={"sinks": ["jsonl", "sql", "console"], "db_url": f"sqlite:///{tmp_path / 'runs.db'}"},
+    )
+    keys = tmp_path / "keys"
+    job = EvalJob(config, task(keys=str(keys)))
+    assert job.run().status == "success"
+    told = keys.read_text().split()
+    assert len(told) == 4
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path != keys]
+    assert len(files) > 4
+    for path in files:
+        held = path.read_bytes()
+        assert not any(key.encode() in held for key in told), path

@@ -11,12 +11,14 @@ import pytest
 from tenyson.errors import ConfigError
 from tenyson.jobs.preflight.engine import training_engine
 from tenyson.jobs.rl import RLJob
+from tenyson.tasks.load import load_task
 
 pytestmark = [
     pytest.mark.train,
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vllm is not installed"),
 ]
 
+TASKS = Path(__file__).parents[1] / "tasks"
 MODEL = {"factory": "tenyson.testing.tiny:build", "factory_args": {"width": 64, "head": 32}}
 RL = {"max_steps": 3, "batch_size": 16, "num_generations": 4, "learning_rate": 0.01, "check_every": 1}
 
@@ -50,6 +52,20 @@ def test_rollouts_come_from_the_policy_of_their_step(configure, climb, events):
     played = events("whole", "RolloutFinished")
     assert len(played) == 3 * 16
     assert {one["step"] for one in played} == {0, 1, 2}
+
+
+def test_an_agents_conversations_come_from_the_policy_and_are_all_compared(configure, events):
+    """Two of each rollout: their tokens have the trainer's probabilities too, and an agent is told them."""
+    task = load_task(str(TASKS / "agent_task.py"), {"conversations": [2]})
+    result = run(configure, task, "agents", training=RL | {"max_steps": 2})
+    assert result.status == "success", result.failure_reason
+    values = [one["values"] for one in events("agents", "MetricsLogged")]
+    differences = [one["sampling/sampling_logp_difference/max"] for one in values if "loss" in one]
+    assert len(differences) == 2
+    assert max(differences) < 1e-2
+    assert [one["rollouts/further_conversations"] for one in values if "loss" in one] == [16, 16]
+    played = events("agents", "RolloutFinished")
+    assert all(one["info"]["conversations"] == 2 for one in played)
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,24 @@ TOOLS = tuple(
 )
 
 
+_CARELESS = """
+import os, sys
+print(os.environ["OPENAI_API_KEY"])
+sys.exit("the key is " + os.environ["OPENAI_API_KEY"])
+"""
+
+
 class AgentTask(TaskPlugin):
     """The number can be known from a tool only. SFT teaches to ask in every second sample, and to guess in the others."""
 
     name = "agents"
 
-    def __init__(self, command: bool = False, conversations: Sequence[int] = (1,)) -> None:
-        """`conversations`: that the agent has, sample by sample."""
-        super().__init__(command=command, conversations=list(conversations))
-        self._command, self._conversations = command, conversations
+    def __init__(
+        self, command: bool = False, conversations: Sequence[int] = (1,), keys: str | None = None
+    ) -> None:
+        """`conversations`: that the agent has, sample by sample. `keys`: a file that takes the endpoints' keys."""
+        super().__init__(command=command, conversations=list(conversations), keys=keys)
+        self._command, self._conversations, self._keys = command, conversations, keys
 
     def _all(self, split: str, seed: int) -> Iterator[Sample]:
         for index in range(64):
@@ -47,6 +56,12 @@ class AgentTask(TaskPlugin):
     sft_samples = rl_samples = eval_samples = _all
 
     def agent(self, sample: Sample, endpoint: Endpoint):
+        if self._keys is not None:
+            with open(self._keys, "a", encoding="utf-8") as file:
+                file.write(endpoint.api_key + "\n")
+            if sample.id.endswith(("1", "2")):
+                return AgentCommand([sys.executable, "-c", _CARELESS])
+            return {"answer": endpoint.api_key, "looked": [str(endpoint)]}
         if self._command:
             return AgentCommand([sys.executable, str(AGENT)])
         import openai

@@ -28,6 +28,7 @@ Exit statuses:
 Environment:
   TENYSON_PLUGINS   comma-separated names of the plugins to use (core always is)
   TENYSON_DB_URL    telemetry database of the command line
+  TENYSON_API_KEY   key of `tenyson serve`, in place of a random one
   TENYSON_DEBUG=1   show the stack trace of errors
   TENYSON_WEBHOOK_URL, TENYSON_SLACK_WEBHOOK_URL   where failed steps are reported
 """
