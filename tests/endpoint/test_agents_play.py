@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import re
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import openai
@@ -16,6 +18,7 @@ import pytest
 from tests.fakes.policy import Policy
 
 from tenyson.engines.play import play
+from tenyson.engines.rollouts.abandoned import ABANDONED
 from tenyson.engines.rollouts.limits import Limits
 from tenyson.tasks import AgentCommand, Sample, TaskPlugin
 
@@ -421,7 +424,7 @@ def test_plays_leave_no_descriptor_and_no_thread(renderer):
 
     def play_both():
         for agent in (asks, forgets):
-            played(playing(agent), renderer, Policy(renderer, "a"), count=4, limits=Limits(retries=0))
+            played(playing(agent), renderer, Policy(renderer, "a"), count=2, limits=Limits(retries=0))
 
     def ours():
         return sum(thread.name in ("tenyson-agent", "tenyson-endpoint") for thread in threading.enumerate())
@@ -429,8 +432,76 @@ def test_plays_leave_no_descriptor_and_no_thread(renderer):
     play_both()
     gc.collect()
     before = descriptors()
-    for _ in range(5):
+    for _ in range(3):
         play_both()
     gc.collect()
     assert descriptors() <= before + 2
     assert ours() == 0
+
+
+def test_a_stream_brings_calls_piece_by_piece(renderer):
+    def streams(sample, endpoint):
+        pieces = client(endpoint).chat.completions.create(
+            model="any", messages=list(sample.prompt), tools=[LOOK], stream=True
+        )
+        deltas = [piece.choices[0] for piece in pieces]
+        called = [call for one in deltas for call in one.delta.tool_calls or ()]
+        text = "".join(one.delta.content or "" for one in deltas)
+        return [text, called[0].index, called[0].function.name, deltas[-1].finish_reason]
+
+    [one] = played(playing(streams), renderer, Policy(renderer, f"I look.{CALL}"))
+    assert one.rollout.info["result"] == ["I look.", 0, "look", "tool_calls"]
+
+
+def test_a_client_that_lost_its_patience_gets_the_reply_that_it_did_not_wait_for(renderer):
+    """The openai package asks again by itself after a time-out: that is no further conversation."""
+
+    def impatient(sample, endpoint):
+        model = client(endpoint, timeout=0.7, max_retries=3)
+        return (
+            model.chat.completions.create(model="any", messages=list(sample.prompt))
+            .choices[0]
+            .message.content
+        )
+
+    policy = Policy(renderer, "slow", "never said")
+
+    def generate(prompts, turn):
+        if turn == 0:
+            time.sleep(1.5)
+        return policy(prompts, turn)
+
+    [one] = played(playing(impatient), renderer, generate)
+    assert one.rollout.info["result"] == "slow"
+    assert one.rollout.info["conversations"] == 1
+    assert len(policy.prompts) == 1
+
+
+def test_an_agent_that_never_comes_back_is_counted_until_it_does(renderer):
+    gone = threading.Event()
+    before = ABANDONED.count
+    limits = Limits(step_seconds=0.3, retries=0)
+    played(playing(lambda *_: gone.wait(20)), renderer, Policy(renderer, "a"), limits=limits)
+    assert ABANDONED.count == before + 1
+    gone.set()
+    until = time.monotonic() + 5
+    while ABANDONED.count > before:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_an_agent_that_forks_or_goes_elsewhere_disturbs_nobody(renderer, tmp_path):
+    here = os.getcwd()  # noqa: PTH109
+
+    def forks(sample, endpoint):
+        os.chdir(tmp_path)
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+        return "once"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        [one] = played(playing(forks), renderer, Policy(renderer, "a"))
+    assert one.rollout.info["result"] == "once"
+    assert os.getcwd() == here  # noqa: PTH109

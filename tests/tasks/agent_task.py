@@ -57,7 +57,7 @@ class AgentTask(TaskPlugin):
 
     def agent(self, sample: Sample, endpoint: Endpoint):
         if self._keys is not None:
-            with open(self._keys, "a", encoding="utf-8") as file:
+            with Path(self._keys).open("a", encoding="utf-8") as file:
                 file.write(endpoint.api_key + "\n")
             if sample.id.endswith(("1", "2")):
                 return AgentCommand([sys.executable, "-c", _CARELESS])

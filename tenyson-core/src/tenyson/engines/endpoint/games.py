@@ -10,13 +10,9 @@ from tenyson.engines.endpoint.server import EndpointServer
 from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.rollout import Game
-from tenyson.errors import TaskError
 from tenyson.tasks.checks import has_agent
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.sample import Sample
-
-LEFT_BEHIND = 64
-"""Agents that have not come back; with more of them, the task's code does not end."""
 
 
 class Games:
@@ -27,15 +23,10 @@ class Games:
         self._server = EndpointServer() if has_agent(task) else None
 
     def begin(self, sample: Sample) -> Game | AgentGame:
-        """A rollout on a sample. Raises: TaskError: too many agents have not come back."""
+        """A rollout on a sample."""
         shared = self._renderer, self._max_turns, self._limits
         if self._server is None:
             return Game(self._task, sample, *shared)
-        if self._server.left_behind > LEFT_BEHIND:
-            raise TaskError(
-                f"{self._server.left_behind} agents have not come back since their rollouts were over",
-                next_step="Give whatever they wait for a time limit, make agent() an `async def`, or return an AgentCommand.",
-            )
         return AgentGame(self._task, sample, *shared, self._server)
 
     def __enter__(self) -> Self:

@@ -53,6 +53,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _respond(self, work: Any) -> None:
         self._unread = int(self.headers.get("Content-Length", "0") or 0) if self._has_length() else 0
+        if not self._has_length():  # where the body ends, and the next request begins, nobody knows
+            self.close_connection = True
         try:
             self._check_host()
             responder, path = self._route()
@@ -111,11 +113,11 @@ class Handler(BaseHTTPRequestHandler):
         return ApiError(text, status=status, code="unknown_url")
 
     def _has_length(self) -> bool:
-        return re.fullmatch(r"\d{1,18}", self.headers.get("Content-Length", "0")) is not None
+        plain = re.fullmatch(r"\d{1,18}", self.headers.get("Content-Length", "0")) is not None
+        return plain and "Transfer-Encoding" not in self.headers
 
     def _body(self) -> Mapping[str, Any]:
         if "Content-Length" not in self.headers or not self._has_length():
-            self.close_connection = True
             raise ApiError("a request needs a Content-Length", status=411)
         if self._unread > LARGEST_BODY:
             raise ApiError(

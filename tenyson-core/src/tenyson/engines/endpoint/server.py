@@ -25,8 +25,6 @@ class EndpointServer:
     """
 
     def __init__(self, port: int = 0) -> None:
-        self.left_behind = 0
-        """Agents of this server that have not come back."""
         self._responders: dict[str, Responder] = {}
         self._server = _Server(self._responders, port)
         self._thread = threading.Thread(

@@ -20,7 +20,7 @@ from tenyson.jobs.preflight.prompts import (
     prompt_lengths,
 )
 from tenyson.jobs.runtime.finding import Finding
-from tenyson.tasks.checks import plays_on
+from tenyson.tasks.checks import has_agent, plays_on
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -67,7 +67,7 @@ def check_played(
     context, elsewhere = context_length(source), memory is not None
     lengths = prompt_lengths(samples, renderer)
     turns = config.generation.max_turns if plays_on(task, samples) else 1
-    if turns > 1:
+    if turns > 1 and not has_agent(task):  # whose requests can each be a conversation of their own
         renderer.check_turns()  # refused now, not after the first turn
     yield from check_unused_eos(renderer)
     for finding in check_prompts(lengths, len(samples), turns, config, context):

@@ -135,7 +135,7 @@ class AgentGame:
         self._pending: Pending | None = None
         self._prompts: list[list[int]] = []
         self._todo: list[Prompt] = []
-        self._choices: list[Choice] = []
+        self._choices: list[tuple[Prompt, Choice]] = []
         self.turns = 0
         if self._retried:
             seconds = RETRY_SECONDS * 2 ** (len(self._retried) - 1)
@@ -193,13 +193,25 @@ class AgentGame:
             self.turns += 1
             most = self._most(request.options.max_tokens, len(prompt.ids))
             choice = choose(reply, request, self._renderer, most=most, name=f"call_{self.turns}")
+            self._choices.append((prompt, choice))
+        if self._pending.withdrawn:
+            self._give_back()
+            self._await_agent()
+            return
+        for prompt, choice in self._choices:
             self._conversations.add(prompt, choice)
-            self._choices.append(choice)
-        if request.options.logprobs and any(one.logprobs is None for one in self._choices):
+        choices = [choice for _, choice in self._choices]
+        if request.options.logprobs and any(one.logprobs is None for one in choices):
             self._refuse(ApiError("this engine reports no log-probabilities", param="logprobs"))
         else:
-            self._pending.answer.set_result(Answer(request, self._prompts, self._choices))
+            self._pending.answer.set_result(Answer(request, self._prompts, choices))
         self._await_agent()
+
+    def _give_back(self) -> None:
+        """The client has left, as clients do whose patience is short: it gets these replies where it asks again."""
+        for prompt, _ in self._choices:
+            self._answered[tuple(prompt.ids)] -= 1
+        self.turns -= len(self._choices)
 
     def _prompt(self, request: Request, text: str | tuple[int, ...]) -> Prompt:
         prompt = self._conversations.prompt_of(request, text)
@@ -266,13 +278,9 @@ class AgentGame:
         self._closing, self.waits = True, False
         self._session.close()
         self._server.remove(self._path)
-        run = self._run
-        run.cancel()
-        self.work = [Call((id(self), "close"), lambda: self._leave(run), None)]
-
-    def _leave(self, run: AgentRun) -> None:
-        if not run.join(self._limits.step_seconds or CLOSE_SECONDS):
-            self._server.left_behind += 1
+        self._run.cancel()
+        leave = partial(self._run.leave, self._limits.step_seconds or CLOSE_SECONDS)
+        self.work = [Call((id(self), "close"), leave)]
 
     def _checked(self, value: Any) -> Any:
         """The agent's result as the record may have it. Raises: TaskError: it is too long, or no JSON."""

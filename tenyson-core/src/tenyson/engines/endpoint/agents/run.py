@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tenyson.engines.endpoint.agents.command import run_command
+from tenyson.engines.rollouts.abandoned import ABANDONED
 from tenyson.engines.rollouts.fault import Fault
+from tenyson.engines.rollouts.process_state import ProcessState
 from tenyson.tasks.agent import AgentCommand, Endpoint
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.sample import Sample
@@ -31,7 +33,9 @@ class AgentRun:
         """Why there is no value."""
         self._task, self._sample, self._endpoint, self._told = task, sample, endpoint, ended
         self._cancelled = threading.Event()
+        self._process = ProcessState()
         self._lock = threading.Lock()
+        self._abandoned = self._ended = False
         self._stop: Callable[[], None] | None = None
         self._thread = threading.Thread(target=self._run, name="tenyson-agent", daemon=True)
 
@@ -48,20 +52,27 @@ class AgentRun:
             if self._stop is not None:
                 self._stop()
 
-    def join(self, seconds: float) -> bool:
-        """Wait for its end; whether it has come."""
+    def leave(self, seconds: float) -> None:
+        """Wait for its end, and abandon it if it does not come."""
         if self._thread.ident is None:
-            return True
+            return
         self._thread.join(seconds)
-        return not self._thread.is_alive()
+        with self._lock:
+            if not self._ended:
+                self._abandoned = True
+                ABANDONED.add(1)
 
     def _run(self) -> None:
         try:
             self.value = self._result()
         except BaseException as error:  # an agent may raise SystemExit or KeyboardInterrupt
             self.fault = Fault.of(error)
-        finally:
-            self._told()
+        self._process.end_if_forked()
+        with self._lock:
+            self._ended = True
+            if self._abandoned:
+                ABANDONED.add(-1)
+        self._told()
 
     def _result(self) -> Any:
         found = self._task.agent(self._sample, self._endpoint)
