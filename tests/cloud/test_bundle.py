@@ -67,3 +67,19 @@ def test_secrets_that_the_task_names_go_along_and_no_others(monkeypatch):
     for name in ("HF_TOKEN", "NOWHERE"):
         monkeypatch.delenv(name, raising=False)
     assert variables_of({"task": {"secrets": ["JUDGE_OPENS", "NOWHERE"]}}) == {"JUDGE_OPENS": "a-key"}
+
+
+def test_an_endpoint_takes_its_key_along_and_names_no_files(tmp_path, monkeypatch):
+    """`model.name` is a name there, even where a folder is called the same; the package openai is installed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EVAL_OPENS", "a-key")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    (tmp_path / "m").mkdir()
+    endpoint = {"url": "http://host/v1", "api_key_env": "EVAL_OPENS"}
+    asked = spec(endpoint=endpoint, generation={"engine": "openai"})
+    assert variables_of(asked.config) == {"EVAL_OPENS": "a-key"}
+    assert find_input_files(asked) == []
+    assert "openai" in str(make_bundle(asked, ["tenyson-aws"]).requirements)
+    local = spec(endpoint=endpoint)
+    assert variables_of(local.config) == {}
+    assert find_input_files(local) == [tmp_path / "m"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future
 
 import pytest
 
-from tenyson.engines.choose import open_engine
+from tenyson.engines.choose import is_chat_engine, open_chat_engine, open_engine
 from tenyson.engines.engine import EngineSpec, Sampling
-from tenyson.errors import BrokenPluginError, TelemetryError
+from tenyson.errors import BrokenPluginError, EngineError, TelemetryError
 
 ODD = """
     import click
@@ -51,7 +52,7 @@ ODD = """
 
     @hookimpl
     def tenyson_engines():
-        return [EngineEntry(name=name, summary="x", load=f"odd:{name}") for name in ("stalls", "mumbles")]
+        return [EngineEntry(name=name, summary="x", load=f"odd:{name}") for name in ("stalls", "mumbles", "chats")]
 
     number = 3
 
@@ -64,6 +65,12 @@ ODD = """
     class stalls:
         def __init__(self, spec): self.weights = spec.args["weights"]
         def generate(self, prompts, sampling): pass
+        def close(self): pass
+    class chats:
+        concurrency = 2
+        def __init__(self, spec): self.answer = spec.args["answer"]
+        def reply(self, messages, tools, sampling): return self.answer(messages)
+        def report(self): return {}
         def close(self): pass
     class mumbles:
         def __init__(self, spec): self.answer = spec.args["answer"]
@@ -168,6 +175,27 @@ def test_an_engine_that_breaks_or_returns_no_replies_is_named(odd, answer, words
         engine.generate([[1], [2]], Sampling(4))
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda messages: messages.nothing, "raises: AttributeError"),
+        (lambda messages: "hello", "returned a str for a reply, which is no Future"),
+        (lambda messages: ended("hello"), "answered with a str, which is no ChatReply"),
+        (lambda messages: ended(error=KeyError("x")), "raises: KeyError"),
+    ],
+)
+def test_a_chat_engine_that_breaks_is_named(odd, answer, words):
+    engine = open_chat_engine("chats", EngineSpec("m", args={"answer": answer}))
+    with pytest.raises(BrokenPluginError, match=f"the engine 'chats' of acme-odd 1.2.*{words}"):
+        engine.reply([], (), Sampling(4)).result(5)
+
+
+def test_a_chat_engine_is_refused_where_token_ids_are_needed(odd):
+    assert is_chat_engine("chats")
+    with pytest.raises(EngineError, match="the engine chats takes messages, not token ids"):
+        open_engine("chats", EngineSpec("m"))
+
+
 def test_an_engine_that_cannot_start_is_named(odd):
     """With the line of its own code."""
     with pytest.raises(
@@ -205,3 +233,12 @@ def reply(ids, finish_reason="stop", logprobs=None):
     from tenyson.engines.engine import Reply
 
     return Reply(ids, finish_reason, logprobs)
+
+
+def ended(value=None, error=None):
+    future = Future()
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
+    return future

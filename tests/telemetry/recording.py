@@ -51,8 +51,9 @@ def dump(db_url):
 
 
 def started(run_id="run-1", job_type="rl", **fields):
+    config = fields.pop("config", {"a": 1})
     return RunStarted(
-        run_id=run_id, job_type=job_type, task="echo", config={"a": 1}, output_dir="out", **fields
+        run_id=run_id, job_type=job_type, task="echo", config=config, output_dir="out", **fields
     )
 
 

@@ -15,13 +15,14 @@ from tenyson.telemetry.build import open_telemetry
 def compare(tmp_path, make_config, sqlite_url):
     """Records two evaluations, each a list of (sample id, prompt, reward), and compares them."""
 
-    def call(before, after):
-        for name, played in (("one", before), ("two", after)):
-            settings = {"telemetry": {"db_url": sqlite_url, "sinks": ["sql"]}, "run": {"id": name}}
+    def call(before, after, asked=({}, {})):
+        for name, played, changed in (("one", before, asked[0]), ("two", after, asked[1])):
+            settings = {"telemetry": {"db_url": sqlite_url, "sinks": ["sql"]}, "run": {"id": name}, **changed}
             telemetry = open_telemetry(
                 make_config(**settings), tmp_path / "made" / name, run_id=name, attempt_uid=f"{name:a<32}"
             )
-            telemetry.emit(started(name, job_type="eval"))
+            config = {"model": {"name": "m"}, "task": {"name": "t"}, **changed}
+            telemetry.emit(started(name, job_type="eval", config=config))
             for sample, prompt, reward in played:
                 fields = {
                     "run_id": name,
@@ -77,6 +78,21 @@ def test_samples_of_one_name_with_other_prompts_are_no_pairs(compare):
     assert reward["paired"] is False
     assert found["samples"]["other_prompt"] == 20
     assert "samples without a partner: 20 with another prompt in each run" in said
+
+
+ENDPOINT = {"generation": {"engine": "openai"}, "endpoint": {"url": "http://host/v1"}}
+
+
+def test_a_model_behind_a_url_is_paired_by_the_ids_of_the_same_task(compare):
+    """Its prompts are recorded without a chat template. Another task's ids are no pairs."""
+    before = evaluation(range(20), lambda number: number % 2, prompt="<user>what is {}?<model>")
+    after = evaluation(range(20), lambda number: 1.0 - 0.05 * (number % 2), prompt="[user]\nwhat is {}?")
+    found, said = compare(before, after, asked=({}, ENDPOINT))
+    assert found["metrics"]["reward"]["paired"] is True
+    assert "samples are matched by id" in said
+    found, said = compare(before, after, asked=({}, ENDPOINT | {"task": {"name": "another"}}))
+    assert found["metrics"]["reward"]["paired"] is False
+    assert "matched by id" not in said
 
 
 def test_evaluations_without_enough_common_samples_are_tested_as_independent_ones(compare):

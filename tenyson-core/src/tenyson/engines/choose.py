@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.engines.chat.guarded_chat_engine import GuardedChatEngine
 from tenyson.engines.engine import Engine, EngineSpec
 from tenyson.engines.guard import GuardedEngine
-from tenyson.errors import BrokenPluginError, EngineError, TenysonError
-from tenyson.plugins.failure import one_line
+from tenyson.errors import EngineError
 from tenyson.plugins.manager import PluginManager
 
 if TYPE_CHECKING:
@@ -90,14 +90,9 @@ def open_chat_engine(name: str, spec: EngineSpec) -> ChatEngine:
         BrokenPluginError: a plugin's engine cannot start.
     """
     engine_class, owner = _load(name)
-    try:
-        engine: ChatEngine = engine_class(spec)
-    except TenysonError:
-        raise
-    except (Exception, SystemExit) as error:
-        if not owner:
-            raise
-        raise BrokenPluginError(f"the engine {name!r}{owner} cannot start: {one_line(error)}") from error
+    if owner:
+        return GuardedChatEngine(name, owner, engine_class, spec)
+    engine: ChatEngine = engine_class(spec)
     return engine
 
 

@@ -15,13 +15,13 @@ from tenyson.cli import options
 from tenyson.cli.terminal.format import as_float, number, print_json, wrapped
 from tenyson.cli.terminal.left_out import known_names, some
 from tenyson.cli.terminal.table import print_table
+from tenyson.config.checks.endpoint import asks_endpoint
 from tenyson.core.sanitize import safe
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.events.git import UNKNOWN, code_in_words
 
 if TYPE_CHECKING:
     from tenyson.reporting.statistics import Difference
-    from tenyson.telemetry.read.store import Store
 
 
 @click.command()
@@ -42,13 +42,15 @@ def compare(
     """
     from tenyson.cli.runs.find import open_run
 
-    names, played, configs, codes = [], [], [], []
+    names, scores, configs, codes = [], [], [], []
     for begin in (before, after):
         with open_run(begin, db_url, output_dir) as (store, name):
             names.append(name)
-            played.append(_played(store, name))
+            scores.append(store.scores(name))
             configs.append(record.config if (record := store.run(name)) else {})
             codes.append(attempts[-1] if (attempts := store.attempts(name)) else {})
+    by_id = _same_questions(*configs)
+    played = [_played(name, rows, by_id=by_id) for name, rows in zip(names, scores, strict=True)]
     first, second = played
     changed = _config_changes(*configs)
     code = _code_changes(*codes)
@@ -76,6 +78,9 @@ def compare(
         return
     click.echo(safe(f"{names[1]} minus {names[0]}"))
     _print(results)
+    if by_id:
+        told = "samples are matched by id: the prompts of a model behind a URL are recorded without a chat template's markers"
+        click.echo(wrapped(told, 2))
     for note in _left_out(names, samples, results):
         click.secho(wrapped(safe(note), 2), fg="yellow")
     for name, side in zip(names, _SIDES, strict=True):
@@ -149,16 +154,33 @@ class _Played:
     """(sample, value) of each rollout that has a finite one, by metric."""
 
 
-def _played(store: Store, run: str) -> _Played:
-    rows = store.scores(run)
-    played = _Played(len(rows), {(row["sample_id"], row["prompt"]) for row in rows})
+def _same_questions(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether one run asked a model behind a URL what the other one asked a model of its own: by the same task, split and seed."""
+    if asks_endpoint(before) == asks_endpoint(after):
+        return False
+    keys = ("task", None), ("evaluation", "split"), ("run", "seed")
+    asked = [
+        [
+            section if key is None else section.get(key)
+            for name, key in keys
+            for section in [config.get(name) or {}]
+        ]
+        for config in (before, after)
+    ]
+    return asked[0] == asked[1]
+
+
+def _played(run: str, rows: Sequence[Mapping[str, Any]], *, by_id: bool) -> _Played:
+    """`by_id`: whether the same id is the same sample, whatever the prompt's text."""
+    played = _Played(len(rows), {(row["sample_id"], 0 if by_id else row["prompt"]) for row in rows})
     for row in rows:
+        sample = row["sample_id"] if by_id else f"{row['sample_id']} {row['prompt']}"
         candidates = {"reward": row["reward"], **row["components"]}
         candidates |= {"truncated": float(row["finish_reason"] == "length"), "tokens": row["tokens"]}
         for name, candidate in candidates.items():
             value = as_float(candidate)
             if value is not None and isfinite(value):
-                played.values.setdefault(name, []).append((f"{row['sample_id']} {row['prompt']}", value))
+                played.values.setdefault(name, []).append((sample, value))
     if not played.values:
         raise TelemetryError(
             f"run {run} has no rollouts to compare", next_step="Compare evaluations, or runs of RL."

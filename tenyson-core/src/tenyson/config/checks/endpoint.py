@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,15 +65,9 @@ def endpoint_problems(config: Config, kind: JobKind, document: Document) -> Iter
 
 
 def _model(config: Config, document: Document) -> Iterator[Problem]:
-    name = config.model.name
-    if name is None:
+    if config.model.name is None:
         cause = "no model is built for an endpoint, which has its own"
         yield document.problem(("model", "factory"), cause, "give its name there as model.name")
-    elif name.startswith(("/", "./", "../")) and Path(name).is_dir():
-        cause = "is a folder here, and an endpoint knows its models by name"
-        yield document.problem(
-            ("model", "name"), cause, "serve it (`tenyson serve`), and give the name that it has there"
-        )
     for key, info in type(config.model).model_fields.items():
         if key not in ("name", "factory", "factory_args") and getattr(config.model, key) != info.get_default(
             call_default_factory=True

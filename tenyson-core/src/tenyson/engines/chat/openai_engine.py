@@ -75,11 +75,13 @@ class OpenAIEngine:
         """
         parameters = self._parameters(sampling) | {self._settings.limit_parameter: PROBE_TOKENS}
         try:
-            return self._client.submit(PROBE, **parameters, **self._args).result()
+            answer = self._client.submit(PROBE, **parameters, **self._args).result()
         except EndpointError as error:
             if error.kind == "model" and (names := self._client.models()):
                 error.next_step = f"It has {', '.join(sorted(names)[:20])}."
             raise
+        self._versions |= {answer.model} if answer.model else set()
+        return answer
 
     def report(self) -> dict[str, Any]:
         """Requests, tokens and cost so far, and what the endpoint says has answered."""

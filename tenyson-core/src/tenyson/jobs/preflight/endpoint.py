@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from tenyson.tasks.plugin import TaskPlugin
 
 
+EXAMINED_SECONDS = 5.0
+"""For which doctor repeats a request that fails; a job has endpoint.retry_seconds."""
+
+
 def open_chat_engine(config: Config) -> ChatEngine:
     """The chat engine that the configuration names, once a model behind a URL has answered something tiny.
 
@@ -71,7 +75,9 @@ def examine_chat(config: Config, task: TaskPlugin, shown: int) -> tuple[list[Fin
     rewards_of(task)
     renderer, prompts = ChatRenderer(), eval_prompts(task, config, None)
     decoded: list[Segments] = [[(renderer.raw(renderer.prompt_ids(one)), False)] for one in prompts[:shown]]
-    engine = open_chat_engine(config)
+    patience = min(config.endpoint.retry_seconds, EXAMINED_SECONDS)
+    endpoint = config.endpoint.model_copy(update={"retry_seconds": patience})
+    engine = open_chat_engine(config.model_copy(update={"endpoint": endpoint}))
     try:
         answered = engine.report()
     finally:
