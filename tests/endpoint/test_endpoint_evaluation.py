@@ -32,7 +32,12 @@ def experiment(folder: Path, url: str, model: str, **generation) -> str:
             "job": "eval",
             "config": {
                 "model": {"name": model},
-                "endpoint": {"url": url, "api_key_env": "EVAL_OPENS", "retry_seconds": 1},
+                "endpoint": {
+                    "url": url,
+                    "api_key_env": "EVAL_OPENS",
+                    "retry_seconds": 1,
+                    "parameters": ["temperature", "repetition_penalty"],
+                },
                 "generation": {"engine": "openai"},
             },
         },
@@ -65,7 +70,11 @@ def test_a_pipeline_measures_a_served_model_as_it_measures_the_model_itself(fold
         try:
             url = serving.stdout.readline().strip().partition("=")[2]
             done = tenyson(
-                "run", experiment(folder, url, "./served", temperature=0.0), cwd=folder, env=environment
+                "run",
+                # An untrained model repeats itself otherwise.
+                experiment(folder, url, "./served", temperature=0.0, repetition_penalty=4.0),
+                cwd=folder,
+                env=environment,
             )
         finally:
             serving.terminate()
@@ -73,6 +82,7 @@ def test_a_pipeline_measures_a_served_model_as_it_measures_the_model_itself(fold
     ours, theirs = rollouts(folder, "ours"), rollouts(folder, "theirs")
     same = ("sample_id", "reward", "components", "finish_reason", "tokens")
     assert [[one[key] for key in same] for one in ours] == [[one[key] for key in same] for one in theirs]
+    assert len({one["completion"] for one in theirs}) > 4
     assert len({one["prompt"] for one in ours}) == len({one["prompt"] for one in theirs}) > 4
     names = [next(folder.glob(f"outputs/both-*-{label}")).name for label in ("ours", "theirs")]
     compared = tenyson("compare", *names, "--json", cwd=folder, env=environment)
