@@ -6,6 +6,7 @@ import pytest
 
 from tenyson.cloud.remote.bundle import make_bundle
 from tenyson.cloud.remote.input_files import find_input_files, import_roots, variables_of
+from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
 
 
@@ -43,8 +44,6 @@ def test_the_environments_name_changes_with_its_contents_only(monkeypatch):
 
 def test_files_that_a_configuration_names_go_along_and_system_paths_are_refused(tmp_path, monkeypatch):
     """Adapter, checkpoint, task file, and modules that no distribution has."""
-    from tenyson.errors import BackendError
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path / "loose"))
     (tmp_path / "adapter").mkdir()
@@ -83,3 +82,5 @@ def test_an_endpoint_takes_its_key_along_and_names_no_files(tmp_path, monkeypatc
     local = spec(endpoint=endpoint)
     assert variables_of(local.config) == {}
     assert find_input_files(local) == [tmp_path / "m"]
+    with pytest.raises(BackendError, match="which another machine does not reach"):
+        find_input_files(spec(endpoint={"url": "http://localhost:8000/v1"}, generation={"engine": "openai"}))

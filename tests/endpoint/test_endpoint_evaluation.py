@@ -94,7 +94,10 @@ def test_a_pipeline_measures_a_served_model_as_it_measures_the_model_itself(fold
         "other_prompt": 0,
     }
     [report] = folder.glob("outputs/both-*/report.md")
-    assert "Engine: openai" in report.read_text()
+    assert (
+        f"Engine: openai (the configuration names it). Endpoint: {url} (./served): 17 requests"
+        in report.read_text()
+    )
     assert not [path for path in folder.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tenyson.jobs.rl import RLJob
 from tenyson.jobs.sft import SFTJob
 from tenyson.tasks import Environment, Observation, Reward, Sample, TaskPlugin
 from tenyson.tasks.load import load_task
+from tenyson.telemetry.control import StopSignal
 
 TASKS = Path(__file__).parents[1] / "tasks"
 KEY = "sk-canary-0123456789abcdefghijklmn"
@@ -264,6 +266,35 @@ def test_the_budget_ends_it_with_what_was_measured(asking, server, echo):
     assert results["metadata"]["partial"] is True
     assert results["metadata"]["rollouts"] == 6
     assert len(server.requests) == 7
+
+
+def test_a_stop_keeps_whole_batches_and_gives_the_others_up(asking, server, echo):
+    """Requests under way are dropped, and no further one is sent."""
+    stop = StopSignal()
+
+    def answer(body):
+        if len(server.requests) == 12:
+            stop.set("manual stop")
+        time.sleep(0.02)
+        return "x"
+
+    server.answer = answer
+    config = asking(endpoint={"concurrency": 3}, evaluation={"samples": 40, "batch_size": 5})
+    result = EvalJob(config, echo).run(stop)
+    assert result.stop_reason == "manual stop"
+    assert metadata_of(result)["rollouts"] in (5, 10)
+    assert len(server.requests) < 20
+
+
+def test_long_pauses_are_told_and_progress_has_tokens(asking, server, echo, events, monkeypatch):
+    monkeypatch.setattr("tenyson.core.chat.client.TOLD_SECONDS", 0.1)
+    server.faults.extend(["ok", "429 0.3"])
+    EvalJob(asking(evaluation={"samples": 8, "batch_size": 4}), echo).run()
+    told = [one["message"] for one in events("asked", "Notice") if "next attempt" in one["message"]]
+    assert len(told) == 1
+    assert "too many requests or tokens (429: Slow down.)" in told[0]
+    last = events("asked", "MetricsLogged")[-1]["values"]
+    assert (last["endpoint/answers"], last["endpoint/rate_limited"]) == (9.0, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -69,17 +69,15 @@ class EvalJob(Job):
         evaluation = self._prepare_chat(context) if chats else self._prepare(context)
         engine = self._open(evaluation, context)
         measurement = Measurement(context, evaluation.renderer, rewards, total=len(evaluation.samples))
+        if chats:
+            measurement.asked = cast("ChatEngine", engine).report
 
-        def outcome_so_far() -> Outcome:
-            asked = {"endpoint": cast("ChatEngine", engine).report()} if chats else {}
-            return measurement.outcome(evaluation.about | asked)
-
-        self.leftover = outcome_so_far
+        self.leftover = lambda: measurement.outcome(evaluation.about)
         try:
             self._measure(measurement, evaluation, engine)
         finally:
             engine.close()
-        outcome = outcome_so_far()
+        outcome = measurement.outcome(evaluation.about)
         measurement.require_enough()
         return outcome
 
@@ -175,7 +173,7 @@ class EvalJob(Job):
         if evaluation.prepared is None:
             from tenyson.jobs.preflight.endpoint import open_chat_engine, said_of
 
-            chat = open_chat_engine(config)
+            chat = open_chat_engine(config, lambda line: context.say(line, "warning"))
             context.say(said_of(chat))
             return chat
         name, source = evaluation.engine, evaluation.prepared.source

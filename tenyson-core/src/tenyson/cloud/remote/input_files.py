@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tenyson.cloud.remote.bundle import owner_of
 from tenyson.config.checks.endpoint import asks_endpoint
@@ -23,8 +24,9 @@ SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/sbin", "/sys", "/u
 def find_input_files(spec: JobSpec) -> list[Path]:
     """Absolute paths of the files and folders that exist here and that the job reads.
 
-    Raises: BackendError: one of them lies where a machine keeps its system.
+    Raises: BackendError: one of them lies where a machine keeps its system, or the model is behind a URL of this machine.
     """
+    _require_reachable(spec.config)
     found = list(dict.fromkeys(path.absolute() for path in _named(spec)))
     for path in [*found, spec.folder.absolute()]:
         if str(path).startswith(tuple(f"{place}/" for place in SYSTEM)):
@@ -59,6 +61,16 @@ def variables_of(
         *forwarded,
     ]
     return {name: os.environ[name] for name in names if name and name in os.environ}
+
+
+def _require_reachable(config: Mapping[str, Any]) -> None:
+    url = str((config.get("endpoint") or {}).get("url") or "")
+    host = urlsplit(url).hostname or ""
+    if asks_endpoint(config) and (host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")):
+        raise BackendError(
+            f"endpoint.url is {url}, which another machine does not reach",
+            next_step="Run the step with backend.name: local, or give an address that the machine reaches.",
+        )
 
 
 def _named(spec: JobSpec) -> Iterator[Path]:

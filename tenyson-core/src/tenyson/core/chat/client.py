@@ -8,7 +8,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import replace
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LONGEST_BODY = 64 * 2**20
 """Bytes of a response that are read."""
+TOLD_SECONDS, TOLD_EVERY = 5.0, 30.0
+"""Pauses from this length on are told, and how often at most."""
 UNREADABLE_ATTEMPTS = 3
 """Attempts whose answers are no chat completions: each may have cost money."""
 
@@ -72,6 +74,9 @@ class ChatClient:
             raise MissingDependencyError("openai", needed_for=needed_for, install="tenyson-core[openai]")
         key = None if api_key_env is None else (os.environ.get(api_key_env) or "").strip()
         self.totals = Totals()
+        self.say: Callable[[str], None] | None = None
+        """Is told of long pauses, in the client's own thread."""
+        self._told_at = -TOLD_EVERY
         self._asked = Asked(url.rstrip("/"), model, api_key_env, key)
         if api_key_env is not None and not key:
             cause = f"the environment variable {api_key_env} is not set, which shall hold the key"
@@ -188,9 +193,17 @@ class ChatClient:
                 error.cause = f"{error.cause}; tried {times}{told}"
                 raise error
             self.totals.retries += 1
+            self._tell(error, wait)
             if asked_for is not None or error.kind == "rate_limit":
                 self._gate.hold(wait)
             await asyncio.sleep(wait)
+
+    def _tell(self, error: EndpointError, wait: float) -> None:
+        now = time.monotonic()
+        if self.say is None or wait < TOLD_SECONDS or now - self._told_at < TOLD_EVERY:
+            return
+        self._told_at = now
+        self.say(f"{error.place}: {error.cause}; the next attempt is in {wait:.0f} s")
 
     async def _once(self, body: dict[str, Any]) -> ChatAnswer:
         """One attempt. Raises: _FailedError."""

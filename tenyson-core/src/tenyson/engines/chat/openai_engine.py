@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -67,6 +67,10 @@ class OpenAIEngine:
         answered.add_done_callback(lambda one: asked.cancel() if one.cancelled() else None)
         asked.add_done_callback(lambda one: self._hand_over(one, answered, sampling))
         return answered
+
+    def tell(self, say: Callable[[str], None]) -> None:
+        """Have long pauses told."""
+        self._client.say = say
 
     def probe(self, sampling: Sampling) -> ChatAnswer:
         """Ask something tiny with the parameters of all requests, to see that key, URL, model and parameters are right.

@@ -39,6 +39,8 @@ class Measurement:
     seconds: float = 0.0
     paused: float = 0.0
     """Seconds that do not count."""
+    asked: Callable[[], dict[str, Any]] | None = None
+    """What an engine that takes messages says of its requests so far."""
     metric_failures: list[str] = field(default_factory=list)
     _begun: float = field(default_factory=time.monotonic)
 
@@ -57,6 +59,11 @@ class Measurement:
             "tokens_per_second": self.tokens / self.seconds,
             "rollouts_per_second": len(self.rollouts) / self.seconds,
         }
+        if self.asked is not None:
+            numbers = self.asked().items()
+            values |= {
+                f"endpoint/{name}": float(value) for name, value in numbers if type(value) in (int, float)
+            }
         self.context.telemetry.emit(
             *events,
             MetricsLogged(
@@ -96,6 +103,7 @@ class Measurement:
         early = self.done < self.total
         found = {
             **metadata,
+            **({"endpoint": self.asked()} if self.asked is not None else {}),
             "samples": len({rollout.sample.id for rollout in self.rollouts}),
             "rollouts": len(self.rollouts),
             # A stop that came with the last batch stopped nothing.

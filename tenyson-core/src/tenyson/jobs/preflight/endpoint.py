@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tenyson.engines import choose
@@ -27,8 +27,11 @@ EXAMINED_SECONDS = 5.0
 """For which doctor repeats a request that fails; a job has endpoint.retry_seconds."""
 
 
-def open_chat_engine(config: Config) -> ChatEngine:
+def open_chat_engine(config: Config, say: Callable[[str], None] = lambda _: None) -> ChatEngine:
     """The chat engine that the configuration names, once a model behind a URL has answered something tiny.
+
+    Args:
+        say: is told of long pauses between requests, now and later.
 
     Raises:
         EndpointError: it does not answer, or refuses the key, the model or a parameter.
@@ -43,6 +46,7 @@ def open_chat_engine(config: Config) -> ChatEngine:
     )
     engine = choose.open_chat_engine(config.generation.engine, spec)
     if isinstance(engine, OpenAIEngine):
+        engine.tell(say)
         try:
             engine.probe(Sampling.from_config(config.generation, ()))
         except BaseException:

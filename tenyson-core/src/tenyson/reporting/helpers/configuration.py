@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from tenyson.errors import ReportError
 from tenyson.reporting.context import ReportContext
@@ -45,6 +47,8 @@ def configuration(context: ReportContext) -> str:
             if engine
             else ""
         )
+        if isinstance(asked := stage.metadata.get("endpoint"), Mapping):
+            about += endpoint_in_words(asked)
         if code := stage.metadata.get("code"):
             about += f" Code: {code}."
         text = stage.config
@@ -55,3 +59,14 @@ def configuration(context: ReportContext) -> str:
         )
         parts.append(f"<details><summary>{stage.label}</summary>\n\n{about.strip()}\n\n{body}\n\n</details>")
     return "\n\n".join(parts)
+
+
+def endpoint_in_words(asked: Mapping[str, Any]) -> str:
+    """What a model behind a URL was asked and has answered, from the results of an evaluation."""
+    versions = ", ".join(map(str, asked.get("versions") or ())) or "no version reported"
+    cost = asked.get("cost_usd")
+    tokens = (
+        f"{asked.get('prompt_tokens', 0):,} tokens read and {asked.get('completion_tokens', 0):,} written"
+    )
+    priced = f", ${cost:.4f}" if isinstance(cost, int | float) else ""
+    return f" Endpoint: {asked.get('url')} ({versions}): {asked.get('requests', 0):,} requests, {tokens}{priced}."
