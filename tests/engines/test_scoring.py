@@ -36,12 +36,12 @@ async def slow(one: Rollout) -> float:
     return float(one.text)
 
 
-def test_64_async_rewards_of_300_ms_take_less_than_600_ms():
-    """They wait together, and their threads are gone afterwards."""
+def test_64_async_rewards_of_300_ms_wait_together():
+    """One after the other they would take 20 s; their threads are gone afterwards."""
     before = threads()
     begun = time.monotonic()
     scored = score_all([Reward("judge", slow)], [rollout(str(number)) for number in range(64)])
-    assert time.monotonic() - begun < 0.6
+    assert time.monotonic() - begun < 5
     assert values(scored) == [float(number) for number in range(64)]
     deadline = time.monotonic() + 5
     while threads() - before and time.monotonic() < deadline:
@@ -182,16 +182,16 @@ def test_a_reward_that_does_not_answer_is_given_up_at_its_limit(kind, own):
         await asyncio.sleep(20 if one.text == "1" else 0)
         return 1.0
 
-    limits = Limits(reward_seconds=20 if own else 0.1, retries=0)
-    judge = Reward("judge", hang if kind == "plain" else hang_later, seconds=0.1 if own else None)
+    limits = Limits(reward_seconds=20 if own else 0.5, retries=0)
+    judge = Reward("judge", hang if kind == "plain" else hang_later, seconds=0.5 if own else None)
     begun = time.monotonic()
     scored = score_all([judge], [rollout(str(number)) for number in range(3)], limits=limits)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15
     free.set()
     assert values(scored) == [1.0, None, 1.0]
     assert (asked if kind == "plain" else sorted(asked)) == ["0", "1", "2"]
     assert scored[1].rollout.error == RolloutError(
-        "reward", "TimeoutError", "the reward judge on sample s: no answer within 0.1 s"
+        "reward", "TimeoutError", "the reward judge on sample s: no answer within 0.5 s"
     )
 
 

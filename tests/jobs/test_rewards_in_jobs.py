@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from types import SimpleNamespace
 
@@ -99,16 +100,19 @@ def test_a_group_that_does_not_fit_into_a_batch_is_refused(configure):
 def test_a_reward_that_hangs_costs_an_evaluation_its_own_rollouts(configure, events):
     """`rollouts.reward_seconds` is the limit."""
 
+    free = threading.Event()
+
     def hangs(rollout):
         if rollout.sample.id == "eval-3":
-            time.sleep(3)
+            free.wait(60)
         return 1.0
 
-    config = configure("eval", evaluation={"samples": 8}, rollouts={"reward_seconds": 0.2})
+    config = configure("eval", evaluation={"samples": 8}, rollouts={"reward_seconds": 1.5})
     begun = time.monotonic()
-    with pytest.raises(TaskError, match=r"the reward slow on sample eval-3: no answer within 0\.2 s"):
+    with pytest.raises(TaskError, match=r"the reward slow on sample eval-3: no answer within 1\.5 s"):
         EvalJob(config, Compared(Reward("slow", hangs))).run()
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 50
+    free.set()
     values = {one["sample_id"]: one["components"]["slow"] for one in events("eval", "RolloutFinished")}
     assert values == {f"eval-{n}": None if n == 3 else 1.0 for n in range(8)}
 
