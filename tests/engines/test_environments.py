@@ -421,3 +421,18 @@ def test_an_environment_that_is_made_too_late_is_closed_too(renderer):
     while not (made and made[0].notes) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert made[0].notes == ["close"]
+
+
+def test_what_comes_just_after_its_time_is_given_to_who_discards_it():
+    """Between the limit and the return there is no moment at which it belongs to nobody."""
+    discarded, limit = [], 0.05
+    for wait in (0.0495, 0.05, 0.0505, 0.2):
+        with closing(SideBySide(1)) as side:
+            [ended] = side.run(
+                [Call("a", lambda wait=wait: time.sleep(wait) or object(), limit, discarded.append)]
+            )
+            deadline = time.monotonic() + 5
+            while ended.fault and not discarded and time.monotonic() < deadline:
+                time.sleep(0.001)
+        assert (ended.value is None) == bool(discarded)
+        discarded.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -236,8 +236,7 @@ class Game:
         if type(task).environment is TaskPlugin.environment:
             return None
         hook, where = f"environment() of the task {task_name(task)}", f" on sample {sample.id}"
-        tried = len(self._retried)
-        found = yield from self._called(lambda: self._make(tried), hook, where)
+        found = yield from self._called(lambda: task.environment(self.sample), hook, where, _close_late)
         self._environment = environment = check_environment(found, f"{hook}{where}")
         if environment is None or getattr(type(environment), "reset", None) in (None, Environment.reset):
             return environment
@@ -246,13 +245,6 @@ class Game:
         if begins is not None:
             observation = check_observation(begins, f"{what}{where}")
             self.sample = replace(sample, prompt=[*sample.prompt, *observation.messages])
-        return environment
-
-    def _make(self, tried: int) -> Any:
-        environment = self._task.environment(self.sample)
-        late = self._closing or tried != len(self._retried)
-        if late and (close := getattr(environment, "close", None)) is not None:
-            awaited(close())  # its time was over before it was there
         return environment
 
     def _stepped(self, environment: Environment, message: Message) -> Generator[Wanted, Any, Observation]:
@@ -264,10 +256,16 @@ class Game:
             self._rewards.append(observation.reward)
         return observation
 
-    def _called(self, function: Any, what: str, where: str) -> Generator[Wanted, Any, Any]:
-        """What a call into the environment returns. Raises: TaskError, which says `what` failed and `where`."""
+    def _called(
+        self, function: Any, what: str, where: str, discard: Callable[[Any], None] | None = None
+    ) -> Generator[Wanted, Any, Any]:
+        """What a call into the environment returns. Raises: TaskError, which says `what` failed and `where`.
+
+        Args:
+            discard: gets what is returned after the limit.
+        """
         self._deadline.require(self.sample.id, self.turns)
-        [ended] = yield [Call((id(self), what), function, self._deadline.of_call())]
+        [ended] = yield [Call((id(self), what), function, self._deadline.of_call(), discard)]
         return ended.result(what, where)
 
     def _toolbox(self) -> Toolbox | None:
@@ -298,3 +296,10 @@ class Game:
             self._logprobs = None
         else:
             self._logprobs += logprobs
+
+
+def _close_late(environment: Any) -> None:
+    """Close an environment whose time was over before it was there."""
+    if (close := getattr(environment, "close", None)) is not None:
+        with suppress(Exception, SystemExit):
+            awaited(close())

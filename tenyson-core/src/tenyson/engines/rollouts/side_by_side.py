@@ -39,6 +39,8 @@ class Call:
     """Sync, or async, or one that returns an awaitable."""
     seconds: float | None = None
     """Its limit, from when it begins; None for none."""
+    discard: Callable[[Any], None] | None = None
+    """Gets the value that nobody takes any more, where the call ends after its limit."""
     begun: float = field(default=0.0, init=False)
     over: bool = field(default=False, init=False)
     """Whether its outcome is known: what comes later is thrown away."""
@@ -245,19 +247,21 @@ class SideBySide:
         self._process.end_if_forked()
         awaitable = inspect.isawaitable(value)
         with self._lock:
-            if call.over:
-                ABANDONED.add(-1)
-                _forget(value)
-                return False
-            self._running.discard(call)
-            if not awaitable:
-                self._note(Ended(call.key, value, fault))
+            if not call.over:
+                self._running.discard(call)
+                if awaitable:
+                    self._awaited.add(call)
+                    loop = self._event_loop()
+                    # Under the lock: `close` stops the loop only after what is queued here.
+                    loop.call_soon_threadsafe(self._await, loop, call, value)
+                else:
+                    self._note(Ended(call.key, value, fault))
                 return True
-            self._awaited.add(call)
-            loop = self._event_loop()
-            # Under the lock: `close` stops the loop only after what is queued here.
-            loop.call_soon_threadsafe(self._await, loop, call, value)
-        return True
+        _forget(value)
+        if call.discard is not None and fault is None:
+            call.discard(value)
+        ABANDONED.add(-1)
+        return False
 
     def _event_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
