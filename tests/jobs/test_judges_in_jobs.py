@@ -19,6 +19,7 @@ from tests.fakes.chat_server import ChatServer
 
 from tenyson.jobs.eval import EvalJob
 from tenyson.jobs.rl import RLJob
+from tenyson.reporting.helpers.configuration import judge_in_words
 from tenyson.rewards.judging.errors import JudgeBudgetError
 from tenyson.tasks.load import load_task
 from tenyson.telemetry.control import StopSignal
@@ -185,6 +186,12 @@ def test_an_evaluation_whose_budget_is_spent_keeps_what_it_has_measured(tmp_path
             EvalJob(config, task).run()
     found = json.loads((tmp_path / "outputs" / "eval" / "results.json").read_text())
     assert (found["metadata"]["partial"], found["metadata"]["rollouts"]) == (True, 4)
+    [judge] = found["metadata"]["judges"]
+    assert (judge["model"], judge["answers"]) == ("tiny", 10)
+    assert judge["cost_usd"] > 0
+    assert f"Judge: tiny at {judge['url']}: 10 answers, {judge['tokens']:,} tokens, $0.00" in judge_in_words(
+        judge
+    )
     assert found["metrics"]["judge"]["value"] == pytest.approx(2 / 3)
 
 

@@ -21,6 +21,7 @@ from tenyson.jobs.runtime.world import World
 from tenyson.jobs.spec import JobSpec
 from tenyson.plugins.job_kind import JobKind
 from tenyson.plugins.job_kinds import job_kind
+from tenyson.rewards.judging.bought import Bought
 from tenyson.rewards.judging.current_run import running
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.plugin import TaskPlugin
@@ -330,6 +331,7 @@ class Job(ABC):
                         "versions": installed_versions(),
                         "muted_sinks": dict(context.telemetry.muted),
                         "lost_events": context.telemetry.lost,
+                        **_judges(context.folder),
                         **outcome.metadata,
                     },
                 }
@@ -344,6 +346,12 @@ class Job(ABC):
         except TenysonError as error:
             context.say(f"the data behind the results is unknown: {error}", "warning")
             return {"unknown": error.cause}
+
+
+def _judges(folder: RunFolder) -> dict[str, Any]:
+    """What judges have answered in this run, and what that cost."""
+    found = Bought(folder.verdicts).totals()
+    return {"judges": found} if found else {}
 
 
 def _values(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -49,6 +49,8 @@ def configuration(context: ReportContext) -> str:
         )
         if isinstance(asked := stage.metadata.get("endpoint"), Mapping):
             about += endpoint_in_words(asked)
+        for judge in stage.metadata.get("judges") or ():
+            about += judge_in_words(judge)
         if code := stage.metadata.get("code"):
             about += f" Code: {code}."
         text = stage.config
@@ -70,3 +72,13 @@ def endpoint_in_words(asked: Mapping[str, Any]) -> str:
     )
     priced = f", ${cost:.4f}" if isinstance(cost, int | float) else ""
     return f" Endpoint: {asked.get('url')} ({versions}): {asked.get('requests', 0):,} requests, {tokens}{priced}."
+
+
+def judge_in_words(asked: Mapping[str, Any]) -> str:
+    """What a judge has answered, from the results of a job."""
+    cost = asked.get("cost_usd")
+    priced = f", ${cost:.4f}" if isinstance(cost, int | float) and cost else ""
+    return (
+        f" Judge: {asked.get('model')} at {asked.get('url')}: {asked.get('answers', 0):,} answers, "
+        f"{asked.get('tokens', 0):,} tokens{priced}."
+    )

@@ -13,6 +13,7 @@ import threading
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tenyson.rewards.judging.answer import Answer, Spent
 from tenyson.rewards.judging.errors import JudgeStoreError
@@ -40,6 +41,21 @@ class Bought:
         with self._lock:
             self._refresh()
             return self._spent.get((url, model), Spent())
+
+    def totals(self) -> list[dict[str, Any]]:
+        """What the run has had from each model: url, model, answers, tokens, and cost_usd, which is 0 without prices."""
+        with self._lock:
+            self._refresh()
+            return [
+                {
+                    "url": url,
+                    "model": model,
+                    "answers": spent.calls,
+                    "tokens": spent.tokens,
+                    "cost_usd": spent.usd,
+                }
+                for (url, model), spent in self._spent.items()
+            ]
 
     def add(self, key: str, answer: Answer, *, url: str, model: str) -> None:
         """Note an answer that was paid for. Raises: JudgeStoreError: the file cannot be written."""
