@@ -169,6 +169,23 @@ def test_an_answer_that_is_none_is_bought_three_times_at_most(server):
     assert len(server.requests) == 3
 
 
+def test_an_answer_without_end_costs_its_request_and_no_memory(server, monkeypatch):
+    monkeypatch.setattr("tenyson.core.chat.client.LONGEST_BODY", 1_000_000)
+    monkeypatch.setattr("tenyson.core.chat.client.UNREADABLE_ATTEMPTS", 1)
+    server.answer = lambda body: "x" * 3_000_000
+    error = refusal(server)
+    assert (error.kind, "it is longer than" in str(error)) == ("answer", True)
+
+
+@pytest.mark.parametrize("content", [5, {"a": 1}, ["a"], [{"text": 3}], [{"thinking": 3}]])
+def test_odd_contents_are_no_answers_or_empty_ones(server, content):
+    server.answer = lambda body: {"content": content, "usage": "none", "tool_calls": "none", "logprobs": 3}
+    if isinstance(content, list) and content != [{"thinking": 3}]:
+        assert ask(server)[0].text == ""
+    else:
+        assert refusal(server).kind == "answer"
+
+
 def test_requests_keep_their_number_and_their_pace():
     with ChatServer(seconds=0.05) as server:
         client = ChatClient(server.url, "tiny", concurrency=3, requests_per_minute=1200)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from tenyson.config.checks.endpoint import ENGINE
 from tenyson.engines.choose import choose_engine, is_cpu_build
 from tenyson.engines.choose import on_gpu as on_gpu
 from tenyson.errors import ConfigError, MissingDependencyError
@@ -60,6 +61,11 @@ def training_engine(config: Config, *, elsewhere: bool = False, processes: int =
         ConfigError: the engine cannot follow the policy, here or anywhere.
     """
     requested = config.generation.engine
+    if requested == ENGINE:
+        raise ConfigError(
+            f"generation.engine: {requested} asks a model behind a URL, whose weights cannot be trained from here",
+            next_step="Use auto, vllm or transformers for RL; evaluations can ask endpoints.",
+        )
     if requested not in ("auto", "vllm", "transformers"):
         raise ConfigError(
             f"generation.engine: {requested} cannot follow a policy that changes at each step",
