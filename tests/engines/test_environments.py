@@ -436,3 +436,27 @@ def test_what_comes_just_after_its_time_is_given_to_who_discards_it():
                 time.sleep(0.001)
         assert (ended.value is None) == bool(discarded)
         discarded.clear()
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_conversation_that_the_model_cannot_read_any_more_ends(how, renderer):
+    """As one that ran out of tokens, which it did."""
+
+    class Chatty(Environment):
+        def step(self, reply):
+            return Observation("x" * 20)
+
+    class Chat(TaskPlugin):
+        def environment(self, sample):
+            return Chatty()
+
+    [found], _ = played(
+        how, renderer, Chat(), replies(renderer, 9), asked("a"), 9, Limits(context=80, retries=0)
+    )
+    assert found.rollout.finish_reason == "length"
+    assert 2 <= len(found.rollout.replies) < 9
+    assert len(found.prompt_ids) + len(found.completion_ids) < 80 + 25
+    _, [broken] = played(
+        how, renderer, Task(first="x" * 100), replies(renderer), asked("a"), 9, Limits(context=80, retries=0)
+    )
+    assert "has 105 tokens with what reset() adds to it, and the model reads 80" in broken.error.message

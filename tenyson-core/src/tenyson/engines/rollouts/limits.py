@@ -18,7 +18,7 @@ class Limits:
     step_seconds: float | None = None
     """Of one call; None for no limit."""
     context: int | None = None
-    """Tokens that the model can read at once, which an agent's request may not exceed; None where nobody knows."""
+    """Tokens that the model can read at once; None where nobody knows. A rollout that would need more ends."""
     reward_seconds: float | None = None
     """Of one call of a reward; None for no limit."""
     rollout_seconds: float | None = None

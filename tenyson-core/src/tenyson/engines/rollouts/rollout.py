@@ -195,6 +195,11 @@ class Game:
         toolbox = self._toolbox()
         self.prompt_ids = self._renderer.prompt_ids(self.sample)
         self._replay.heard(0, self.prompt_ids)
+        if self._is_full():
+            raise TaskError(
+                f"the prompt of sample {self.sample.id} has {len(self.prompt_ids):,} tokens with what reset() adds to it, and the model "
+                f"reads {self._limits.context:,}"
+            )
         while True:
             reply = self._replay.reply(self.turns)
             if reply is None:
@@ -222,6 +227,9 @@ class Game:
                 self._messages += answers if calls else []
                 break
             self._add_answers(message, answers, ended=reply.finish_reason == "stop")
+            if self._is_full():
+                self._finish = "length"
+                break
         if environment is not None:
             what = f"info() of the environment {type(environment).__name__}"
             where = f" on sample {self.sample.id}"
@@ -282,6 +290,11 @@ class Game:
         # A call that the limit of tokens has cut off was not meant to end there.
         whole = bool(said.tool_calls) or reply.finish_reason == "stop"
         return said.message, toolbox.ask(said) if toolbox is not None and whole else []
+
+    def _is_full(self) -> bool:
+        """Whether the model cannot read what it is to answer."""
+        context = self._limits.context
+        return context is not None and len(self.prompt_ids) + len(self.ids) >= context
 
     def _add_answers(self, reply: Message, answers: Sequence[Message], *, ended: bool) -> None:
         self._messages += answers
