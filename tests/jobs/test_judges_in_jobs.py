@@ -217,3 +217,28 @@ def test_a_stop_does_not_wait_for_the_judge(tmp_path, judged):
     assert result.status == "success"
     found = json.loads((tmp_path / "outputs" / "eval" / "results.json").read_text())
     assert (found["metadata"]["stopped_early"], found["metadata"]["rollouts"]) == (True, 4)
+
+
+def test_a_training_that_is_stopped_while_it_is_judged_drops_that_batch_and_resumes(tmp_path, judged):
+    """In the third batch; the steps before it are saved, and no answer is asked for again."""
+    with ChatServer(lambda body: "1", key=CANARY) as server:
+        task = load_task(str(TASK), {"url": server.url})
+        stop, free = StopSignal(), threading.Event()
+
+        def answer(body):
+            if len(server.requests) == 2 * 16 + 3:
+                stop.by_hand()
+                free.wait(60)
+            return f"Points: {len(str(body)) % 2}"
+
+        server.answer = answer
+        result = RLJob(judged("run", training=GRPO | {"logging_steps": 1}), task).run(stop)
+        free.set()
+        assert (result.status, result.stop_reason) == ("success", "manual stop")
+        resumed = {**GRPO, "resume_from_checkpoint": "latest"}
+        assert RLJob(judged("run", training=resumed), task).run().status == "success"
+        asked = questions(server)
+        assert len(asked) - len(set(asked)) <= 1
+    assert select(tmp_path, "SELECT began_at_step FROM attempts WHERE run_id = 'run' AND attempt = 2") == [
+        (2,)
+    ]

@@ -283,6 +283,33 @@ def test_a_run_that_moves_to_another_machine_takes_its_answers_along(folder, mon
         assert len([line for line in file.read_text().splitlines() if line.endswith("}")]) == 4
 
 
+def test_a_run_also_takes_along_what_was_known_on_its_first_machine(folder, monkeypatch, tmp_path):
+    """It has used it, although another run has paid for it."""
+    with ChatServer(points) as server:
+        values(judge(server, rubric={"It is polite.": 2}), rollout("please"))
+        for machine in ("first", "second"):
+            with running(folder("run")):
+                there = judge(server, rubric={"It is polite.": 2}, budget_calls=1)
+                assert values(there, rollout("please"), rollout("please")) == [1.0, 1.0]
+            monkeypatch.setenv("TENYSON_CACHE", str(tmp_path / machine))
+        assert len(server.requests) == 1
+
+
+def test_a_judge_sees_which_tools_were_called_and_what_they_answered():
+    """But nothing after the last reply."""
+    call = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Ulm"}}}
+    messages = (
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "name": "weather", "content": "rain"},
+        {"role": "assistant", "content": "Take an umbrella, please."},
+    )
+    asked_once = Rollout(Sample("s", [{"role": "user", "content": "Ulm?"}]), messages)
+    with ChatServer(points) as server:
+        assert values(judge(server, rubric={"It is polite.": 2}), asked_once) == [1.0]
+        before = shown(server.requests[0], "conversation")
+    assert before == '[user]\nUlm?\n\n[assistant]\n(calls weather with {"city": "Ulm"})\n\n[tool]\nrain'
+
+
 def test_an_endpoint_that_will_never_answer_ends_the_job():
     """A wrong key, an unknown model: no rollout would fare better."""
     with ChatServer(points) as server, pytest.raises(TenysonError, match="it has no model 'huge'") as caught:
@@ -378,6 +405,7 @@ def test_processes_of_one_run_share_its_answers_and_its_budget(folder, tmp_path)
         assert len(told) == 1
         assert not any(one.returncode for one in processes)
         lines = [json.loads(line) for line in folder("run").verdicts.read_text().splitlines()]
+        lines = [line for line in lines if line["paid"]]
         assert len(lines) == len(server.requests) >= 12
         with running(folder("run")), pytest.raises(JudgeBudgetError, match=f"has had {len(lines)} answers"):
             values(judge(server, rubric={"It is polite.": 2}, budget_calls=12), rollout("another"))

@@ -106,7 +106,7 @@ class RunFolder:
 
     @property
     def verdicts(self) -> Path:
-        """Answers of judges that the run has paid for, one a line."""
+        """Answers of judges that the run has used, one a line."""
         return self.path / VERDICTS
 
     @property

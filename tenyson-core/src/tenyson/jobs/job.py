@@ -21,8 +21,8 @@ from tenyson.jobs.runtime.world import World
 from tenyson.jobs.spec import JobSpec
 from tenyson.plugins.job_kind import JobKind
 from tenyson.plugins.job_kinds import job_kind
-from tenyson.rewards.judging.bought import Bought
 from tenyson.rewards.judging.current_run import running
+from tenyson.rewards.judging.run_answers import RunAnswers
 from tenyson.tasks.metric import Metric
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.usercode import task_name, user_code
@@ -350,7 +350,7 @@ class Job(ABC):
 
 def _judges(folder: RunFolder) -> dict[str, Any]:
     """What judges have answered in this run, and what that cost."""
-    found = Bought(folder.verdicts).totals()
+    found = RunAnswers(folder.verdicts).totals()
     return {"judges": found} if found else {}
 
 

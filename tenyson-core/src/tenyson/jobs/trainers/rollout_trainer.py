@@ -120,7 +120,9 @@ class RolloutTrainer(
             self._last_loaded_step = self.state.global_step
         with random_states_kept():
             trajectories = self._play(samples)
-            scored = self._score(trajectories, group)
+            # Several processes would come here differently often.
+            heed = self._context.heed_stop if self.args.world_size == 1 else lambda: None
+            scored = self._score(trajectories, group, heed)
         if failed := [one.rollout.error for one in scored if one.rollout.error]:
             raise TaskError(failed[0].message, next_step=_ODD)
         totals = [self._total(list(one.components.values())) for one in scored]

@@ -13,10 +13,10 @@ from tenyson.core.chat.answer import ChatAnswer
 from tenyson.core.chat.client import ChatClient
 from tenyson.errors import EndpointError
 from tenyson.rewards.judging.answer import Answer
-from tenyson.rewards.judging.bought import Bought
 from tenyson.rewards.judging.current_run import at_end_of_run, current_run
 from tenyson.rewards.judging.errors import JudgeBudgetError, JudgeError
 from tenyson.rewards.judging.model import JudgeModel
+from tenyson.rewards.judging.run_answers import RunAnswers
 from tenyson.rewards.judging.store import Store
 from tenyson.tasks.usercode import shown
 from tenyson.tasks.verdict import Verdict
@@ -31,7 +31,7 @@ class Asker:
         self._model = model
         self._url = model.url.rstrip("/")
         self._store = store or Store()
-        self._bought_by: tuple[Path | None, Bought] = (None, Bought(None))
+        self._latest: tuple[Path | None, RunAnswers] = (None, RunAnswers(None))
         self._client: ChatClient | None = None
         self._under_way: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Task[Answer]]] = {}
         self._sent: set[asyncio.Task[Any]] = set()
@@ -82,13 +82,13 @@ class Asker:
         )
 
     @property
-    def _bought(self) -> Bought:
-        """What the present run has paid for."""
+    def _of_run(self) -> RunAnswers:
+        """What the present run has used."""
         run = current_run()
         path = None if run is None else run.verdicts
-        if self._bought_by[0] != path:
-            self._bought_by = path, Bought(path)
-        return self._bought_by[1]
+        if self._latest[0] != path:
+            self._latest = path, RunAnswers(path)
+        return self._latest[1]
 
     def _key(self, messages: Messages) -> str:
         about = {
@@ -103,7 +103,11 @@ class Asker:
         self, key: str, messages: Messages, read: Callable[[str], float | None]
     ) -> tuple[Answer, bool]:
         """The answer, and whether it cost nothing this time."""
-        known = self._bought.find(key) or self._store.find(key)
+        of_run = self._of_run
+        known = of_run.find(key)
+        if known is None and (known := self._store.find(key)) is not None:
+            # The run may be resumed on a machine that does not know it.
+            of_run.add(key, known, url=self._url, model=self._model.name, paid=False)
         if known is not None:
             return known, True
         loop = asyncio.get_running_loop()
@@ -136,7 +140,7 @@ class Asker:
             about = {"url": self._url, "model": self._model.name}
             if read(answer.text) is not None:
                 answer = self._store.keep(key, answer, **about)
-            self._bought.add(key, answer, **about)
+            self._of_run.add(key, answer, **about, paid=True)
             return answer
         finally:
             self._sent.discard(task)
@@ -183,7 +187,7 @@ class Asker:
         budgets = {"calls": model.budget_calls, "tokens": model.budget_tokens, "usd": model.budget_usd}
         if not any(budgets.values()):
             return None
-        spent = self._bought.spent(self._url, model.name)
+        spent = self._of_run.spent(self._url, model.name)
         used = {"calls": spent.calls + len(self._sent), "tokens": spent.tokens, "usd": spent.usd}
         for what, most in budgets.items():
             if most is not None and used[what] >= most:

@@ -6,6 +6,7 @@ What a policy has written stands between marks that it cannot write itself, sinc
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -42,8 +43,15 @@ def conversation(rollout: Rollout) -> str:
     last = max(
         (place for place, one in enumerate(messages) if one["role"] == "assistant"), default=len(messages)
     )
-    lines = [f"[{one['role']}]\n{one['content']}" for one in messages[:last]]
+    lines = [f"[{one['role']}]\n{_said(one)}" for one in messages[:last]]
     return marked("conversation", "\n\n".join(lines))
+
+
+def _said(message: Message) -> str:
+    """A message's text, and the tools that it calls."""
+    calls = [one["function"] for one in message.get("tool_calls") or ()]
+    told = [f"(calls {one['name']} with {json.dumps(one['arguments'], ensure_ascii=False)})" for one in calls]
+    return "\n".join(part for part in (message["content"], *told) if part)
 
 
 def reply(rollout: Rollout, name: str = "reply") -> str:

@@ -1,4 +1,4 @@
-"""What a run has paid for: `verdicts.jsonl` in its folder, one answer a line.
+"""The answers that a run has used: `verdicts.jsonl` in its folder, one a line, with whether the run has paid for it.
 
 It goes where the run goes: a run that is resumed on another machine has the rewards that it had, and its budget counts on. It also has
 the answers that could not be read, which no other run is told: that one may find the judge in better order.
@@ -19,7 +19,7 @@ from tenyson.rewards.judging.answer import Answer, Spent
 from tenyson.rewards.judging.errors import JudgeStoreError
 
 
-class Bought:
+class RunAnswers:
     """The answers of one run. Processes of the run share the file; without a file, they are of this object alone."""
 
     def __init__(self, path: Path | None) -> None:
@@ -57,13 +57,13 @@ class Bought:
                 for (url, model), spent in self._spent.items()
             ]
 
-    def add(self, key: str, answer: Answer, *, url: str, model: str) -> None:
-        """Note an answer that was paid for. Raises: JudgeStoreError: the file cannot be written."""
+    def add(self, key: str, answer: Answer, *, url: str, model: str, paid: bool) -> None:
+        """Note an answer; one that was known on this machine is not `paid`. Raises: JudgeStoreError: the file cannot be written."""
         with self._lock:
             if self._path is None:
-                self._count(key, answer, url, model)
+                self._count(key, answer, url, model, paid)
                 return
-            line = json.dumps({"key": key, "url": url, "model": model, **asdict(answer)})
+            line = json.dumps({"key": key, "url": url, "model": model, "paid": paid, **asdict(answer)})
             try:
                 _append(self._path, line.encode())
             except OSError as error:
@@ -95,13 +95,14 @@ class Bought:
                 answer = Answer(
                     str(one["text"]), int(one["prompt_tokens"]), int(one["completion_tokens"]), one["usd"]
                 )
-                self._count(str(one["key"]), answer, str(one["url"]), str(one["model"]))
+                self._count(str(one["key"]), answer, str(one["url"]), str(one["model"]), bool(one["paid"]))
             except (ValueError, KeyError, TypeError):  # cut off by a kill
                 continue
 
-    def _count(self, key: str, answer: Answer, url: str, model: str) -> None:
+    def _count(self, key: str, answer: Answer, url: str, model: str, paid: bool) -> None:
         self._answers.setdefault(key, answer)
-        self._spent[url, model] = self._spent.get((url, model), Spent()).plus(answer)
+        if paid:
+            self._spent[url, model] = self._spent.get((url, model), Spent()).plus(answer)
 
 
 def _append(path: Path, line: bytes) -> None:
