@@ -147,6 +147,35 @@ def test_further_conversations_are_trained_with_their_rollouts_advantage(
     assert real == pytest.approx(sorted(expected), abs=1e-5)
 
 
+def test_a_broken_agents_group_leaves_the_loss_with_all_its_conversations(
+    configure, warm, events, monkeypatch
+):
+    from tenyson.jobs.trainers.rollout_trainer import RolloutTrainer
+
+    counted = []
+    compute = RolloutTrainer._compute_loss
+
+    def spied(self, model, inputs):
+        mask = inputs["tool_mask"] * inputs["completion_mask"]
+        counted.append((len(mask), int(mask.sum()), float(inputs["num_items_in_batch"])))
+        return compute(self, model, inputs)
+
+    monkeypatch.setattr(RolloutTrainer, "_compute_loss", spied)
+    training = SMALL | {"max_steps": 1, "batch_size": 8, "samples": 2}
+    limits = {"retries": 1, "max_failed": 1.0}
+    config = configure("rl", model=warm, generation=GENERATION, training=training, rollouts=limits)
+    result = RLJob(config, task(conversations=[2, 2], breaks="b")).run()
+    assert result.status == "success"
+    played = events("rl", "RolloutFinished")
+    broken = [one for one in played if one["finish_reason"] == "error"]
+    kept = [one for one in played if one["finish_reason"] != "error"]
+    assert len(broken) == len(kept) == 4
+    assert not any(one["trained"] for one in broken)
+    assert all(one["info"]["further"] for one in played)
+    tokens = sum(one["tokens"] for one in kept)
+    assert counted == [(16, tokens, tokens)]
+
+
 @pytest.mark.slow
 def test_a_killed_training_with_an_agent_resumes_to_the_bit(configure, warm, tmp_path):
     config = configure(

@@ -30,11 +30,19 @@ class AgentTask(TaskPlugin):
     name = "agents"
 
     def __init__(
-        self, command: bool = False, conversations: Sequence[int] = (1,), keys: str | None = None
+        self,
+        command: bool = False,
+        conversations: Sequence[int] = (1,),
+        keys: str | None = None,
+        breaks: str = "",
     ) -> None:
-        """`conversations`: that the agent has, sample by sample. `keys`: a file that takes the endpoints' keys."""
-        super().__init__(command=command, conversations=list(conversations), keys=keys)
+        """`conversations`: that the agent has, sample by sample; it fails after them on the sample of the letter `breaks`.
+
+        `keys`: a file that takes the endpoints' keys.
+        """
+        super().__init__(command=command, conversations=list(conversations), keys=keys, breaks=breaks)
         self._command, self._conversations, self._keys = command, conversations, keys
+        self._breaks = breaks
 
     def _all(self, split: str, seed: int) -> Iterator[Sample]:
         for index in range(64):
@@ -70,6 +78,8 @@ class AgentTask(TaskPlugin):
         with openai.OpenAI(base_url=endpoint.base_url, api_key=endpoint.api_key) as client:
             for _ in range(self._conversations[int(sample.id.split("/")[1]) % len(self._conversations)]):
                 said = main(sample.prompt[0]["content"], client)
+        if sample.prompt[0]["content"] == self._breaks:
+            raise ConnectionError("the world is away")
         return said
 
     def rewards(self) -> Sequence[Reward]:

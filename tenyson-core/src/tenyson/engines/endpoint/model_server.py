@@ -67,6 +67,11 @@ class ModelServer:
         self._waiting: deque[_Row] = deque()
         self._closed = False
 
+    @property
+    def waiting(self) -> int:
+        """Replies that are asked for and not under way."""
+        return len(self._waiting)
+
     def answer(self, request: Request, line: Line) -> Answer:
         """Wait for the replies to a request. Raises: ApiError."""
         if request.model != self.model:
