@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.chat_server import ChatServer, tool_call
 
-from tenyson.errors import ConfigError, EndpointError, TaskError
+from tenyson.errors import ConfigError, EndpointError, TaskError, TenysonError
 from tenyson.jobs.eval import EvalJob
 from tenyson.jobs.rl import RLJob
 from tenyson.jobs.sft import SFTJob
@@ -284,6 +284,28 @@ def test_a_stop_keeps_whole_batches_and_gives_the_others_up(asking, server, echo
     assert result.stop_reason == "manual stop"
     assert metadata_of(result)["rollouts"] in (5, 10)
     assert len(server.requests) < 20
+
+
+@pytest.mark.parametrize("answered", [0, 1])
+def test_a_stop_does_not_wait_for_an_endpoint_that_hangs(asking, server, echo, answered):
+    """Neither before the first rollout nor later."""
+    stop = StopSignal()
+    server.faults.extend([*["ok"] * answered, *["hang"] * 20])
+    job = EvalJob(asking(endpoint={"seconds": 60}, evaluation={"samples": 4}), echo)
+
+    def end() -> None:
+        while len(server.requests) <= answered:
+            time.sleep(0.02)
+        stop.set("manual stop")
+
+    threading.Thread(target=end, daemon=True).start()
+    begun = time.monotonic()
+    if answered:
+        assert job.run(stop).stop_reason == "manual stop"
+    else:
+        with pytest.raises(TenysonError, match="stopped by hand before its first step"):
+            job.run(stop)
+    assert time.monotonic() - begun < 15
 
 
 def test_long_pauses_are_told_and_progress_has_tokens(asking, server, echo, events, monkeypatch):

@@ -239,7 +239,7 @@ def test_a_stop_is_heard_while_samples_are_read(tmp_path, configure, monkeypatch
     if asked == "control":
         assert (result.status, result.failure_reason) == (
             "failed",
-            "stopped by hand while its samples were read; there was nothing to save yet",
+            "stopped by hand before its first step; there was nothing to save yet",
         )
         assert "stop: applied at step 0" in (run / "control.read").read_text()
     else:

@@ -106,9 +106,13 @@ class Conversations:
         self._games[index].take(reply)
         self._go_on(index)
 
-    def settle(self, *, wait: bool) -> None:
-        """Continue conversations whose calls have all ended. `wait`: for one call at least, where any is under way."""
-        for ended in self._side.take(wait_for=int(wait)):
+    def settle(self, *, wait: bool, seconds: float | None = None) -> None:
+        """Continue conversations whose calls have all ended.
+
+        Args:
+            wait: for one call at least, where any is under way, `seconds` at most.
+        """
+        for ended in self._side.take(wait_for=int(wait), seconds=seconds):
             index, number = self._calling.pop(ended.key)
             came = self._came[index]
             came[number] = ended

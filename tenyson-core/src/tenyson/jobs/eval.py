@@ -173,7 +173,7 @@ class EvalJob(Job):
         if evaluation.prepared is None:
             from tenyson.jobs.preflight.endpoint import open_chat_engine, said_of
 
-            chat = open_chat_engine(config, lambda line: context.say(line, "warning"))
+            chat = open_chat_engine(config, lambda line: context.say(line, "warning"), context.heed_stop)
             context.say(said_of(chat))
             return chat
         name, source = evaluation.engine, evaluation.prepared.source

@@ -105,7 +105,7 @@ class StoppedByHandError(TenysonError):
     exit_status = 1
 
     def __init__(self) -> None:
-        super().__init__("stopped by hand while its samples were read; there was nothing to save yet")
+        super().__init__("stopped by hand before its first step; there was nothing to save yet")
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -72,17 +72,29 @@ class OpenAIEngine:
         """Have long pauses told."""
         self._client.say = say
 
-    def probe(self, sampling: Sampling) -> ChatAnswer:
+    def probe(self, sampling: Sampling, heed: Callable[[], None] = lambda: None) -> ChatAnswer:
         """Ask something tiny with the parameters of all requests, to see that key, URL, model and parameters are right.
+
+        Args:
+            heed: called each half second while there is no answer; what it raises ends the wait.
 
         Raises: EndpointError.
         """
         parameters = self._parameters(sampling) | {self._settings.limit_parameter: PROBE_TOKENS}
+        asked = self._client.submit(PROBE, **parameters, **self._args)
+        while not asked.done():
+            heed()
+            wait([asked], timeout=0.5)
         try:
-            answer = self._client.submit(PROBE, **parameters, **self._args).result()
+            answer = asked.result()
         except EndpointError as error:
             if error.kind == "model" and (names := self._client.models()):
                 error.next_step = f"It has {', '.join(sorted(names)[:20])}."
+            if error.kind == "request":
+                error.next_step = (
+                    "Leave what it does not take out of endpoint.parameters or engine_args; endpoint.limit_parameter names the "
+                    "limit of tokens."
+                )
             raise
         self._versions |= {answer.model} if answer.model else set()
         return answer
@@ -104,6 +116,8 @@ class OpenAIEngine:
 
     def _parameters(self, sampling: Sampling) -> dict[str, Any]:
         drawn: dict[str, Any] = {name: getattr(sampling, name) for name in self._settings.parameters}
+        if "seed" in drawn:
+            drawn["seed"] %= 2**31  # some servers have no room for more
         return {self._settings.limit_parameter: sampling.max_new_tokens, **drawn}
 
     def _over_budget(self) -> EndpointError | None:

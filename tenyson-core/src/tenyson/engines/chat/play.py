@@ -19,6 +19,9 @@ from tenyson.engines.rollouts.limits import USUAL, Limits
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.sample import Sample
 
+PATIENCE_SECONDS = 1.0
+"""An answer may take minutes: whoever wants to end the play is not kept waiting for it."""
+
 
 def play_chats(
     task: TaskPlugin,
@@ -37,7 +40,7 @@ def play_chats(
     turn.
 
     Args:
-        between: called whenever something has ended; what it raises ends the play, and what is under way is dropped.
+        between: called whenever something has ended, and each second; what it raises ends the play, and what is under way is dropped.
 
     Raises:
         EndpointError: of a request, where every further one would fail in the same way.
@@ -48,7 +51,7 @@ def play_chats(
             batch = range(start, min(start + batch_size, len(samples)))
             while not chats.ended(batch):
                 chats.fill(min(batch_size, engine.concurrency))
-                chats.settle(wait=True)
+                chats.settle(wait=True, seconds=PATIENCE_SECONDS)
                 between()
             yield chats.collect(batch)
     finally:

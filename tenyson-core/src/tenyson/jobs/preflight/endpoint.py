@@ -27,11 +27,14 @@ EXAMINED_SECONDS = 5.0
 """For which doctor repeats a request that fails; a job has endpoint.retry_seconds."""
 
 
-def open_chat_engine(config: Config, say: Callable[[str], None] = lambda _: None) -> ChatEngine:
+def open_chat_engine(
+    config: Config, say: Callable[[str], None] = lambda _: None, heed: Callable[[], None] = lambda: None
+) -> ChatEngine:
     """The chat engine that the configuration names, once a model behind a URL has answered something tiny.
 
     Args:
         say: is told of long pauses between requests, now and later.
+        heed: called while the first answer is waited for; what it raises ends the wait.
 
     Raises:
         EndpointError: it does not answer, or refuses the key, the model or a parameter.
@@ -48,7 +51,7 @@ def open_chat_engine(config: Config, say: Callable[[str], None] = lambda _: None
     if isinstance(engine, OpenAIEngine):
         engine.tell(say)
         try:
-            engine.probe(Sampling.from_config(config.generation, ()))
+            engine.probe(Sampling.from_config(config.generation, ()), heed)
         except BaseException:
             engine.close()
             raise
