@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import http.client
 import json
 import os
 import re
+import socket
 import sys
 import threading
 import time
 import warnings
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -222,6 +225,11 @@ def test_sampling_that_an_agent_asks_for_is_noted_and_max_tokens_is_followed(ren
             "no such game",
         ),
         (lambda *_: AgentCommand(["/nowhere"]), "cannot start"),
+        (lambda *_: AgentCommand("python agent.py"), "not a list of arguments"),
+        (
+            lambda *_: AgentCommand([sys.executable, "-c", "print('x' * 70_000_000)"]),
+            "printed more than 64 MiB",
+        ),
         (lambda *_: time.sleep(1.5), "no answer within"),
         (lambda *_: AgentCommand(["sleep", "60"]), "no answer within"),
     ],
@@ -505,3 +513,51 @@ def test_an_agent_that_forks_or_goes_elsewhere_disturbs_nobody(renderer, tmp_pat
         [one] = played(playing(forks), renderer, Policy(renderer, "a"))
     assert one.rollout.info["result"] == "once"
     assert os.getcwd() == here  # noqa: PTH109
+
+
+def test_bad_agents_cost_their_own_rollouts_only(renderer):
+    """Some raise, hang, exit, send garbage, or leave while they are answered; the others hear what they would hear alone."""
+
+    def aborts(endpoint):
+        url = urlsplit(endpoint.base_url)
+        connection = http.client.HTTPConnection(url.netloc)
+        body = json.dumps({"model": "m", "messages": QUESTION})
+        headers = {"Authorization": f"Bearer {endpoint.api_key}"}
+        connection.request("POST", f"{url.path}/chat/completions", body, headers)
+        connection.close()
+
+    def garbage(endpoint):
+        url = urlsplit(endpoint.base_url)
+        with socket.create_connection((url.hostname, url.port)) as connection:
+            connection.sendall(b"\x00\xff not http\r\n\r\n" * 100)
+            while connection.recv(4096):
+                pass
+
+    def agent(sample, endpoint):
+        kind = int(sample.id.split("/")[1]) % 6
+        if kind == 1:
+            raise ValueError("bad luck")
+        if kind == 2:
+            time.sleep(3)
+        if kind == 3:
+            sys.exit(1)
+        if kind == 4:
+            aborts(endpoint)
+        if kind == 5:
+            garbage(endpoint)
+        return looked(sample, endpoint)
+
+    policy = Policy(renderer)
+
+    def generate(prompts, turn):
+        return [policy.reply("21 C" if "21 C" in renderer.raw(ids) else f"I look.{CALL}") for ids in prompts]
+
+    limits = Limits(step_seconds=1.5, retries=0)
+    found = played(playing(agent), renderer, generate, count=18, limits=limits)
+    kinds = {1: "ValueError", 2: "TimeoutError", 3: "SystemExit"}
+    for number, one in enumerate(found):
+        expected = kinds.get(number % 6)
+        assert (one.rollout.error.kind if one.rollout.error else None) == expected
+        if expected is None:
+            assert one.rollout.info["result"] == "21 C"
+            assert renderer.raw(one.completion_ids) == f"I look.{CALL}<eos><user>21 C<model>21 C<eos>"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tenyson.errors import TaskError
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -24,6 +26,8 @@ class AgentCommand:
 
     It reads the sample as JSON from its standard input and finds the endpoint in OPENAI_BASE_URL and OPENAI_API_KEY. What it
     prints is its result.
+
+    Raises: TaskError: `arguments` is one text, which only a shell could take apart.
     """
 
     arguments: Sequence[str]
@@ -32,3 +36,10 @@ class AgentCommand:
     """Variables beside those of this process."""
     cwd: str | None = None
     """Its working directory; None for this process's."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.arguments, (str, bytes)) or not self.arguments:
+            raise TaskError(
+                f"the command of an agent is {self.arguments!r}, not a list of arguments",
+                next_step='Write AgentCommand(["python", "agent.py"]).',
+            )
