@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,10 +18,13 @@ import pytest
 from tests.fakes.chat_server import ChatServer
 
 from tenyson import rewards
+from tenyson.cloud.remote.input_files import find_input_files
+from tenyson.cloud.remote.poll import files_below
 from tenyson.core.run_folder import RunFolder
 from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.scoring import score_all
 from tenyson.errors import TaskError, TenysonError
+from tenyson.jobs.spec import JobSpec
 from tenyson.rewards.judging.current_run import running
 from tenyson.rewards.judging.errors import JudgeBudgetError
 from tenyson.tasks import Rollout, Sample
@@ -44,6 +48,14 @@ def folder(tmp_path):
         return RunFolder(tmp_path / name)
 
     return make
+
+
+def spec_of(folder):
+    """A job of that run, as it is sent to a machine."""
+    run = {"id": folder.path.name, "output_dir": str(folder.path.parent)}
+    return JobSpec(
+        folder.path.name, "rl", "wordle", {"run": run, "model": {"factory": "tenyson.testing.tiny:build"}}
+    )
 
 
 def rollout(text: str, sample: str = "s", **data) -> Rollout:
@@ -273,14 +285,18 @@ def test_a_run_that_moves_to_another_machine_takes_its_answers_along(folder, mon
         monkeypatch.setenv("TENYSON_CACHE", str(tmp_path / "another machine"))
         file = folder("run").verdicts
         file.write_bytes(file.read_bytes()[:-10])
-        with running(folder("run")):
+        [copy] = [path for path in find_input_files(spec_of(folder("run"))) if "verdicts" in path.name]
+        shutil.copy(copy, folder("there").path / copy.name)
+        file = folder("there").verdicts
+        with running(folder("there")):
             there = judge(server, rubric={"It is polite.": 2}, budget_calls=4)
             assert values(there, *rollouts) == [1.0] * 4
             assert values(there, *rollouts) == [1.0] * 4
             with pytest.raises(JudgeBudgetError, match="has had 4 answers"):
                 values(there, rollout("one more"))
         assert len(server.requests) == 5
-        assert len([line for line in file.read_text().splitlines() if line.endswith("}")]) == 4
+        assert len(file.read_text().splitlines()) == 1
+        assert [path for path, _, _ in files_below(folder("there").path)] == ["verdicts.jsonl"]
 
 
 def test_a_run_also_takes_along_what_was_known_on_its_first_machine(folder, monkeypatch, tmp_path):
@@ -405,7 +421,7 @@ def test_processes_of_one_run_share_its_answers_and_its_budget(folder, tmp_path)
         assert len(told) == 1
         assert not any(one.returncode for one in processes)
         lines = [json.loads(line) for line in folder("run").verdicts.read_text().splitlines()]
-        lines = [line for line in lines if line["paid"]]
-        assert len(lines) == len(server.requests) >= 12
-        with running(folder("run")), pytest.raises(JudgeBudgetError, match=f"has had {len(lines)} answers"):
+        paid = [line["key"] for line in lines if line["paid"]]
+        assert len(paid) == len(server.requests) >= 12
+        with running(folder("run")), pytest.raises(JudgeBudgetError, match="has had 12 answers"):
             values(judge(server, rubric={"It is polite.": 2}, budget_calls=12), rollout("another"))

@@ -17,6 +17,8 @@ EVENTS = "events.jsonl"
 PREFLIGHT = "preflight.json"
 RESULTS = "results.json"
 VERDICTS = "verdicts.jsonl"
+EARLIER_VERDICTS = ("verdicts.earlier.jsonl", "verdicts.volume.jsonl")
+"""Copies of it that a run brings to another machine, or finds in its volume there."""
 JOB_RESULT = "job_result.json"
 STOPPED = "stopped.json"
 CLOSING = ".closing"
@@ -108,6 +110,11 @@ class RunFolder:
     def verdicts(self) -> Path:
         """Answers of judges that the run has used, one a line."""
         return self.path / VERDICTS
+
+    @property
+    def earlier_verdicts(self) -> tuple[Path, ...]:
+        """Copies of those that the run has used on other machines, where it was resumed on this one."""
+        return tuple(self.path / name for name in EARLIER_VERDICTS)
 
     @property
     def stopped(self) -> Path:

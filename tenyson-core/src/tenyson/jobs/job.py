@@ -350,7 +350,7 @@ class Job(ABC):
 
 def _judges(folder: RunFolder) -> dict[str, Any]:
     """What judges have answered in this run, and what that cost."""
-    found = RunAnswers(folder.verdicts).totals()
+    found = RunAnswers(folder).totals()
     return {"judges": found} if found else {}
 
 

@@ -69,6 +69,9 @@ class VolumeSync:
                 if check(path) is None:
                     shutil.copytree(path, self.folder / CHECKPOINTS / path.name, dirs_exist_ok=True)
                     point_to(self.folder / CHECKPOINTS / path.name)
+            # What judges answered an earlier container; this one's own file begins empty.
+            if RunFolder(self.kept).verdicts.is_file():
+                shutil.copyfile(RunFolder(self.kept).verdicts, RunFolder(self.folder).earlier_verdicts[1])
         self._known = {
             path: (size, modified)
             for path, size, modified in files_below(self.folder)

@@ -36,6 +36,8 @@ LEFT_OUT = frozenset(
         "cancel",
         "terminated",
         "heartbeat.json",
+        "verdicts.earlier.jsonl",
+        "verdicts.volume.jsonl",
     )
 )
 """In the job's folder: what is of this machine alone."""

@@ -6,11 +6,11 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tenyson.core.chat.answer import ChatAnswer
 from tenyson.core.chat.client import ChatClient
+from tenyson.core.run_folder import RunFolder
 from tenyson.errors import EndpointError
 from tenyson.rewards.judging.answer import Answer
 from tenyson.rewards.judging.current_run import at_end_of_run, current_run
@@ -31,7 +31,7 @@ class Asker:
         self._model = model
         self._url = model.url.rstrip("/")
         self._store = store or Store()
-        self._latest: tuple[Path | None, RunAnswers] = (None, RunAnswers(None))
+        self._latest: tuple[RunFolder | None, RunAnswers] = (None, RunAnswers(None))
         self._client: ChatClient | None = None
         self._under_way: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Task[Answer]]] = {}
         self._sent: set[asyncio.Task[Any]] = set()
@@ -85,9 +85,8 @@ class Asker:
     def _of_run(self) -> RunAnswers:
         """What the present run has used."""
         run = current_run()
-        path = None if run is None else run.verdicts
-        if self._latest[0] != path:
-            self._latest = path, RunAnswers(path)
+        if self._latest[0] != run:
+            self._latest = run, RunAnswers(run)
         return self._latest[1]
 
     def _key(self, messages: Messages) -> str:

@@ -15,20 +15,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tenyson.core.run_folder import RunFolder
 from tenyson.rewards.judging.answer import Answer, Spent
 from tenyson.rewards.judging.errors import JudgeStoreError
 
 
 class RunAnswers:
-    """The answers of one run. Processes of the run share the file; without a file, they are of this object alone."""
+    """The answers of one run. Processes of the run share the file; without a run, they are of this object alone."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, folder: RunFolder | None) -> None:
+        self._path = None if folder is None else folder.verdicts
         self._lock = threading.Lock()
         self._answers: dict[str, Answer] = {}
+        self._paid: set[str] = set()
         self._spent: dict[tuple[str, str], Spent] = {}
         self._read = 0
         """Bytes of the file."""
+        for earlier in () if folder is None else folder.earlier_verdicts:
+            self._take(_whole_lines(earlier, 0))
 
     def find(self, key: str) -> Answer | None:
         """The answer that the run has had."""
@@ -73,23 +77,13 @@ class RunAnswers:
 
     def _refresh(self) -> None:
         """Read what was added since, by this process or by others."""
-        if self._path is None:
-            return
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._read)
-                added = file.read()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise JudgeStoreError(
-                f"the judge's answers cannot be read: {error}", place=str(self._path)
-            ) from error
-        whole = added.rpartition(b"\n")[0]
-        if not whole:
-            return
-        self._read += len(whole) + 1
-        for line in whole.split(b"\n"):
+        if self._path is not None:
+            added = _whole_lines(self._path, self._read)
+            self._read += len(added)
+            self._take(added)
+
+    def _take(self, lines: bytes) -> None:
+        for line in lines.splitlines():
             try:
                 one = json.loads(line)
                 answer = Answer(
@@ -101,8 +95,23 @@ class RunAnswers:
 
     def _count(self, key: str, answer: Answer, url: str, model: str, paid: bool) -> None:
         self._answers.setdefault(key, answer)
-        if paid:
+        # The files of several machines may hold one answer.
+        if paid and key not in self._paid:
+            self._paid.add(key)
             self._spent[url, model] = self._spent.get((url, model), Spent()).plus(answer)
+
+
+def _whole_lines(path: Path, begin: int) -> bytes:
+    """What a file has from a byte on, up to its last whole line. Raises: JudgeStoreError: it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(begin)
+            added = file.read()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise JudgeStoreError(f"the judge's answers cannot be read: {error}", place=str(path)) from error
+    return added[: added.rfind(b"\n") + 1]
 
 
 def _append(path: Path, line: bytes) -> None:
