@@ -197,6 +197,20 @@ def test_a_context_that_is_too_long_is_refused_as_openai_does(renderer):
     assert one.rollout.info["requests_refused"] == {"context_length_exceeded": 1}
 
 
+def test_an_agent_that_fails_since_the_context_is_full_has_a_rollout_that_counts(renderer):
+    """The model wrote that much: to try again, or to leave such rollouts out, would prefer short ones."""
+
+    def asks(sample, endpoint):
+        model, messages = client(endpoint), list(sample.prompt)
+        while True:
+            said = model.chat.completions.create(model="m", messages=messages).choices[0].message
+            messages += [said, {"role": "user", "content": "again"}]
+
+    [one] = played(playing(asks), renderer, Policy(renderer, "a" * 30), context=100, turns=50)
+    assert (one.rollout.finish_reason, one.rollout.error, one.rollout.retried) == ("length", None, ())
+    assert 60 < len(one.prompt_ids + one.completion_ids) <= 100
+
+
 def test_sampling_that_an_agent_asks_for_is_noted_and_max_tokens_is_followed(renderer):
     def asks(sample, endpoint):
         return (

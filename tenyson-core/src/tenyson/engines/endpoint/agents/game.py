@@ -131,7 +131,7 @@ class AgentGame:
         self._answered: Counter[tuple[int, ...]] = Counter()
         """Replies to each prompt that this agent has got."""
         self._finish: FinishReason = "stop"
-        self._began = self._closing = self._again = False
+        self._began = self._closing = self._again = self._too_long = False
         self._pending: Pending | None = None
         self._prompts: list[list[int]] = []
         self._todo: list[Prompt] = []
@@ -151,7 +151,8 @@ class AgentGame:
         self.work = [Call((id(self), "agent"), function, self._deadline.of_call())]
 
     def _take_request(self, pending: Pending) -> None:
-        request = self._take(pending)
+        request = pending.request
+        self._pending, self._choices, self._too_long = pending, [], False
         self._record.note(request.options)
         if self.turns == self._max_turns:
             self._cut_off()
@@ -168,10 +169,6 @@ class AgentGame:
         self._todo = [one for one in prompts for _ in range(request.options.n)]
         self._prompts = [one.ids for one in prompts]
         self._continue()
-
-    def _take(self, pending: Pending) -> Request:
-        self._pending, self._choices = pending, []
-        return pending.request
 
     def _continue(self) -> None:
         """Use the replies that there are, until one is to be waited for."""
@@ -231,6 +228,7 @@ class AgentGame:
 
     def _refuse(self, error: ApiError) -> None:
         assert self._pending is not None
+        self._too_long = error.code == CONTEXT
         self._record.requests_refused[error.code or error.param or "invalid"] += 1
         self._pending.refuse(error)
 
@@ -242,7 +240,7 @@ class AgentGame:
     def _end(self) -> None:
         """The agent has ended by itself."""
         fault = self._run.fault
-        if fault is not None and self._record.requests_refused[CONTEXT]:
+        if fault is not None and self._too_long:
             self._finish = "length"  # the model wrote too much for its own context
         elif fault is not None:
             self._fail(Ended("agent", fault=fault))
