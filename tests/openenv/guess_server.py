@@ -48,6 +48,8 @@ class GuessEnvironment(Environment):
                 raise RuntimeError("planted")
             case "huge":
                 return Hint(hint="x" * 20_000_000)
+            case "random":
+                return Hint(hint=os.urandom(8).hex())
             case "long":
                 return Hint(hint="x" * 300_000)
         right = action.message == str(self._digit)

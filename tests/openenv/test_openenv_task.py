@@ -103,7 +103,13 @@ def test_an_episode_is_played_to_its_end_and_its_slot_is_freed(arguments: Argume
     seen, info = asyncio.run(play(task, sample, ["x", digit(sample)]))
     assert [one.content for one in seen] == ["guess a digit", "wrong", "right"]
     assert [(one.reward, one.done) for one in seen[1:]] == [(0.0, False), (1.0, True)]
-    assert info == {"steps": 2, "refused": 0, "done": True, "observation": {"distance": 0.0}}
+    assert info == {
+        "steps": 2,
+        "refused": 0,
+        "resumed": 0,
+        "done": True,
+        "observation": {"distance": 0.0},
+    }
     assert all_closed(events, 1)
 
 
@@ -135,24 +141,65 @@ def test_processes_have_slots_of_their_own(arguments: Arguments) -> None:
     assert asyncio.run(held()) == [1, 1, 1, 1]
 
 
-def test_a_wait_for_a_slot_that_nobody_frees_ends(arguments: Arguments, events: Path) -> None:
-    """A job that plays more episodes at once than there are slots is told so, and holds nothing afterwards."""
+def test_episodes_that_wait_for_one_another_share_a_slot(arguments: Arguments, events: Path) -> None:
+    """As those of a batch do, whose replies come together: each is played again from its actions when its turn comes."""
     task = OpenEnvTask(**arguments(slots=1, slot_seconds=0.3))
+    samples = list(task.rl_samples("train", 0))[:3]
+
+    async def together() -> list[dict[str, Any]]:
+        environments: list[Any] = [task.environment(one) for one in samples]
+        await asyncio.gather(*(one.reset() for one in environments))
+        for reply in ("x", "y"):
+            seen = await asyncio.gather(*(one.step(reply) for one in environments))
+            assert [one.content for one in seen] == ["wrong"] * 3
+        ends = zip(environments, samples, strict=True)
+        seen = await asyncio.gather(*(one.step(digit(sample)) for one, sample in ends))
+        assert [(one.reward, one.done) for one in seen] == [(1.0, True)] * 3
+        infos = [dict(one.info()) for one in environments]
+        await asyncio.gather(*(one.close() for one in environments))
+        return infos
+
+    assert max(info["resumed"] for info in asyncio.run(together())) >= 2
+    assert local(task).sessions == 0
+    assert all_closed(events, 8)
+
+
+def test_an_environment_that_does_not_repeat_itself_needs_a_slot_for_each_episode(
+    arguments: Arguments,
+) -> None:
+    """It is said, and no rollout is continued with another episode."""
+    task = OpenEnvTask(**arguments(slots=1, slot_seconds=0.2))
     sample = first(task)
 
     async def two() -> None:
         one, other = (task.environment(sample) for _ in range(2))
         await one.reset()  # type: ignore[misc]
-        try:
-            with pytest.raises(TaskError, match=r"no slot is free .*this job holds 1 of them"):
-                await other.reset()  # type: ignore[misc]
-        finally:
-            await other.close()  # type: ignore[misc]
-            await one.close()  # type: ignore[misc]
+        await one.step("random")  # type: ignore[misc]
+        await other.reset()  # type: ignore[misc]
+        with pytest.raises(TaskError, match="does not repeat itself"):
+            await one.step("x")  # type: ignore[misc]
+        await asyncio.gather(one.close(), other.close())  # type: ignore[arg-type]
 
     asyncio.run(two())
+    assert local(task).sessions == 0
+
+
+def test_a_wait_for_a_slot_that_others_hold_ends(arguments: Arguments, served: dict[str, Any]) -> None:
+    """Nothing is held afterwards."""
+    owner = OpenEnvTask(**arguments(slots=1))
+    sample = first(owner)
+    task = OpenEnvTask(url=owner.pool.first.url, slot_seconds=0.3)
+
+    async def two() -> None:
+        one, other = owner.environment(sample), task.environment(sample)
+        await one.reset()  # type: ignore[misc]
+        with pytest.raises(TaskError, match=r"no slot is free .*this job holds none that it could free"):
+            await other.reset()  # type: ignore[misc]
+        await asyncio.gather(one.close(), other.close())  # type: ignore[arg-type]
+
+    asyncio.run(two())
+    assert task.pool.first.sessions == 0
     assert asyncio.run(play(task, sample, [digit(sample)]))[1]["done"]
-    assert all_closed(events, 2)
 
 
 @pytest.mark.parametrize(

@@ -24,14 +24,14 @@ def one_cache(monkeypatch: pytest.MonkeyPatch, shared_cache: Path) -> None:
 def test_rl_and_evaluation_run_from_the_command_line_alone(
     tmp_path: Path, arguments: Callable[..., dict[str, Any]], events: Path
 ) -> None:
-    """A name, a server and a configuration of model and training; every slot is free at the end."""
+    """A name, a server and a configuration of model and training; eight rollouts share two slots, which are free at the end."""
     config = {
         "model": {"factory": "tenyson.testing.tiny:build", "factory_args": {"width": 32}},
         "generation": {"engine": "transformers", "max_new_tokens": 4, "max_turns": 2},
         "training": {"max_steps": 2, "batch_size": 8, "num_generations": 4},
         "evaluation": {"samples": 4},
         "run": {"allow": ["eos"]},
-        "task": {"args": arguments(slots=8, prompt="Guess.")},
+        "task": {"args": arguments(slots=2, slot_seconds=0.5, prompt="Guess.")},
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     for job in ("rl", "eval"):

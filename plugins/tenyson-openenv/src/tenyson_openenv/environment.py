@@ -8,15 +8,15 @@ from typing import Any
 from tenyson.errors import TaskError
 from tenyson.tasks import Environment, Observation
 from tenyson_openenv.action import ActionReader
+from tenyson_openenv.episode import Episode
 from tenyson_openenv.loop import on_loop
 from tenyson_openenv.observation import numbers, shown
 from tenyson_openenv.pool import Pool
-from tenyson_openenv.server import Server
-from tenyson_openenv.session import RefusedError, Session, SessionError
+from tenyson_openenv.session import RefusedError, SessionError
 
 
 class OpenEnvEnvironment(Environment):
-    """Holds a slot from `reset` to `close`."""
+    """An episode from `reset` to `close`."""
 
     def __init__(
         self,
@@ -26,22 +26,22 @@ class OpenEnvEnvironment(Environment):
         show: Sequence[str],
     ) -> None:
         self._pool, self._reader, self._data, self._show = pool, reader, data, show
-        self._held: tuple[Server, Session] | None = None
+        self._episode: Episode | None = None
         self._steps = self._refused = 0
         self._done = False
         self._last: dict[str, float] = {}
 
     async def reset(self) -> Observation | None:
         """Begin the episode. Raises: TaskError: there is no slot, or the server fails."""
+        self._episode = Episode(self._pool(), self._data)
         try:
-            server, session, answer = await on_loop(self._pool().reset(self._data))
+            answer = await on_loop(self._episode.reset())
         except SessionError as error:
             raise TaskError(f"the OpenEnv server fails at the reset: {error}") from None
         except RefusedError as error:
             raise TaskError(
                 f"the OpenEnv server refuses the reset: {error}", place="task.args.reset"
             ) from None
-        self._held = server, session
         if answer.get("done"):
             raise TaskError("the episode is over at its reset")
         text = shown(answer["observation"], self._show)
@@ -49,19 +49,14 @@ class OpenEnvEnvironment(Environment):
 
     async def step(self, reply: str) -> Observation:
         """The server's answer. An action that it cannot take is told to the model. Raises: TaskError: the server fails."""
-        assert self._held is not None
-        server, session = self._held
+        assert self._episode is not None
         try:
-            answer = await on_loop(session.ask("step", self._reader().read(reply)))
+            answer = await on_loop(self._episode.step(self._reader().read(reply)))
         except RefusedError as error:
             self._refused += 1
             return Observation(f"The action was refused: {error}")
         except SessionError as error:
-            server.suspect = True
-            raise TaskError(
-                f"the OpenEnv server {server.url} fails at step {self._steps + 1}: {error}"
-            ) from None
-        self._pool().moves()
+            raise TaskError(f"the OpenEnv server fails at step {self._steps + 1}: {error}") from None
         self._steps += 1
         self._done = bool(answer.get("done"))
         self._last = numbers(answer["observation"])
@@ -73,16 +68,17 @@ class OpenEnvEnvironment(Environment):
         )
 
     def info(self) -> Mapping[str, Any]:
-        """Steps, refused actions, whether the episode ended, and the numbers of the last observation."""
+        """Steps, refused actions, how often it was played again for want of a slot, whether it ended, and the last numbers."""
         return {
             "steps": self._steps,
             "refused": self._refused,
+            "resumed": self._episode.resumed if self._episode else 0,
             "done": self._done,
             "observation": self._last,
         }
 
     async def close(self) -> None:
         """Free the slot."""
-        held, self._held = self._held, None
-        if held is not None:
-            await on_loop(self._pool().close(*held))
+        episode, self._episode = self._episode, None
+        if episode is not None:
+            await on_loop(episode.close())

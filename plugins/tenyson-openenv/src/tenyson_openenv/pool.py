@@ -5,27 +5,32 @@ from __future__ import annotations
 import asyncio
 import atexit
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
 
 from tenyson.errors import TaskError
+from tenyson_openenv.episode import Episode
 from tenyson_openenv.server import Server, servers
 from tenyson_openenv.session import NoSlotError, Session, SessionError
 from tenyson_openenv.settings import OpenEnvSettings
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
-"""Seconds between two attempts to get a slot."""
+"""Seconds between two attempts to get a slot, unless an episode moves on before."""
 
 
 class Pool:
-    """Opens sessions on whichever server has a slot. Its sessions live on one event loop."""
+    """Finds slots for episodes. Its coroutines run on one event loop."""
 
     def __init__(self, options: OpenEnvSettings) -> None:
         self._options = options
         self._servers = servers(options)
+        self._turn = asyncio.Lock()
+        self._news = asyncio.Event()
         self._moved = 0.0
+        self._resting: dict[Episode, None] = {}
+        """Episodes that hold a slot and are not asked anything; the one that rests longest first."""
+        self._sharing = False
+        """Whether resting episodes give their slots away at once."""
         atexit.register(self.end)
 
     @property
@@ -38,63 +43,97 @@ class Pool:
         with ThreadPoolExecutor(16) as threads:
             list(threads.map(lambda one: one.ensure(), self._servers))
 
-    def moves(self) -> None:
-        """An episode of this process has got on, so that a slot may become free."""
-        self._moved = time.monotonic()
-
-    async def reset(self, data: Mapping[str, Any]) -> tuple[Server, Session, dict[str, Any]]:
-        """A session that was reset, and its answer. Waits for a slot as long as episodes of this process get on.
-
-        Raises:
-            TaskError: no slot became free. SessionError.
-        """
-        began, pause = time.monotonic(), FIRST_PAUSE
-        while True:
-            for server in sorted(self._servers, key=lambda one: one.sessions):
-                url = await asyncio.to_thread(server.ensure)
-                session = await self._opened(server, url)
-                try:
-                    answer = await session.ask("reset", data)
-                except NoSlotError as error:
-                    await session.close()
-                    full = f"{url}: {error}"
-                except BaseException:
-                    server.suspect = True
-                    await session.close()
-                    raise
-                else:
-                    server.sessions += 1
-                    self.moves()
-                    return server, session, answer
-            if time.monotonic() - max(began, self._moved) > self._options.slot_seconds:
-                raise self._no_slot(full)
-            await asyncio.sleep(pause)
-            pause = min(LONGEST_PAUSE, 1.5 * pause)
-
-    async def close(self, server: Server, session: Session) -> None:
-        """Free a session's slot."""
-        try:
-            await session.close()
-        finally:
-            server.sessions -= 1
-            self.moves()
-
     def end(self) -> None:
         """End the processes that were started."""
         for server in self._servers:
             server.end()
 
-    async def _opened(self, server: Server, url: str) -> Session:
+    def rests(self, episode: Episode) -> None:
+        """An episode was answered: it may give its slot to another one."""
+        self._resting[episode] = None
+        self._moves()
+
+    def forget(self, episode: Episode) -> None:
+        """An episode is asked something, or closed."""
+        self._resting.pop(episode, None)
+
+    async def slot(self) -> tuple[Server, Session]:
+        """A session that has a slot, in the order in which they are asked for.
+
+        Episodes of this process get on, as a rule, and free theirs. If none does for `slot_seconds`, as where all wait for the
+        replies of one batch, those that rest give theirs away from then on.
+
+        Raises:
+            TaskError: no slot became free. SessionError.
+        """
+        async with self._turn:
+            began, pause = time.monotonic(), FIRST_PAUSE
+            while True:
+                self._news.clear()
+                found, full = await self._attempt()
+                if found is not None:
+                    return found
+                stalled = time.monotonic() - max(began, self._moved) > self._options.slot_seconds
+                if self._resting and (self._sharing or stalled):
+                    self._sharing = True
+                    await next(iter(self._resting)).give_way()
+                elif stalled:
+                    raise self._no_slot(full)
+                else:
+                    await self._wait(pause)
+                    pause = min(LONGEST_PAUSE, 1.5 * pause)
+
+    async def free(self, server: Server, session: Session) -> None:
+        """Free an episode's slot."""
+        await self._close(server, session)
+        self._moves()
+
+    async def _attempt(self) -> tuple[tuple[Server, Session] | None, str]:
+        """A session on one of the servers; or why there is none. Raises: SessionError, TaskError."""
+        full = ""
+        for server in sorted(self._servers, key=lambda one: (one.suspect, one.sessions)):
+            url = await asyncio.to_thread(server.ensure)
+            try:
+                session = await Session.open(url, server.headers, self._options.step_seconds)
+            except SessionError as error:
+                server.suspect = True
+                raise SessionError(f"{url}: {error}") from None
+            server.sessions += 1
+            try:
+                await session.probe()
+            except NoSlotError as error:
+                await self._close(server, session)
+                full = f"{url}: {error}"
+            except BaseException:
+                server.suspect = True
+                await self._close(server, session)
+                raise
+            else:
+                server.suspect = False
+                return (server, session), ""
+        return None, full
+
+    async def _close(self, server: Server, session: Session) -> None:
         try:
-            return await Session.open(url, server.headers, self._options.step_seconds)
-        except SessionError as error:
-            server.suspect = True
-            raise SessionError(f"{url}: {error}") from None
+            await session.close()
+        finally:
+            server.sessions -= 1
+
+    async def _wait(self, seconds: float) -> None:
+        """For an episode to move on, but no longer."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+
+    def _moves(self) -> None:
+        self._moved = time.monotonic()
+        self._news.set()
 
     def _no_slot(self, full: str) -> TaskError:
-        own = sum(server.sessions for server in self._servers)
         return TaskError(
-            f"no slot is free ({full}); this job holds {own} of them, and none of its episodes gets on without another one",
+            f"no slot is free ({full}), and this job holds none that it could free",
             next_step="Let the server have more slots, give more servers in task.args.url, or more task.args.processes.",
         )
 

@@ -61,12 +61,38 @@ class Session:
         Raises:
             NoSlotError, RefusedError, SessionError.
         """
+        answer = await self._exchange({"type": kind, "data": dict(data)})
+        found = answer.get("data")
+        if not isinstance(found, dict):
+            raise SessionError(f"the answer to {kind} is no message of OpenEnv: {str(answer)[:80]!r}")
+        if answer.get("type") == "error":
+            raise _error(found)
+        if answer.get("type") != "observation" or not isinstance(found.get("observation"), dict):
+            raise SessionError(
+                f"the answer to {kind} has no observation, but the type {answer.get('type')!r}"
+            )
+        return found
+
+    async def probe(self) -> None:
+        """Learn whether it has a slot: a server without one says so to whatever it is asked.
+
+        Raises:
+            NoSlotError, SessionError.
+        """
+        answer = await self._exchange({"type": "state"})
+        data = answer.get("data")
+        if answer.get("type") == "error" and isinstance(data, dict):
+            error = _error(data)
+            if isinstance(error, NoSlotError) or data.get("code") in ("FACTORY_ERROR", "SESSION_ERROR"):
+                raise error
+
+    async def _exchange(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        kind = message["type"]
         try:
             async with asyncio.timeout(self._seconds):
-                with suppress(
-                    ConnectionClosed
-                ):  # its last message, such as that no slot is free, may still be read
-                    await self._connection.send(json.dumps({"type": kind, "data": dict(data)}))
+                # A server that closes at once has said why: that is read all the same.
+                with suppress(ConnectionClosed):
+                    await self._connection.send(json.dumps(message))
                 text = await self._connection.recv()
             answer = json.loads(text)
         except TimeoutError:
@@ -75,16 +101,9 @@ class Session:
             raise SessionError(f"connection lost: {_words(error)}") from None
         except (ValueError, RecursionError) as error:
             raise SessionError(f"the answer to {kind} is no JSON: {_words(error)}") from None
-        found = answer.get("data") if isinstance(answer, dict) else None
-        if not isinstance(found, dict):
+        if not isinstance(answer, dict):
             raise SessionError(f"the answer to {kind} is no message of OpenEnv: {str(text)[:80]!r}")
-        if answer.get("type") == "error":
-            raise _error(found)
-        if answer.get("type") != "observation" or not isinstance(found.get("observation"), dict):
-            raise SessionError(
-                f"the answer to {kind} has no observation, but the type {answer.get('type')!r}"
-            )
-        return found
+        return answer
 
     async def close(self) -> None:
         """Free the slot, and wait until the server has done so; not for ever."""

@@ -49,7 +49,7 @@ class OpenEnvSettings(BaseModel):
     step_seconds: float = Field(default=60.0, gt=0, le=86400)
     """Limit of one answer of the server."""
     slot_seconds: float = Field(default=10.0, gt=0, le=86400)
-    """How long to wait for a free slot while none of this job's episodes moves on."""
+    """How long to wait for a free slot while none of this job's episodes moves on; then those that wait give theirs away."""
     start_seconds: float = Field(default=120.0, gt=0, le=3600)
     """Limit for `command` to answer, after it was started."""
 
