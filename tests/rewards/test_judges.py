@@ -35,8 +35,11 @@ RUBRIC = {"It is polite.": 2, "It names a colour.": 1}
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
+    """A cache and a run of the test's own; the threads of its judges end with it."""
     monkeypatch.setenv("TENYSON_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "verdicts.sqlite"
+    (tmp_path / "own").mkdir()
+    with running(RunFolder(tmp_path / "own")):
+        yield tmp_path / "cache" / "verdicts.sqlite"
 
 
 @pytest.fixture

@@ -18,9 +18,10 @@ from tenyson.rewards.judging.errors import JudgeBudgetError, JudgeError
 from tenyson.rewards.judging.model import JudgeModel
 from tenyson.rewards.judging.run_answers import RunAnswers
 from tenyson.rewards.judging.store import Store
-from tenyson.tasks.usercode import shown
 from tenyson.tasks.verdict import Verdict
 
+SHOWN = 100
+"""Characters of an answer that a message shows."""
 Messages = Sequence[Mapping[str, Any]]
 
 
@@ -76,7 +77,7 @@ class Asker:
                 return verdicts
         raise JudgeError(
             f"the judge {self._model.name} gives no verdict on {criterion!r:.80}, asked {len(attempts)} times: "
-            f"it answers {shown(verdicts[-1].text)}",
+            f"it answers {_beginning(verdicts[-1].text)}",
             next_step="A stronger model, or more tokens for its answer, may help: settings={'max_completion_tokens': ...}.",
             verdicts=verdicts,
         )
@@ -196,3 +197,9 @@ class Asker:
                     next_step=f"Raise budget_{what} and resume the run: what was answered is kept, and costs nothing again.",
                 )
         return None
+
+
+def _beginning(text: str) -> str:
+    """An answer in a message."""
+    line = " ".join(text.split())
+    return f"{line[:SHOWN]!r}..." if len(line) > SHOWN else repr(line)
