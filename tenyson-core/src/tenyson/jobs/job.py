@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 import uuid
@@ -14,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tenyson.core.run_folder import RunFolder
+from tenyson.engines.rollouts.process_state import folder_kept
 from tenyson.errors import ConfigError, Problem, TenysonError
 from tenyson.jobs.result import SCHEMA_VERSION, JobResult, Status, stopped_early
+from tenyson.jobs.runtime.metric_entries import finite_values, metric_entry
 from tenyson.jobs.runtime.naming import dated_name
 from tenyson.jobs.runtime.world import World
 from tenyson.jobs.spec import JobSpec
@@ -228,6 +229,7 @@ class Job(ABC):
                     )
                 )
             stack.enter_context(running(folder))
+            stack.enter_context(folder_kept())
             context = JobContext(
                 run_id, self.config, self.task, folder, telemetry, controls, world, self.kind
             )
@@ -273,9 +275,9 @@ class Job(ABC):
         try:
             if self.leftover is not None and context.world.leads:
                 partial = self.leftover()
-                metrics = {name: _with_interval(metric) for name, metric in partial.metrics.items()}
+                metrics = {name: metric_entry(metric) for name, metric in partial.metrics.items()}
                 partial.metadata |= {"partial": True, "failure_reason": reason}
-                self.partial_metrics = _values(metrics)
+                self.partial_metrics = finite_values(metrics)
                 self._write_results(context, partial, metrics)
         except Exception as trouble:  # it must not hide what ended the job
             context.say(f"what was measured so far was not kept: {trouble}", "warning")
@@ -292,12 +294,12 @@ class Job(ABC):
         outcome.metadata.setdefault("stopped_early", context.stop.requested)
         outcome.metadata.setdefault("stop_reason", context.stop.reason)
         status: Status = "stopped" if outcome.metadata["stop_reason"] in INTERRUPTIONS else "success"
-        metrics = {name: _with_interval(metric) for name, metric in outcome.metrics.items()}
+        metrics = {name: metric_entry(metric) for name, metric in outcome.metrics.items()}
         result = JobResult(
             run_id=self.run_id,
             status=status,
             total_time_seconds=seconds,
-            metrics=_values(metrics),
+            metrics=finite_values(metrics),
             hf_repo_id=outcome.hf_repo_id,
             hf_revision=outcome.hf_revision,
             wandb_url=context.telemetry.url("wandb"),
@@ -354,31 +356,10 @@ def _judges(folder: RunFolder) -> dict[str, Any]:
     return {"judges": found} if found else {}
 
 
-def _values(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    return {name: entry["value"] for name, entry in metrics.items() if entry["value"] is not None}
-
-
 def _files(task: TaskPlugin) -> list[str]:
     """The file of the task's class, which the commit may not hold."""
     file = getattr(sys.modules.get(type(task).__module__), "__file__", None)
     return [file] if file else []
-
-
-def _with_interval(metric: Metric | float) -> dict[str, Any]:
-    """What was measured on nothing is null, and so is the interval of a plain number. A value that is not finite otherwise
-    stays: the file lists it.
-    """
-    entry = (
-        asdict(metric)
-        if isinstance(metric, Metric)
-        else {"value": float(metric), "n": 1, "low": None, "high": None}
-    )
-    return {
-        key: None
-        if isinstance(value, float) and not math.isfinite(value) and (key != "value" or not entry["n"])
-        else value
-        for key, value in entry.items()
-    }
 
 
 def _located(config: Config) -> Config:

@@ -4,9 +4,28 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _told: set[str | None] = set()
 """Directories that a warning has named."""
+
+
+_kept: list[str | None] = []
+"""The working directory of the job that runs."""
+
+
+@contextmanager
+def folder_kept() -> Iterator[None]:
+    """While a job runs, its working directory is the one in which it began; one that a call left earlier may change it at any time."""
+    folder = _folder()
+    _kept.append(folder)
+    try:
+        yield
+    finally:
+        _kept.pop()
+        if folder is not None and _folder() != folder:
+            os.chdir(folder)
 
 
 class ProcessState:
@@ -14,7 +33,7 @@ class ProcessState:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._folder = _folder()
+        self._folder = _kept[-1] if _kept else _folder()
 
     def end_if_forked(self) -> None:
         """End a copy of this process that a task's code has made and that comes back from there."""
