@@ -124,3 +124,24 @@ def test_an_engine_that_fails_says_so_to_whoever_asks_and_ends_the_server(render
             ask(client)
         assert engine.dropped
     assert [str(one) for one in failures] == ["out of memory"]
+
+
+class Endless(Continuous):
+    """Never finishes."""
+
+    def finished(self):
+        time.sleep(0.01)
+        return []
+
+
+def test_who_waits_when_the_server_ends_is_told_so(renderer):
+    engine = Endless(renderer)
+    with ThreadPoolExecutor(2) as pool:
+        with serving(engine, renderer) as (client, _, _):
+            held = [pool.submit(ask, client.with_options(max_retries=0)) for _ in range(2)]
+            while len(engine.queued) < 2:
+                time.sleep(0.01)
+        for one in held:
+            with pytest.raises(openai.APIError, match=r"the endpoint is closing|Connection error"):
+                one.result(20)
+    assert engine.dropped

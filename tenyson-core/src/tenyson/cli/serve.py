@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from types import FrameType
 
+    from tenyson.engines.endpoint.model_server import ModelServer
     from tenyson.engines.endpoint.server import EndpointServer
 
 KEY = "TENYSON_API_KEY"
@@ -49,19 +51,32 @@ def serve(model: str, port: int, engine: str | None, output_dir: str, overrides:
 
     chosen = () if engine is None else (f"generation.engine={engine}",)
     config = served_config(model, output_dir, (*overrides, *chosen))
-    quiet_libraries()
-    served = open_served(config)
     given = os.environ.get(KEY, "")
-    server = ModelServer(
-        served.engine,
-        served.renderer,
-        served.sampling,
-        model=model,
-        context=served.context,
-        batch_size=served.batch_size,
-        key=given,
-    )
-    endpoint = _open(port)
+    with closing(_open(port)) as endpoint:
+        quiet_libraries()
+        served = open_served(config)
+        with closing(served.engine):
+            server = ModelServer(
+                served.engine,
+                served.renderer,
+                served.sampling,
+                model=model,
+                context=served.context,
+                batch_size=served.batch_size,
+                key=given,
+            )
+            url = endpoint.add("", server)
+            say(served.why)
+            click.echo(f"OPENAI_BASE_URL={url}")
+            click.echo(f"OPENAI_API_KEY=${KEY}" if given else f"OPENAI_API_KEY={server.key}")
+            click.echo(f"the model is {model!r}; Ctrl-C ends it", err=True)
+            sys.stdout.flush()
+            _run(server)
+    return 0
+
+
+def _run(server: ModelServer) -> None:
+    """Answer until Ctrl-C."""
     ends = [False]
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -72,20 +87,11 @@ def serve(model: str, port: int, engine: str | None, output_dir: str, overrides:
 
     previous = [(one, signal.signal(one, end)) for one in (signal.SIGINT, signal.SIGTERM)]
     try:
-        url = endpoint.add("", server)
-        say(served.why)
-        click.echo(f"OPENAI_BASE_URL={url}")
-        click.echo(f"OPENAI_API_KEY=${KEY}" if given else f"OPENAI_API_KEY={server.key}")
-        click.echo(f"the model is {model!r}; Ctrl-C ends it", err=True)
-        sys.stdout.flush()
         server.run(lambda: not ends[0])
     finally:
         for number, handler in previous:
             signal.signal(number, handler)
         server.close()
-        endpoint.close()
-        served.engine.close()
-    return 0
 
 
 def _open(port: int) -> EndpointServer:

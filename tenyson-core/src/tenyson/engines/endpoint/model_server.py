@@ -19,6 +19,7 @@ from tenyson.engines.renderers import Renderer
 from tenyson.errors import ModelError
 from tenyson.tasks.sample import Sample
 
+CLOSING = "the endpoint is closing"
 _LOOK_SECONDS = 0.2
 
 
@@ -86,7 +87,7 @@ class ModelServer:
         rows = [row for prompt in prompts for row in self._rows(request, prompt)]
         with self._lock:
             if self._closed:
-                raise ApiError("the endpoint is closing", status=503)
+                raise ApiError(CLOSING, status=503)
             self._waiting.extend(rows)
             self._lock.notify()
         replies = [self._wait(row, rows, line) for row in rows]
@@ -114,7 +115,7 @@ class ModelServer:
                     self._lock.wait(_LOOK_SECONDS)
                 rows, self._waiting = list(self._waiting), deque()
             if isinstance(self._engine, ContinuousEngine):
-                self._run_continuously(self._engine, rows)
+                self._run_continuously(self._engine, rows, between)
             else:
                 for batch in _batches(rows, self._batch_size):
                     self._generate(batch)
@@ -124,8 +125,7 @@ class ModelServer:
         with self._lock:
             self._closed = True
             rows, self._waiting = list(self._waiting), deque()
-        for row in rows:
-            row.reply.set_exception(ApiError("the endpoint is closing", status=503))
+        _fail(rows, CLOSING, 503)
 
     def _prompt(self, request: Request, text: str | Sequence[int]) -> list[int]:
         tokenizer = self._renderer.tokenizer
@@ -183,16 +183,18 @@ class ModelServer:
         try:
             replies = self._engine.generate([row.prompt for row in rows], sampling)
         except BaseException as error:
-            _fail(rows, error)
+            _fail(rows, f"the engine failed: {type(error).__name__}", 500)
             raise
         for row, reply in zip(rows, replies, strict=True):
             row.reply.set_result(reply)
 
-    def _run_continuously(self, engine: ContinuousEngine, rows: list[_Row]) -> None:
+    def _run_continuously(
+        self, engine: ContinuousEngine, rows: list[_Row], between: Callable[[], bool]
+    ) -> None:
         under_way: dict[int, _Row] = {}
         added = 0
         try:
-            while rows or under_way:
+            while (rows or under_way) and between():
                 for row in rows:
                     seed = secrets.randbits(32) if row.group is None else row.sampling.seed
                     seeded = replace(row.sampling, seed=request_seed(seed, row.number))
@@ -205,8 +207,11 @@ class ModelServer:
                     rows, self._waiting = list(self._waiting), deque()
         except BaseException as error:
             engine.drop()
-            _fail([*under_way.values(), *rows], error)
+            _fail([*under_way.values(), *rows], f"the engine failed: {type(error).__name__}", 500)
             raise
+        if under_way or rows:
+            engine.drop()
+            _fail([*under_way.values(), *rows], CLOSING, 503)
 
 
 def _texts(request: Request) -> Sequence[str | Sequence[int]]:
@@ -221,7 +226,7 @@ def _batches(rows: Sequence[_Row], size: int) -> list[list[_Row]]:
     return [group[at : at + size] for group in groups.values() for at in range(0, len(group), size)]
 
 
-def _fail(rows: Sequence[_Row], error: BaseException) -> None:
+def _fail(rows: Sequence[_Row], why: str, status: int) -> None:
     for row in rows:
         if not row.reply.done():
-            row.reply.set_exception(ApiError(f"the engine failed: {type(error).__name__}", status=500))
+            row.reply.set_exception(ApiError(why, status=status))
