@@ -156,6 +156,18 @@ def test_a_plan_shows_where_the_model_is(folder):
     assert "none here" in done.stdout
 
 
+def test_a_step_that_asks_an_endpoint_takes_no_trained_model(folder):
+    file = experiment(folder, "https://api.example.com/v1", "gpt")
+    written = json.loads(Path(file).read_text())
+    written["steps"][0] |= {"label": "trained", "job": "sft"}
+    written["steps"][1] |= {"model_from": "trained"}
+    del written["steps"][1]["config"]["model"]
+    Path(file).write_text(json.dumps(written))
+    done = tenyson("run", file, "--dry-run", cwd=folder, env=os.environ)
+    assert done.returncode == 2
+    assert "theirs asks a model behind a URL, so model_from: trained would have no effect" in done.stderr
+
+
 def test_a_configuration_says_which_settings_of_an_endpoint_mean_nothing(folder):
     (folder / "local.json").write_text(
         json.dumps({"model": {"name": "m"}, "endpoint": {"url": "http://host/v1"}})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.config.checks.endpoint import asks_endpoint
 from tenyson.config.document import Document, from_mapping
 from tenyson.config.explain import did_you_mean
 from tenyson.config.paths import relative_to_file
@@ -145,6 +146,10 @@ def plan_preset(
         for override in overrides:
             # What is set for every step takes precedence over what earlier steps measure.
             late.pop(override.split("=")[0].strip(), None)
+        if step.model_from is not None and asks_endpoint(parsed.model_dump(include={"generation"})):
+            cause = f"{step.label} asks a model behind a URL, so model_from: {step.model_from} would have no effect"
+            serve = "serve what it trained (`tenyson serve`), and give that name as model.name in a pipeline of its own"
+            problems.append(document.problem(("generation", "engine"), cause, serve))
         problems += checks.problems(parsed, step.job, document)
         resolved[step.label] = PlannedStep(
             step.label, step.job, parsed.model_dump(mode="json"), step.model_from, step.checkpoint_from,
