@@ -230,13 +230,13 @@ class RolloutsConfig(Section):
     concurrency: int = Field(default=64, gt=0)
     """Calls at once."""
     step_seconds: float | None = Field(default=None, gt=0)
-    """Seconds after which a call counts as failed; empty for no limit."""
+    """Seconds after which a call counts as failed, or an agent that neither asks nor ends; empty for no limit."""
     reward_seconds: float | None = Field(default=None, gt=0)
     """Seconds after which one call of a reward counts as failed; empty for no limit."""
     rollout_seconds: float | None = Field(default=None, gt=0)
     """Seconds for a whole rollout, the model's replies included; empty for no limit."""
     retries: int = Field(default=2, ge=0)
-    """Further tries of what raises or does not answer in time: of a reward's call, or of a rollout with a fresh environment."""
+    """Further tries of what raises or does not answer in time: of a reward's call, or of a rollout with a fresh environment or agent."""
     max_failed: float | None = Field(default=None, ge=0, le=1)
     """Largest share of rollouts that may fail: in three batches in a row of RL (default 0.1), or of an evaluation (default 0)."""
     on_failed: Literal["end", "pause"] = "end"
