@@ -244,6 +244,29 @@ def test_several_messages_are_shown_in_order(how, renderer):
     assert [one["role"] for one in found.rollout.messages] == ["assistant", "user", "user", "assistant"]
 
 
+@pytest.mark.parametrize("how", HOW)
+def test_nothing_is_learnt_from_a_reply_that_played_another_part(how, renderer):
+    """It is shown and kept, and stands in the trajectory as what the model did not write."""
+
+    class Both(Environment):
+        def step(self, reply):
+            return Observation("next", done=reply == "r2", trained=reply != "r1")
+
+    class Seats(TaskPlugin):
+        def environment(self, sample):
+            return Both()
+
+    [found], _ = played(how, renderer, Seats(), replies(renderer), asked("a"))
+    assert renderer.raw(found.completion_ids) == "r0<eos><user>next<model>r1<eos><user>next<model>r2<eos>"
+    trained = [one for one, mask in zip(found.completion_ids, found.mask, strict=True) if mask]
+    assert renderer.raw(trained) == "r0<eos>r2<eos>"
+    assert found.rollout.tokens == 6
+    assert found.rollout.replies == ["r0", "r1", "r2"]
+    if found.logprobs is not None:
+        assert len(found.logprobs) == len(found.mask)
+        assert all(value == 0 for value, mask in zip(found.logprobs, found.mask, strict=True) if not mask)
+
+
 @pytest.mark.parametrize(
     ("observation", "words"),
     [

@@ -190,6 +190,25 @@ def test_the_scripted_opponent_makes_its_first_legal_move() -> None:
     assert "(O) in cell 0." in rollout.messages[1]["content"]
 
 
+def test_the_model_may_be_its_own_opponent() -> None:
+    """It moves for both players, and is rewarded and trained as one of them."""
+    task = TextArenaTask(**NIM, opponent="self", **SMALL)
+    one, other = islice(task.rl_samples("train", 0), 2)
+    assert (one.data["seat"], other.data["seat"]) == (0, 1)
+    for sample in (one, other):
+        assert "You move for Player 0 now." in sample.prompt[-1]["content"]
+        environment: Any = task.environment(sample)
+        environment.reset()
+        first_answer, second = environment.step("[1 2]"), environment.step("[0 1]")
+        assert first_answer.content.startswith("You move for Player 1 now.")
+        assert "Player 0 removes 2 from pile 1" in first_answer.content
+        last = environment.step("[2 2]")
+        mine = sample.data["seat"] == 0
+        assert [step.trained for step in (first_answer, second, last)] == [mine, not mine, mine]
+        assert (last.done, last.reward) == (True, 1.0 if mine else -1.0)
+        environment.close()
+
+
 def test_sft_samples_are_won_games() -> None:
     """Each ends with the move that wins, and its replies are legal."""
     task = TextArenaTask(**NIM, train_size=20, eval_size=4)
@@ -231,6 +250,7 @@ def test_samples_are_json_and_their_ids_say_the_game() -> None:
         ({"env": "Nim-v0", "env_args": {"pile": 3}}, "unexpected keyword argument 'pile'"),
         ({"env": "TowerOfHanoi-v0", "opponent": "random"}, "one player, so opponent would have no effect"),
         ({"env": "Nim-v0", "moves": ["[9 9]"]}, "none of 1 moves is legal: give task.args.moves"),
+        ({"env": "Nim-v0", "opponent": "self", "moves": ["[0 1]"]}, "the model moves for its opponent"),
         ({"env_args": {"piles": [1]}}, "env_args belong to env"),
         ({"evn": "Nim-v0"}, "task.args.evn: .*did you mean task.args.env"),
     ],

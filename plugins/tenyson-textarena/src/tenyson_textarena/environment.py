@@ -37,10 +37,11 @@ class GameEnvironment(Environment):
         """The game's answer, after the opponent's move where there is one. Raises: TaskError: the game failed."""
         self._moves.append(self._read(reply))
         found = worker().step(str(self._key), self._setup, self._moves)
+        trained = found["mover"] == found["seat"]
         if found["over"] is None:
-            return Observation(found["text"])
+            return Observation(found["text"], trained=trained)
         self._over = found["over"]
-        return Observation(done=True, reward=self._over["reward"])
+        return Observation(done=True, reward=self._over["reward"], trained=trained)
 
     def info(self) -> Mapping[str, Any]:
         """The outcome; `reward` is None where the game is not over."""

@@ -25,8 +25,9 @@ class TextArenaSettings(BaseModel):
     """Arguments of the game's class, in place of those that its name has."""
     seat: Literal["first", "second", "both"] = "both"
     """Where the model sits in a two-player game; `both`: in one half of the samples first, in the other second."""
-    opponent: Literal["random", "scripted"] = "random"
-    """Who sits opposite: `random` draws one of the legal moves, `scripted` makes the first that is legal in a fixed order."""
+    opponent: Literal["random", "scripted", "self"] = "random"
+    """Who sits opposite: `random` draws one of the legal moves, `scripted` makes the first that is legal in a fixed order, `self` is
+    the model, from whose replies there nothing is learnt."""
     moves: list[str] = []
     """Moves that the opponent tries, in order. Empty: those of the game that this plugin knows, or that the game lists."""
     answer: Literal["text", "tags"] = "text"
@@ -76,6 +77,8 @@ class TextArenaSettings(BaseModel):
                     break
         except TaskError as error:
             raise ValueError(error.cause) from None
+        if self.moves and self.opponent == "self":
+            raise ValueError("moves would have no effect: the model moves for its opponent")
         given = self.model_fields_set & {"seat", "opponent", "moves"}
         if found["players"] == 1 and given:
             raise ValueError(f"{self.env} has one player, so {', '.join(sorted(given))} would have no effect")

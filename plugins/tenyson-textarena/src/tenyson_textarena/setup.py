@@ -19,7 +19,7 @@ class Setup:
     seat: int
     """The model's: 0 or 1; 0 in a single-player game."""
     opponent: str
-    """`random` or `scripted`."""
+    """`random`, `scripted` or `self`."""
     moves: tuple[str, ...]
     """Moves that the opponent tries; empty: those that are known."""
     seconds: float

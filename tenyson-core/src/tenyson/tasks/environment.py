@@ -22,6 +22,8 @@ class Observation:
     """What the step was worth, for `tenyson.rewards.environment`; None where the environment gives no rewards."""
     messages: Sequence[Message] = ()
     """Several messages, of the roles user and tool, in place of `content`."""
+    trained: bool = True
+    """Whether training learns from the reply that this answers; False where the model has played another part, as an opponent."""
 
     def __post_init__(self) -> None:
         if not self.messages:

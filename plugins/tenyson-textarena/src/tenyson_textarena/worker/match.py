@@ -35,6 +35,8 @@ class Match:
         self.taken = 0
         """Replies that were taken."""
         self.over: dict[str, Any] | None = None
+        self.mover = 0
+        """Whose move the last reply was."""
         self._setup = setup
         self._randomness = Randomness(setup["seed"])
         self._opponent = random.Random(f"opponent/{setup['seed']}")
@@ -47,10 +49,11 @@ class Match:
             self.text = self._until_own_turn()
 
     def take(self, reply: str) -> None:
-        """Make the model's move, and the opponent's. A game that raises on the reply counts it as an invalid move."""
+        """Make the model's move, and the opponent's where that is another. A game that raises on the reply counts it as an invalid move."""
         self.taken += 1
         if self.over is not None:
             return
+        self.mover = self._env.state.current_player_id
         with self._randomness:
             try:
                 done, _ = self._env.step(reply)
@@ -69,6 +72,8 @@ class Match:
         for _ in range(MOVES):
             seat = self._env.state.current_player_id
             text = self._observed(seat)
+            if self._setup["opponent"] == "self":
+                return f"You move for {self._role(seat)} now.\n\n{text}" if self.players == 2 else text
             if seat == self.seat:
                 return text
             scripted = self._setup["opponent"] == "scripted"
@@ -97,6 +102,9 @@ class Match:
         self._shown.setdefault(seat, []).append(new)
         return new
 
+    def _role(self, seat: int) -> str:
+        return str(self._env.state.role_mapping.get(seat, f"Player {seat}"))
+
     def _ended(self) -> str:
         self.over = self._outcome()
         return ""
@@ -104,16 +112,16 @@ class Match:
     def _outcome(self, raised: str = "") -> dict[str, Any]:
         state = self._env.state
         rewards = dict(state.rewards or {})
-        mine = -1.0 if raised else float(rewards.get(self.seat, 0.0))
-        other = None
-        if self.players == 2:
-            other = 1.0 if raised else float(rewards.get(1 - self.seat, 0.0))
+        if raised:
+            rewards = {self.mover: -1.0, 1 - self.mover: 1.0}
+        mine = float(rewards.get(self.seat, 0.0))
+        other = float(rewards.get(1 - self.seat, 0.0)) if self.players == 2 else None
         about = state.game_info.get(self.seat, {})
         return {
             "reward": mine,
             "opponent_reward": other,
             "reason": raised or str(about.get("reason", "")),
-            "invalid": bool(raised or about.get("invalid_move")),
+            "invalid": bool(about.get("invalid_move") or (raised and self.mover == self.seat)),
             "raised": raised,
         }
 

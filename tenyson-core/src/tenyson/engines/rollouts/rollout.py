@@ -216,6 +216,8 @@ class Game:
                 done = False
             elif environment is not None:
                 observation = yield from self._stepped(environment, message)
+                if not observation.trained:
+                    self._leave_out(len(reply.ids))
                 answers, done = list(observation.messages), observation.done
             else:
                 self._finish = reply.finish_reason
@@ -301,6 +303,13 @@ class Game:
         bridge = self._renderer.between(reply, answers, ended=ended)
         self._replay.heard(self.turns, bridge)
         self._add(bridge, 0, [0.0] * len(bridge))
+
+    def _leave_out(self, number: int) -> None:
+        """Learn nothing from so many tokens at the end, as if the model had not written them."""
+        begin = len(self.ids) - number
+        self._mask[begin:] = [0] * number
+        if self._logprobs is not None:
+            self._logprobs[begin:] = [0.0] * number
 
     def _add(self, ids: list[int], mask: int, logprobs: list[float] | None) -> None:
         self.ids += ids
