@@ -9,6 +9,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -575,3 +576,40 @@ def test_bad_agents_cost_their_own_rollouts_only(renderer):
         if expected is None:
             assert one.rollout.info["result"] == "21 C"
             assert renderer.raw(one.completion_ids) == f"I look.{CALL}<eos><user>21 C<model>21 C<eos>"
+
+
+def test_a_process_that_is_killed_leaves_no_agent_behind(tmp_path):
+    told = tmp_path / "told"
+    agent = f"import os, subprocess, time; subprocess.Popen(['sleep', '300']); open({str(told)!r}, 'w').write(str(os.getpgid(0))); time.sleep(300)"
+    code = (
+        "import sys, threading\n"
+        "from tenyson.engines.endpoint.agents.command import run_command\n"
+        "from tenyson.tasks import AgentCommand, Endpoint, Sample\n"
+        f"command = AgentCommand([sys.executable, '-c', {agent!r}])\n"
+        "run_command(command, Sample('s', []), Endpoint('http://127.0.0.1:1/v1', 'key'), threading.Event())\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    until = time.monotonic() + 30
+    while not told.exists() or not told.read_text():
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    group = int(told.read_text())
+    os.killpg(group, 0)
+    process.kill()
+    process.wait()
+    while _alive(group):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def _alive(group):
+    """Whether a process of the group is there that is no zombie: nobody here may wait for it."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, its = stat.read_text().rpartition(") ")[2].split()[:3]
+        except OSError:
+            continue
+        if int(its) == group and state != "Z":
+            return True
+    return False

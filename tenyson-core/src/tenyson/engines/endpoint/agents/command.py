@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from typing import IO, Any
 
+from tenyson.engines.endpoint.agents.watchdog import WATCHDOG
 from tenyson.errors import TaskError
 from tenyson.tasks.agent import AgentCommand, Endpoint
 from tenyson.tasks.checks import LONGEST
@@ -47,9 +48,11 @@ def run_command(command: AgentCommand, sample: Sample, endpoint: Endpoint, cance
         except (OSError, ValueError) as error:
             raise TaskError(f"the agent's command cannot start: {error}") from None
         try:
+            WATCHDOG.watch(process.pid)
             _wait(process, (out, err), cancelled)
         finally:
             _end_group(process)
+            WATCHDOG.forget(process.pid)
         if process.returncode and not cancelled.is_set():
             said = _tail(err, ERRORS).replace(endpoint.api_key, "***").strip()
             raise TaskError(
