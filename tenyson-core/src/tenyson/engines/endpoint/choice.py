@@ -38,7 +38,7 @@ def choose(reply: Reply, request: Request, renderer: Renderer, *, most: int | No
 
     Args:
         most: tokens of the choice at most, where the engine may have written more.
-        name: begins the ids of its calls.
+        name: begins the ids of its calls: seven letters and digits, since some templates take ids of nine alone.
     """
     options = request.options
     ids, finish = reply.ids, reply.finish_reason
@@ -56,7 +56,7 @@ def choose(reply: Reply, request: Request, renderer: Renderer, *, most: int | No
         message["content"] = message["content"].partition(stop)[0]
         text = text.partition(stop)[0]
     for number, call in enumerate(message.get("tool_calls", ())):
-        call["id"] = f"{name}_{number}"
+        call["id"] = f"{name}{number:02}"
     tokens = tuple(renderer.raw([one]) for one in ids) if options.logprobs else ()
     logprobs = None if reply.logprobs is None else reply.logprobs[: len(ids)]
     return Choice(ids, logprobs, finish, ended, message, text, said.unreadable, tokens)

@@ -93,7 +93,6 @@ class ModelServer:
         replies = [self._wait(row, rows, line) for row in rows]
         if request.options.logprobs and any(one.logprobs is None for one in replies):
             raise ApiError("this engine reports no log-probabilities", param="logprobs")
-        name = f"call_{secrets.token_hex(8)}"
         with self._reading:
             choices = [
                 choose(
@@ -101,9 +100,9 @@ class ModelServer:
                     request,
                     self._renderer,
                     most=row.sampling.max_new_tokens,
-                    name=f"{name}_{number}",
+                    name=secrets.token_hex(4)[:7],
                 )
-                for number, (row, reply) in enumerate(zip(rows, replies, strict=True))
+                for row, reply in zip(rows, replies, strict=True)
             ]
         return Answer(request, prompts, choices)
 

@@ -189,7 +189,7 @@ class AgentGame:
             del self._todo[0]
             self.turns += 1
             most = self._most(request.options.max_tokens, len(prompt.ids))
-            choice = choose(reply, request, self._renderer, most=most, name=f"call_{self.turns}")
+            choice = choose(reply, request, self._renderer, most=most, name=f"call{self.turns:03}")
             self._choices.append((prompt, choice))
         if self._pending.withdrawn:
             self._give_back()
