@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -80,6 +82,63 @@ def rewards(rollouts: int, seconds: float) -> float:
     scored = score_all([Reward("judged", judged)], played)
     elapsed = time.monotonic() - begun
     assert all(one.reward == 1.0 for one in scored)
+    return elapsed
+
+
+SERVER = """
+import json, sys, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(float(sys.argv[1]))
+        message = {"role": "assistant", "content": "It is.\\nPoints: 1"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105}
+        found = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+        text = json.dumps(found).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 256
+
+server = Server(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+def judged(rollouts: int, port: int) -> float:
+    """Seconds of rewards by `rewards.judge`, whose endpoint is a process on loopback; no answer is known from before."""
+    from tenyson import rewards as ready
+    from tenyson.engines.rollouts.limits import Limits
+    from tenyson.engines.rollouts.scoring import score_all
+    from tenyson.tasks import Message, Rollout, Sample
+
+    model = ready.JudgeModel(
+        name="m", url=f"http://127.0.0.1:{port}/v1", api_key_env=None, concurrency=rollouts
+    )
+    said = [f"answer {number} {time.monotonic_ns()}" for number in range(rollouts)]
+    played = [
+        Rollout(Sample(str(number), PROMPT), [Message(role="assistant", content=text)])
+        for number, text in enumerate(said)
+    ]
+    begun = time.monotonic()
+    scored = score_all(
+        [ready.judge(model, rubric={"It is good.": 1})], played, limits=Limits(concurrency=rollouts)
+    )
+    elapsed = time.monotonic() - begun
+    assert all(one.reward == 1.0 for one in scored), scored[0]
     return elapsed
 
 
@@ -197,8 +256,13 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     n, turn, judge = options.rollouts, options.turn_seconds, options.judge_seconds
+    server = subprocess.Popen([sys.executable, "-c", SERVER, str(judge)], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    port = int(server.stdout.readline())
     with tempfile.TemporaryDirectory() as folder:
-        render = renderer(Path(folder))
+        os.environ["TENYSON_CACHE"] = str(Path(folder) / "cache")
+        render = renderer(Path(folder) / "model")
+        judged(1, port)  # imports the openai package
         rows: dict[str, Callable[[], float]] = {
             f"{n} async environments of {turn:g} s, Tenyson": lambda: environments(n, turn, "async", render),
             f"{n} blocking environments of {turn:g} s, Tenyson": lambda: environments(
@@ -206,18 +270,16 @@ def main() -> int:
             ),
             f"{n} async tools of {turn:g} s, TRL": lambda: trl_tools(n, turn, "async"),
             f"{n} blocking tools of {turn:g} s, TRL": lambda: trl_tools(n, turn, "blocking"),
-            f"{n} judged rewards of {judge:g} s, Tenyson": lambda: rewards(n, judge),
-            f"{n} judged rewards of {judge:g} s, TRL, one after the other": lambda: trl_rewards(
-                n, judge, "in turn"
-            ),
-            f"{n} judged rewards of {judge:g} s, TRL, all in one `gather`": lambda: trl_rewards(
-                n, judge, "gather"
-            ),
+            f"{n} async rewards of {judge:g} s, Tenyson": lambda: rewards(n, judge),
+            f"{n} judges of {judge:g} s on loopback, Tenyson": lambda: judged(n, port),
+            f"{n} rewards of {judge:g} s, TRL, one after the other": lambda: trl_rewards(n, judge, "in turn"),
+            f"{n} rewards of {judge:g} s, TRL, all in one `gather`": lambda: trl_rewards(n, judge, "gather"),
         }
         times: dict[str, list[float]] = {name: [] for name in rows}
         for _ in range(options.runs):
             for name, run in rows.items():
                 times[name].append(run())
+    server.kill()
     width = max(map(len, rows))
     for name, found in times.items():
         print(f"{name:{width}}  {statistics.median(found):6.2f} s  {[round(one, 2) for one in found]}")
