@@ -382,6 +382,64 @@ def test_an_earlier_point_of_a_conversation_is_continued_with_its_own_ids(render
     assert "history_changed" not in one.rollout.info
 
 
+UNTRAINED = {"train": "false", "player": "opponent"}
+
+
+def test_nothing_is_learnt_from_an_untrained_conversation_and_it_is_no_row(renderer):
+    """Both players say the same at first: each continues what it has said itself."""
+
+    def plays(sample, endpoint):
+        model, me, other = client(endpoint), list(sample.prompt), list(sample.prompt)
+        for messages, more in ((me, {}), (other, {"metadata": UNTRAINED})) * 2:
+            said = model.chat.completions.create(model="any", messages=messages, **more).choices[0].message
+            messages += [said, {"role": "user", "content": "again"}]
+
+    policy = Policy(renderer, "same", "same", "mine", "one that is longer")
+    [one] = played(playing(plays), renderer, policy)
+    same, mine = policy.reply("same").ids, policy.reply("mine").ids
+    assert one.prompt_ids + one.completion_ids == policy.prompts[2] + mine
+    assert [one.completion_ids[at] for at, flag in enumerate(one.mask) if flag] == same + mine
+    assert one.further == []
+    info = one.rollout.info
+    [other] = info["further"]
+    longer = policy.reply("one that is longer").ids
+    assert renderer.raw(policy.prompts[3] + longer) == other["prompt"] + other["completion"]
+    assert (other["tokens"], other["trained"]) == (len(same + longer), False)
+    assert (info["requests"], info["conversations"]) == (4, 2)
+    assert one.rollout.tokens == len(same + mine)
+    assert "history_changed" not in info
+
+
+def test_nothing_is_learnt_from_an_untrained_reply_within_a_conversation(renderer):
+    def plays(sample, endpoint):
+        model, messages = client(endpoint), list(sample.prompt)
+        for train in ("false", "true"):
+            said = model.chat.completions.create(
+                model="any", messages=messages, metadata={"train": train}
+            ).choices[0]
+            messages += [said.message, QUESTION[0]]
+
+    policy = Policy(renderer, "not this", "this")
+    [one] = played(playing(plays), renderer, policy)
+    this = policy.reply("this").ids
+    assert one.prompt_ids + one.completion_ids == policy.prompts[1] + this
+    assert one.mask == [0] * (len(one.mask) - len(this)) + [1] * len(this)
+    assert one.logprobs == [-0.5 * flag for flag in one.mask]
+    assert one.rollout.info["conversations"] == 1
+
+
+@pytest.mark.parametrize("metadata", [{"train": "no"}, {"train": False}, {"player": 1}, "false"])
+def test_metadata_that_says_nothing_clear_is_refused(renderer, metadata):
+    def asks(sample, endpoint):
+        with pytest.raises(openai.BadRequestError) as caught:
+            client(endpoint).chat.completions.create(model="m", messages=QUESTION, metadata=metadata)
+        return caught.value.body["param"]
+
+    [one] = played(playing(asks), renderer, Policy(renderer, "a"))
+    assert one.rollout.info["result"] in ("metadata", "metadata.train")
+    assert one.completion_ids == []
+
+
 class Continuous:
     """An engine that finishes one request at a time, the newest first; what it says depends on the request's seed alone."""
 

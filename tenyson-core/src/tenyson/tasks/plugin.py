@@ -104,8 +104,8 @@ class TaskPlugin(ABC):
         """Play one rollout on `sample` by asking the model at `endpoint`, in place of an environment and tools.
 
         Override it as an `async def` or a plain function, which has a thread of its own, or return an `AgentCommand`. Every
-        reply that the model gives is recorded, token by token, and trained on; what is returned (JSON), or printed by the
-        command, is `rollout.info["result"]` to rewards.
+        reply that the model gives is recorded, token by token, and trained on, unless its request has `metadata={"train": "false"}`.
+        What is returned (JSON), or printed by the command, is `rollout.info["result"]` to rewards.
         """
         raise TaskError(f"the task {self._name} has no agent", next_step="Implement agent(sample, endpoint).")
 

@@ -31,6 +31,8 @@ class Choice:
     """Whether something in it begins like a call and cannot be read as one."""
     tokens: tuple[str, ...] = ()
     """Text of each id, where log-probabilities are wanted."""
+    trained: bool = True
+    """Whether training learns from it."""
 
 
 def choose(reply: Reply, request: Request, renderer: Renderer, *, most: int | None, name: str) -> Choice:
@@ -59,7 +61,7 @@ def choose(reply: Reply, request: Request, renderer: Renderer, *, most: int | No
         call["id"] = f"{name}{number:02}"
     tokens = tuple(renderer.raw([one]) for one in ids) if options.logprobs else ()
     logprobs = None if reply.logprobs is None else reply.logprobs[: len(ids)]
-    return Choice(ids, logprobs, finish, ended, message, text, said.unreadable, tokens)
+    return Choice(ids, logprobs, finish, ended, message, text, said.unreadable, tokens, options.trained)
 
 
 def _until(ids: list[int], stops: tuple[str, ...], renderer: Renderer) -> tuple[list[int], str | None]:

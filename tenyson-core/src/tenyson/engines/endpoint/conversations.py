@@ -65,6 +65,11 @@ class Conversation(Tokens):
     choices: list[Choice] = field(default_factory=list)
     """The model's replies."""
 
+    @property
+    def trained(self) -> bool:
+        """Whether training learns from any of them."""
+        return any(choice.trained for choice in self.choices)
+
 
 class Conversations:
     """All replies of a session."""
@@ -72,7 +77,7 @@ class Conversations:
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
         self._nodes: list[Node] = []
-        self._by_text: dict[tuple[str, tuple[str, ...]], Node] = {}
+        self._by_text: dict[tuple[str, tuple[str, ...], bool], Node] = {}
 
     def prompt_of(self, request: Request, text: str | tuple[int, ...] = "") -> Prompt:
         """The prompt of a request; `text`: of a completion, which of its prompts.
@@ -84,7 +89,12 @@ class Conversations:
         key = json.dumps(request.tools, sort_keys=True)
         said = tuple(map(same_form, request.messages))
         for length in range(len(said) - 1, 0, -1):
-            parent = self._by_text.get((key, said[:length]))
+            # Two players may have said the same so far.
+            same, other = (
+                self._by_text.get((key, said[:length], trained))
+                for trained in (request.options.trained, not request.options.trained)
+            )
+            parent = same or other
             if parent is not None and (found := self._continued(request, key, said, length, parent)):
                 return found
         try:
@@ -99,7 +109,7 @@ class Conversations:
         node = Node(prompt.ids, choice, prompt.parent, prompt.bridge, prompt.answers, said, prompt.opening)
         self._nodes.append(node)
         if prompt.said:
-            self._by_text[prompt.key, said] = node
+            self._by_text[prompt.key, said, choice.trained] = node
         if node.parent is not None and node.parent.next is None:
             node.parent.next = node
 
@@ -165,9 +175,10 @@ def _tokens(begin: Node) -> Conversation:
         found.messages.append(choice.message)
         found.choices.append(choice)
         found.completion_ids += bridge + choice.ids
-        found.mask += [0] * len(bridge) + [1] * len(choice.ids)
+        found.mask += [0] * len(bridge) + [int(choice.trained)] * len(choice.ids)
         if found.logprobs is not None and choice.logprobs is not None:
-            found.logprobs += [0.0] * len(bridge) + choice.logprobs
+            found.logprobs += [0.0] * len(bridge)
+            found.logprobs += choice.logprobs if choice.trained else [0.0] * len(choice.ids)
         else:
             found.logprobs = None
         node = node.next

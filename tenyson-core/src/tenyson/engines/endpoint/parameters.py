@@ -12,7 +12,7 @@ from tenyson.tasks.usercode import text_fault
 
 MOST_REPLIES = 128
 MOST_PROMPTS = 256
-_LABELS = frozenset({"user", "metadata", "safety_identifier", "prompt_cache_key"})
+_LABELS = frozenset({"user", "safety_identifier", "prompt_cache_key"})
 """Say who asks, and change no reply."""
 _NEUTRAL: Mapping[str, Collection[Any]] = {
     "frequency_penalty": (0,),
@@ -41,7 +41,17 @@ _NUMBERS: Mapping[str, tuple[type, Callable[[Any], bool], str]] = {
     "max_completion_tokens": (int, lambda value: value >= 1, "a whole number from 1"),
 }
 _DRAWN = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-_SHARED = {*_LABELS, *_NUMBERS, "model", "stop", "stream", "stream_options", "logprobs", "return_token_ids"}
+_SHARED = {
+    *_LABELS,
+    *_NUMBERS,
+    "model",
+    "stop",
+    "stream",
+    "stream_options",
+    "logprobs",
+    "return_token_ids",
+    "metadata",
+}
 _CHAT = {"messages", "tools", "tool_choice", "parallel_tool_calls", "response_format", "modalities"}
 _COMPLETION = {"prompt", "best_of", "echo"}
 _BOTH = {"frequency_penalty", "presence_penalty", "logit_bias", "top_logprobs", "service_tier", "store"}
@@ -112,6 +122,7 @@ def _options(given: Mapping[str, Any], logprobs: bool) -> Options:
         token_ids=_flag(given, "return_token_ids"),
         stream=stream,
         include_usage=_include_usage(given.get("stream_options"), stream),
+        trained=_trained(given.get("metadata", {})),
     )
 
 
@@ -130,6 +141,16 @@ def _include_usage(options: Any, stream: bool) -> bool:
     if not isinstance(options, Mapping) or set(options) - {"include_usage"}:
         raise ApiError("stream_options takes include_usage alone", param="stream_options")
     return _flag(options, "include_usage")
+
+
+def _trained(metadata: Any) -> bool:
+    """What `train` of the metadata says; its other names are the client's own. OpenAI takes texts alone as values."""
+    if not isinstance(metadata, Mapping) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ApiError("metadata must be a mapping of texts", param="metadata", code="invalid_value")
+    train = metadata.get("train", "true")
+    if train not in ("true", "false"):
+        raise ApiError('train must be "true" or "false"', param="metadata.train", code="invalid_value")
+    return bool(train == "true")
 
 
 def _stops(value: Any) -> tuple[str, ...]:

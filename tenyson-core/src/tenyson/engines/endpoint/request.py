@@ -29,6 +29,8 @@ class Options:
     stream: bool = False
     include_usage: bool = False
     """Whether a stream ends with the number of tokens."""
+    trained: bool = True
+    """Whether training learns from the replies; not with `metadata: {"train": "false"}`."""
 
 
 @dataclass(frozen=True)

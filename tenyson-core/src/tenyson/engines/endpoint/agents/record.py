@@ -47,7 +47,7 @@ class Record:
         error: RolloutError | None,
         retried: Sequence[RolloutError],
     ) -> Trajectory:
-        """The conversation in which the model wrote most, the first of those that are as long, and the others.
+        """The conversation in which most is trained, the first of those that are as long, and the others that are trained.
 
         `conversations`: one at least.
         """
@@ -62,7 +62,11 @@ class Record:
             retried=tuple(retried),
             tokens=sum(one.written for one in conversations),
         )
-        further = [Tokens(one.prompt_ids, one.completion_ids, one.mask, one.logprobs) for one in others]
+        further = [
+            Tokens(one.prompt_ids, one.completion_ids, one.mask, one.logprobs)
+            for one in others
+            if one.trained
+        ]
         return Trajectory(rollout, main.prompt_ids, main.completion_ids, main.mask, main.logprobs, further)
 
     def _info(
@@ -82,8 +86,9 @@ class Record:
                 {
                     "prompt": renderer.raw(one.prompt_ids),
                     "completion": renderer.raw(one.completion_ids),
-                    "tokens": one.written,
+                    "tokens": sum(len(choice.ids) for choice in one.choices),
                 }
+                | ({} if one.trained else {"trained": False})
                 for one in others
             ],
         }
