@@ -461,7 +461,7 @@ class Continuous:
 
 def test_with_continuous_batching_agents_advance_by_themselves_with_seeds_of_their_own(renderer):
     from tenyson.engines.engine import Sampling
-    from tenyson.engines.independent import play_independently
+    from tenyson.engines.play.independent import play_independently
 
     def asks(sample, endpoint):
         model, said = client(endpoint), []

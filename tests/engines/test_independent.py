@@ -45,7 +45,7 @@ class Shuffled:
 
 
 def independently(renderer, engine, samples, size=4, **options):
-    from tenyson.engines.independent import play_independently
+    from tenyson.engines.play.independent import play_independently
 
     options = {"max_turns": 9, "batch_size": size} | options
     return play_independently(CountdownTask(), samples, renderer, engine, SAMPLING, **options)

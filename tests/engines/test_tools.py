@@ -11,8 +11,8 @@ import pytest
 from tests.engines.families import families, tokenizer_of
 
 from tenyson.engines.engine import Reply, Sampling
-from tenyson.engines.independent import play_independently
 from tenyson.engines.play import play
+from tenyson.engines.play.independent import play_independently
 from tenyson.engines.rollouts.limits import Limits
 from tenyson.errors import ModelError, TaskError
 from tenyson.tasks import Sample, TaskPlugin, Tool, ToolError

@@ -106,8 +106,8 @@ def test_independent_play_says_what_play_in_step_says_and_its_seed_decides(polic
     """Greedy, both play the same; sampled, the same seed gives the same rollouts however many are under way at once."""
     from transformers import AutoTokenizer
 
-    from tenyson.engines.independent import play_independently
     from tenyson.engines.play import play
+    from tenyson.engines.play.independent import play_independently
     from tenyson.engines.renderers import Renderer
 
     renderer = Renderer(AutoTokenizer.from_pretrained(weights))

@@ -53,7 +53,7 @@ def scores_of(model, calls=None):
 def test_groups_give_the_scores_and_gradients_of_all_rows_at_once(model, rows):
     import torch
 
-    from tenyson.jobs.trainers.length_groups import in_groups
+    from tenyson.jobs.trainers.grpo.length_groups import in_groups
 
     ids, attention = rows
     mask, calls = attention[:, PROMPT:], []
@@ -74,7 +74,7 @@ def test_groups_give_the_scores_and_gradients_of_all_rows_at_once(model, rows):
 
 
 def test_rows_of_equal_length_and_few_rows_stay_together(model, rows):
-    from tenyson.jobs.trainers.length_groups import in_groups
+    from tenyson.jobs.trainers.grpo.length_groups import in_groups
 
     ids, attention = rows
     full = attention.clone()
@@ -89,7 +89,7 @@ def test_a_training_groups_conversations_and_leaves_single_replies_to_trl(turns)
 
     import torch
 
-    from tenyson.jobs.trainers.length_groups import LengthGroupsMixin
+    from tenyson.jobs.trainers.grpo.length_groups import LengthGroupsMixin
 
     calls = []
 

@@ -17,7 +17,7 @@ from tenyson.reporting.statistics import (
     unpaired_difference,
     welch_test,
 )
-from tenyson.tasks.metric import Metric
+from tenyson.tasks.metrics.metric import Metric
 from tenyson.telemetry.build import open_telemetry
 from tenyson.telemetry.events import RolloutFinished, RunStarted
 

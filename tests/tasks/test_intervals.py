@@ -8,7 +8,7 @@ import pytest
 
 from tenyson.jobs.data.intervals import over_samples
 from tenyson.tasks import Metric, Rollout, Sample, TaskPlugin
-from tenyson.tasks.core_metrics import measure
+from tenyson.tasks.metrics.core import measure
 
 
 class Lengths(TaskPlugin):

@@ -14,7 +14,7 @@ from tenyson.errors import TaskError
 from tenyson.jobs.data.samples import Extent, read_samples
 from tenyson.tasks import Environment, Metric, Observation, Reward, Rollout, Sample, TaskPlugin
 from tenyson.tasks.checks import current_samples, make_environment, take_step
-from tenyson.tasks.scoring import metrics_of, rewards_of
+from tenyson.tasks.metrics.scoring import metrics_of, rewards_of
 
 ALL = Extent(1000, None, "training.samples")
 ASK = [{"role": "user", "content": "?"}]

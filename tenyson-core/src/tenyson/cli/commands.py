@@ -129,7 +129,7 @@ COMMANDS = {
         only_prints=True,
     ),
     "completion": LazyCommand(
-        "tenyson.cli.completion:completion",
+        "tenyson.cli.terminal.completion:completion",
         "Print the completion script of a shell.",
         group="Configuration and plugins",
         only_prints=True,

@@ -12,8 +12,8 @@ from tenyson.jobs.data.samples import eval_prompts
 from tenyson.jobs.job import Job, JobContext, Outcome
 from tenyson.jobs.runtime.pause import hold_while_paused
 from tenyson.tasks.checks import has_agent, plays_on
+from tenyson.tasks.metrics.scoring import rewards_of
 from tenyson.tasks.sample import Sample
-from tenyson.tasks.scoring import rewards_of
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
@@ -195,7 +195,7 @@ class EvalJob(Job):
         self, measurement: Measurement, evaluation: _Evaluation, engine: Engine | ChatEngine
     ) -> None:
         """Play batch after batch, until they are done or somebody stops it."""
-        from tenyson.engines.batches import play_batches
+        from tenyson.engines.play.batches import play_batches
         from tenyson.engines.rollouts.limits import Limits
 
         context = measurement.context

@@ -24,7 +24,7 @@ from tenyson.plugins.job_kind import JobKind
 from tenyson.plugins.job_kinds import job_kind
 from tenyson.rewards.judging.current_run import running
 from tenyson.rewards.judging.run_answers import RunAnswers
-from tenyson.tasks.metric import Metric
+from tenyson.tasks.metrics.metric import Metric
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.usercode import task_name, user_code
 from tenyson.telemetry.control import INTERRUPTIONS, MANUAL_STOP, SPOT_NOTICE, Controls, StopSignal

@@ -10,7 +10,7 @@ from tenyson.errors import TaskError
 from tenyson.jobs.data.samples import rl_prompts
 from tenyson.jobs.job import Job, JobContext, Outcome
 from tenyson.tasks.checks import plays_on
-from tenyson.tasks.scoring import rewards_of
+from tenyson.tasks.metrics.scoring import rewards_of
 
 
 class RLJob(Job):
@@ -49,7 +49,7 @@ class RLJob(Job):
         from tenyson.jobs.runtime.refusals import refusals
         from tenyson.jobs.trainers.arguments import grpo_arguments, load_dtype, trl_vllm_kwargs
         from tenyson.jobs.trainers.callbacks import GRPOEpochTelemetryCallback
-        from tenyson.jobs.trainers.open_policy import corrects, open_policy
+        from tenyson.jobs.trainers.grpo.open_policy import corrects, open_policy
         from tenyson.jobs.trainers.rollout_trainer import RolloutTrainer
         from tenyson.jobs.trainers.training import build_arguments
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 
 from tenyson.reporting.statistics import Difference
-from tenyson.tasks.core_metrics import is_share
-from tenyson.tasks.metric import Metric
+from tenyson.tasks.metrics.core import is_share
+from tenyson.tasks.metrics.metric import Metric
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -15,7 +15,7 @@ from tenyson.jobs.data.results_file import read_results
 from tenyson.jobs.result import JobResult
 from tenyson.plugins.job_kind import JobKind
 from tenyson.plugins.job_kinds import recorded_kind
-from tenyson.tasks.metric import Metric
+from tenyson.tasks.metrics.metric import Metric
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, variance
 
-from tenyson.tasks.metric import Metric
+from tenyson.tasks.metrics.metric import Metric
 
 RESAMPLES = 2000
 FLIPS = 4999

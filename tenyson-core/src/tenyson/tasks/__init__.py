@@ -2,7 +2,7 @@
 
 from tenyson.tasks.agent import AgentCommand, Endpoint
 from tenyson.tasks.environment import Environment, Observation
-from tenyson.tasks.metric import Metric
+from tenyson.tasks.metrics.metric import Metric
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.preference import PreferenceSample
 from tenyson.tasks.preset import Preset, PresetStep

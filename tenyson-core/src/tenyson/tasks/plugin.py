@@ -10,7 +10,7 @@ from tenyson.errors import TaskError
 from tenyson.tasks.agent import Endpoint
 from tenyson.tasks.arguments import constructor_arguments
 from tenyson.tasks.environment import Environment
-from tenyson.tasks.metric import Metric
+from tenyson.tasks.metrics.metric import Metric
 from tenyson.tasks.preference import PreferenceSample
 from tenyson.tasks.preset import Preset
 from tenyson.tasks.reward import Reward

@@ -10,9 +10,9 @@ from typing import Any
 
 from tenyson.engines.rollouts.fault import Fault
 from tenyson.errors import TaskError
+from tenyson.tasks.metrics.scoring import as_reward
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout, RolloutError
-from tenyson.tasks.scoring import as_reward
 from tenyson.tasks.usercode import rollout_error, shown, user_code
 from tenyson.tasks.verdict import Verdict
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tenyson.tasks.core_metrics import measure
-from tenyson.tasks.metric import Z95, Metric, clustered_error, normal_bounds, wilson
+from tenyson.tasks.metrics.core import measure
+from tenyson.tasks.metrics.metric import Z95, Metric, clustered_error, normal_bounds, wilson
 from tenyson.tasks.rollout import Rollout
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from tenyson.errors import TaskError
 from tenyson.jobs.data.intervals import over_samples
 from tenyson.jobs.data.rollout_records import NAMED, broken_metadata, commonest, rollout_event
 from tenyson.jobs.job import JobContext, Outcome
-from tenyson.tasks.core_metrics import measure
+from tenyson.tasks.metrics.core import measure
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
 from tenyson.telemetry.events import Event, MetricsLogged, RolloutFinished

@@ -15,7 +15,7 @@ from tenyson.jobs.preflight.machine import check_disk
 from tenyson.jobs.preflight.report import Segments
 from tenyson.jobs.runtime.finding import Finding
 from tenyson.tasks.checks import has_agent
-from tenyson.tasks.scoring import rewards_of
+from tenyson.tasks.metrics.scoring import rewards_of
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config

@@ -93,7 +93,7 @@ def training_engine(config: Config, *, elsewhere: bool = False, processes: int =
 
 
 def _require_possible_on_cpu(config: Config, processes: int) -> None:
-    from tenyson.jobs.trainers.open_policy import require_possible
+    from tenyson.jobs.trainers.grpo.open_policy import require_possible
 
     if find_spec("vllm") is not None and not is_cpu_build():
         raise ConfigError(

@@ -15,7 +15,7 @@ from tenyson.jobs.preflight.prompts import check_groups
 from tenyson.jobs.preflight.report import Segments, segments
 from tenyson.jobs.preflight.shared_checks import check_played, check_sft
 from tenyson.jobs.runtime.finding import Finding
-from tenyson.tasks.scoring import rewards_of
+from tenyson.tasks.metrics.scoring import rewards_of
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config

@@ -14,9 +14,9 @@ from tenyson.engines.rollouts.scoring import score_all
 from tenyson.jobs.models.memory import engine_limit
 from tenyson.jobs.runtime.finding import Finding
 from tenyson.tasks.checks import has_agent
+from tenyson.tasks.metrics.scoring import rewards_of
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample
-from tenyson.tasks.scoring import rewards_of
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from tenyson.tasks.metric import Metric
+from tenyson.tasks.metrics.metric import Metric
 
 
 def metric_entry(metric: Metric | float) -> dict[str, Any]:

@@ -27,16 +27,16 @@ from tenyson.jobs.checkpoints.reference import MovingReferenceMixin
 from tenyson.jobs.data.rollout_records import rollout_event
 from tenyson.jobs.data.trl_inputs import dataset_of, reward_function
 from tenyson.jobs.job import JobContext
-from tenyson.jobs.trainers.broken_rollouts import BrokenRolloutsMixin, NothingLeftError
 from tenyson.jobs.trainers.diagnosis import Batch, Diagnosis
-from tenyson.jobs.trainers.length_groups import LengthGroupsMixin
-from tenyson.jobs.trainers.policy_mixin import PolicyMixin
+from tenyson.jobs.trainers.grpo.broken_rollouts import BrokenRolloutsMixin, NothingLeftError
+from tenyson.jobs.trainers.grpo.length_groups import LengthGroupsMixin
+from tenyson.jobs.trainers.grpo.policy_mixin import PolicyMixin
 from tenyson.jobs.trainers.sampler import EpochSampler
 from tenyson.tasks.checks import current_samples, has_agent
-from tenyson.tasks.metric import Metric
+from tenyson.tasks.metrics.metric import Metric
+from tenyson.tasks.metrics.scoring import rewards_of
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.sample import Sample
-from tenyson.tasks.scoring import rewards_of
 from tenyson.telemetry.control import Asked
 from tenyson.telemetry.events import RolloutFinished
 

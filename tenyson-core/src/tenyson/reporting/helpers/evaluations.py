@@ -1,6 +1,6 @@
 """Evaluations side by side: the stage table, the slices, and the differences from one to the next.
 
-It shows whatever an evaluation measured: a task's own metrics, and those of `tenyson.tasks.core_metrics`.
+It shows whatever an evaluation measured: a task's own metrics, and those of `tenyson.tasks.metrics.core`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tenyson.reporting.statistics import (
     sign_flip_test,
     unpaired_difference,
 )
-from tenyson.tasks.metric import Metric
+from tenyson.tasks.metrics.metric import Metric
 
 
 def stage_table(context: ReportContext) -> str:

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from tenyson.engines.engine import Sampling, request_seed
-from tenyson.engines.independent import play_independently
 from tenyson.engines.play import Trajectory
+from tenyson.engines.play.independent import play_independently
 from tenyson.engines.policy import PolicyEngine, check_policy
 from tenyson.engines.renderers import Renderer
 from tenyson.jobs.checkpoints.randomness import random_states_kept
-from tenyson.jobs.trainers.further_rows import FurtherRowsMixin
+from tenyson.jobs.trainers.grpo.further_rows import FurtherRowsMixin
 from tenyson.tasks.sample import Sample
 
 TOLERANCE = {"float32": 0.01}

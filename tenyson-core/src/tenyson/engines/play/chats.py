@@ -12,8 +12,8 @@ from tenyson.engines.chat.chat_engine import ChatEngine
 from tenyson.engines.chat.chat_game import ChatGame
 from tenyson.engines.chat.chat_renderer import ChatRenderer, conversation
 from tenyson.engines.engine import Sampling
-from tenyson.engines.independent import Conversations
 from tenyson.engines.play import Trajectory
+from tenyson.engines.play.independent import Conversations
 from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.limits import USUAL, Limits
 from tenyson.tasks.plugin import TaskPlugin

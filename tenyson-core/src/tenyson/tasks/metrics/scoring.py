@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TaskError
-from tenyson.tasks.metric import Metric
+from tenyson.tasks.metrics.metric import Metric
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.usercode import refuse_coroutine, shown, task_name, text_fault, user_code

@@ -6,10 +6,10 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
 from tenyson.engines.chat.chat_engine import ChatEngine
-from tenyson.engines.chat.play import play_chats
 from tenyson.engines.engine import ContinuousEngine, Engine, Reply, Sampling
-from tenyson.engines.independent import play_independently
 from tenyson.engines.play import Trajectory, play
+from tenyson.engines.play.chats import play_chats
+from tenyson.engines.play.independent import play_independently
 from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.limits import USUAL, Limits
 from tenyson.tasks.plugin import TaskPlugin

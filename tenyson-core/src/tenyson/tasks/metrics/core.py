@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tenyson.tasks.metric import Metric
+from tenyson.tasks.metrics.metric import Metric
+from tenyson.tasks.metrics.scoring import metrics_of
 from tenyson.tasks.rollout import Rollout
-from tenyson.tasks.scoring import metrics_of
 
 if TYPE_CHECKING:
     from tenyson.tasks.plugin import TaskPlugin

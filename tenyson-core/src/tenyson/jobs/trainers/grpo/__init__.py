@@ -1,0 +1,1 @@
+"""What GRPO on a task adds to TRL's trainer, one concern a file."""

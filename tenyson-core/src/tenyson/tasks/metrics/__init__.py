@@ -1,0 +1,1 @@
+"""What rollouts are measured by: metrics with their intervals, and the checks of what a task says of rewards and metrics."""
