@@ -98,7 +98,7 @@ COMMANDS = {
         for verb in TABLE.values()
     },
     "sql": LazyCommand(
-        "tenyson.cli.sql:sql",
+        "tenyson.cli.database.sql:sql",
         "Query the telemetry database with SQL.",
         group="Telemetry",
         only_prints=True,
@@ -107,7 +107,7 @@ COMMANDS = {
         "tenyson.cli.runs.export:export", "Write rollouts or metrics to a file.", group="Telemetry"
     ),
     "telemetry": LazyCommand(
-        "tenyson.cli.telemetry:telemetry",
+        "tenyson.cli.database.telemetry:telemetry",
         "Recover events of killed runs; migrate a database.",
         group="Telemetry",
     ),
@@ -129,7 +129,7 @@ COMMANDS = {
         only_prints=True,
     ),
     "completion": LazyCommand(
-        "tenyson.cli.terminal.completion:completion",
+        "tenyson.cli.completion:completion",
         "Print the completion script of a shell.",
         group="Configuration and plugins",
         only_prints=True,
