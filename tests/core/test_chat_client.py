@@ -156,7 +156,7 @@ def test_a_wait_beyond_the_patience_ends_at_once(server):
 def test_patience_ends_with_what_was_wrong(server):
     server.faults.extend(["503"] * 20)
     error = refusal(server, retry_seconds=1.2)
-    assert error.kind == "server"
+    assert (error.kind, error.exit_status) == ("server", 1)
     assert "Slow down." in str(error)
     assert "tried 2 times" in str(error)
 
@@ -247,7 +247,7 @@ def test_the_packages_own_variables_do_not_leave_for_another_endpoint(server, mo
 
 def test_wrong_models_urls_and_parameters_are_told_at_once(server):
     error = refusal(server, model="tinny")
-    assert (error.kind, error.lasting) == ("model", True)
+    assert (error.kind, error.lasting, error.exit_status) == ("model", True, 2)
     assert "no model 'tinny'" in str(error)
     client = ChatClient(server.url.removesuffix("/v1"), "tiny")
     with pytest.raises(EndpointError, match="mostly in /v1"):

@@ -154,6 +154,8 @@ class EndpointError(TenysonError, RuntimeError):
         super().__init__(cause, place=place, next_step=next_step)
         self.kind = kind
         """What failed: one of `tenyson.core.chat.failure.Fault`."""
+        if self.lasting or kind == "request":
+            self.exit_status = 2  # a further attempt would be in vain
 
     @property
     def lasting(self) -> bool:
