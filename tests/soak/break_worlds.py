@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 1.0
 """The limit of a call; what hangs takes longer."""
 STEPS = 3
+GROUP = 4
 
 
 PLACES = {
@@ -202,7 +203,7 @@ def trial(seed: int, model: str, folder: Path) -> list[str]:
         "training": {
             "max_steps": STEPS,
             "batch_size": 8,
-            "num_generations": 4,
+            "num_generations": GROUP,
             "preflight_groups": 0,
             "save_steps": 100,
         },
@@ -242,16 +243,19 @@ def _wrong_records(world: World, path: Path, ended: str) -> list[str]:
                 )
             }
         )
-        groups = database.execute(
-            "SELECT step, group_id, sum(finish_reason = 'error'), sum(trained), count(*) FROM rollouts "
-            "GROUP BY step, group_id, CAST((id & 4294967295) / 8 AS INTEGER)"
+        rollouts = database.execute(
+            "SELECT step, group_id, finish_reason = 'error', trained FROM rollouts ORDER BY id"
         ).fetchall()
         trained = database.execute("SELECT count(*) FROM metrics WHERE name = 'loss'").fetchone()[0]
     if errors != world.injected:
         found.append(
             f"recorded {dict(errors - world.injected)} too often, {dict(world.injected - errors)} not at all"
         )
-    if partly := [row for row in groups if row[2] and row[3]]:
+    # A batch of which nothing was left is played again, under the same names.
+    groups = [rollouts[start : start + GROUP] for start in range(0, len(rollouts), GROUP)]
+    if mixed := [group for group in groups if len({row[:2] for row in group}) > 1]:
+        found.append(f"rollouts of one group are not recorded together: {mixed}")
+    if partly := [group for group in groups if any(row[2] for row in group) and any(row[3] for row in group)]:
         found.append(f"groups with a broken rollout were trained on: {partly}")
     if ended == "success":
         found += [] if trained == STEPS else [f"it ended well after {trained} steps"]
