@@ -75,13 +75,19 @@ def test_a_wrong_game_is_refused_with_its_line_before_anything_runs(tmp_path: Pa
 
 def test_a_configuration_without_a_game_is_refused(tmp_path: Path) -> None:
     """The task alone is enough for its presets, and not for a job."""
-    (tmp_path / "config.yaml").write_text("model: {name: x}\ntask: {name: textarena}\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "tenyson", "config", "check", "config.yaml", "--job", "rl"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "task.args: there is no game: set env" in done.stderr
+    (tmp_path / "config.yaml").write_text("model: {name: x}\n")
+    for command in (
+        ["config", "check", "config.yaml", "--job", "rl", "--set", "task.name=textarena"],
+        ["run", "--task", "textarena", "--job", "rl", "--config", "config.yaml"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "tenyson", *command],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert "task.args: there is no game: set env" in done.stderr
+    assert not (tmp_path / "outputs").exists()

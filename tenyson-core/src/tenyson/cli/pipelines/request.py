@@ -15,6 +15,7 @@ from tenyson.core.database_url import DB_URL_VARIABLE, default_db_url
 from tenyson.errors import ConfigError, TaskError
 
 if TYPE_CHECKING:
+    from tenyson.config.document import Document
     from tenyson.pipeline.graph.plan import Plan
     from tenyson.tasks.plugin import TaskPlugin
     from tenyson.tasks.preset import Preset
@@ -157,7 +158,7 @@ def _plan_job(request: Request) -> tuple[Plan, Tasks]:
         raise click.UsageError(f"which task? Give --task NAME, or task.name in {request.config}")
     if request.resume is not None and not job_kind(str(request.job)).trains:
         raise click.UsageError(f"{request.job} has no checkpoints: --resume-from-checkpoint is for trainings")
-    task = _task(spec, loaded.task.args)
+    task = _task_of_job(spec, loaded.task.args, document)
     output_dir = request.output_dir or loaded.run.output_dir
     run_id = (
         request.run_id
@@ -241,6 +242,20 @@ def _task_of(label: str, config: Mapping[str, Any]) -> TaskPlugin:
             next_step="Set task.name or task.module under `shared`, or give --task NAME.",
         )
     return _task(spec, {})
+
+
+def _task_of_job(spec: str, arguments: Mapping[str, Any], document: Document) -> TaskPlugin:
+    """The task with its arguments. Raises: ConfigError: a job needs others, and the document's line of what is wrong."""
+    from tenyson.plugins.settings import settings_problems
+    from tenyson.tasks.load import build_task, load_task_class
+
+    cls = load_task_class(spec)
+    path = ("task", "args")
+    if cls.settings is not None and (
+        found := settings_problems(cls.settings, arguments, path, document, for_job=True)
+    ):
+        raise ConfigError(found)
+    return build_task(cls, arguments)
 
 
 def _is_module(spec: str) -> bool:
