@@ -428,6 +428,16 @@ def test_nothing_is_learnt_from_an_untrained_reply_within_a_conversation(rendere
     assert one.rollout.info["conversations"] == 1
 
 
+def test_the_main_conversation_is_empty_where_nothing_is_trained(renderer):
+    def plays(sample, endpoint):
+        client(endpoint).chat.completions.create(model="any", messages=QUESTION, metadata=UNTRAINED)
+
+    [one] = played(playing(plays), renderer, Policy(renderer, "a"))
+    assert (one.rollout.messages, one.completion_ids, one.further) == ((), [], [])
+    assert [other["completion"] for other in one.rollout.info["further"]] == ["a<eos>"]
+    assert one.rollout.info["conversations"] == 1
+
+
 @pytest.mark.parametrize("metadata", [{"train": "no"}, {"train": False}, {"player": 1}, "false"])
 def test_metadata_that_says_nothing_clear_is_refused(renderer, metadata):
     def asks(sample, endpoint):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -60,6 +61,14 @@ class TestTwoPlayers(TaskContract):
     @pytest.fixture
     def task(self) -> TaskPlugin:
         return TextArenaTask(**NIM, **SMALL)
+
+
+class TestSelfPlay(TaskContract):
+    """And against itself, which an agent plays."""
+
+    @pytest.fixture
+    def task(self) -> TaskPlugin:
+        return TextArenaTask(**NIM, opponent="self", **SMALL)
 
 
 def test_a_game_of_one_player_is_played_to_its_end() -> None:
@@ -190,23 +199,17 @@ def test_the_scripted_opponent_makes_its_first_legal_move() -> None:
     assert "(O) in cell 0." in rollout.messages[1]["content"]
 
 
-def test_the_model_may_be_its_own_opponent() -> None:
-    """It moves for both players, and is rewarded and trained as one of them."""
-    task = TextArenaTask(**NIM, opponent="self", **SMALL)
-    one, other = islice(task.rl_samples("train", 0), 2)
-    assert (one.data["seat"], other.data["seat"]) == (0, 1)
-    for sample in (one, other):
-        assert "You move for Player 0 now." in sample.prompt[-1]["content"]
-        environment: Any = task.environment(sample)
-        environment.reset()
-        first_answer, second = environment.step("[1 2]"), environment.step("[0 1]")
-        assert first_answer.content.startswith("You move for Player 1 now.")
-        assert "Player 0 removes 2 from pile 1" in first_answer.content
-        last = environment.step("[2 2]")
-        mine = sample.data["seat"] == 0
-        assert [step.trained for step in (first_answer, second, last)] == [mine, not mine, mine]
-        assert (last.done, last.reward) == (True, 1.0 if mine else -1.0)
-        environment.close()
+def test_with_self_play_each_seat_is_told_of_its_own_hand_only() -> None:
+    """The opening is that of the sample's seat, whoever moves first; SFT samples are games against random moves."""
+    task = TextArenaTask(env="KuhnPoker-v0", opponent="self", **SMALL)
+    for sample in task.rl_samples("train", 0):
+        opening = sample.prompt[-1]["content"]
+        assert f"You are Player {sample.data['seat']} in" in opening
+        assert len(set(re.findall(r"Your card is: '(.)'", opening))) == 1
+        assert task.environment(sample) is None
+    samples = list(TextArenaTask(**NIM, opponent="self", train_size=20, eval_size=4).sft_samples("train", 0))
+    against_random = TextArenaTask(**NIM, train_size=20, eval_size=4).sft_samples("train", 0)
+    assert [one.completion for one in samples] == [one.completion for one in against_random]
 
 
 def test_sft_samples_are_won_games() -> None:

@@ -56,6 +56,24 @@ def test_rl_and_evaluation_run_from_the_command_line_alone(tmp_path: Path) -> No
     assert set(results) >= {"reward", "won", "finished", "invalid"}
 
 
+def test_an_evaluation_plays_against_itself(tmp_path: Path) -> None:
+    """The other seat is recorded beside the conversation that is measured."""
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    command = (
+        *("run", "--task", "textarena", "--job", "eval", "--config", "config.yaml", "--run-id", "eval"),
+        *("--set", "task.args.env=Nim-v0", "--set", "task.args.opponent=self"),
+    )
+    tenyson(*command, cwd=tmp_path)
+    lines = (tmp_path / "outputs" / "eval" / "events.jsonl").read_text().splitlines()
+    recorded = [one for one in map(json.loads, lines) if one["event"] == "RolloutFinished"]
+    assert len(recorded) == 8
+    others = [one["info"].get("further", []) for one in recorded]
+    assert all(other["trained"] is False for found in others for other in found)
+    assert any(others)
+    metrics = json.loads((tmp_path / "outputs" / "eval" / "results.json").read_text())["metrics"]
+    assert set(metrics) >= {"reward", "won", "finished", "invalid", "won/seat_0", "won/seat_1"}
+
+
 def test_a_wrong_game_is_refused_with_its_line_before_anything_runs(tmp_path: Path) -> None:
     """`config check` asks the package."""
     (tmp_path / "config.yaml").write_text(

@@ -7,6 +7,7 @@ from typing import Any
 
 from tenyson.errors import TaskError
 from tenyson.tasks import Environment, Observation
+from tenyson_textarena.outcome import UNFINISHED
 from tenyson_textarena.setup import Setup
 from tenyson_textarena.worker.client import worker
 
@@ -37,16 +38,14 @@ class GameEnvironment(Environment):
         """The game's answer, after the opponent's move where there is one. Raises: TaskError: the game failed."""
         self._moves.append(self._read(reply))
         found = worker().step(str(self._key), self._setup, self._moves)
-        trained = found["mover"] == found["seat"]
         if found["over"] is None:
-            return Observation(found["text"], trained=trained)
+            return Observation(found["text"])
         self._over = found["over"]
-        return Observation(done=True, reward=self._over["reward"], trained=trained)
+        return Observation(done=True, reward=self._over["reward"])
 
     def info(self) -> Mapping[str, Any]:
         """The outcome; `reward` is None where the game is not over."""
-        unfinished = {"reward": None, "opponent_reward": None, "reason": "", "invalid": False, "raised": ""}
-        return {"game": self._setup.game, "seat": self._setup.seat} | (self._over or unfinished)
+        return {"game": self._setup.game, "seat": self._setup.seat, **(self._over or UNFINISHED)}
 
     def close(self) -> None:
         """Forget the game in the worker."""

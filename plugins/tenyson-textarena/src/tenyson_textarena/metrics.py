@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tenyson.tasks import Metric, Rollout
+from tenyson_textarena.outcome import outcome
 
 
 def outcomes(rollouts: Sequence[Rollout], rewards: Sequence[float]) -> dict[str, Metric]:
@@ -15,8 +16,8 @@ def outcomes(rollouts: Sequence[Rollout], rewards: Sequence[float]) -> dict[str,
     found = {
         "reward": Metric.mean(list(rewards)),
         "won": _share([_won(rollout) for rollout in rollouts]),
-        "finished": _share([rollout.info["reward"] is not None for rollout in rollouts]),
-        "invalid": _share([bool(rollout.info["invalid"]) for rollout in rollouts]),
+        "finished": _share([outcome(rollout)["reward"] is not None for rollout in rollouts]),
+        "invalid": _share([bool(outcome(rollout)["invalid"]) for rollout in rollouts]),
     }
     seats = sorted({rollout.sample.data["seat"] for rollout in rollouts})
     if len(seats) > 1:
@@ -27,7 +28,8 @@ def outcomes(rollouts: Sequence[Rollout], rewards: Sequence[float]) -> dict[str,
 
 
 def _won(rollout: Rollout) -> bool:
-    mine, other = rollout.info["reward"], rollout.info["opponent_reward"]
+    found = outcome(rollout)
+    mine, other = found["reward"], found["opponent_reward"]
     if mine is None:
         return False
     return bool(mine >= 1 if other is None else mine > other)

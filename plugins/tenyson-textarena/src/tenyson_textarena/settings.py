@@ -27,7 +27,7 @@ class TextArenaSettings(BaseModel):
     """Where the model sits in a two-player game; `both`: in one half of the samples first, in the other second."""
     opponent: Literal["random", "scripted", "self"] = "random"
     """Who sits opposite: `random` draws one of the legal moves, `scripted` makes the first that is legal in a fixed order, `self` is
-    the model, from whose replies there nothing is learnt."""
+    the model, with a conversation of its own from which nothing is learnt."""
     moves: list[str] = []
     """Moves that the opponent tries, in order. Empty: those of the game that this plugin knows, or that the game lists."""
     answer: Literal["text", "tags"] = "text"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any, ClassVar
 
 from tenyson.errors import ConfigError, TaskError
 from tenyson.plugins.settings import settings_problems
-from tenyson.tasks import Environment, Message, Metric, Preset, Reward, Rollout, Sample, TaskPlugin
+from tenyson.tasks import Endpoint, Environment, Message, Metric, Preset, Reward, Rollout, Sample, TaskPlugin
 from tenyson_textarena import metrics
 from tenyson_textarena.environment import GameEnvironment
+from tenyson_textarena.outcome import outcome
+from tenyson_textarena.self_play import play_itself
 from tenyson_textarena.settings import TextArenaSettings
 from tenyson_textarena.setup import Setup
 from tenyson_textarena.worker.client import worker
@@ -43,6 +46,8 @@ class TextArenaTask(TaskPlugin):
         if found := settings_problems(TextArenaSettings, arguments, ("task", "args")):
             raise ConfigError(found)
         self.options = TextArenaSettings(**arguments)
+        if self.options.opponent == "self":
+            self.agent = self._play_itself  # type: ignore[method-assign]
 
     def sft_samples(self, split: str, seed: int) -> Iterable[Sample]:  # noqa: ARG002
         """Games of random legal moves that the model's seat has won: they teach the form of a move, and little of playing.
@@ -50,7 +55,7 @@ class TextArenaTask(TaskPlugin):
         Raises: TaskError: none of them was won, or no legal moves of the game are known.
         """
         won = False
-        for sample, setup in self._dealt(split):
+        for sample, setup in self._dealt(split, "random" if self.options.opponent == "self" else None):
             if turns := worker().demonstrate(setup)["turns"]:
                 won = True
                 yield Sample(sample.id, sample.prompt, self._completion(turns), sample.data)
@@ -66,8 +71,10 @@ class TextArenaTask(TaskPlugin):
 
     eval_samples = rl_samples
 
-    def environment(self, sample: Sample) -> Environment:
-        """The sample's game."""
+    def environment(self, sample: Sample) -> Environment | None:
+        """The sample's game; None with self-play, where an agent plays it."""
+        if self.options.opponent == "self":
+            return None
         data = sample.data
         return GameEnvironment(
             self.options.setup(data["seed"], data["seat"]), sample.prompt[-1]["content"], self._move
@@ -77,7 +84,7 @@ class TextArenaTask(TaskPlugin):
         """`game`: the game's own reward of the model's seat; `invalid`, only recorded: whether an invalid move ended it."""
         return [
             Reward("game", self._reward),
-            Reward("invalid", lambda rollout: float(rollout.info["invalid"]), 0.0),
+            Reward("invalid", lambda rollout: float(outcome(rollout)["invalid"]), 0.0),
         ]
 
     def metrics(self, rollouts: Sequence[Rollout]) -> Mapping[str, Metric]:
@@ -99,7 +106,12 @@ class TextArenaTask(TaskPlugin):
         with resources.as_file(resources.files("tenyson_textarena") / "presets") as folder:
             return {name: Preset.from_file(Path(folder) / f"{name}.yaml") for name in PRESETS}
 
-    def _dealt(self, split: str) -> Iterator[tuple[Sample, Setup]]:
+    def _play_itself(self, sample: Sample, endpoint: Endpoint) -> dict[str, Any]:
+        setup = self.options.setup(sample.data["seed"], sample.data["seat"])
+        return play_itself(setup, self._instruction(), self._move, endpoint)
+
+    def _dealt(self, split: str, opponent: str | None = None) -> Iterator[tuple[Sample, Setup]]:
+        """Samples, and how their games are dealt; `opponent`: another one than the settings'."""
         options = self.options
         if split not in ("train", "eval"):
             raise TaskError(
@@ -117,15 +129,16 @@ class TextArenaTask(TaskPlugin):
             seed = int(sha256(f"{options.seed}/{split}/{index}".encode()).hexdigest()[:8], 16)
             seat = {"first": 0, "second": 1, "both": index % 2}[options.seat]
             setup = options.setup(seed, seat)
+            setup = replace(setup, opponent=opponent or setup.opponent)
             found = worker().begin(setup)
             worker().close(found["key"])
             if found["over"] is not None:
                 continue  # the opponent's first move has ended it
-            digest = sha256(json.dumps([found["text"], found["seat"], seed]).encode()).hexdigest()[:8]
+            digest = sha256(json.dumps([found["opening"], found["seat"], seed]).encode()).hexdigest()[:8]
             yield (
                 Sample(
                     id=f"{options.env}/{split}/{index}-{digest}",
-                    prompt=[*self._instruction(), {"role": "user", "content": found["text"]}],
+                    prompt=[*self._instruction(), {"role": "user", "content": found["opening"]}],
                     data={"split": split, "seed": seed, "seat": found["seat"], "index": index},
                 ),
                 setup,
@@ -154,5 +167,5 @@ class TextArenaTask(TaskPlugin):
         return str(found[-1]).strip() if found else ""
 
     def _reward(self, rollout: Rollout) -> float:
-        reward = rollout.info["reward"]
+        reward = outcome(rollout)["reward"]
         return self.options.unfinished if reward is None else float(reward)

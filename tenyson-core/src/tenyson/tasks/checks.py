@@ -106,7 +106,7 @@ def has_agent(task: TaskPlugin) -> bool:
     """Whether an agent of the task's own plays its rollouts."""
     from tenyson.tasks.plugin import TaskPlugin
 
-    return type(task).agent is not TaskPlugin.agent
+    return getattr(task.agent, "__func__", None) is not TaskPlugin.agent
 
 
 def plays_on(task: TaskPlugin, samples: Sequence[Sample]) -> bool:

@@ -105,7 +105,8 @@ class TaskPlugin(ABC):
 
         Override it as an `async def` or a plain function, which has a thread of its own, or return an `AgentCommand`. Every
         reply that the model gives is recorded, token by token, and trained on, unless its request has `metadata={"train": "false"}`.
-        What is returned (JSON), or printed by the command, is `rollout.info["result"]` to rewards.
+        What is returned (JSON), or printed by the command, is `rollout.info["result"]` to rewards. Where the task's arguments decide
+        whether an agent plays, set `self.agent` in the constructor instead.
         """
         raise TaskError(f"the task {self._name} has no agent", next_step="Implement agent(sample, endpoint).")
 

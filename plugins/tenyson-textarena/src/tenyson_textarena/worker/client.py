@@ -50,14 +50,14 @@ class Worker:
         return self._names
 
     def begin(self, setup: Setup) -> dict[str, Any]:
-        """Deal a game: its `key`, `players`, `seat`, opening `text`, and outcome if it is `over`. Raises: TaskError."""
+        """Deal a game: its `key`, `players`, `seat` and `opening`, and the rest as of `step`. Raises: TaskError."""
         found: dict[str, Any] = self._require(
             setup.game, verb="begin", key=str(next(self._keys)), setup=asdict(setup)
         )
         return found
 
     def step(self, key: str, setup: Setup, replies: Sequence[str]) -> dict[str, Any]:
-        """Take the last of a game's replies: the next `text`, and the outcome if it is `over`. Raises: TaskError."""
+        """Take the last of a game's replies: the next `text`, whose `turn` it is, and the outcome if it is `over`. Raises: TaskError."""
         what = f"{setup.game}, move {len(replies)}"
         found: dict[str, Any] = self._require(
             what, verb="step", key=key, setup=asdict(setup), replies=list(replies)

@@ -33,7 +33,13 @@ class Desk:
         with time_limit(setup["seconds"]):
             match = Match(setup)
         self._keep(key, match)
-        return {"key": key, "players": match.players, **_view(match)}
+        return {
+            "key": key,
+            "players": match.players,
+            "seat": match.seat,
+            "opening": match.opening(),
+            **_view(match),
+        }
 
     def step(self, key: str, setup: dict[str, Any], replies: list[str]) -> dict[str, Any]:
         """Take the last of `replies`; a game that is not kept is dealt and played again. Raises: what the game raises."""
@@ -72,7 +78,7 @@ class Desk:
 
 
 def _view(match: Match) -> dict[str, Any]:
-    return {"text": match.text, "over": match.over, "seat": match.seat, "mover": match.mover}
+    return {"text": match.text, "over": match.over, "turn": match.turn}
 
 
 def _package(spec: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from typing import Any
 
@@ -35,8 +36,8 @@ class Match:
         self.taken = 0
         """Replies that were taken."""
         self.over: dict[str, Any] | None = None
-        self.mover = 0
-        """Whose move the last reply was."""
+        self.turn = 0
+        """Whose move the next reply is."""
         self._setup = setup
         self._randomness = Randomness(setup["seed"])
         self._opponent = random.Random(f"opponent/{setup['seed']}")
@@ -49,11 +50,10 @@ class Match:
             self.text = self._until_own_turn()
 
     def take(self, reply: str) -> None:
-        """Make the model's move, and the opponent's where that is another. A game that raises on the reply counts it as an invalid move."""
+        """Make a move of the model, and the opponent's where that is another. A game that raises on the reply counts it as an invalid move."""
         self.taken += 1
         if self.over is not None:
             return
-        self.mover = self._env.state.current_player_id
         with self._randomness:
             try:
                 done, _ = self._env.step(reply)
@@ -67,14 +67,21 @@ class Match:
         with self._randomness:
             return self._legal_move(draw)
 
+    def opening(self) -> str:
+        """What the model's player has been told, before anything is said."""
+        if self.over is not None or self.turn == self.seat:
+            return self.text
+        copied = copy.deepcopy(self._env)
+        copied.state.current_player_id = self.seat
+        return str(copied.get_observation()[1]).strip()
+
     def _until_own_turn(self) -> str:
         """Let the opponent move until it is the model's turn. Returns: what the model is shown."""
         for _ in range(MOVES):
             seat = self._env.state.current_player_id
             text = self._observed(seat)
-            if self._setup["opponent"] == "self":
-                return f"You move for {self._role(seat)} now.\n\n{text}" if self.players == 2 else text
-            if seat == self.seat:
+            if seat == self.seat or self._setup["opponent"] == "self":
+                self.turn = seat
                 return text
             scripted = self._setup["opponent"] == "scripted"
             done, _ = self._env.step(self._legal_move(None if scripted else self._opponent))
@@ -102,9 +109,6 @@ class Match:
         self._shown.setdefault(seat, []).append(new)
         return new
 
-    def _role(self, seat: int) -> str:
-        return str(self._env.state.role_mapping.get(seat, f"Player {seat}"))
-
     def _ended(self) -> str:
         self.over = self._outcome()
         return ""
@@ -113,7 +117,7 @@ class Match:
         state = self._env.state
         rewards = dict(state.rewards or {})
         if raised:
-            rewards = {self.mover: -1.0, 1 - self.mover: 1.0}
+            rewards = {self.turn: -1.0, 1 - self.turn: 1.0}
         mine = float(rewards.get(self.seat, 0.0))
         other = float(rewards.get(1 - self.seat, 0.0)) if self.players == 2 else None
         about = state.game_info.get(self.seat, {})
@@ -121,7 +125,7 @@ class Match:
             "reward": mine,
             "opponent_reward": other,
             "reason": raised or str(about.get("reason", "")),
-            "invalid": bool(about.get("invalid_move") or (raised and self.mover == self.seat)),
+            "invalid": bool(about.get("invalid_move") or (raised and self.turn == self.seat)),
             "raised": raised,
         }
 

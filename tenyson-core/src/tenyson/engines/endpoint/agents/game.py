@@ -115,9 +115,9 @@ class AgentGame:
 
     def trajectory(self) -> Trajectory:
         """The rollout that is over."""
-        found = self._conversations.all() or [
-            Conversation(self._renderer.prompt_ids(self.sample), [], [], [])  # it asked nothing
-        ]
+        found = self._conversations.all()
+        if not any(one.trained for one in found):  # nothing was asked of the model in the part that it plays
+            found.insert(0, Conversation(self._renderer.prompt_ids(self.sample), [], [], []))
         return self._record.trajectory(
             self.sample, found, self._renderer, self._finish, self._error, self._retried
         )

@@ -49,7 +49,7 @@ class Record:
     ) -> Trajectory:
         """The conversation in which most is trained, the first of those that are as long, and the others that are trained.
 
-        `conversations`: one at least.
+        `conversations`: one at least; the first is an empty one where none is trained.
         """
         main = max(conversations, key=lambda one: one.written)
         others = [one for one in conversations if one is not main]
@@ -75,7 +75,7 @@ class Record:
         info: dict[str, Any] = {
             "result": self.result,
             "requests": self.requests,
-            "conversations": len(conversations),
+            "conversations": sum(bool(one.choices) for one in conversations),
             "calls_unreadable": sum(reply.unreadable for one in conversations for reply in one.choices),
         }
         further = {
