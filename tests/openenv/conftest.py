@@ -1,37 +1,21 @@
-"""A virtual environment that has OpenEnv: its pins conflict with those of vLLM."""
+"""A real OpenEnv server for tests, as a process of an interpreter of its own."""
 
 from __future__ import annotations
 
-import fcntl
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.openenv.interpreter import make_interpreter
 
 SERVER = Path(__file__).parent / "guess_server.py"
-ALONE = ["openenv==0.10.0"]
-"""Without its dependencies: gradio and openai are for its tools, not for servers."""
-WITH_DEPENDENCIES = ["fastmcp==3.4.11", "mcp==1.30.0", "fastapi", "uvicorn", "websockets", "requests"]
 
 
 @pytest.fixture(scope="session")
 def openenv_python(shared_cache: Path) -> Path:
-    """Its interpreter; one worker installs it."""
-    folder = shared_cache / "openenv"
-    folder.mkdir(parents=True, exist_ok=True)
-    python = folder / "venv" / "bin" / "python"
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "made").exists():
-            _run(sys.executable, "-m", "venv", "--without-pip", folder / "venv")
-            pip = [sys.executable, "-m", "pip", "-qq", "--disable-pip-version-check", "--python", python]
-            _run(*pip, "install", "--no-compile", "--no-deps", *ALONE)
-            _run(*pip, "install", "--no-compile", *WITH_DEPENDENCIES)
-            (folder / "made").touch()
-    return python
+    """An interpreter that has OpenEnv; one worker installs it."""
+    return make_interpreter(shared_cache / "openenv")
 
 
 @pytest.fixture(scope="session")
@@ -68,8 +52,3 @@ def arguments(openenv_python: Path, events: Path) -> Callable[..., dict[str, Any
         }
 
     return made
-
-
-def _run(*command: object) -> None:
-    done = subprocess.run([str(one) for one in command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr

@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import os
 import random
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -180,26 +180,38 @@ def warm(folder: Path) -> str:
 
 def trial(seed: int, model: str, folder: Path) -> list[str]:
     """What is wrong after one run; empty where nothing is."""
-    from tenyson.errors import TaskError
-    from tenyson.jobs.rl import RLJob
-    from tenyson.jobs.trainers.rollout_trainer import RolloutTrainer
-
     world, before, here = World(seed), set(threading.enumerate()), Path.cwd()
-    masked: list[bool] = []
-    leave_out, play_games = RolloutTrainer.leave_out, RolloutTrainer.play_games
 
-    def begun(self: RolloutTrainer) -> dict[str, Any]:
+    def begin() -> None:
         world.begun = True
-        return play_games(self)
 
-    def noted(self: RolloutTrainer, output: dict[str, Any]) -> None:
-        leave_out(self, output)
-        tokens = output["completion_mask"].sum(dim=1).tolist()
-        masked.extend(not count for count, gone in zip(tokens, self.is_left_out(), strict=True) if gone)
+    rollouts = {"retries": world.retries, "step_seconds": SECONDS, "reward_seconds": SECONDS}
+    generation = {"max_new_tokens": 40, "max_turns": 4}
+    config = config_of(seed, {"name": model}, folder, generation, rollouts)
+    try:
+        ended, counted = train(config, task_of(world), begin)
+    finally:
+        world.release.set()
+    return [
+        *_wrong_records(world, folder / "t.db"),
+        *wrong_groups(folder / "t.db", ended),
+        *counted,
+        *threads_left(before),
+        *_left(world, here),
+    ]
 
-    config = {
+
+def config_of(
+    seed: int,
+    model: dict[str, Any],
+    folder: Path,
+    generation: dict[str, Any],
+    rollouts: dict[str, Any],
+) -> dict[str, Any]:
+    """A GRPO training of a few steps, which goes on whatever share of a batch breaks."""
+    return {
         "run": {"id": "rl", "output_dir": str(folder), "seed": seed},
-        "model": {"name": model},
+        "model": model,
         "training": {
             "max_steps": STEPS,
             "batch_size": 8,
@@ -207,50 +219,62 @@ def trial(seed: int, model: str, folder: Path) -> list[str]:
             "preflight_groups": 0,
             "save_steps": 100,
         },
-        "generation": {"max_new_tokens": 40, "max_turns": 4, "engine": "transformers"},
+        "generation": {"engine": "transformers", **generation},
         "telemetry": {"db_url": f"sqlite:///{folder}/t.db", "sinks": ["sql"]},
-        "rollouts": {
-            "retries": world.retries,
-            "step_seconds": SECONDS,
-            "reward_seconds": SECONDS,
-            "max_failed": 1.0,
-        },
+        "rollouts": {"max_failed": 1.0, **rollouts},
     }
+
+
+def train(config: dict[str, Any], task: Any, begin: Callable[[], None]) -> tuple[str, list[str]]:
+    """Train, and say how it ended, and what the loss read of a broken group: it must be nothing.
+
+    Args:
+        begin: called before each batch of training: nothing breaks before.
+    """
+    from tenyson.errors import TaskError
+    from tenyson.jobs.rl import RLJob
+    from tenyson.jobs.trainers.rollout_trainer import RolloutTrainer
+
+    masked: list[bool] = []
+    leave_out, play_games = RolloutTrainer.leave_out, RolloutTrainer.play_games
+
+    def begun(self: RolloutTrainer) -> dict[str, Any]:
+        begin()
+        return play_games(self)
+
+    def noted(self: RolloutTrainer, output: dict[str, Any]) -> None:
+        leave_out(self, output)
+        tokens = output["completion_mask"].sum(dim=1).tolist()
+        masked.extend(not count for count, gone in zip(tokens, self.is_left_out(), strict=True) if gone)
+
     RolloutTrainer.leave_out, RolloutTrainer.play_games = noted, begun  # type: ignore[method-assign]
     ended = "success"
     try:
-        RLJob(config, task_of(world)).run()
+        RLJob(config, task).run()
     except TaskError as error:
         ended = str(error)
     finally:
         RolloutTrainer.leave_out, RolloutTrainer.play_games = leave_out, play_games  # type: ignore[method-assign]
-        world.release.set()
-    return [
-        *_wrong_records(world, folder / "t.db", ended),
-        *([] if all(masked) else ["a token of a broken group has a place in the loss"]),
-        *_left(world, before, here),
-    ]
+    return ended, [] if all(masked) else ["a token of a broken group has a place in the loss"]
 
 
-def _wrong_records(world: World, path: Path, ended: str) -> list[str]:
+def _wrong_records(world: World, path: Path) -> list[str]:
+    with sqlite3.connect(path) as database:
+        found = database.execute("SELECT source, error_class, count(*) FROM rollout_errors GROUP BY 1, 2")
+        errors = Counter({(source, kind): count for source, kind, count in found})
+    if errors == world.injected:
+        return []
+    return [f"recorded {dict(errors - world.injected)} too often, {dict(world.injected - errors)} not at all"]
+
+
+def wrong_groups(path: Path, ended: str) -> list[str]:
+    """Groups that were trained on although a rollout of them broke, and an end that nothing explains."""
     found = []
     with sqlite3.connect(path) as database:
-        errors = Counter(
-            {
-                (source, kind): count
-                for source, kind, count in database.execute(
-                    "SELECT source, error_class, count(*) FROM rollout_errors GROUP BY 1, 2"
-                )
-            }
-        )
         rollouts = database.execute(
             "SELECT step, group_id, finish_reason = 'error', trained FROM rollouts ORDER BY id"
         ).fetchall()
         trained = database.execute("SELECT count(*) FROM metrics WHERE name = 'loss'").fetchone()[0]
-    if errors != world.injected:
-        found.append(
-            f"recorded {dict(errors - world.injected)} too often, {dict(world.injected - errors)} not at all"
-        )
     # A batch of which nothing was left is played again, under the same names.
     groups = [rollouts[start : start + GROUP] for start in range(0, len(rollouts), GROUP)]
     if mixed := [group for group in groups if len({row[:2] for row in group}) > 1]:
@@ -264,22 +288,31 @@ def _wrong_records(world: World, path: Path, ended: str) -> list[str]:
     return found
 
 
-def _left(world: World, before: set[threading.Thread], here: Path) -> list[str]:
-    found = []
+def threads_left(before: set[threading.Thread]) -> list[str]:
+    """Threads of Tenyson and of the task's code that stay."""
     until = time.monotonic() + 10
     while left := [one.name for one in set(threading.enumerate()) - before if _is_ours(one)]:
         if time.monotonic() > until:
-            found.append(f"threads stay: {left}")
-            break
+            return [f"threads stay: {left}"]
         time.sleep(0.02)
+    return []
+
+
+def _left(world: World, here: Path) -> list[str]:
+    found = []
     if world.made != world.closed:
         found.append(f"{world.made} environments were made, and {world.closed} closed")
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    if sleeping := [one for one in children if _command(one).startswith("sleep")]:
+    if sleeping := [one for one in children() if one.startswith("sleep")]:
         found.append(f"{len(sleeping)} processes stay")
     if Path.cwd() != here:
         found.append(f"the working directory is {Path.cwd()}")
     return found
+
+
+def children() -> list[str]:
+    """The commands of this process's children."""
+    pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [_command(one) for one in pids]
 
 
 def _is_ours(thread: threading.Thread) -> bool:
@@ -295,29 +328,36 @@ def _command(process: str) -> str:
 
 def main() -> int:
     """Run the trials; exit status 1 where something was wrong."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--first", type=int, default=0, help="seed of the first run")
-    parser.add_argument("--times", action="store_true", help="print how long each run takes")
-    options = parser.parse_args()
     from tenyson.jobs.runtime.quiet import quiet_libraries
 
+    options = options_of(__doc__, runs=200).parse_args()
     quiet_libraries()
-    wrong = 0
     with tempfile.TemporaryDirectory() as scratch:
         model = warm(Path(scratch) / "warm")
-        for seed in range(options.first, options.first + options.runs):
-            folder = Path(scratch) / str(seed)
-            begun = time.monotonic()
-            found = trial(seed, model, folder)
-            if options.times:
-                print(f"seed {seed}: {time.monotonic() - begun:.1f} s", flush=True)
-            wrong += bool(found)
-            for one in found:
-                print(f"seed {seed}: {one}", flush=True)
-            shutil.rmtree(folder, ignore_errors=True)
+        return run_all(options, lambda seed, folder: trial(seed, model, folder))
+
+
+def options_of(about: str | None, *, runs: int) -> argparse.ArgumentParser:
+    """What a suite of seeded runs is told."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=runs)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first run")
+    parser.add_argument("--times", action="store_true", help="print how long each run takes")
+    return parser
+
+
+def run_all(options: argparse.Namespace, one_trial: Callable[[int, Path], list[str]]) -> int:
+    """Run the trials, each in a folder of its own, and print what is wrong; 1 where something is."""
+    wrong = 0
+    for seed in range(options.first, options.first + options.runs):
+        begun = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            found = one_trial(seed, Path(folder))
+        if options.times:
+            print(f"seed {seed}: {time.monotonic() - begun:.1f} s", flush=True)
+        wrong += bool(found)
+        for one in found:
+            print(f"seed {seed}: {one}", flush=True)
     print(f"{options.runs} runs, {wrong} wrong")
     return int(bool(wrong))
 
