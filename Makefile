@@ -59,6 +59,7 @@ soak: $(VENV)/.installed-test
 	$(BIN)/python tests/soak/kill_resume.py --kills 100
 	$(BIN)/python tests/soak/resume_matrix.py
 	$(BIN)/python tests/soak/break_worlds.py --runs 200
+	$(BIN)/python tests/soak/break_openenv.py --runs 40
 	$(BIN)/python tests/soak/kill_controller.py --points all --random 100 --stalls 50
 	$(BIN)/python tests/soak/kill_machines.py --runs 200
 	$(BIN)/python tests/soak/kill_containers.py --runs 100

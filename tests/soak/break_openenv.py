@@ -26,9 +26,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from break_worlds import children, config_of, options_of, run_all, threads_left, train, wrong_groups
-
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.openenv.interpreter import make_interpreter  # noqa: E402
+from tests.soak.break_worlds import (  # noqa: E402
+    children,
+    config_of,
+    options_of,
+    run_all,
+    threads_left,
+    train,
+    wrong_groups,
+)
+
 SECONDS = 1.5
 """The limit of an answer."""
 HANG_SECONDS = 3.5
@@ -202,9 +213,6 @@ def _left(happened: list[dict[str, Any]]) -> list[str]:
 
 def main() -> int:
     """Run the trials; exit status 1 where something was wrong."""
-    sys.path.insert(0, str(ROOT))
-    from tests.openenv.interpreter import make_interpreter
-
     from tenyson.jobs.runtime.quiet import quiet_libraries
 
     parser = options_of(__doc__, runs=40)

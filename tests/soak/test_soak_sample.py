@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.openenv.interpreter import make_interpreter
 
 HERE = Path(__file__).parent
 
@@ -52,6 +53,26 @@ def test_worlds_that_break_cost_their_own_rollouts_and_nothing_of_them_stays() -
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 runs, 0 wrong" in done.stdout
+
+
+@pytest.mark.train
+def test_an_openenv_server_that_breaks_costs_the_episodes_that_it_hit(shared_cache: Path) -> None:
+    """A server that is killed, and one with a single slot, both with answers that break: what is recorded is what was broken."""
+    python = make_interpreter(shared_cache / "openenv")
+    command = [
+        sys.executable,
+        HERE / "break_openenv.py",
+        "--runs",
+        "3",
+        "--first",
+        "RANGE",
+        "--python",
+        python,
+    ]
+    environ = os.environ | {"TENYSON_CACHE": str(shared_cache)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environ)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 runs, 0 wrong" in done.stdout
 
 
 @pytest.mark.slow
