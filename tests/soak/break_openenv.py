@@ -5,8 +5,8 @@
 Each run trains the task `openenv` for three steps (the tiny model, 2 groups of 4) on a real server, a process of its own, with one
 slot or many. A seed decides which answers are errors, garbage, half a message, too large, or do not come, and whether the server is
 killed, stopped for longer than the limit of an answer, or frozen for good. The server writes down what it broke. After the run: each
-fault of an episode is recorded once, by its kind, and a fault of the server once for each episode that it hit; no group with a broken
-rollout is trained on; all slots are free; no connection, thread or process stays.
+fault of an episode is recorded once, by its kind, and a fault of the server for each episode that was under way, and for none beyond
+those of the batch; no group with a broken rollout is trained on; all slots are free; no connection, thread or process stays.
 """
 
 from __future__ import annotations

@@ -40,6 +40,8 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(GRACE)
     _signal(child, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(GRACE)  # whoever waits for this process finds the command gone
     os._exit(0)
 
 
