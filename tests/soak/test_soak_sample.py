@@ -57,7 +57,7 @@ def test_worlds_that_break_cost_their_own_rollouts_and_nothing_of_them_stays() -
 
 @pytest.mark.train
 def test_an_openenv_server_that_breaks_costs_the_episodes_that_it_hit(shared_cache: Path) -> None:
-    """A server that is killed, and one with a single slot, both with answers that break: what is recorded is what was broken."""
+    """Answers that break, and a server with three slots that is killed: what is recorded is what was broken."""
     python = make_interpreter(shared_cache / "openenv")
     command = [
         sys.executable,
@@ -65,7 +65,7 @@ def test_an_openenv_server_that_breaks_costs_the_episodes_that_it_hit(shared_cac
         "--runs",
         "2",
         "--first",
-        "283",
+        "4140",
         "--python",
         python,
     ]
