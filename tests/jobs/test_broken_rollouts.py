@@ -14,6 +14,7 @@ from tenyson.errors import TaskError
 from tenyson.jobs.rl import RLJob
 from tenyson.jobs.trainers import rollout_trainer
 from tenyson.tasks import Environment, Observation, Reward, Sample, TaskPlugin
+from tenyson.telemetry.control import Asked
 
 pytestmark = pytest.mark.train
 
@@ -199,3 +200,36 @@ def test_a_task_that_seeds_torch_or_forks_or_leaves_the_folder_costs_nobody_else
         for name in ("whole", "meddled")
     )
     assert whole == meddled
+
+
+def test_too_many_broken_rollouts_can_pause_the_run_until_the_world_works_again(configure, tmp_path):
+    """`tenyson resume` continues it; the batch that was under way is played again."""
+    broken = threading.Event()
+    broken.set()
+
+    def breaks(sample):
+        if broken.is_set():
+            raise ConnectionError("the server is gone")
+
+    limits = {"retries": 0, "on_failed": "pause"}
+    said = []
+
+    class Watching(RLJob):
+        def execute(self, context):
+            say = context.say
+
+            def heard(message, level="info"):
+                said.append(message)
+                say(message, level)
+                if message.startswith("paused"):
+                    broken.clear()
+                    context.controls.accept(Asked("resume"))
+
+            object.__setattr__(context, "say", heard)
+            return super().execute(context)
+
+    result = Watching(configure("rl", training=GRPO, rollouts=limits), Task(breaks)).run()
+    assert result.status == "success"
+    assert any("Training pauses" in one and "ConnectionError" in one for one in said)
+    assert "paused after 0 steps" in said
+    assert "resumed after 0 steps" in said
