@@ -196,9 +196,10 @@ class Game:
         self.prompt_ids = self._renderer.prompt_ids(self.sample)
         self._replay.heard(0, self.prompt_ids)
         if self._is_full():
+            added = "" if environment is None else " with what reset() adds to it"
             raise TaskError(
-                f"the prompt of sample {self.sample.id} has {len(self.prompt_ids):,} tokens with what reset() adds to it, and the model "
-                f"reads {self._limits.context:,}"
+                f"the prompt of sample {self.sample.id} has {len(self.prompt_ids):,} tokens{added}, and the model reads "
+                f"{self._limits.context:,}"
             )
         while True:
             reply = self._replay.reply(self.turns)
