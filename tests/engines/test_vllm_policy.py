@@ -117,7 +117,7 @@ def test_independent_play_says_what_play_in_step_says_and_its_seed_decides(polic
         batches = play_independently(
             CountdownTask(), samples, renderer, policy, sampling, max_turns=9, batch_size=size
         )
-        return [one for batch in batches for one in batch.trajectories]
+        return [one for batch in batches for one in batch]
 
     greedy = Sampling(8, temperature=0.0, stop_token_ids=renderer.stop_token_ids)
     in_step = play(

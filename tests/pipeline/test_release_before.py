@@ -61,6 +61,9 @@ def restored(tmp_path):
 def test_a_pipeline_of_the_release_before_is_attached_and_ended(restored):
     """What is done is kept, the open question is answered, and the rest runs; paths are those of the folder of now."""
     assert restored.attempts("before") == [("sft", 1, "DONE"), ("after", 1, "FAILED")]
+    # Its telemetry has an older schema, which `tenyson runs` and the jobs say.
+    status, told, said = restored.tenyson("telemetry", "migrate")
+    assert (status, "schema 0002 -> 0004" in told + said) == (0, True), told + said
     (restored.folder / "repaired").touch()
     status, _, said = restored.tenyson("decide", "before", "after", "restart")
     assert status == 0, said
