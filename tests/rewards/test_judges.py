@@ -177,7 +177,7 @@ def test_what_the_world_causes_is_tried_again():
     [("429 0.1", r"too many requests or tokens \(429: Slow down\.\); tried \d+ times"), ("hang", "no answer within 0.2 s")],
 )  # fmt: skip
 def test_a_judge_that_stays_away_costs_its_own_rollouts(fault, words):
-    """Too many requests for minutes, or no answer at all: the others keep their values, and the job goes on."""
+    """Too many requests for minutes, or no answer at all: the others keep their values, and the job continues."""
     with ChatServer(points) as server:
         assert values(judge(server, rubric={"It is polite.": 2}), rollout("please")) == [1.0]
         judged = judge(

@@ -5,7 +5,7 @@
 Each run is an RLJob of three steps (the tiny model, 2 groups of 4) with an environment, a tool and two rewards. A seed decides which
 calls raise, hang beyond their limit, exit, change the process or leak a thread. After it: each fault is recorded once, with its class;
 no group with a broken rollout has a trained one, and no token of it a place in the loss; each environment was closed once; a run
-ends well unless three batches in a row broke whole; no thread and no process stays.
+succeeds unless three batches in a row broke whole; no thread and no process stays.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def config_of(
     generation: dict[str, Any],
     rollouts: dict[str, Any],
 ) -> dict[str, Any]:
-    """A GRPO training of a few steps, which goes on whatever share of a batch breaks."""
+    """A GRPO training of a few steps, which continues whatever share of a batch breaks."""
     return {
         "run": {"id": "rl", "output_dir": str(folder), "seed": seed},
         "model": model,
@@ -282,7 +282,7 @@ def wrong_groups(path: Path, ended: str) -> list[str]:
     if partly := [group for group in groups if any(row[2] for row in group) and any(row[3] for row in group)]:
         found.append(f"groups with a broken rollout were trained on: {partly}")
     if ended == "success":
-        found += [] if trained == STEPS else [f"it ended well after {trained} steps"]
+        found += [] if trained == STEPS else [f"it succeeded after {trained} steps"]
     elif "too many rollouts failed in 3 batches in a row" not in ended:
         found.append(f"it ended with: {ended}")
     return found

@@ -323,7 +323,7 @@ def test_neither_the_task_nor_its_module_imports_textarena() -> None:
     ],
 )
 def test_the_opponent_knows_legal_moves_of_many_games(name: str) -> None:
-    """A game of random moves on both sides comes to an end, without a word from the user about moves."""
+    """A game of random moves on both sides comes to an end, although the user names no moves."""
     task = TextArenaTask(env=name, **SMALL)
     for sample in islice(task.rl_samples("train", 0), 2):
         setup = task.options.setup(sample.data["seed"], sample.data["seat"])

@@ -240,7 +240,7 @@ class RolloutsConfig(Section):
     max_failed: float | None = Field(default=None, ge=0, le=1)
     """Largest share of rollouts that may fail: in three batches in a row of RL (default 0.1), or of an evaluation (default 0)."""
     on_failed: Literal["end", "pause"] = "end"
-    """RL, where more fail: end with a checkpoint, or pause until `tenyson resume RUN`."""
+    """RL, where more fail: end with a checkpoint, or pause until `tenyson resume RUN`. Several processes always end."""
 
 
 class EndpointConfig(Section):

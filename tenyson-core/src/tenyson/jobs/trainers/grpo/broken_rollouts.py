@@ -111,17 +111,13 @@ class BrokenRolloutsMixin:
 
     def again(self) -> None:
         """Say that a batch is played once more, and wait where the run is paused."""
-        step = self.trained_step()
+        trainer: Any = self
+        step = trainer.state.global_step
         self._context.say(
             f"after step {step}, each group of a batch has a rollout that failed: it is played again",
             "warning",
         )
         hold_while_paused(self._context.controls, step, self._context.say, unit="steps")
-
-    def trained_step(self) -> int:
-        """Optimizer steps done."""
-        trainer: Any = self
-        return int(trainer.state.global_step)
 
     def _of_this_process(self) -> torch.Tensor:
         trainer: Any = self
