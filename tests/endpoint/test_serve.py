@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -202,6 +203,22 @@ def ask(served, *, path="/v1/chat/completions", body=b"{}", key=None, **headers)
 )
 def test_who_may_not_ask_and_what_cannot_be_read(served, options, status):
     assert ask(served, **options)[0] == status
+
+
+@pytest.mark.parametrize("header", [("Transfer-Encoding", "chunked"), ("Content-Length", "99999999")])
+def test_a_client_that_sends_slowly_what_is_refused_still_reads_why(served, header):
+    """A connection that is closed while a client still sends is reset, and the answer with it."""
+    url, key = served
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+    connection.putrequest("POST", "/v1/chat/completions")
+    connection.putheader("Authorization", f"Bearer {key}")
+    connection.putheader(*header)
+    connection.endheaders()
+    for _ in range(5):
+        time.sleep(0.1)
+        connection.send(b"2\r\n{}\r\n" * 10_000)
+    assert connection.getresponse().status in (411, 413)
+    connection.close()
 
 
 def test_a_body_of_a_gigabyte_is_refused_and_kept_nowhere(served):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import re
+import socket
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -50,6 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         del explain
         self.close_connection = True
         self._send_json(ApiError(message or HTTPStatus(code).phrase, status=code).body(), code)
+        self._linger()
 
     def _respond(self, work: Any) -> None:
         self._unread = int(self.headers.get("Content-Length", "0") or 0) if self._has_length() else 0
@@ -141,21 +143,31 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self._drain()
             self._send_json(error.body(), error.status)
+            if self.close_connection:
+                self._linger()
         except OSError:
             self.close_connection = True
 
     def _drain(self) -> None:
-        """Read what the client still sends, so that it reads the answer; not for long, and without keeping it."""
+        """Read the rest of the request, so that the next one begins where it does; not for long."""
         until = time.monotonic() + _DRAIN_SECONDS
-        if self._unread > LARGEST_BODY:
-            self.close_connection = True
-        while self._unread and time.monotonic() < until:
+        while 0 < self._unread <= LARGEST_BODY and time.monotonic() < until:
             data = self.rfile.read1(min(self._unread, 1 << 20))
             if not data:
                 break
             self._unread -= len(data)
         if self._unread:
             self.close_connection = True
+
+    def _linger(self) -> None:
+        """Close only once the client has: what it still sends to a closed connection makes it lose the answer."""
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_WR)
+        until = time.monotonic() + _DRAIN_SECONDS
+        while (left := until - time.monotonic()) > 0:
+            self.connection.settimeout(left)
+            if not self.rfile.read1(1 << 20):
+                break
 
     def _send_json(self, body: Mapping[str, Any], status: int = 200) -> None:
         data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")

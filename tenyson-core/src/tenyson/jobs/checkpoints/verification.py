@@ -98,7 +98,8 @@ def verify_resume(
     done = []
     for number, kill in enumerate(chosen):
         process = _start(spec, config, folder, "killed", processes, resume=number > 0)
-        done.append(_kill_after(process, kill, folder / "killed", attempt=number))
+        due = 0 if done else _last_multiple(training["save_steps"], kill)
+        done.append(_kill_after(process, kill, folder / "killed", attempt=number, due=due))
         say(f"killed after step {done[-1]} of {steps}")
     process = _start(spec, config, folder, "killed", processes, resume=True)
     _finish(process, folder, "killed")
@@ -246,8 +247,17 @@ def _finish(process: Any, folder: Path, name: str) -> None:
         )
 
 
-def _kill_after(process: Any, step: int, run: Path, *, attempt: int) -> int:
-    """Kill as soon as the step is recorded, or its checkpoint or a later one is published; returns the last step recorded."""
+def _last_multiple(of: int | None, limit: int) -> int:
+    """The last multiple of a number up to a limit; 0 where there is none."""
+    return limit // of * of if of else 0
+
+
+def _kill_after(process: Any, step: int, run: Path, *, attempt: int, due: int) -> int:
+    """Kill as soon as the step is recorded, or its checkpoint or a later one is published; returns the last step recorded.
+
+    Checkpoints are published in the background, on a busy machine some steps later: where one is `due` by then, a kill before
+    any is published would prove nothing, so it waits for the first.
+    """
     pointer, progress = RunFolder(run).latest_checkpoint, _Progress(run)
     try:
         while process.poll() is None:
@@ -255,7 +265,8 @@ def _kill_after(process: Any, step: int, run: Path, *, attempt: int) -> int:
             if (reached := progress.of(attempt)) is None:
                 continue
             latest = pointer.read_text().strip().removeprefix("step-") if pointer.exists() else ""
-            if reached >= step or (latest.isdecimal() and int(latest) >= step):
+            published = int(latest) if latest.isdecimal() else 0
+            if published >= step or (reached >= step and (published or not due)):
                 _kill(process.pid)
                 process.wait()
                 return progress.of(attempt) or 0
