@@ -69,7 +69,8 @@ class ModelConfig(Section):
     adapter: UserPath | None = None
     """PEFT adapter to start from: a directory, `repo:revision`, or the id of an earlier run."""
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = "auto"
-    """Type of the loaded weights; `auto` takes bfloat16 on a GPU and float32 on a CPU."""
+    """Type of the loaded weights; `auto` takes bfloat16 on a GPU and float32 on a CPU. Where a CPU has instructions for bfloat16,
+    `auto` trains models of 50 million parameters or more with its forward passes in bfloat16 (`trl.bf16`)."""
     attn_implementation: str | None = None
     """Attention kernel of transformers, such as "sdpa" or "flash_attention_2"."""
     trust_remote_code: bool = False

@@ -118,7 +118,7 @@ class RLJob(Job):
             )
         with ExitStack() as opened:
             if engine == "vllm" and not trls:
-                dtype = load_dtype(config)
+                dtype = "bfloat16" if arguments.bf16 else load_dtype(config)
                 policy = open_policy(config, one.source, arguments, dtype)
                 opened.callback(policy.close)
                 trainer.follow_with(policy, dtype=dtype, corrected=corrects(config, dtype))

@@ -47,7 +47,7 @@ _ARGUMENTS = {
     "ref_model_mixup_alpha": "trl.ref_model_mixup_alpha", "ref_model_sync_steps": "trl.ref_model_sync_steps",
     "use_bias_correction_kl": "trl.use_bias_correction_kl", "router_aux_loss_coef": "trl.router_aux_loss_coef",
     "max_tool_calling_iterations": "trl.max_tool_calling_iterations", "disable_dropout": "trl.disable_dropout",
-    "use_adaptive_entropy": "trl.use_adaptive_entropy",
+    "use_adaptive_entropy": "trl.use_adaptive_entropy", "bf16": "trl.bf16",
 } | {name: f"generation.{name}" for name in DRAWN} | {
     name: f"trl.{name}"
     for name in (

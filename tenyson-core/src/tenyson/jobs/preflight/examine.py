@@ -139,6 +139,7 @@ class Examination:
         from tenyson.jobs.checkpoints.resume import locate_checkpoint
         from tenyson.jobs.checkpoints.same_training import require_same_training, training_record
         from tenyson.jobs.models.fingerprint import require_fingerprint
+        from tenyson.jobs.trainers.precision import choose_precision
 
         context, reference = self._context(), self.job.config.training.resume_from_checkpoint
         resumes = reference is not None and self.job.kind.trains
@@ -146,6 +147,7 @@ class Examination:
         require_fingerprint(context, source, renderer, checkpoint)
         if checkpoint is not None and self._built is not None and self.processes == 1:
             config = self.job.config
+            choose_precision(config, self._built, source, checkpoint)
             record = training_record(config, self.job.kind, self._built, source, context.task_name)
             require_same_training(context, checkpoint, record)
 

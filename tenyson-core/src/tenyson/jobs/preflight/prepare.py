@@ -83,9 +83,12 @@ class TrainingRun:
         from tenyson.jobs.checkpoints.resume import find_checkpoint, pin_inputs
         from tenyson.jobs.checkpoints.same_training import require_same_training, training_record
         from tenyson.jobs.models.fingerprint import require_fingerprint
+        from tenyson.jobs.trainers.precision import choose_precision
 
         context, source = self.context, self.prepared.source
         self.resume = find_checkpoint(context)
+        if told := choose_precision(context.config, self.arguments, source, self.resume):
+            context.say(told)
         self._record = training_record(
             context.config, context.kind, self.arguments, source, context.task_name
         )
