@@ -1,12 +1,13 @@
 """One GRPO step on SmolLM2-135M on a CPU: a bare TRL script against RLJob, in turn, each in a process of its own.
 
-16 prompts, 4 completions of at most 128 tokens each; same prompts, reward, batch, loss, learning rate and float32. The bare
-script keeps what TRL's documentation has by default beside that: transformers' generate and gradient checkpointing. RLJob
-keeps its own defaults: vLLM by `generation.engine: auto`, no gradient checkpointing. The first step of each run is not
-counted; the times of the others cover generation, rewards, loss and update. `--bare-keeps-activations` switches TRL's
-gradient checkpointing off.
+16 prompts, 4 completions of at most 128 tokens each; same prompts, reward, batch, loss and learning rate, weights in float32. The
+bare script keeps what TRL's documentation has by default beside that: transformers' generate, gradient checkpointing and
+bfloat16 autocast, which `--fp32` switches off: it is slower on processors without bfloat16 instructions. RLJob keeps its own
+defaults: the engine and the precision that it takes by itself, no gradient checkpointing. The first step of each run is not
+counted; the times of the others cover generation, rewards, loss and update. `--bare-keeps-activations` switches TRL's gradient
+checkpointing off.
 
-    OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive python benchmarks/grpo_step.py [--runs 3] [--steps 3]
+    OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive python benchmarks/grpo_step.py [--runs 3] [--steps 3] [--fp32] [--engine vllm]
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def tenyson_side(scratch: Path, steps: int, engine: str) -> dict[str, Any]:
     run_id = f"rl-{os.getpid()}"
     config = {
         "run": {"id": run_id, "output_dir": str(scratch / "outputs")},
-        "model": {"name": model_directory(), "dtype": "float32"},
+        "model": {"name": model_directory()},
         "training": {
             "max_steps": steps + 1,
             "batch_size": MICRO_BATCH,
@@ -112,7 +113,7 @@ def tenyson_side(scratch: Path, steps: int, engine: str) -> dict[str, Any]:
     return {"times": times, "tokens": statistics.fmean(written), "apart": max(apart, default=None)}
 
 
-def bare_side(scratch: Path, steps: int, *, checkpointing: bool) -> dict[str, Any]:
+def bare_side(scratch: Path, steps: int, *, checkpointing: bool, bf16: bool) -> dict[str, Any]:
     """TRL alone."""
     from datasets import Dataset
     from transformers import TrainerCallback
@@ -143,7 +144,7 @@ def bare_side(scratch: Path, steps: int, *, checkpointing: bool) -> dict[str, An
         gradient_checkpointing=checkpointing,
         logging_steps=1,
         use_cpu=True,
-        bf16=False,
+        bf16=bf16,
         report_to="none",
         save_strategy="no",
     )
@@ -162,6 +163,7 @@ def run_side(side: str, options: argparse.Namespace, scratch: str) -> dict[str, 
     """One side in a fresh process."""
     command = [sys.executable, __file__, "--side", side, "--scratch", scratch]
     command += ["--steps", str(options.steps), "--engine", options.engine]
+    command += ["--fp32"] if options.fp32 else []
     command += ["--bare-keeps-activations"] if options.bare_keeps_activations else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -176,6 +178,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--engine", default="auto", help="of RLJob")
+    parser.add_argument("--fp32", action="store_true", help="the bare script without its bfloat16 autocast")
     parser.add_argument("--bare-keeps-activations", action="store_true")
     parser.add_argument("--side", choices=["bare", "tenyson"], help=argparse.SUPPRESS)
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
@@ -185,7 +188,8 @@ def main() -> None:
         return
     if options.side == "bare":
         checkpointing = not options.bare_keeps_activations
-        print(json.dumps(bare_side(options.scratch, options.steps, checkpointing=checkpointing)))
+        found = bare_side(options.scratch, options.steps, checkpointing=checkpointing, bf16=not options.fp32)
+        print(json.dumps(found))
         return
     seconds: dict[str, list[float]] = {"bare": [], "tenyson": []}
     with tempfile.TemporaryDirectory() as scratch:

@@ -9,7 +9,13 @@ from tenyson.jobs.trainers import precision
 
 pytestmark = pytest.mark.train
 
-TRAINING = {"max_steps": 4, "batch_size": 4, "learning_rate": 0.003, "save_steps": 2, "save_total_limit": None}
+TRAINING = {
+    "max_steps": 4,
+    "batch_size": 4,
+    "learning_rate": 0.003,
+    "save_steps": 2,
+    "save_total_limit": None,
+}
 
 
 @pytest.fixture
