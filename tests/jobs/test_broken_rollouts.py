@@ -12,7 +12,6 @@ import torch
 
 from tenyson.errors import TaskError
 from tenyson.jobs.rl import RLJob
-from tenyson.jobs.trainers import rollout_trainer
 from tenyson.tasks import Environment, Observation, Reward, Sample, TaskPlugin
 from tenyson.telemetry.control import Asked
 
@@ -94,40 +93,6 @@ def test_a_group_with_a_broken_rollout_is_recorded_and_trains_nothing(configure,
         assert "turn 2: ConnectionError: the server is gone" in message
         assert "breaks(self.sample)" in traceback
     assert all("a rollout of its group failed: the environment Game raises" in cause for cause in causes)
-
-
-@pytest.mark.parametrize("loss", ["dapo", "bnpo"])
-def test_the_gradient_is_that_of_the_other_groups_alone(configure, monkeypatch, loss):
-    """As if the broken group had not been there, to rounding."""
-    gradients = {}
-
-    def noted(kind):
-        class Noting(rollout_trainer.RolloutTrainer):
-            def leave_out(self, output):
-                super().leave_out(output)
-                if kind == "alone":
-                    kept = output["completion_mask"].sum(dim=1) > 0
-                    for name, value in list(output.items()):
-                        if isinstance(value, torch.Tensor) and value.ndim and len(value) == len(kept):
-                            output[name] = value[kept]
-
-            def _compute_loss(self, model, inputs):
-                found = super()._compute_loss(model, inputs)
-                if kind not in gradients:
-                    grads = torch.autograd.grad(found, list(model.parameters()), retain_graph=True)
-                    gradients[kind] = torch.cat([one.flatten() for one in grads])
-                return found
-
-        return Noting
-
-    for kind in ("masked", "alone"):
-        breaks, _ = breaking_once_a_batch()
-        monkeypatch.setattr("tenyson.jobs.trainers.rollout_trainer.RolloutTrainer", noted(kind))
-        sections = {"rollouts": {"retries": 0, "max_failed": 0.5}, "trl": {"loss_type": loss}}
-        RLJob(configure(kind, training={**GRPO, "max_steps": 1}, **sections), Task(breaks)).run()
-    masked, alone = gradients["masked"], gradients["alone"]
-    assert masked.abs().max() > 0
-    assert torch.allclose(masked, alone, rtol=1e-4, atol=1e-7)
 
 
 def test_what_a_retry_overcomes_changes_nothing_of_the_training(configure, tmp_path):

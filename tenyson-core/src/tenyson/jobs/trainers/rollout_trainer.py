@@ -29,6 +29,7 @@ from tenyson.jobs.data.trl_inputs import dataset_of, reward_function
 from tenyson.jobs.job import JobContext
 from tenyson.jobs.trainers.diagnosis import Batch, Diagnosis
 from tenyson.jobs.trainers.grpo.broken_rollouts import BrokenRolloutsMixin, NothingLeftError
+from tenyson.jobs.trainers.grpo.left_out import LeftOutMixin
 from tenyson.jobs.trainers.grpo.length_groups import LengthGroupsMixin
 from tenyson.jobs.trainers.grpo.policy_mixin import PolicyMixin
 from tenyson.jobs.trainers.sampler import EpochSampler
@@ -46,6 +47,7 @@ _ODD = "Correct the task; a rollout may hold any text. A run that has a checkpoi
 
 
 class RolloutTrainer(
+    LeftOutMixin,
     PolicyMixin,
     BrokenRolloutsMixin,
     LengthGroupsMixin,

@@ -59,6 +59,11 @@ class BrokenRolloutsMixin:
         if self._left_out.all():
             raise NothingLeftError
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether any group of this batch, on any process, leaves the loss."""
+        return bool(self._left_out.any())
+
     def is_left_out(self) -> list[bool]:
         """B flags: whether the group of a completion of this process leaves the loss."""
         flags: list[bool] = self._of_this_process().tolist()
@@ -71,18 +76,6 @@ class BrokenRolloutsMixin:
             for one in reversed(self._trajectories)
             if one.rollout.error
         }
-
-    def leave_out(self, output: dict[str, Any]) -> None:
-        """Take the groups that `find_broken` found out of what the loss reads: no token of theirs counts."""
-        if not self._left_out.any():
-            return
-        trainer: Any = self
-        kept = (~trainer.with_further(self._of_this_process())).unsqueeze(1)
-        counted = output["completion_mask"] = output["completion_mask"] * kept
-        if "tool_mask" in output:
-            output["tool_mask"] = output["tool_mask"] * kept
-            counted = counted * output["tool_mask"]
-        output["num_items_in_batch"] = trainer.accelerator.gather(counted.sum()).sum()
 
     def count_broken(self) -> None:
         """Count a batch that was recorded. Raises: TaskError: too many of its rollouts and of those before it broke."""

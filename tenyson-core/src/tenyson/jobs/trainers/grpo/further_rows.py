@@ -87,9 +87,12 @@ class FurtherRowsMixin:
         return [row for _, row in found] + [filling] * (most - len(found))
 
     def _share(self, rollouts: int) -> float:
-        """All rows to those that do not only fill up, where the loss is a mean over rows; else 1."""
+        """All rows to those that do not only fill up, where the loss is a mean over rows; else 1.
+
+        Where rows are left out, so are those that fill up, and nothing makes up for them here.
+        """
         trainer: Any = self
-        if trainer.loss_type not in ROW_MEANS:
+        if trainer.loss_type not in ROW_MEANS or trainer.leaves_out:
             return 1.0
         rows = rollouts + len(self._owners)
         filled = torch.tensor([rollouts + sum(owner >= 0 for owner in self._owners)])

@@ -129,6 +129,8 @@ class PolicyMixin(FurtherRowsMixin):
         if (tools := inputs.get("tool_mask")) is not None:
             mask = mask * tools
         difference = (ours - theirs).abs()[mask.bool()]
+        if not len(difference):  # all of a micro-batch may be left out
+            return
         metrics = self._metrics["train"]  # type: ignore[attr-defined]
         metrics["sampling/sampling_logp_difference/mean"].append(difference.mean().item())
         metrics["sampling/sampling_logp_difference/max"].append(difference.max().item())
