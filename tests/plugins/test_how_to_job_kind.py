@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tenyson.plugins import JobKind
 from tenyson.plugins.job_kinds import JOB_KINDS
 
 ROOT = Path(__file__).parents[2]
@@ -63,14 +62,6 @@ def test_it_is_listed_offered_and_checked_like_core_s_own_kinds(tenyson, tmp_pat
     assert "generation: means nothing to confident (read by rl and eval)" in said
     said = tenyson("run", "--config", config, "--job", "confidant", rc=2)
     assert f"'confidant' is not one of {', '.join(map(repr, JOB_KINDS))}, 'confident'" in said
-
-
-def test_checks_are_still_found_under_their_former_path():
-    """A kind that was published before names `tenyson.jobs.preflight.kinds`."""
-    former = JobKind(
-        name="older", summary="...", load="", preflight="tenyson.jobs.preflight.kinds:SFTPreflight"
-    )
-    assert former.part("preflight") is JOB_KINDS["sft"].part("preflight")
 
 
 @pytest.mark.train

@@ -1,4 +1,7 @@
-"""Where it runs: the Backend protocol, CloudManager over it, and the local backend."""
+"""Where it runs: the Backend protocol, CloudManager over it, and the local backend.
+
+The distributions that add backends are listed in `tenyson.plugins.discovery`.
+"""
 
 from typing import TYPE_CHECKING
 

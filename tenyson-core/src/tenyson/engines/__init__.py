@@ -1,4 +1,7 @@
-"""How text is made: the Engine protocol, its implementations, and the renderer that all jobs share."""
+"""How text is made: the Engine protocol, its implementations, and the renderer that all jobs share.
+
+How tokens are drawn is `Sampling` in `engine`; every engine takes its fields by name.
+"""
 
 from typing import TYPE_CHECKING
 

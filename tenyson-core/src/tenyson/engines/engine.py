@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Sampling:
     """How tokens are drawn: by this alone. An engine takes nothing from the checkpoint's own generation config.
 
-    A further parameter is a field here, a key of `generation` in config/schema.py, and a rule in engines/decoding/sampler.py.
+    A further parameter is a field here, a key of `generation` and a name of `SamplingParameter` in config/schema.py, a rule in
+    engines/decoding/sampler.py, and its range in engines/endpoint/parameters.py.
     """
 
     max_new_tokens: int

@@ -1,6 +1,7 @@
 """What runs: SFTJob, RLJob, EvalJob, DPOJob, and the JobResult they return.
 
-`tenyson.plugins.builtin` registers the kinds of job.
+`tenyson.plugins.builtin` registers the kinds of job. `dpo` is the pattern for another: its parts begin with `dpo_` in trainers,
+preflight, models and config/checks.
 """
 
 from typing import TYPE_CHECKING

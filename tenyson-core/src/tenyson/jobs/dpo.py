@@ -29,7 +29,7 @@ class DPOJob(Job):
         quiet_libraries()
         from trl import DPOConfig
 
-        from tenyson.jobs.preflight.preferences import check_preferences, pair_segments
+        from tenyson.jobs.preflight.dpo_checks import check_preferences, pair_segments
         from tenyson.jobs.preflight.prepare import TrainingRun
         from tenyson.jobs.preflight.report import settle
         from tenyson.jobs.runtime.refusals import refusals

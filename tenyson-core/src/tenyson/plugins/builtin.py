@@ -202,6 +202,6 @@ def tenyson_jobs() -> Iterable[JobKind]:
             trl_config="trl:DPOConfig",
             arguments="tenyson.config.checks.dpo_arguments:DPO",
             memory="tenyson.jobs.models.dpo_memory:dpo_memory",
-            preflight="tenyson.jobs.preflight.preferences:DPOPreflight",
+            preflight="tenyson.jobs.preflight.dpo_checks:DPOPreflight",
         ),
     ]

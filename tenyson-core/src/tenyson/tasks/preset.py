@@ -59,7 +59,7 @@ class Preset:
     def from_file(cls, path: str | Path) -> Preset:
         """Read a preset from a YAML file.
 
-        The keys are those of `tenyson.config.experiment.model.ExperimentFile`; `name` is the file's name without its ending,
+        The keys are those of `tenyson.config.experiment.schema.ExperimentFile`; `name` is the file's name without its ending,
         where it is not given.
         A step's `config` is merged over `shared`, section by section. null is a value there as anywhere else; the value
         `${default}` takes a key of `shared` away.

@@ -1,1 +1,4 @@
-"""Commands about runs."""
+"""Commands about runs.
+
+`columns` is the list of `tenyson runs`; stored values are fields of `tenyson.telemetry.read.record`.
+"""

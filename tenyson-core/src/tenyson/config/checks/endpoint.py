@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 if TYPE_CHECKING:
     from tenyson.config.document import Document
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 ENGINE = "openai"
 """The engine of core that asks an endpoint."""
-_SAMPLING = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
-"""Parameters of `generation` that an endpoint may take, and the value at which each is off."""
 _OWN_FIELDS = {
     "model": "use model.name",
     "messages": "",
@@ -27,9 +25,8 @@ _OWN_FIELDS = {
     "max_completion_tokens": "use generation.max_new_tokens",
     "seed": "use run.seed",
     "functions": "implement tools() of the task",
-    **{name: f"use generation.{name}" for name in _SAMPLING},
 }
-"""Fields of a request that Tenyson sets itself, and what to use instead."""
+"""Fields of a request that Tenyson sets itself, and what to use instead; those of sampling aside."""
 
 
 def asks_endpoint(config: Mapping[str, Any]) -> bool:
@@ -59,9 +56,10 @@ def endpoint_problems(config: Config, kind: JobKind, document: Document) -> Iter
         yield document.problem(("endpoint", "url"), cause, "such as http://localhost:8000/v1")
     yield from _model(config, document)
     yield from _sampling(config, document)
+    own = _OWN_FIELDS | {name: f"use generation.{name}" for name in _sampling_defaults(config)}
     for name in config.engine_args:
-        if name in _OWN_FIELDS:
-            yield document.problem(("engine_args", name), "is set by Tenyson itself", _OWN_FIELDS[name])
+        if name in own:
+            yield document.problem(("engine_args", name), "is set by Tenyson itself", own[name])
 
 
 def _model(config: Config, document: Document) -> Iterator[Problem]:
@@ -77,8 +75,16 @@ def _model(config: Config, document: Document) -> Iterator[Problem]:
 
 
 def _sampling(config: Config, document: Document) -> Iterator[Problem]:
-    for name, off in _SAMPLING.items():
+    for name, off in _sampling_defaults(config).items():
         if name not in config.endpoint.parameters and getattr(config.generation, name) != off:
             cause = "is not among endpoint.parameters, so the endpoint would not be told"
             hint = f"leave it out, or add {name} to endpoint.parameters if the endpoint takes it"
             yield document.problem(("generation", name), cause, hint)
+
+
+def _sampling_defaults(config: Config) -> dict[str, Any]:
+    """The parameters of `generation` that an endpoint may take, and the value at which each is off."""
+    from tenyson.config.schema import SamplingParameter
+
+    known = type(config.generation).model_fields
+    return {name: known[name].default for name in get_args(SamplingParameter) if name in known}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from tenyson.config.experiment.links import link_problems
-from tenyson.config.experiment.model import ExperimentFile, StepEntry
+from tenyson.config.experiment.schema import ExperimentFile, StepEntry
 from tenyson.config.experiment.sections import section_problems
 from tenyson.config.experiment.sweep import axis_problems
 from tenyson.config.explain import keys, nearest, problems, suggested_key

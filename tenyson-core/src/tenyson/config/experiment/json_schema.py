@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tenyson.config.experiment.model import ExperimentFile
+from tenyson.config.experiment.schema import ExperimentFile
 from tenyson.config.experiment.sweep import sweep_schemas
 from tenyson.config.schema import Config
 

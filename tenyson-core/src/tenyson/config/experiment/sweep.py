@@ -18,7 +18,7 @@ from tenyson.config.experiment.lists import some
 
 if TYPE_CHECKING:
     from tenyson.config.document import Document, KeyPath
-    from tenyson.config.experiment.model import ExperimentFile, StepEntry
+    from tenyson.config.experiment.schema import ExperimentFile, StepEntry
     from tenyson.errors import Problem
 
 SHORTHANDS = {"seed": "run.seed"}

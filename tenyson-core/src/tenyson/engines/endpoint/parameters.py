@@ -8,6 +8,7 @@ from typing import Any
 from tenyson.engines.endpoint.api_error import ApiError
 from tenyson.engines.endpoint.messages import read_messages, read_tools
 from tenyson.engines.endpoint.request import ChatRequest, CompletionRequest, Options
+from tenyson.engines.engine import DRAWN
 from tenyson.tasks.usercode import text_fault
 
 MOST_REPLIES = 128
@@ -40,7 +41,6 @@ _NUMBERS: Mapping[str, tuple[type, Callable[[Any], bool], str]] = {
     "max_tokens": (int, lambda value: value >= 1, "a whole number from 1"),
     "max_completion_tokens": (int, lambda value: value >= 1, "a whole number from 1"),
 }
-_DRAWN = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 _SHARED = {
     *_LABELS,
     *_NUMBERS,
@@ -115,7 +115,7 @@ def _options(given: Mapping[str, Any], logprobs: bool) -> Options:
     return Options(
         n=given.get("n", 1),
         max_tokens=limits[0] if limits else None,
-        drawn={name: given[name] for name in _DRAWN if name in given},
+        drawn={name: given[name] for name in DRAWN if name in given},
         seed=given.get("seed"),
         stop=_stops(given.get("stop")),
         logprobs=logprobs,

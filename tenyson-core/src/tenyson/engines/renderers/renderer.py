@@ -15,11 +15,11 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from tenyson.engines.renderers.ends import Ends
-from tenyson.engines.renderers.facts import tokenizer_facts
 from tenyson.engines.renderers.parsed import Parsed
 from tenyson.engines.renderers.replies import Replies
 from tenyson.engines.renderers.reply_format import QUESTION, find_format
 from tenyson.engines.renderers.template import ChatTemplate
+from tenyson.engines.renderers.tokenizer_facts import tokenizer_facts
 from tenyson.engines.renderers.tool_calls import ToolFormat, find_tool_format
 from tenyson.errors import ModelError
 from tenyson.tasks.sample import Message, Sample, ToolCall

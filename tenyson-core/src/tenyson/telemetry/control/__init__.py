@@ -1,4 +1,7 @@
-"""Control over a running job: what others ask of it, how it hears of it, and what its loop sees."""
+"""Control over a running job: what others ask of it, how it hears of it, and what its loop sees.
+
+A verb is an entry of `verbs`, from which commands, help and checks are made.
+"""
 
 from typing import TYPE_CHECKING
 

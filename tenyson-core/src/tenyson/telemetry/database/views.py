@@ -18,7 +18,7 @@ _GROUP_COLUMNS = """
 
 COMMENTS = {
     "sft_metrics": "A step that SFT logged.",
-    "step_metrics": "A step that RL or an evaluation logged.",
+    "step_metrics": "A step that any job but SFT logged.",
     "metrics": "One number of one logged step; null where it was not finite.",
     "epoch_metrics": "An epoch of RL: means of loss and KL.",
     "rollouts": "A conversation in RL or evaluation.",

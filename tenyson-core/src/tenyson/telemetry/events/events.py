@@ -46,7 +46,7 @@ class RunStarted(Event):
     attempt_uid: str = ""
     """32 hexadecimal digits; the same on all ranks of one attempt."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    """What `tenyson.telemetry.events.provenance.gather` finds out: columns of `attempts`."""
+    """What `tenyson.telemetry.events.provenance.gather` finds out: columns of `attempts` and `runs`."""
     inputs: Sequence[Mapping[str, str | None]] = ()
     """What it is made from: kind, reference, source_run_id; rows of `lineage`."""
 

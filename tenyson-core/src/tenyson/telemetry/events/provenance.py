@@ -34,7 +34,7 @@ def gather(
     folder: Path | None = None,
     files: Iterable[str | Path] = (),
 ) -> dict[str, Any]:
-    """What `attempts` keeps beside the configuration: config_hash, git_commit, git_diff_hash, versions, host,
+    """What `attempts` and `runs` keep beside the configuration: config_hash, git_commit, git_diff_hash, versions, host,
     accelerator, processes. What cannot be found out is None; of changes to the code, "unknown: REASON".
 
     Args:
