@@ -84,7 +84,6 @@ def _sampling(config: Config, document: Document) -> Iterator[Problem]:
 
 def _sampling_defaults(config: Config) -> dict[str, Any]:
     """The parameters of `generation` that an endpoint may take, and the value at which each is off."""
-    from tenyson.config.schema import SamplingParameter
-
+    [names] = get_args(type(config.endpoint).model_fields["parameters"].annotation)
     known = type(config.generation).model_fields
-    return {name: known[name].default for name in get_args(SamplingParameter) if name in known}
+    return {name: known[name].default for name in get_args(names) if name in known}
