@@ -95,7 +95,7 @@ def verify_resume(
     chosen = _choose(kills, steps)
     if not training["save_steps"] and not training["early_stopping_patience"]:
         training["save_steps"] = max(1, steps // 4)
-    done = []
+    done: list[int] = []
     for number, kill in enumerate(chosen):
         process = _start(spec, config, folder, "killed", processes, resume=number > 0)
         due = 0 if done else _last_multiple(training["save_steps"], kill)

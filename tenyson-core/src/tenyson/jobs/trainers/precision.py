@@ -25,7 +25,7 @@ def has_instructions() -> bool:
     """Whether this processor multiplies in bfloat16."""
     import torch
 
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def choose_precision(config: Config, arguments: Any, source: ModelSource, checkpoint: Path | None) -> str:
