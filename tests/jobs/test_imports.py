@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 TASKS = Path(__file__).parents[1] / "tasks"
-WATCHED = ("torch", "transformers", "trl", "peft", "datasets", "vllm", "boto3")
+WATCHED = ("torch", "transformers", "trl", "peft", "datasets", "vllm", "wandb", "boto3")
 TELL = """
 import atexit, json, os, pathlib, sys
 atexit.register(lambda: print("IMPORTED", json.dumps([name for name in {watched!r} if name in sys.modules]), flush=True))
@@ -43,7 +43,15 @@ def run_job(job: str, config: dict, cwd: Path) -> list[str]:
 def test_an_evaluation_imports_no_training_library(configure, tmp_path):
     """It needs a model and an engine; trl, peft and datasets cost it seconds."""
     got = run_job("eval", configure("ev", evaluation={"samples": 4}), tmp_path)
-    assert not {"trl", "peft", "datasets", "vllm"} & set(got)
+    assert not {"trl", "peft", "datasets", "vllm", "wandb"} & set(got)
+
+
+@pytest.mark.train
+def test_sft_imports_wandb_only_for_its_sink(configure, tmp_path):
+    """TRL imports it wherever it is installed, for reports that a job switches off."""
+    got = run_job("sft", configure("sft", training={"max_steps": 1, "batch_size": 4}), tmp_path)
+    assert "trl" in got
+    assert "wandb" not in got
 
 
 @pytest.mark.train
@@ -52,7 +60,7 @@ def test_rl_imports_vllm_only_where_it_generates_with_it(configure, tmp_path):
     training = {"max_steps": 1, "batch_size": 4, "num_generations": 4, "preflight_groups": 0}
     got = run_job("rl", configure("rl", training=training), tmp_path)
     assert "trl" in got
-    assert "vllm" not in got
+    assert not {"vllm", "wandb"} & set(got)
 
 
 @pytest.mark.train

@@ -27,6 +27,9 @@ class DPOJob(Job):
         from tenyson.jobs.runtime.quiet import quiet_libraries
 
         quiet_libraries()
+        from tenyson.jobs.trainers.trl_import import import_trainer
+
+        import_trainer("dpo_trainer")
         from trl import DPOConfig
 
         from tenyson.jobs.preflight.dpo_checks import check_preferences, pair_segments

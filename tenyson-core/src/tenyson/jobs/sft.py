@@ -28,6 +28,9 @@ class SFTJob(Job):
         from tenyson.jobs.runtime.quiet import quiet_libraries
 
         quiet_libraries()
+        from tenyson.jobs.trainers.trl_import import import_trainer
+
+        import_trainer("sft_trainer")
         from trl import SFTConfig
 
         from tenyson.jobs.preflight.prepare import TrainingRun
