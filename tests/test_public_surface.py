@@ -106,6 +106,7 @@ FROZEN = {
         "ToolError",
         "tool",
     },
+    "tenyson.core.workers": {"TimeLimitError", "Worker", "time_limit"},
     "tenyson.errors": {
         "BackendError",
         "BrokenPluginError",
@@ -129,6 +130,7 @@ FROZEN = {
         "TelemetryError",
         "TenysonError",
         "UnknownPluginError",
+        "WorkerError",
     },
 }
 """Modules whose names are all public."""
@@ -179,6 +181,7 @@ def test_every_public_name_is_documented():
         ("from tenyson.reporting import ReportBuilder", "torch"),
         ("import tenyson.plugins, tenyson.tasks", "sqlalchemy"),
         ("from tenyson.rewards import math", "sympy"),
+        ("from tenyson.core.workers import Worker", "asyncio"),
     ],
 )
 def test_a_package_imports_only_what_is_asked_of_it(statement, absent):

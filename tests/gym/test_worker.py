@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -97,10 +98,10 @@ def test_an_answer_that_takes_for_ever_is_worth_nothing(own: Worker) -> None:
 def test_a_worker_that_is_killed_is_replaced(own: Worker) -> None:
     """It is no fault of the answer, which gets its score."""
     right = str(entry(own, "chain_sum")["answer"])
-    assert own._process is not None
-    own._process.kill()
+    assert own.process.pid is not None
+    os.kill(own.process.pid, signal.SIGKILL)
     assert score(own, "chain_sum", right) == 1
-    assert own.ended == 1
+    assert own.process.ended == 1
 
 
 def test_an_entry_that_is_not_made_in_time_is_an_error(own: Worker) -> None:
@@ -146,8 +147,8 @@ def test_the_worker_has_no_secrets_and_ends_with_its_parent() -> None:
         "import os, signal\n"
         "from tenyson_reasoning_gym.worker.client import worker\n"
         "worker().names()\n"
-        "print(worker()._process.pid, flush=True)\n"
-        "print('SECRET' in open(f'/proc/{worker()._process.pid}/environ').read(), flush=True)\n"
+        "print(worker().process.pid, flush=True)\n"
+        "print('SECRET' in open(f'/proc/{worker().process.pid}/environ').read(), flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     said = subprocess.run(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -130,9 +132,9 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_game_is_replaced() -> None:
     environment.reset()
     answers = []
     for reply in ("[roll]", "[hold]", "[roll]"):
-        process = worker()._process
-        assert process is not None
-        process.kill()
+        pid = worker().process.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
         answers.append(environment.step(reply).content)
     environment.close()
     assert answers == [message["content"] for message in whole if message["role"] == "user"]
@@ -283,7 +285,7 @@ def test_no_game_reaches_the_network_nor_the_environment_of_the_trainer() -> Non
         "from pathlib import Path\n"
         "from tenyson_textarena.worker.client import worker\n"
         "worker().names()\n"
-        "print(b'SECRET' in Path(f'/proc/{worker()._process.pid}/environ').read_bytes())"
+        "print(b'SECRET' in Path(f'/proc/{worker().process.pid}/environ').read_bytes())"
     )
     said = subprocess.run(
         [sys.executable, "-c", code],

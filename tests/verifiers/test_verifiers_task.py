@@ -133,7 +133,7 @@ def test_an_episode_that_takes_too_long_is_cancelled(arguments: dict[str, Any], 
     assert late.rollout.error.kind == "TimeoutError"
     assert time.monotonic() - began < 40
     for _ in range(100):
-        if not task._client._waiting:
+        if not task._client.process.pending:
             return
         time.sleep(0.1)
     raise AssertionError("the episode was not cancelled")
@@ -182,7 +182,7 @@ def test_the_runner_ends_with_its_parent_and_has_no_secrets(arguments: dict[str,
         "from tenyson_verifiers.task import VerifiersTask\n"
         "task = VerifiersTask(**json.loads(sys.argv[1]))\n"
         "task.rewards()\n"
-        "runner = task._client._process.pid\n"
+        "runner = task._client.process.pid\n"
         "print(runner, b'SECRET' in Path(f'/proc/{runner}/environ').read_bytes(), flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -7,6 +7,7 @@ TenysonError
 │   ├── DuplicatePluginError         two distributions provide one name
 │   └── BrokenPluginError            a provider fails to import or returns something else than entries
 ├── TaskError(ValueError)            a task module or a task's data cannot be used
+│   └── WorkerError                  a process that runs code of a task fails, or what it was asked does
 ├── ModelError(ValueError)           a model, adapter, tokenizer or checkpoint cannot be used
 ├── EngineError(RuntimeError)        text generation cannot start or broke off
 │   └── LogprobMismatchError         engine and trainer do not hold the same policy
@@ -127,6 +128,31 @@ class BrokenPluginError(PluginError):
 
 class TaskError(TenysonError, ValueError):
     """A task module or a task's data cannot be used."""
+
+
+class WorkerError(TaskError):
+    """A process of `tenyson.core.workers` fails, or what it was asked does."""
+
+    def __init__(
+        self,
+        cause: str,
+        *,
+        kind: Literal["python", "start", "ended", "answer", "late", "raised"],
+        message: str = "",
+        raised: str = "",
+        output: str = "",
+        next_step: str | None = None,
+    ) -> None:
+        super().__init__(cause, next_step=next_step)
+        self.kind = kind
+        """`python`: the interpreter cannot be run; `start`: the process does not start; `ended`: it ended over the request;
+        `answer`: what it wrote is no answer, or too long; `late`: no answer in time; `raised`: what was called raised."""
+        self.message = message or cause
+        """The cause alone, for sentences of one's own: what the exception says, or the last line that the process printed."""
+        self.raised = raised
+        """Class of the exception that was raised there; "" otherwise."""
+        self.output = output
+        """Its traceback, or the last that the process printed."""
 
 
 class ModelError(TenysonError, ValueError):

@@ -1,7 +1,7 @@
-"""Runs environments of verifiers for `tenyson_verifiers.client`: one JSON message a line on stdin and on stdout.
+"""Runs environments of verifiers for `tenyson_verifiers.client`, in a process of `tenyson.core.workers`.
 
-It is executed by path in the virtual environment that has verifiers and nothing of Tenyson, so it imports nothing of it.
-Episodes run side by side. It ends when its stdin does.
+It is imported by path in the virtual environment that has verifiers and nothing of Tenyson, so it imports nothing of it.
+Episodes run side by side.
 """
 
 from __future__ import annotations
@@ -13,17 +13,12 @@ import itertools
 import json
 import math
 import os
-import signal
-import sys
-import traceback
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
 
 SERVED = 256
 """Episodes of one set of serving resources, which keep a client for each until they are closed."""
-SHORTEST_TRACEBACK = 2000
-"""Characters of an error that are told."""
 
 
 class Loaded:
@@ -97,44 +92,14 @@ class Serving:
 
 
 class Runner:
-    """Answers requests."""
+    """Answers requests, each with a coroutine function of its own."""
 
-    def __init__(self, answers: Any) -> None:
-        self._answers = answers
+    def __init__(self) -> None:
+        import verifiers.v1  # noqa: F401  where it is missing, the process does not start
+
         self._loaded: dict[str, Loaded] = {}
-        self._episodes: dict[int, asyncio.Task[None]] = {}
 
-    def take(self, request: dict[str, Any]) -> None:
-        """Begin to answer one request."""
-        number = request.pop("number")
-        if request["verb"] == "cancel":
-            if task := self._episodes.get(request["what"]):
-                task.cancel()
-            return
-        task = asyncio.ensure_future(self._answer(number, request))
-        self._episodes[number] = task
-        task.add_done_callback(lambda _: self._episodes.pop(number, None))
-
-    async def close(self) -> None:
-        """End what is under way."""
-        for task in list(self._episodes.values()):
-            task.cancel()
-        await asyncio.gather(*self._episodes.values(), return_exceptions=True)
-
-    async def _answer(self, number: int, request: dict[str, Any]) -> None:
-        try:
-            answer = {"result": await getattr(self, "_" + request.pop("verb"))(**request)}
-        except asyncio.CancelledError:
-            answer = {"error": "cancelled"}
-        except (Exception, SystemExit) as error:
-            words = f"{type(error).__name__}: {error}"
-            answer = {
-                "error": words[:SHORTEST_TRACEBACK],
-                "traceback": traceback.format_exc()[-SHORTEST_TRACEBACK:],
-            }
-        print(json.dumps({"number": number, **answer}), file=self._answers, flush=True)
-
-    async def _load(self, config: dict[str, Any]) -> dict[str, Any]:
+    async def load(self, config: dict[str, Any]) -> dict[str, Any]:
         loaded = self._of(config)
         return {
             "version": version("verifiers"),
@@ -142,7 +107,7 @@ class Runner:
             **loaded.components(),
         }
 
-    async def _tasks(self, config: dict[str, Any], first: int, count: int) -> list[dict[str, Any]]:
+    async def tasks(self, config: dict[str, Any], first: int, count: int) -> list[dict[str, Any]]:
         found = []
         for task in self._of(config).tasks(first, count):
             data = task.data
@@ -156,7 +121,7 @@ class Runner:
             )
         return found
 
-    async def _run(
+    async def run(
         self, config: dict[str, Any], index: int, base_url: str, api_key: str, model: str
     ) -> dict[str, Any]:
         from verifiers.v1 import EvalClientConfig, ModelContext
@@ -224,30 +189,3 @@ def _ships_harness(name: str) -> bool:
 def _judges(task: Any) -> list[Any]:
     found = getattr(task, "judges", None)
     return list(found() if callable(found) else found or [])
-
-
-async def main() -> None:
-    """Answer requests until stdin ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
-    requests = os.dup(0)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    os.dup2(2, 1)  # environments print
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
-    import verifiers.v1  # noqa: F401
-
-    reader = asyncio.StreamReader(limit=64 << 20)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(requests, "rb"))
-    runner = Runner(answers)
-    print(json.dumps({"ready": True}), file=answers, flush=True)
-    while line := await reader.readline():
-        runner.take(json.loads(line))
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(runner.close(), 10)
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
-    sys.stdout.flush()
-    os._exit(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -13,7 +12,7 @@ from tenyson.errors import ConfigError, TaskError
 from tenyson.plugins.settings import settings_problems
 from tenyson.tasks import Endpoint, Message, Metric, Reward, Rollout, Sample, TaskPlugin
 from tenyson_verifiers import components
-from tenyson_verifiers.client import Client, RunnerError, client
+from tenyson_verifiers.client import Client, client
 from tenyson_verifiers.settings import VerifiersSettings
 
 CHUNK = 64
@@ -58,21 +57,13 @@ class VerifiersTask(TaskPlugin):
     async def agent(self, sample: Sample, endpoint: Endpoint) -> dict[str, Any]:
         """Play the sample's task. Returns: its rewards and metrics. Raises: TaskError: it failed."""
         data = sample.data
-        number, future = self._client.begin(
-            "run",
+        outcome: dict[str, Any] = await self._client.run(
             config=self.options.config(data["split"]),
             index=data["index"],
             base_url=endpoint.base_url,
             api_key=endpoint.api_key,
             model=endpoint.model,
         )
-        try:
-            outcome: dict[str, Any] = await asyncio.shield(asyncio.wrap_future(future))
-        except asyncio.CancelledError:
-            self._client.cancel(number)
-            raise
-        except RunnerError as error:
-            raise TaskError(f"verifiers: {error}") from None
         if not outcome["ok"]:
             last = (outcome["errors"] or [{"kind": "Error", "message": "the episode failed"}])[-1]
             words = " ".join(str(last["message"]).replace(endpoint.api_key, "***").split())

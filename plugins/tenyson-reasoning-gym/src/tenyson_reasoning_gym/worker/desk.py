@@ -17,8 +17,8 @@ from reasoning_gym.coaching.base_curriculum import DefaultCurriculumContext, Ran
 from reasoning_gym.factory import CURRICULA, DATASETS
 from reasoning_gym.utils import SYSTEM_PROMPTS
 
+from tenyson.core.workers import TimeLimitError, time_limit
 from tenyson_reasoning_gym.worker import guards
-from tenyson_reasoning_gym.worker.limits import TimeLimitError, time_limit
 
 ENTRIES = 20_000
 """Entries that are kept; others are generated again where an answer to them is scored."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from textarena.envs.registration import ENV_REGISTRY
 
-from tenyson_textarena.worker.limits import time_limit
+from tenyson.core.workers import time_limit
 from tenyson_textarena.worker.match import MOVES, Match
 from tenyson_textarena.worker.offline import NEEDS
 

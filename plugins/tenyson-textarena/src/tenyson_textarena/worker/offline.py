@@ -16,6 +16,14 @@ NEEDS = {
 """Packages of games that cannot be played offline, and why."""
 
 
+def desk() -> Any:
+    """The requests, in a process that has no network from here on; what serves them is imported after that."""
+    forbid_network()
+    from tenyson_textarena.worker.desk import Desk
+
+    return Desk()
+
+
 def forbid_network() -> None:
     """Let every connection to the outside raise, for the rest of the process."""
     sys.addaudithook(_refuse)
