@@ -11,6 +11,7 @@ from tenyson.telemetry.sinks.console import ConsoleSink
 from tenyson.telemetry.sinks.jsonl import JsonlSink
 from tenyson.telemetry.sinks.sql import SqlSink
 from tenyson.testing.backends import TICKING, BackendContract
+from tenyson.testing.chat_engines import ChatEngineContract
 from tenyson.testing.commands import CommandContract
 from tenyson.testing.engines import EngineContract
 from tenyson.testing.report_helpers import ReportHelperContract
@@ -90,6 +91,53 @@ class TestTransformers(EngineContract):
     @pytest.fixture
     def engine(self, transformers_engine):
         return transformers_engine
+
+
+class TestOpenAI(ChatEngineContract):
+    """Against a server on loopback that answers within the limit, and calls the tool that it is offered."""
+
+    @pytest.fixture
+    def asked(self):
+        from tests.fakes.chat_server import ChatServer, tool_call
+
+        def answer(body):
+            words = str(body["messages"][-1]["content"]).split() or ["Well."]
+            limit = body["max_completion_tokens"]
+            if "tools" in body and body["messages"][-1]["role"] == "user":
+                return {"tool_calls": [tool_call("add", {"a": 17, "b": 25}), tool_call("add", "{", "call_b")]}
+            return {
+                "content": " ".join(words[:limit]),
+                "finish_reason": "length" if len(words) > limit else "stop",
+            }
+
+        with ChatServer(answer, seconds=0.02) as server:
+            yield server
+
+    def open(self, url, **endpoint):
+        from tenyson.config.load import parse_config
+        from tenyson.engines.chat.openai_engine import OpenAIEngine
+        from tenyson.engines.engine import EngineSpec
+
+        given = {"url": url, "concurrency": 4, "retry_seconds": 0.1, "prompt_usd": 1.0, "completion_usd": 2.0}
+        config = parse_config({"model": {"name": "tiny"}, "endpoint": {**given, **endpoint}})
+        return OpenAIEngine(EngineSpec(model="tiny", endpoint=config.endpoint))
+
+    @pytest.fixture
+    def engine(self, asked):
+        engine = self.open(asked.url, parameters=["temperature", "seed"])
+        yield engine
+        engine.close()
+
+    @pytest.fixture
+    def broken(self):
+        engine = self.open("http://127.0.0.1:9/v1")
+        yield engine
+        engine.close()
+
+    def test_requests_are_as_many_at_once_as_configured(self, engine, asked):
+        """The rest waits here."""
+        self.test_many_conversations_are_under_way_at_once(engine)
+        assert asked.most_at_once == 4
 
 
 @pytest.mark.parametrize("entry", tenyson_report_helpers(), ids=lambda entry: entry.name)
@@ -277,6 +325,68 @@ class TestGreedyReader(ReportHelperContract):
 class TestNoCommand(CommandContract):
     load = "json:dumps"
 """
+
+MUTE = """
+from concurrent.futures import Future
+
+import pytest
+from tenyson.engines.chat.chat_engine import ChatReply
+from tenyson.engines.renderers.parsed import Parsed
+from tenyson.testing.chat_engines import ChatEngineContract
+
+
+class Mute:
+    name = "mute"
+    concurrency = 2
+
+    def __init__(self, fails=False):
+        self.fails = fails
+
+    def reply(self, messages, tools, sampling):
+        future = Future()
+        if len(messages) == 1 and messages[0]["content"] == "Say three.":
+            return future
+        messages.append({"role": "assistant", "content": ""})
+        if self.fails:
+            future.set_exception(ConnectionError("away"))
+        else:
+            future.set_result(ChatReply(Parsed("\\ud800"), "eos", completion_tokens=99))
+        return future
+
+    def report(self):
+        return {"cost": float("nan")}
+
+    def close(self):
+        pass
+
+
+class TestMute(ChatEngineContract):
+    seconds = 0.1
+
+    @pytest.fixture
+    def engine(self):
+        return Mute()
+
+    @pytest.fixture
+    def broken(self):
+        return Mute(fails=True)
+"""
+
+
+def test_a_chat_engine_that_breaks_its_contract_is_told_where(tmp_path, pytester_run):
+    """Text that cannot be written, limits that mean nothing, messages that grow, replies that never come, other errors."""
+    told = pytester_run(tmp_path, MUTE)
+    for name in (
+        "test_a_reply_is_whole",
+        "test_it_leaves_the_messages_as_they_are",
+        "test_a_reply_is_at_most_as_long_as_asked_for",
+        "test_many_conversations_are_under_way_at_once",
+        "test_it_reports_what_it_was_asked",
+        "test_closing_gives_up_what_is_under_way",
+        "test_what_fails_is_an_endpoint_error",
+    ):
+        assert f"FAILED test_it.py::TestMute::{name}" in told, name
+    assert "TestMute::test_it_is_a_chat_engine" not in told
 
 
 @pytest.mark.slow

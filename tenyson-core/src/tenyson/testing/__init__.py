@@ -1,3 +1,4 @@
-"""For plugin authors: the contracts of a task (`tasks`), a sink (`sinks`), a backend (`backends`) and a kind of job (`jobs`) as test classes to subclass,
-which need pytest; a tiny model (`tiny`); a job that only ticks (`ticking`).
+"""For plugin authors: contracts as test classes to subclass, which need pytest: of a task (`tasks`), a sink (`sinks`), a backend (`backends`),
+an engine (`engines`, `chat_engines`), a kind of job (`jobs`), report helpers and commands; a tiny model (`tiny`); a job that only
+ticks (`ticking`).
 """
