@@ -1,11 +1,15 @@
 """What goes to the machine: wheels of what is installed from source here, and the versions of here."""
 
+import re
 import zipfile
+from pathlib import Path
 
 import pytest
 
+import tenyson.rewards
 from tenyson.cloud.remote.bundle import make_bundle
 from tenyson.cloud.remote.input_files import find_input_files, import_roots, variables_of
+from tenyson.cloud.remote.task_code import EXTRAS
 from tenyson.errors import BackendError
 from tenyson.jobs.spec import JobSpec
 
@@ -40,6 +44,56 @@ def test_the_environments_name_changes_with_its_contents_only(monkeypatch):
     assert make_bundle(spec(), ["tenyson-aws"]).key == make_bundle(spec(), ["tenyson-aws"]).key
     assert make_bundle(spec(), ["tenyson-aws"]).key != make_bundle(spec(), ["tenyson-aws"], ["zstd"]).key
     assert "vllm" in str(make_bundle(spec(generation={"engine": "vllm"}), ["tenyson-aws"]).requirements)
+
+
+@pytest.mark.parametrize(
+    ("code", "extras"),
+    [
+        ("from tenyson import rewards\nr = [rewards.math(), rewards.exact()]", ["math"]),
+        ("from tenyson import rewards as ready\nready.json_schema({})", ["json"]),
+        ("from tenyson.rewards import JudgeModel, judge as asked", ["openai"]),
+        ("from tenyson.rewards.symbolic import math", ["math"]),
+        ("import tenyson.rewards\ntenyson.rewards.judge(None)", ["openai"]),
+        ("from tenyson.rewards import *", ["json", "math", "openai"]),
+        ("from tenyson import rewards\nmade = getattr(rewards, 'ma' + 'th')()", ["json", "math", "openai"]),
+        ("import math\nfrom tenyson import rewards\nx = math.pi, rewards.number()", []),
+        ("from acme import rewards\nrewards.math()", []),
+        ("this is no Python: rewards", []),
+    ],
+)
+def test_a_task_in_one_file_has_there_what_its_rewards_import(tmp_path, monkeypatch, code, extras):
+    """No distribution could name it; what the code cannot be seen to need is not installed."""
+    monkeypatch.setenv("TENYSON_HOME", "/var/tmp/tenyson-test-home")
+    file = tmp_path / "task.py"
+    file.write_text(code)
+    marks = ",".join(sorted(["train", *extras]))
+    for task in (str(file), f"{file}:Task"):
+        bundle = make_bundle(spec(task), ["tenyson-aws"])
+        assert any(line.startswith(f"tenyson-core[{marks}] @ ") for line in bundle.requirements), (
+            bundle.requirements
+        )
+
+
+def test_a_module_that_no_distribution_has_is_read_whole(tmp_path, monkeypatch):
+    """The rewards may be in another file of its package; the versions are those of here."""
+    monkeypatch.setenv("TENYSON_HOME", "/var/tmp/tenyson-test-home")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "loose_world").mkdir()
+    (tmp_path / "loose_world" / "__init__.py").write_text("")
+    (tmp_path / "loose_world" / "scoring.py").write_text("from tenyson.rewards import math")
+    bundle = make_bundle(spec("loose_world.task:Task"), ["tenyson-aws"])
+    assert any("tenyson-core[math,train]" in line for line in bundle.requirements)
+    assert any(line.startswith("math-verify==") for line in bundle.constraints)
+
+
+def test_every_extra_that_a_reward_asks_for_is_known():
+    """By what the rewards themselves say where a package is missing."""
+    sources = Path(tenyson.rewards.__path__[0]).rglob("*.py")
+    asked = {
+        name for path in sources for name in re.findall(r'install="tenyson-core\[(\w+)\]', path.read_text())
+    }
+    assert asked == set(EXTRAS.values())
+    assert set(EXTRAS) <= set(tenyson.rewards.__all__)
 
 
 def test_files_that_a_configuration_names_go_along_and_system_paths_are_refused(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import Requirement
 
+from tenyson.cloud.remote.task_code import EXTRAS, rewards_with_extras
 from tenyson.core.files.digest import file_sha256
 from tenyson.errors import BackendError
 from tenyson.jobs.preflight.machine import TESTED
@@ -69,7 +70,7 @@ def make_bundle(
     Raises: BackendError: a wheel cannot be built, or something was installed from a file that is no longer there.
     """
     wanted = dict.fromkeys(["tenyson-core", *backends, *_named_by(spec)])
-    marks = sorted({"train", *extras, *_extras(spec.config)})
+    marks = sorted({"train", *extras, *_extras(spec.config), *_of_rewards(spec)})
     requirements, constraints, wheels, parts = [], [], [], [python]
     closure = _closure(wanted, marks)
     foundation: set[str] = set()
@@ -159,6 +160,11 @@ def _extras(config: Mapping[str, Any]) -> list[str]:
         "zstd": bool(settings.get("compress")),
     }
     return [name for name, needed in needs.items() if needed]
+
+
+def _of_rewards(spec: JobSpec) -> list[str]:
+    """Extras of tenyson-core that the task's rewards need: a task in one file has no distribution that could name them."""
+    return [EXTRAS[name] for name in rewards_with_extras(spec.task)]
 
 
 def _closure(names: Iterable[str], extras: Iterable[str]) -> list[str]:
