@@ -33,6 +33,8 @@ ACCUMULATED = {"logging_steps": 4, "batch_size": 4, "gradient_accumulation_steps
 PACKED = {"packing": True, "max_length": 64, "batch_size": 1}
 PATIENT = {"max_steps": 120, "learning_rate": 0.03, "save_steps": None, "eval_steps": 2, "eval_samples": 16,
            "early_stopping_patience": 4, "kill": 54}  # fmt: skip
+# Its kernels take heads of 32 and more.
+VLLM = {"task": "climb_task.py", "engine": "vllm", "factory_args": {"width": 64, "head": 32}}
 
 CASES = {
     "sft, all weights, in the middle of an epoch": ("sft", {}, SFT | {"kill": 6}),
@@ -74,6 +76,8 @@ CASES = {
         {"adapter": True},
         RL | {"beta": 0.1, "kill": 10},
     ),
+    "grpo, all weights, rollouts of several turns by vLLM on a CPU": ("rl", VLLM, RL | {"kill": 13}),
+    "grpo, LoRA, rollouts of several turns by vLLM on a CPU": ("rl", VLLM | {"peft": LORA}, RL | {"kill": 8}),
 }
 
 
@@ -95,18 +99,18 @@ def train_adapter(folder: Path) -> Path:
 def verify(folder: Path, case: tuple[str, dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
     """The verdict of `tenyson verify-resume`.
 
-    A case is the kind of job, sections of its configuration (with `task`, a file, and `adapter`, whether it goes on from one of
-    SFT), and its training (with `kill`, a step, and `processes`).
+    A case is the kind of job, sections of its configuration (with `task`, a file; `adapter`, whether it continues one of SFT;
+    `engine`; `factory_args` of the model), and its training (with `kill`, a step, and `processes`).
     """
     job, sections, training = case[0], dict(case[1]), dict(case[2])
     kill, processes = training.pop("kill"), training.pop("processes", 1)
-    model = {"factory": TINY}
+    model = {"factory": TINY, "factory_args": sections.pop("factory_args", {})}
     if sections.pop("adapter", False):
         model["adapter"] = str(train_adapter(folder))
     config = {
         "model": model,
         "task": {"module": str(TASKS / sections.pop("task", "echo_task.py"))},
-        "generation": {"max_new_tokens": 6, "engine": "transformers"},
+        "generation": {"max_new_tokens": 6, "engine": sections.pop("engine", "transformers")},
         "training": training,
         **sections,
     }
