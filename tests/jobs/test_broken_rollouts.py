@@ -115,7 +115,8 @@ def test_too_many_broken_rollouts_end_the_run_and_name_the_commonest_cause(confi
     def breaks(sample):
         raise (ConnectionError if sample.id.endswith("1") else OSError)("gone")
 
-    job = RLJob(configure("rl", training=GRPO, rollouts={"retries": 0}), Task(breaks))
+    allowed = {"allow": ["environment"]}  # preflight would refuse it
+    job = RLJob(configure("rl", training=GRPO, rollouts={"retries": 0}, run=allowed), Task(breaks))
     with pytest.raises(TaskError, match=r"too many rollouts failed in 3 batches in a row .*OSError"):
         job.run()
     recorded = events("rl", "RolloutFinished")
@@ -193,7 +194,8 @@ def test_too_many_broken_rollouts_can_pause_the_run_until_the_world_works_again(
             object.__setattr__(context, "say", heard)
             return super().execute(context)
 
-    result = Watching(configure("rl", training=GRPO, rollouts=limits), Task(breaks)).run()
+    config = configure("rl", training=GRPO, rollouts=limits, run={"allow": ["environment"]})
+    result = Watching(config, Task(breaks)).run()
     assert result.status == "success"
     assert any("Training pauses" in one and "ConnectionError" in one for one in said)
     assert "paused after 0 steps" in said

@@ -471,7 +471,7 @@ def test_every_prompt_and_every_row_is_counted(findings, tmp_path, job, check, w
 def test_a_count_that_stops_early_says_so(configure, monkeypatch):
     """A million prompts would take minutes; a sample that is played twice is counted once and told twice."""
     from tenyson.config.load import parse_config
-    from tenyson.jobs.preflight import prompts
+    from tenyson.jobs.preflight.played import prompts
     from tenyson.tasks import Sample
 
     class Letters:

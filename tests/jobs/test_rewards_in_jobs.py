@@ -11,7 +11,7 @@ import pytest
 
 from tenyson.errors import ConfigError, TaskError
 from tenyson.jobs.eval import EvalJob
-from tenyson.jobs.preflight.whole_groups import require_whole_groups
+from tenyson.jobs.preflight.played.whole_groups import require_whole_groups
 from tenyson.jobs.rl import RLJob
 from tenyson.tasks import Reward, Sample, TaskPlugin
 
@@ -73,7 +73,7 @@ def test_async_and_group_rewards_train_and_are_recorded(configure, events):
     assert len(recorded) == 16
     for group in by_group(recorded).values():
         assert sorted(one["rank"] for one in group) == [0, 0.25, 0.5, 0.75]
-    assert sizes == [4, 8, 8]  # the group that is tried before training, and two steps
+    assert sizes == [4, 4, 8, 8]  # a made-up group and one of the model's before training, and two steps
     assert result.metrics["rank"] == 0.375
     assert all(one["components"]["waits"] is not None for one in recorded)
 

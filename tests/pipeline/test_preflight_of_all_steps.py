@@ -15,6 +15,7 @@ from tenyson.jobs.eval import EvalJob
 from tenyson.jobs.rl import RLJob
 from tenyson.jobs.sft import SFTJob
 from tenyson.pipeline import run_pipeline
+from tenyson.pipeline.control.preflight import is_certain
 from tenyson.tasks.load import load_task
 
 pytestmark = pytest.mark.train
@@ -117,3 +118,18 @@ def test_what_an_earlier_step_may_still_write_stops_nothing(experiment, tmp_path
     assert (tmp_path / "outputs").is_dir()
     assert "FileNotFoundError" in done.stdout + done.stderr
     assert list(tmp_path.glob("outputs/*-sft/model"))
+
+
+@pytest.mark.parametrize(
+    ("check", "cause", "certain"),
+    [
+        ("environment", "environment() of the task t raises on sample a: ValueError: no board (t.py:3)", True),
+        ("environment", "reset() of the environment E raises on sample a: ConnectionRefusedError: x (t.py:3)", False),
+        ("agent", "agent() of the task t on sample a: no answer within 120 s", False),
+        ("rewards", "the reward r raises on an empty answer to a: KeyError: 'b' (t.py:3)", True),
+        ("tools", "the tool f raises on sample a: FileNotFoundError: index.db (t.py:3)", False),
+    ],
+)  # fmt: skip
+def test_what_the_world_may_still_put_right_stops_no_pipeline(check, cause, certain):
+    """A server that is away now, a file of an earlier step: the step looks again when it starts."""
+    assert is_certain({"check": check, "cause": cause}) is certain

@@ -158,7 +158,7 @@ class EvalJob(Job):
             "engine": config.generation.engine,
             "engine_reason": "the configuration names it",
             "split": config.evaluation.split,
-            "preflight": settle(context, check_chat(config)),
+            "preflight": settle(context, check_chat(context.task, samples, config)),
         }
         sampling, renderer = Sampling.from_config(config.generation, ()), cast("Renderer", ChatRenderer())
         turns = config.generation.max_turns if plays_on(context.task, samples) else 1

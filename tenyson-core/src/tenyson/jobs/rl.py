@@ -41,11 +41,11 @@ class RLJob(Job):
 
         from tenyson.jobs.data.rollout_records import broken_metadata
         from tenyson.jobs.models.generation_defaults import say_defaults, taken_by
+        from tenyson.jobs.preflight.played.groups import check_groups, check_spread
+        from tenyson.jobs.preflight.played.whole_groups import require_whole_groups
         from tenyson.jobs.preflight.prepare import TrainingRun
-        from tenyson.jobs.preflight.prompts import check_groups, check_spread
         from tenyson.jobs.preflight.report import add, settle
         from tenyson.jobs.preflight.shared_checks import check_played
-        from tenyson.jobs.preflight.whole_groups import require_whole_groups
         from tenyson.jobs.runtime.refusals import refusals
         from tenyson.jobs.trainers.arguments import grpo_arguments, load_dtype, trl_vllm_kwargs
         from tenyson.jobs.trainers.callbacks import GRPOEpochTelemetryCallback
@@ -91,6 +91,8 @@ class RLJob(Job):
                 config,
                 one.source,
                 processes=context.world.size,
+                # What is resumed has been tried, and its environments may be away for a while.
+                tried=run.resume is not None,
             ),
         )
         model = run.load_model()

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TaskError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 ENVIRONMENTS = 32
 """Samples, about, that are asked for an environment."""
+CLOSE_SECONDS = 10.0
+"""Limit of an environment's close where `rollouts` has none: nothing of it is needed."""
 LONGEST = 200_000
 """Characters of an observation, or of a tool's result. One that is longer fits no context, and tokenising it takes minutes."""
 
@@ -112,7 +115,7 @@ def has_agent(task: TaskPlugin) -> bool:
 def plays_on(task: TaskPlugin, samples: Sequence[Sample]) -> bool:
     """Whether an agent plays, or any of some samples from all over the list has an environment or tools: a task may mix both kinds.
 
-    Raises: TaskError: the task cannot make one.
+    An environment that cannot be made counts too: it may be there when it is needed.
     """
     if has_agent(task):
         return True
@@ -121,12 +124,31 @@ def plays_on(task: TaskPlugin, samples: Sequence[Sample]) -> bool:
 
 
 def _has_environment(task: TaskPlugin, sample: Sample) -> bool:
-    environment = make_environment(task, sample)
-    close = getattr(environment, "close", None)
-    if close is not None:
-        with suppress(Exception, SystemExit):
+    """In a thread, as rollouts do it: a `close` that hangs costs some seconds."""
+    from tenyson.tasks.plugin import TaskPlugin
+
+    if type(task).environment is TaskPlugin.environment:
+        return False
+    made: list[Environment | None] = []
+    known = Event()
+
+    def make() -> None:
+        try:
+            made.append(make_environment(task, sample))
+        finally:
+            known.set()
+        if (close := getattr(made[0], "close", None)) is not None:
             awaited(close())
-    return environment is not None
+
+    def quietly() -> None:
+        with suppress(BaseException):  # what is raised is told where it costs a rollout
+            make()
+
+    thread = Thread(target=quietly, name="tenyson-world", daemon=True)
+    thread.start()
+    known.wait()
+    thread.join(CLOSE_SECONDS)
+    return made != [None]
 
 
 def respond(environment: Environment, reply: Message) -> Any:

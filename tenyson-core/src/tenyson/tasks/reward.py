@@ -27,6 +27,9 @@ class Reward:
     """Whether it is asked once for all rollouts that are scored together: of an RL step on this process, of a batch of an evaluation."""
     seconds: float | None = None
     """Limit of one call; None for `rollouts.reward_seconds`."""
+    check: Callable[[], Any] | None = None
+    """What preflight calls in place of the function, where asking it costs money or changes something: it raises what is wrong.
+    None: preflight asks the function about a made-up rollout."""
 
     @property
     def single(self) -> bool:

@@ -35,5 +35,9 @@ class Games:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the server, where there is one."""
         if self._server is not None:
             self._server.close()

@@ -18,6 +18,7 @@ from tenyson.engines.rollouts.tokens import Tokens
 from tenyson.engines.rollouts.toolbox import Toolbox
 from tenyson.errors import TaskError
 from tenyson.tasks.checks import (
+    CLOSE_SECONDS,
     awaited,
     check_environment,
     check_info,
@@ -31,8 +32,6 @@ from tenyson.tasks.rollout import FinishReason, Rollout, RolloutError
 from tenyson.tasks.sample import Message, Sample
 from tenyson.tasks.usercode import rollout_error, task_name
 
-CLOSE_SECONDS = 10.0
-"""Limit of a close where `rollouts` has none: nothing of it is needed."""
 RETRY_SECONDS = 0.5
 """Wait before the first retry; it doubles with each further one."""
 
@@ -91,6 +90,16 @@ class Game:
     def over(self) -> bool:
         """Whether nothing is wanted any more: there is a trajectory."""
         return not self.work and not self.waits
+
+    @property
+    def environment(self) -> Environment | None:
+        """The one that was made last; None for a single turn."""
+        return self._environment
+
+    @property
+    def closing(self) -> bool:
+        """Whether its work, if there is any, is to close the environment."""
+        return self._closing
 
     @property
     def asks(self) -> list[int]:

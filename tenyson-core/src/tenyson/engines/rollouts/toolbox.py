@@ -86,7 +86,9 @@ class Toolbox:
 def _guarded(tool: Tool, arguments: Mapping[str, Any]) -> Callable[[], Any]:
     def call() -> Any:
         try:
-            value = tool.function(**tool.bind(arguments))
+            bound = tool.bind(arguments)
+            tool.require_accepted(bound)
+            value = tool.function(**bound)
         except ToolError as error:
             return _Told(str(error))
         return _awaited(value) if inspect.isawaitable(value) else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tenyson.engines import choose
 from tenyson.engines.chat.chat_renderer import ChatRenderer
@@ -12,6 +12,7 @@ from tenyson.engines.engine import EngineSpec, Sampling
 from tenyson.errors import ConfigError
 from tenyson.jobs.data.samples import eval_prompts
 from tenyson.jobs.preflight.machine import check_disk
+from tenyson.jobs.preflight.played.trial import try_task
 from tenyson.jobs.preflight.report import Segments
 from tenyson.jobs.runtime.finding import Finding
 from tenyson.tasks.checks import has_agent
@@ -20,7 +21,9 @@ from tenyson.tasks.metrics.scoring import rewards_of
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
     from tenyson.engines.chat.chat_engine import ChatEngine
+    from tenyson.engines.renderers import Renderer
     from tenyson.tasks.plugin import TaskPlugin
+    from tenyson.tasks.sample import Sample
 
 
 EXAMINED_SECONDS = 5.0
@@ -68,8 +71,9 @@ def require_no_agent(task: TaskPlugin, config: Config) -> None:
         )
 
 
-def check_chat(config: Config) -> Iterator[Finding]:
-    """What is looked at before the first request: the machine needs no more than some disk."""
+def check_chat(task: TaskPlugin, samples: Sequence[Sample], config: Config) -> Iterator[Finding]:
+    """What is looked at before the first request: the task; the machine needs no more than some disk."""
+    yield from try_task(task, samples, cast("Renderer", ChatRenderer()), config, trains=False)
     yield from check_disk(config, "eval", None)
 
 
@@ -89,7 +93,7 @@ def examine_chat(config: Config, task: TaskPlugin, shown: int) -> tuple[list[Fin
         answered = engine.report()
     finally:
         engine.close()
-    return [Finding("endpoint", "info", _in_words(answered)), *check_chat(config)], decoded
+    return [Finding("endpoint", "info", _in_words(answered)), *check_chat(task, prompts, config)], decoded
 
 
 def said_of(engine: ChatEngine) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TaskError
 from tenyson.jobs.data.samples import eval_prompts, rl_prompts
-from tenyson.jobs.preflight.prompts import check_groups
+from tenyson.jobs.preflight.played.groups import check_groups
 from tenyson.jobs.preflight.report import Segments, segments
 from tenyson.jobs.preflight.shared_checks import check_played, check_sft
 from tenyson.jobs.runtime.finding import Finding

@@ -11,14 +11,15 @@ from tenyson.jobs.models.memory import NOTHING, Facts
 from tenyson.jobs.preflight.conversations import check_conversations
 from tenyson.jobs.preflight.engine import on_gpu, resolve_engine
 from tenyson.jobs.preflight.machine import check_disk, check_memory, check_versions
-from tenyson.jobs.preflight.prompts import (
-    check_count,
+from tenyson.jobs.preflight.played.groups import check_count
+from tenyson.jobs.preflight.played.known_answers import check_rewards
+from tenyson.jobs.preflight.played.prompts import (
     check_loss,
     check_prompts,
-    check_rewards,
     check_unused_eos,
     prompt_lengths,
 )
+from tenyson.jobs.preflight.played.trial import try_task
 from tenyson.jobs.runtime.finding import Finding
 from tenyson.tasks.checks import has_agent, plays_on
 
@@ -60,12 +61,18 @@ def check_played(
     source: ModelSource,
     memory: int | None = None,
     processes: int = 1,
+    tried: bool = False,
 ) -> Iterator[Finding]:
-    """Before RL or an evaluation. Whether RL's groups are whole is checked apart, before TRL sees its arguments."""
+    """Before RL or an evaluation. Whether RL's groups are whole is checked apart, before TRL sees its arguments.
+
+    `tried`: whether environment, tools and rewards have worked before, and are not tried again.
+    """
     from tenyson.jobs.models.model import context_length
 
     context, elsewhere = context_length(source), memory is not None
     lengths = prompt_lengths(samples, renderer)
+    found = [] if tried else try_task(task, samples, renderer, config, trains=kind.trains)
+    yield from map(_as_here, found) if elsewhere else found
     turns = config.generation.max_turns if plays_on(task, samples) else 1
     if turns > 1 and not has_agent(task):  # whose requests can each be a conversation of their own
         renderer.check_turns()  # refused now, not after the first turn
@@ -74,7 +81,8 @@ def check_played(
         yield _beyond_positions(finding, max(lengths), config, source)
     if kind.trains:
         yield from check_count(len(samples), config, processes)
-        yield from check_rewards(task, samples, renderer, config)
+        if not any(one.severity == "error" for one in found):
+            yield from check_rewards(task, samples, renderer, config)
         yield from check_loss(config)
     facts = Facts(
         prompt=max(lengths),
@@ -84,6 +92,13 @@ def check_played(
         on_cpu=not elsewhere and not on_gpu(),
     )
     yield from check_machine(config, kind.name, source.path, memory, facts)
+
+
+def _as_here(finding: Finding) -> Finding:
+    """Of a job for another machine: what fails here may work there."""
+    if finding.severity != "error":
+        return finding
+    return replace(finding, severity="warning", cause=f"on this machine: {finding.cause}")
 
 
 def _beyond_positions(finding: Finding, longest: int, config: Config, source: ModelSource) -> Finding:

@@ -24,6 +24,10 @@ SOURCE = ("name", "revision", "factory", "factory_args", "adapter")
 """Keys of `model` that say where weights come from."""
 _LATER = ("model", "checkpoint", "disk")
 """Checks that look at what an earlier step may still make."""
+_TRIED = ("environment", "tools", "agent", "rewards")
+"""Checks that run the task's code."""
+_PASSING = ("FileNotFoundError", "Connection", "TimeoutError", "no answer within", "no slot is free")
+"""What they may find now, and not once the step starts: a file of an earlier step, a server that is away."""
 
 
 def check_ahead(definitions: Sequence[Definition], backend: Any) -> None:
@@ -42,7 +46,7 @@ def check_ahead(definitions: Sequence[Definition], backend: Any) -> None:
         f"step {one.label}: {finding['check']}: {finding['cause']}. {finding['next_step']}".rstrip(". ")
         for one in definitions
         for finding in found.get(one.label, ())
-        if finding["severity"] == "error" and _is_certain(finding)
+        if finding["severity"] == "error" and is_certain(finding)
     ]
     if refused:
         raise PipelineError(
@@ -102,9 +106,11 @@ def _examined(definitions: Sequence[Definition]) -> dict[str, list[dict[str, Any
     return {}
 
 
-def _is_certain(finding: Mapping[str, Any]) -> bool:
+def is_certain(finding: Mapping[str, Any]) -> bool:
     """Whether a step will be refused for it whatever the steps before it leave: a file that is read may come from them."""
     cause = str(finding["cause"])
+    if finding["check"] in _TRIED:
+        return not any(word in cause for word in _PASSING)
     if finding["check"] == "samples":
         return " raises" not in cause and not (cause.startswith("the task has no ") and "samples" in cause)
     return finding["check"] not in _LATER

@@ -82,6 +82,16 @@ class Asker:
             verdicts=verdicts,
         )
 
+    def check(self) -> None:
+        """See that the judge could be asked, without asking it.
+
+        Raises: JudgeError: the variable of its key is not set, or holds what can be no key.
+        """
+        try:
+            self._new_client().close()
+        except EndpointError as error:
+            raise self._failed(error) from error
+
     @property
     def _of_run(self) -> RunAnswers:
         """What the present run has used."""
@@ -151,18 +161,26 @@ class Asker:
                 self._client = self._opened()
             return await self._client.complete(messages, **self._model.settings)
         except EndpointError as error:
-            remote = " On a rented machine, name it in task.secrets." if error.kind == "key" else ""
-            failed = JudgeError(
-                f"the judge {self._model.name}: {error.cause}",
-                place=error.place,
-                next_step=f"{error.next_step or ''}{remote}" or None,
-            )
-            failed.ends_job = error.lasting
-            raise failed from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: EndpointError) -> JudgeError:
+        remote = " On a rented machine, name it in task.secrets." if error.kind == "key" else ""
+        failed = JudgeError(
+            f"the judge {self._model.name}: {error.cause}",
+            place=error.place,
+            next_step=f"{error.next_step or ''}{remote}" or None,
+        )
+        failed.ends_job = error.lasting
+        return failed
 
     def _opened(self) -> ChatClient:
+        client = self._new_client()
+        at_end_of_run(self._close)
+        return client
+
+    def _new_client(self) -> ChatClient:
         model = self._model
-        client = ChatClient(
+        return ChatClient(
             model.url,
             model.name,
             model.api_key_env,
@@ -173,8 +191,6 @@ class Asker:
             retry_seconds=model.retry_seconds,
             needed_for="a judge",
         )
-        at_end_of_run(self._close)
-        return client
 
     def _close(self) -> None:
         client, self._client = self._client, None

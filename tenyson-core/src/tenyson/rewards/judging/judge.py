@@ -102,8 +102,8 @@ def judge(
         return [_standing(place, found, places) for place in places]
 
     if pairwise:
-        return Reward(name, by_pairs, weight, group=True, seconds=seconds)
-    return Reward(name, by_rubric if rubric else by_label, weight, seconds=seconds)
+        return Reward(name, by_pairs, weight, group=True, seconds=seconds, check=asker.check)
+    return Reward(name, by_rubric if rubric else by_label, weight, seconds=seconds, check=asker.check)
 
 
 def _standing(

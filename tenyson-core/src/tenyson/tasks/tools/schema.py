@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tenyson.errors import MissingDependencyError, TaskError
 from tenyson.tasks.tools.error import ToolError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _FAULTS = 5
 """Faults of a call that the model is told."""
+_ELSEWHERE = ("$ref", "allOf", "anyOf", "oneOf")
+"""Keys of a schema that may name further properties."""
 
 
 def require_libraries() -> None:
@@ -139,6 +141,38 @@ def by_model(model: type[BaseModel], arguments: Mapping[str, Any]) -> dict[str, 
         for name, field in type(found).model_fields.items()
         if name in found.model_fields_set
     }
+
+
+def require_accepted(signature: inspect.Signature | None, arguments: Mapping[str, Any]) -> None:
+    """Raises: ToolError: a function of this signature cannot be called with them, although they fit its parameters."""
+    if signature is None:
+        return
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise ToolError(f"arguments: {error}") from None
+
+
+def signature_faults(
+    parameters: Mapping[str, Any], signature: inspect.Signature | None
+) -> Iterator[tuple[Literal["error", "warning"], str]]:
+    """Where parameters that were written by hand and a signature do not go together."""
+    known = parameters.get("properties", {})
+    if signature is None or not isinstance(known, Mapping) or any(key in parameters for key in _ELSEWHERE):
+        return
+    required = [name for name in parameters.get("required", ()) if name in known]
+    if fault := _call_fault(signature, known):
+        yield "error", f"called with the arguments that its parameters name: {fault}"
+    elif fault := _call_fault(signature, required):
+        yield "warning", f"called with the arguments that its parameters require: {fault}"
+
+
+def _call_fault(signature: inspect.Signature, names: Iterable[str]) -> str | None:
+    try:
+        signature.bind(**dict.fromkeys(names))
+    except TypeError as error:
+        return str(error)
+    return None
 
 
 def _plainly(error: Any) -> str:

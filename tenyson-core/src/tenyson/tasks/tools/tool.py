@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tenyson.errors import TaskError
 from tenyson.tasks.usercode import shown, text_fault, user_code
@@ -33,6 +33,8 @@ class Tool:
     """JSON schema of an object: the arguments by name."""
     function: Callable[..., Any] = field(repr=False)
     """Gets the arguments by name; sync or async. What it returns is shown to the model: text as it is, all else as JSON."""
+    example: Mapping[str, Any] | None = None
+    """Arguments of a call that does no harm: preflight makes it once. None: preflight never calls the tool."""
     _model: type[BaseModel] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -49,6 +51,11 @@ class Tool:
         if fault := text_fault(self.description):
             raise TaskError(f"the description of the tool {self.name} {fault}")
         check_parameters(self.name, self.parameters, longest=LARGEST_SCHEMA)
+        if self.example is not None and not isinstance(self.example, Mapping):
+            raise TaskError(
+                f"the example of the tool {self.name} is {shown(self.example)}, not arguments by name",
+                next_step='Write example={"city": "Paris"}, or {} for a tool without arguments.',
+            )
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -64,6 +71,26 @@ class Tool:
             return by_model(self._model, arguments)
         return by_schema(self._validator, arguments)
 
+    def require_accepted(self, arguments: Mapping[str, Any]) -> None:
+        """Raises: ToolError: the function takes no such arguments, although they fit the parameters."""
+        from tenyson.tasks.tools.schema import require_accepted
+
+        require_accepted(self._signature, arguments)
+
+    def faults(self) -> Iterator[tuple[Literal["error", "warning"], str]]:
+        """What is wrong between the parameters and the function's signature: whether no call can work, or only some, and why."""
+        from tenyson.tasks.tools.schema import signature_faults
+
+        yield from signature_faults(self.parameters, self._signature)
+
+    @cached_property
+    def _signature(self) -> inspect.Signature | None:
+        """None where Python cannot tell, as of some functions that are written in C."""
+        try:
+            return inspect.signature(self.function)
+        except (TypeError, ValueError):
+            return None
+
     @cached_property
     def _validator(self) -> Any:
         from tenyson.tasks.tools.schema import validator
@@ -71,8 +98,11 @@ class Tool:
         return validator(self.parameters)
 
 
-def tool(function: Callable[..., Any]) -> Tool:
+def tool(function: Callable[..., Any], *, example: Mapping[str, Any] | None = None) -> Tool:
     """A tool of a plain function: its name, its docstring, its annotations.
+
+    Args:
+        example: arguments of a call that does no harm, which preflight makes once.
 
     Raises:
         TaskError: the function takes arguments by position only or any number of them, or an annotation has no JSON schema.
@@ -86,7 +116,7 @@ def tool(function: Callable[..., Any]) -> Tool:
         description, texts = described(inspect.getdoc(function) or "")
         model = model_of(name, function, texts)
         parameters = parameters_of(model)
-    return Tool(name, description, parameters, function, model)
+    return Tool(name, description, parameters, function, example, model)
 
 
 def tools_of(found: Any, hook: str) -> list[Tool]:

@@ -24,11 +24,11 @@ from tenyson.engines.engine import Reply
 from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.deadline import Deadline
 from tenyson.engines.rollouts.limits import Limits
-from tenyson.engines.rollouts.rollout import CLOSE_SECONDS, RETRY_SECONDS, Trajectory
+from tenyson.engines.rollouts.rollout import RETRY_SECONDS, Trajectory
 from tenyson.engines.rollouts.side_by_side import Call, Ended
 from tenyson.errors import TaskError
 from tenyson.tasks.agent import Endpoint
-from tenyson.tasks.checks import LONGEST
+from tenyson.tasks.checks import CLOSE_SECONDS, LONGEST
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.rollout import FinishReason, RolloutError
 from tenyson.tasks.sample import Sample
@@ -74,6 +74,11 @@ class AgentGame:
     def over(self) -> bool:
         """Whether nothing is wanted any more: there is a trajectory."""
         return not self.work and not self.waits
+
+    @property
+    def closing(self) -> bool:
+        """Whether its work, if there is any, is to end the agent."""
+        return self._closing
 
     @property
     def asks(self) -> list[int]:
