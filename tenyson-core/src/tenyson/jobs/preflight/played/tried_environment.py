@@ -30,7 +30,7 @@ def broken_off(rollout: Rollout, what: str) -> Finding:
 
 
 def unclosed_environment(name: str, sample: Sample, fault: Fault) -> Finding:
-    """Of one whose close failed: rollouts go on without heeding it."""
+    """Of one whose close failed, which breaks no rollout."""
     try:
         Ended(None, fault=fault).result(f"close() of the environment {name}", f" on sample {sample.id}")
     except TaskError as error:
