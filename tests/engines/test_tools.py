@@ -236,6 +236,67 @@ def test_the_model_is_told_what_is_wrong_with_a_call_and_goes_on(how, renderer, 
 
 
 @pytest.mark.parametrize("how", HOW)
+def test_each_call_is_kept_with_its_turn_what_came_of_it_and_its_time(how, renderer):
+    """Sync and async ones; what was not run has no time."""
+    first = (
+        json_call("temperature", city="Oslo")
+        + json_call("temperatures", city="Oslo")
+        + json_call("temperature", unit="C")
+    )
+    second = json_call("temperature", city="Atlantis") + json_call("slow", seconds=0.05)
+    third = '<tool_call>{"name": "temperature"'
+    replies = [written(renderer, text) for text in (first, second, third, "warm")]
+    [found], _ = played(how, renderer, Asking(temperature, slow), replies)
+    kept = found.rollout.tool_calls
+    assert [(one.turn, one.name, one.outcome) for one in kept] == [
+        (1, "temperature", "answered"),
+        (1, "temperatures", "unknown"),
+        (1, "temperature", "arguments"),
+        (2, "temperature", "refused"),
+        (2, "slow", "answered"),
+        (3, "", "unreadable"),
+    ]
+    assert [one.refused for one in kept] == [False, True, True, True, False, True]
+    assert found.rollout.info == {"tool_calls": 6, "tool_calls_refused": 4}
+    told = [json.loads(one["content"]) for one in found.rollout.messages if "error" in one["content"]]
+    assert [{"error": one.cause} for one in kept if one.refused] == told
+    timed = [one.seconds is not None for one in kept]
+    assert timed == [True, False, False, True, True, False]
+    assert kept[4].seconds >= 0.05
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_call_that_breaks_its_rollout_is_kept_beside_the_others_of_its_turn(how, renderer):
+    """The one that raises, and the one that takes too long, with the limit."""
+
+    def hangs() -> str:
+        """Take too long."""
+        time.sleep(1.0)
+        return "late"
+
+    said = json_call("broken") + json_call("temperature", city="Oslo") + json_call("hangs")
+    task = Asking(broken, temperature, hangs)
+    limits = Limits(step_seconds=0.3, retries=0)
+    _, [rollout] = played(how, renderer, task, [written(renderer, said)], limits=limits)
+    assert [(one.name, one.outcome) for one in rollout.tool_calls] == [
+        ("broken", "failed"),
+        ("temperature", "answered"),
+        ("hangs", "failed"),
+    ]
+    assert rollout.error.message == rollout.tool_calls[0].cause
+    assert rollout.error.kind == "ConnectionError"
+    assert rollout.tool_calls[2].seconds == 0.3
+    assert not any(one.refused for one in rollout.tool_calls)
+
+
+def test_a_rollout_without_tools_has_no_calls_rather_than_none_made(renderer):
+    [plain], _ = played("together", renderer, TaskPlugin(), [written(renderer, "warm")])
+    [silent], _ = played("together", renderer, Asking(temperature), [written(renderer, "warm")])
+    assert plain.rollout.tool_calls is None
+    assert silent.rollout.tool_calls == ()
+
+
+@pytest.mark.parametrize("how", HOW)
 def test_calls_run_side_by_side(how, renderer):
     """Those of one reply and those of several conversations; each is answered in its own place."""
     task = Asking(slow, blocking, temperature)

@@ -28,6 +28,7 @@ BATCHES = {
     "zero_variance": {"rewards": [1.0] * 4 + [0.0] * 4},
     "truncated": {"truncated": [True] * 8},
     "length_drift": {"tokens": [90] * 8},
+    "refused_calls": {"calls": 12, "refused": 6},
     "one_component": {"components": [{"right": one % 2, "format": 0.0} for one in range(8)]},
 }
 STEPS = {

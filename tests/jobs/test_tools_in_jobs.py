@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from tenyson.errors import ModelError
 from tenyson.jobs.eval import EvalJob
 from tenyson.jobs.rl import RLJob
 from tenyson.jobs.sft import SFTJob
+from tenyson.tasks import ToolError
 from tenyson.tasks.load import load_task
 
 pytestmark = pytest.mark.train
@@ -42,8 +45,11 @@ def test_what_was_learnt_is_played_with_the_tool_and_measured(configure, secrets
     assert len(played) == 16
     for one in played:
         assert one["prompt"].startswith("<user>tools: secret(letter)<user>")
-        assert one["info"]["tool_calls"] >= 1
+        assert one["info"]["tool_calls"] == len(one["tool_calls"]) >= 1
+        assert {call["name"] for call in one["tool_calls"]} == {"secret"}
         assert "<tool_call>" in one["completion"]
+    results = Path(result.local_output_dir, "results.json").read_text(encoding="utf-8")
+    assert json.loads(results)["metadata"]["tool_calls"] == sum(len(one["tool_calls"]) for one in played)
 
 
 def test_grpo_plays_with_the_tool_and_trains_on_the_models_tokens_alone(configure, secrets, warm, events):
@@ -54,6 +60,31 @@ def test_grpo_plays_with_the_tool_and_trains_on_the_models_tokens_alone(configur
     assert len(played) == 64
     assert sum(one["info"]["tool_calls"] for one in played) >= 64 * 0.8
     assert any(one["trained"] for one in played)
+
+
+def test_calls_that_the_tool_refuses_are_in_sql_and_in_the_results(configure, secrets, warm, tmp_path):
+    """With the model that asks for letters, and a tool that knows none of them."""
+
+    class Unknown(type(secrets)):
+        def tools(self, sample):
+            def secret(letter: str) -> str:
+                """The number of a letter."""
+                raise ToolError(f"no such letter: {letter}")
+
+            return [secret]
+
+    telemetry = {"db_url": f"sqlite:///{tmp_path}/t.db", "sinks": ["sql"]}
+    sections = {"generation": GENERATION | {"temperature": 0.0, "max_turns": 1}, "evaluation": {"samples": 8}}
+    result = EvalJob(configure("refusing", model=warm, telemetry=telemetry, **sections), Unknown()).run()
+    with sqlite3.connect(tmp_path / "t.db") as db:
+        [(calls, refused)] = db.execute("SELECT sum(tool_calls), sum(tool_calls_refused) FROM rollouts")
+        causes = db.execute("SELECT cause FROM tool_calls WHERE outcome = 'refused'").fetchall()
+    assert len(causes) == refused >= calls * 0.8 > 0
+    assert all(cause.startswith("no such letter: ") for (cause,) in causes)
+    results = Path(result.local_output_dir, "results.json").read_text(encoding="utf-8")
+    found = json.loads(results)["metadata"]
+    assert (found["tool_calls"], found["tool_calls_refused"]) == (calls, refused)
+    assert found["commonest_refusal"].startswith("secret: no such letter: ")
 
 
 def test_a_model_whose_template_knows_no_tools_is_refused_before_training(configure, secrets, tmp_path):

@@ -98,6 +98,26 @@ def test_what_preflight_and_diagnosis_found_is_told_with_what_to_do(jobs: Any, t
     assert "found anything" in section(calm, "## Findings")
 
 
+@pytest.mark.parametrize(("refused", "told"), [(6, True), (2, False)])
+def test_calls_of_tools_are_a_finding_where_many_were_refused(
+    jobs: Any, tmp_path: Path, refused: int, told: bool
+) -> None:
+    """With the commonest cause, and the command that lists them."""
+    stage = jobs.evaluation("eval", 0.5)
+    file = jobs.root / "eval" / "results.json"
+    results = json.loads(file.read_text(encoding="utf-8"))
+    counts = {
+        "tool_calls": 10,
+        "tool_calls_refused": refused,
+        "commonest_refusal": "add: b: required (5 of 6)",
+    }
+    results["metadata"] |= counts
+    file.write_text(json.dumps(results), encoding="utf-8")
+    text = section(write_report("t", [stage], tmp_path / "report").read_text(encoding="utf-8"), "## Findings")
+    what = "6 of 10 calls of tools were refused, most often add: b: required (5 of 6)"
+    assert (what in text) == ("--refused" in text) == told
+
+
 def test_best_median_and_worst_rollouts_are_shown(report: str) -> None:
     """Sample rollouts are chosen by reward, and backticks in them break nothing."""
     samples = section(report, "## Sample rollouts")

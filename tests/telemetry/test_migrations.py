@@ -254,6 +254,13 @@ def test_the_newest_fixture_is_read(tmp_path):
     assert rows(url, "SELECT reward, criterion, value, usd, reused, step FROM verdicts") == [
         {"reward": "judge", "criterion": "It is polite.", "value": 1.0, "usd": 0.001, "reused": 0, "step": 1}
     ]
+    assert rows(url, "SELECT tool_calls, tool_calls_refused FROM rollouts") == [
+        {"tool_calls": 2, "tool_calls_refused": 1}
+    ]
+    assert rows(url, "SELECT number, turn, tool, outcome, cause, seconds, attempt FROM tool_calls") == [
+        {"number": 0, "turn": 1, "tool": "add", "outcome": "arguments", "cause": "b: required", "seconds": None, "attempt": 2},
+        {"number": 1, "turn": 2, "tool": "add", "outcome": "answered", "cause": "", "seconds": 0.25, "attempt": 2},
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("dialect", frozen.DIALECTS)

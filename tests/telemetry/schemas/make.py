@@ -31,6 +31,11 @@ JUDGED = {
     "prompt_tokens": 20, "completion_tokens": 2, "usd": 0.001, "reused": False, "key": "0" * 64,
 }  # fmt: skip
 
+CALLED = [
+    {"turn": 1, "name": "add", "outcome": "arguments", "cause": "b: required", "seconds": None},
+    {"turn": 2, "name": "add", "outcome": "answered", "cause": "", "seconds": 0.25},
+]
+
 
 def main() -> None:
     """Two attempts of a run, the second one resumed from step 1."""
@@ -40,7 +45,9 @@ def main() -> None:
         left_behind(run_dir, first, [rollout(step=1, time=TIME)], attempt_uid="a" * 32)
         again = [started(time=TIME + 100), began(1, time=TIME + 100), metrics(2, time=TIME + 100, loss=0.5)]
         notice = Notice(run_id="run-1", time=TIME + 100, level="info", message="resumed")
-        second = rollout(step=1, time=TIME + 100, completion="5", errors=[BROKE], verdicts=[JUDGED])
+        second = rollout(
+            step=1, time=TIME + 100, completion="5", errors=[BROKE], verdicts=[JUDGED], tool_calls=CALLED
+        )
         last = [second, notice, finished(time=TIME + 200)]
         engine = open_database(f"sqlite:///{path}", create=True)
         recover(engine, run_dir)

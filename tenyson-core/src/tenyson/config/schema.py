@@ -120,6 +120,7 @@ Sign = Literal[
     "logprob_mismatch",
     "length_drift",
     "one_component",
+    "refused_calls",
 ]
 """Signs that the live diagnosis of GRPO may report (`tenyson.jobs.trainers.diagnosis`)."""
 

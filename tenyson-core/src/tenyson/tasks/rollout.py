@@ -10,6 +10,12 @@ from tenyson.tasks.sample import Message, Sample
 from tenyson.tasks.verdict import Verdict
 
 FinishReason = Literal["stop", "length", "turns", "error"]
+CallOutcome = Literal["answered", "unreadable", "unknown", "arguments", "refused", "failed"]
+"""`unreadable`: it begins like a call and is none; `unknown`: no tool has this name; `arguments`: they do not fit the tool's
+parameters; `refused`: the tool raised `ToolError`; `failed`: the tool raised something else, took too long, or returned what cannot be
+shown."""
+REFUSED: tuple[CallOutcome, ...] = ("unreadable", "unknown", "arguments", "refused")
+"""The model's own doing: the answer told it, and the rollout continued."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,27 @@ class RolloutError:
     """One line: what failed, where, and what it said."""
     traceback: str = ""
     """The last lines of the traceback, of the task's own code where it has any."""
+
+
+@dataclass(frozen=True)
+class CalledTool:
+    """One call of a rollout."""
+
+    turn: int
+    """The reply that made it, from 1."""
+    name: str
+    """As the model wrote it; empty where the call cannot be read."""
+    outcome: CallOutcome
+    """What came of it."""
+    cause: str = ""
+    """What the model was told, or why it failed; empty where it was answered."""
+    seconds: float | None = None
+    """How long the tool took, the limit where it was reached; None where nothing was run."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the call was wrong, by the model's own doing."""
+        return self.outcome in REFUSED
 
 
 @dataclass(frozen=True)
@@ -50,6 +77,8 @@ class Rollout:
     """What each reward said, by name, once they were asked. A reward that is called on this rollout again returns it."""
     verdicts: Sequence[Verdict] = field(default=(), compare=False)
     """What judges said, once they were asked."""
+    tool_calls: Sequence[CalledTool] | None = field(default=None, compare=False)
+    """The calls of tools that the model made, in order; None where it had none to call."""
 
     @property
     def replies(self) -> list[str]:

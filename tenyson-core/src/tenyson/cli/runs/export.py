@@ -118,7 +118,7 @@ def _parquet(chunks: Rows, file: IO[bytes]) -> int:
     return number
 
 
-_WHOLE = frozenset({"id", "attempt", "step", "tokens"})
+_WHOLE = frozenset({"id", "attempt", "step", "tokens", "tool_calls", "tool_calls_refused"})
 _NUMBERS = frozenset({"reward", "advantage", "epoch", "value", "created_at"})
 _FLAGS = frozenset({"training", "trained", "truncated"})
 

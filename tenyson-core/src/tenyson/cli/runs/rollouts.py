@@ -50,6 +50,11 @@ Row = Mapping[str, Any]
     help="Show only rollouts that an environment, tool, reward, agent or endpoint broke, and how.",
 )
 @click.option(
+    "--refused",
+    is_flag=True,
+    help="Show only rollouts in which a call of a tool was refused, and what the model was told.",
+)
+@click.option(
     "--diff", nargs=2, type=int, metavar="STEP1 STEP2", help="Compare the same samples at two steps."
 )
 @click.option(
@@ -70,6 +75,7 @@ def rollouts(
     training: bool | None,
     dropped: bool,
     errors: bool,
+    refused: bool,
     diff: tuple[int, int] | None,
     limit: int,
     full: bool,
@@ -86,6 +92,7 @@ def rollouts(
             "--grep": grep,
             "--dropped": dropped,
             "--errors": errors,
+            "--refused": refused,
         }
         for option, value in {"--step": step is not None, **others}.items():
             if value:
@@ -109,6 +116,7 @@ def rollouts(
             "training": training,
             "dropped": dropped or None,
             "errors": errors or None,
+            "refused": refused or None,
             "worst": True if worst else False if best else None,
         }
         most = worst or best or limit
@@ -125,6 +133,10 @@ def rollouts(
             _add_errors(store, rows)
             if not as_json:
                 _show_counts(store.error_counts(name))
+        if refused:
+            _add_calls(store, rows)
+            if not as_json:
+                _show_calls(store.call_counts(name))
         hint = None if rows else _what_there_is(store, name, chosen)
         if not rows and not as_json:
             raise TelemetryError(f"run {name} has no such rollouts", next_step=hint)
@@ -164,6 +176,22 @@ _ENDS = {"failed": "failed", "retried": "tried again"}
 """What a count means."""
 
 
+def _add_calls(store: Store, rows: list[dict[str, Any]]) -> None:
+    """Put the calls of tools of each rollout into its row, in order."""
+    found: dict[int, list[Row]] = {row["id"]: [] for row in rows}
+    for call in store.tool_calls(list(found)):
+        found[call["rollout"]].append({name: value for name, value in call.items() if name != "rollout"})
+    for row in rows:
+        row["calls"] = found[row["id"]]
+
+
+def _show_calls(counts: Iterable[Row]) -> None:
+    for one in counts:
+        cause = f", such as: {one['cause']}" if one["cause"] else ""
+        click.echo(safe(f"{one['tool'] or '-'} {one['outcome']}: {one['calls']}{cause}"))
+    click.echo()
+
+
 def _unscored(store: Store, run: str, chosen: Mapping[str, Any]) -> int:
     """Rollouts that have no place among the best and worst."""
     every = store.count_rollouts(run, **{**chosen, "worst": None})
@@ -187,6 +215,8 @@ def describe(row: Row, *, full: bool = False) -> str:
     kind = "training" if row["training"] else "evaluation"
     truncated = ", cut off" if row["truncated"] else ""
     head = f"step {row['step']}  {row['sample_id']}  {kind}  {row['tokens']} tokens, {row['finish_reason']}{truncated}"
+    if calls := row["tool_calls"]:
+        head += f", {calls} calls of tools ({row['tool_calls_refused']} refused)"
     numbers = f"reward {number(row['reward'])}"
     parts = "  ".join(f"{name} {number(value) or '-'}" for name, value in row["components"].items())
     if parts:
@@ -200,6 +230,7 @@ def describe(row: Row, *, full: bool = False) -> str:
             click.style(safe(head), bold=True),
             safe(numbers),
             *(_error(one) for one in row.get("errors", ())),
+            *(_call(one) for one in row.get("calls", ()) if one["cause"]),
             click.style("prompt", dim=True),
             _indented(row["prompt"], full),
             click.style("completion", dim=True),
@@ -213,6 +244,11 @@ def _error(error: Row) -> str:
     ended = "tried again after" if error["retried"] else "failed with"
     line = click.style(safe(f"{ended} {error['error_class']}: {error['message']}"), fg="yellow")
     return f"{line}\n{_indented(error['traceback'], full=True)}" if error["traceback"] else line
+
+
+def _call(call: Row) -> str:
+    what = f"turn {call['turn']}: {call['tool'] or 'a call'} {call['outcome']}: {call['cause']}"
+    return click.style(safe(what), fg="yellow")
 
 
 def _indented(text: str, full: bool) -> str:

@@ -28,7 +28,7 @@ from tenyson.tasks.checks import (
 )
 from tenyson.tasks.environment import Environment, Observation
 from tenyson.tasks.plugin import TaskPlugin
-from tenyson.tasks.rollout import FinishReason, Rollout, RolloutError
+from tenyson.tasks.rollout import CalledTool, FinishReason, Rollout, RolloutError
 from tenyson.tasks.sample import Message, Sample
 from tenyson.tasks.usercode import rollout_error, task_name
 
@@ -137,6 +137,7 @@ class Game:
             step_rewards=tuple(self._rewards),
             error=self._error,
             retried=tuple(self._retried),
+            tool_calls=self._tool_calls(),
         )
         if self._error and not self.prompt_ids:
             with suppress(Exception):  # of what may have broken it
@@ -155,6 +156,7 @@ class Game:
         self._finish: FinishReason = "turns"
         self.turns = 0
         self._environment: Environment | None = None
+        self._toolbox: Toolbox | None = None
         self._calls: Literal["environment", "tool"] = "environment"
         """What is called, and so what failed where a call does."""
         self._closing = self._again = False
@@ -201,7 +203,7 @@ class Game:
             seconds = RETRY_SECONDS * 2 ** (len(self._retried) - 1)
             yield [Call((id(self), "wait"), lambda: asyncio.sleep(seconds))]
         environment = yield from self._opened()
-        toolbox = self._toolbox()
+        toolbox = self._toolbox = self._tools()
         self.prompt_ids = self._renderer.prompt_ids(self.sample)
         self._replay.heard(0, self.prompt_ids)
         if self._is_full():
@@ -248,7 +250,7 @@ class Game:
             found = yield from self._called(environment.info, what, where)
             self._info = dict(check_info(found, f"{what}{where}"))
         if toolbox is not None:
-            self._info |= {"tool_calls": toolbox.calls, "tool_calls_refused": toolbox.refused}
+            self._info |= {"tool_calls": len(toolbox.called), "tool_calls_refused": toolbox.refused}
 
     def _opened(self) -> Generator[Wanted, Any, Environment | None]:
         """The environment, made and reset; None for a single turn."""
@@ -288,10 +290,16 @@ class Game:
         [ended] = yield [Call((id(self), what), function, self._deadline.of_call(), discard)]
         return ended.result(what, where)
 
-    def _toolbox(self) -> Toolbox | None:
+    def _tools(self) -> Toolbox | None:
         if not self.sample.tools:
             return None
         return Toolbox(offered(self._task, self.sample), self.sample, self._deadline.of_call)
+
+    def _tool_calls(self) -> tuple[CalledTool, ...] | None:
+        """The calls of tools, in order; None where there are no tools."""
+        if self._toolbox is not None:
+            return tuple(self._toolbox.called)
+        return () if self.sample.tools else None
 
     def _read(self, reply: Reply, toolbox: Toolbox | None) -> tuple[Message, list[Call]]:
         """Add a reply: as a message, and the calls of tools that it makes."""

@@ -13,7 +13,13 @@ from tenyson.engines.rollouts.limits import Limits
 from tenyson.engines.rollouts.scoring import Scored, score_all
 from tenyson.errors import TaskError
 from tenyson.jobs.data.intervals import over_samples
-from tenyson.jobs.data.rollout_records import NAMED, broken_metadata, commonest, rollout_event
+from tenyson.jobs.data.rollout_records import (
+    NAMED,
+    broken_metadata,
+    calls_metadata,
+    commonest,
+    rollout_event,
+)
 from tenyson.jobs.job import JobContext, Outcome
 from tenyson.tasks.metrics.core import measure
 from tenyson.tasks.reward import Reward
@@ -112,7 +118,8 @@ class Measurement:
             "tokens": self.tokens,
             "generation_seconds": self.seconds,
         }
-        found |= broken_metadata(self.broken)
+        broken_off = [one for one in self.broken if one.error and one.error.source != "reward"]
+        found |= broken_metadata(self.broken) | calls_metadata([*self.rollouts, *broken_off])
         if self.metric_failures:
             causes = [{"cause": cause} for cause in self.metric_failures[:NAMED]]
             found["failures"] = found.get("failures", []) + causes

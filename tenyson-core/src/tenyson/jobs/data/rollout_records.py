@@ -1,4 +1,4 @@
-"""What is recorded of rollouts, and which of their errors is the commonest."""
+"""What is recorded of rollouts, and which of their errors and refused calls are the commonest."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ def rollout_event(
         info=rollout.info,
         errors=_errors(rollout),
         verdicts=[asdict(one) for one in rollout.verdicts],
+        tool_calls=None if rollout.tool_calls is None else [asdict(one) for one in rollout.tool_calls],
     )
 
 
@@ -72,6 +73,20 @@ def commonest(rollouts: Iterable[Rollout]) -> str:
     [(kind, count)] = Counter((error.source, error.kind) for error in errors).most_common(1)
     message = next(error.message for error in errors if (error.source, error.kind) == kind)
     return message if len(errors) == 1 else f"{message} ({kind[1]}, {count} of {len(errors)})"
+
+
+def calls_metadata(rollouts: Iterable[Rollout]) -> dict[str, Any]:
+    """What the metadata of the results say of calls of tools; empty where none was made."""
+    calls = [call for one in rollouts for call in one.tool_calls or ()]
+    if not calls:
+        return {}
+    refused = [one for one in calls if one.refused]
+    found: dict[str, Any] = {"tool_calls": len(calls), "tool_calls_refused": len(refused)}
+    if refused:
+        [((name, outcome), count)] = Counter((one.name, one.outcome) for one in refused).most_common(1)
+        cause = next(one.cause for one in refused if (one.name, one.outcome) == (name, outcome))
+        found["commonest_refusal"] = f"{name or outcome}: {cause} ({count} of {len(refused)})"
+    return found
 
 
 def _errors(rollout: Rollout) -> list[dict[str, Any]]:

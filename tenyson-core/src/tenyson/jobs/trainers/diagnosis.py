@@ -11,6 +11,7 @@ from statistics import fmean, pvariance
 from typing import Any
 
 from tenyson.jobs.runtime.finding import Finding
+from tenyson.tasks.rollout import REFUSED as REFUSALS
 from tenyson.telemetry.events import RolloutFinished
 
 BASELINE = 5
@@ -27,6 +28,8 @@ MISMATCH = 0.1
 """Mean difference in nats between the log-probabilities of engine and trainer."""
 DOMINANT = 0.95
 """Share of the reward's variance that one component makes up."""
+REFUSED = 0.5
+"""Share of the calls of tools that could not be read, named no tool, did not fit, or were refused by the tool."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,15 @@ class Batch:
     """B weighted components."""
     truncated: Sequence[bool]
     tokens: Sequence[int]
+    calls: int = 0
+    """Calls of tools, of all rollouts together."""
+    refused: int = 0
+    """Those among them that were refused."""
 
     @classmethod
     def of(cls, rollouts: Sequence[RolloutFinished], weights: Mapping[str, float]) -> Batch:
         """What is recorded of B rollouts, with the weight of each component."""
+        outcomes = [call["outcome"] for one in rollouts for call in one.tool_calls or ()]
         return cls(
             groups=[one.group for one in rollouts],
             rewards=[one.reward or 0.0 for one in rollouts],
@@ -58,6 +66,8 @@ class Batch:
             ],
             truncated=[one.finish_reason == "length" for one in rollouts],
             tokens=[one.tokens for one in rollouts],
+            calls=len(outcomes),
+            refused=sum(outcome in REFUSALS for outcome in outcomes),
         )
 
 
@@ -72,6 +82,8 @@ _ADVICE = {
     "adapter reaches the engine.",
     "length_drift": "Read the longest and shortest rollouts: `tenyson rollouts RUN --best`. A reward may pay for length itself.",
     "one_component": "The others no longer teach anything. Check the weights of the task's rewards.",
+    "refused_calls": "Read what the model was told: `tenyson rollouts RUN --refused`. Describe the tools more clearly, or teach the calls "
+    "by SFT first.",
 }
 
 
@@ -94,6 +106,8 @@ class Diagnosis:
         self._sign("zero_variance", flat >= MOSTLY, f"in {flat:.0%} of the groups all rewards are equal")
         cut = fmean(batch.truncated)
         self._sign("truncated", cut >= MOSTLY, f"{cut:.0%} of the completions ran out of tokens")
+        refused = batch.refused / max(1, batch.calls)
+        self._sign("refused_calls", refused >= REFUSED, f"{refused:.0%} of the calls of tools were refused")
         length = fmean(batch.tokens)
         if (before := self._baseline("length", length)) is not None:
             drifted = length > DRIFT * before or length < before / DRIFT

@@ -1,7 +1,11 @@
-"""Findings: what preflight warned of, what the live diagnosis told, and which rollouts the world broke, stage by stage."""
+"""Findings: what preflight warned of, what the live diagnosis told, which rollouts the world broke, and how many calls were refused.
+
+Stage by stage.
+"""
 
 from __future__ import annotations
 
+from tenyson.jobs.trainers.diagnosis import REFUSED
 from tenyson.reporting.context import ReportContext
 from tenyson.reporting.markdown import table
 
@@ -24,6 +28,18 @@ def findings(context: ReportContext) -> str:
         ]
         for stage in context.stages
         if (failed := stage.metadata.get("failed_rollouts"))
+    ]
+    rows += [
+        [
+            stage.label,
+            "while it ran",
+            "refused_calls",
+            f"{refused} of {calls} calls of tools were refused, most often {stage.metadata.get('commonest_refusal')}",
+            "`tenyson rollouts RUN --refused` lists what the model was told. Describe the tools more clearly.",
+        ]
+        for stage in context.stages
+        if (calls := stage.metadata.get("tool_calls"))
+        and (refused := stage.metadata.get("tool_calls_refused") or 0) >= REFUSED * calls
     ]
     if not rows:
         return "Neither preflight nor the diagnosis found anything."

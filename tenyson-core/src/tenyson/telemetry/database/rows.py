@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Table, select
 
+from tenyson.tasks.rollout import REFUSED
 from tenyson.telemetry.database import tables
 from tenyson.telemetry.database.attempts import AttemptRow, begin, finish, start
 from tenyson.telemetry.database.bulk import insert_rows, upsert_rows
@@ -119,11 +120,14 @@ class Rows:
             self._prompts[prompt] = text
         reward = _number(reward)
         attempt, pack = self._attempt, self._pack
+        calls = event.get("tool_calls")
+        refused = None if calls is None else sum(one["outcome"] in REFUSED for one in calls)
         self._rows[tables.rollout_records].append(
             (
                 number, attempt.run, attempt.attempt, phase, training, step, sample, group_id, prompt,
                 pack(completion) if pack else completion, reward, _json(components), _number(advantage), finish_reason,
                 trained, dropped, tokens, _json(info) if info else "{}", time, False,
+                None if calls is None else len(calls), refused,
             )
         )  # fmt: skip
         for count, error in enumerate(event.get("errors", ())):
@@ -139,6 +143,18 @@ class Rows:
                     one["model"], one["prompt_tokens"], one["completion_tokens"], _number(one["usd"]), one["reused"], one["key"],
                 )
             )  # fmt: skip
+        for count, one in enumerate(calls or ()):
+            self._rows[tables.tool_call_records].append(
+                (
+                    number,
+                    count,
+                    one["turn"],
+                    one["name"],
+                    one["outcome"],
+                    one["cause"],
+                    _number(one["seconds"]),
+                )
+            )
         key = (step, group_id, phase, training)
         group = self._groups.get(key)
         if group is None:

@@ -198,6 +198,12 @@ rollout_records = Table(
     Column("info", JSON, nullable=False, comment="what the environment tells"),
     Column("created_at", Double, nullable=False),
     _superseded(),
+    Column("tool_calls", Integer, comment="calls of tools that the model made; null where it has no tools"),
+    Column(
+        "tool_calls_refused",
+        Integer,
+        comment="those among them that could not be read, named no tool, did not fit, or were refused by the tool",
+    ),
     Index("ix_rollout_records_run_step", "run", "step"),
     comment="A conversation in RL or evaluation, all attempts.",
 )
@@ -255,6 +261,42 @@ verdict_records = Table(
     ),
     Column("key", String(64), nullable=False, comment="SHA-256 of endpoint, model, messages and settings"),
     comment="What a judge said of a rollout, all attempts.",
+)
+
+tool_call_records = Table(
+    "tool_call_records",
+    metadata,
+    Column(
+        "rollout", _BIG, primary_key=True, autoincrement=False, comment="`id` of the rollout that made it"
+    ),
+    Column(
+        "number", Integer, primary_key=True, autoincrement=False, comment="from 0, in the order of the calls"
+    ),
+    Column("turn", Integer, nullable=False, comment="the reply that made it, from 1"),
+    Column(
+        "tool",
+        Text,
+        nullable=False,
+        comment="its name as the model wrote it; empty where the call cannot be read",
+    ),
+    Column(
+        "outcome",
+        String(16),
+        nullable=False,
+        comment="answered; unreadable, unknown (no such tool), arguments (that do not fit) or refused (by the tool); or failed",
+    ),
+    Column(
+        "cause",
+        Text,
+        nullable=False,
+        comment="what the model was told, or why the call failed; empty where it was answered",
+    ),
+    Column(
+        "seconds",
+        Double,
+        comment="how long the tool took, the limit where it was reached; null where nothing was run",
+    ),
+    comment="A call of a tool, of the rollout's last try, all attempts.",
 )
 
 rollout_groups = Table(

@@ -25,6 +25,7 @@ COMMENTS = {
     "generations": "The same conversation, its text only.",
     "groups": "The rollouts of one prompt at one step, summed up.",
     "verdicts": "What a judge said of a rollout, with its price.",
+    "tool_calls": "A call of a tool that the model made, and what came of it.",
     "rollout_errors": "What broke a rollout: an environment, a tool, a reward or an agent.",
 }
 """What a row of each view is."""
@@ -40,6 +41,7 @@ BASES = {
     "groups": ("rollout_groups",),
     "rollout_errors": ("rollout_error_records", "rollout_records"),
     "verdicts": ("verdict_records", "rollout_records"),
+    "tool_calls": ("tool_call_records", "rollout_records"),
 }
 """The tables that each view shows, whose columns mean the same."""
 COLUMNS = {
@@ -132,7 +134,8 @@ def _views(dialect: str, schema: str) -> dict[str, str]:
         ),
         "rollouts": (
             f"SELECT {conversation}, r.training, r.trained, r.dropped, r.reward, r.components, r.advantage, "
-            f"r.finish_reason, (r.finish_reason = 'length') AS truncated, r.tokens, r.info {of_rollout}"
+            f"r.finish_reason, (r.finish_reason = 'length') AS truncated, r.tokens, r.info, r.tool_calls, r.tool_calls_refused "
+            f"{of_rollout}"
         ),
         "generations": f"SELECT {conversation} {of_rollout}",
         "groups": f"SELECT {_GROUP_COLUMNS} FROM rollout_groups g JOIN runs u ON u.id = g.run WHERE NOT g.superseded",
@@ -146,5 +149,10 @@ def _views(dialect: str, schema: str) -> dict[str, str]:
             "v.criterion, v.opponent, v.value, v.text, v.model, v.prompt_tokens, v.completion_tokens, v.usd, v.reused, v.key, "
             "r.created_at FROM verdict_records v JOIN rollout_records r ON r.id = v.rollout JOIN runs u ON u.id = r.run "
             "WHERE NOT r.superseded"
+        ),
+        "tool_calls": (
+            "SELECT c.rollout, c.number, u.run_id, r.attempt, r.phase, r.training, r.step, r.sample_id, r.group_id, c.turn, "
+            "c.tool, c.outcome, c.cause, c.seconds, r.created_at FROM tool_call_records c "
+            "JOIN rollout_records r ON r.id = c.rollout JOIN runs u ON u.id = r.run WHERE NOT r.superseded"
         ),
     }

@@ -11,12 +11,14 @@ from dataclasses import MISSING, Field, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tenyson.plugins.job_kind import LONGEST_PHASE
+from tenyson.tasks.rollout import CallOutcome
 from tenyson.telemetry.events.events import Event
 
 MOST_INTEGER = (1 << 63) - 1
 MOST_TIME = 1e11
 """Seconds since the epoch: the year 5138."""
 MOST_DEPTH = 50
+_OUTCOMES = get_args(CallOutcome)
 MOST_VALUES = 10_000
 
 _Check = Callable[[Any], bool]
@@ -145,6 +147,20 @@ def _are_verdicts(value: Any) -> bool:
     )
 
 
+def _are_tool_calls(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, (list, tuple))
+        and all(
+            isinstance(one, Mapping)
+            and all(_is_text(one.get(name)) for name in ("name", "cause"))
+            and _is_count(one.get("turn"))
+            and one.get("outcome") in _OUTCOMES
+            and _is_number_or_none(one.get("seconds"))
+            for one in value
+        )
+    )
+
+
 def _is_result(value: Any) -> bool:
     return (
         _is_mapping(value)
@@ -185,13 +201,14 @@ _BY_NAME: dict[str, _Check] = {
     "inputs": _are_inputs,
     "errors": _are_errors,
     "verdicts": _are_verdicts,
+    "tool_calls": _are_tool_calls,
     "result": _is_result,
     "RunFinished.reason": _is_text_or_none,
 }
 """What a field's type does not tell; as Event.field where other events have such a field too."""
 _NEEDED = {"RolloutFinished"}
 """Events that need all their fields, with a default or without: their rows are made in one pass."""
-_OPTIONAL = {"RolloutFinished.errors", "RolloutFinished.verdicts"}
+_OPTIONAL = {"RolloutFinished.errors", "RolloutFinished.verdicts", "RolloutFinished.tool_calls"}
 """Fields that even those may lack."""
 _LEFT_OUT = {"RunStarted.config"}
 """Fields without a default that an event can do without."""

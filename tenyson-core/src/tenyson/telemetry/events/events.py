@@ -155,6 +155,8 @@ class RolloutFinished(Event):
     """What broke it, in order: source, kind, message, traceback, and whether it was tried again after that (`retried`)."""
     verdicts: Sequence[Mapping[str, Any]] = ()
     """What judges said of it: the fields of `tenyson.tasks.verdict.Verdict`."""
+    tool_calls: Sequence[Mapping[str, Any]] | None = None
+    """The calls of tools, in order: the fields of `tenyson.tasks.rollout.CalledTool`; None where the task has no tools."""
 
     def __init__(
         self,
@@ -177,6 +179,7 @@ class RolloutFinished(Event):
         info: Mapping[str, Any] | None = None,
         errors: Sequence[Mapping[str, Any]] = (),
         verdicts: Sequence[Mapping[str, Any]] = (),
+        tool_calls: Sequence[Mapping[str, Any]] | None = None,
         time: float | None = None,
     ) -> None:
         # As above: these come by the hundred.
@@ -205,6 +208,8 @@ class RolloutFinished(Event):
             self.__dict__["errors"] = errors
         if verdicts:
             self.__dict__["verdicts"] = verdicts
+        if tool_calls is not None:
+            self.__dict__["tool_calls"] = tool_calls
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,7 +110,7 @@ class Redactor:
         if event.__class__ is MetricsLogged:
             return False
         if event.__class__ is RolloutFinished:
-            told = [one for one in (event.info, event.errors, event.verdicts) if one]
+            told = [one for one in (event.info, event.errors, event.verdicts, event.tool_calls) if one]
             return bool(told) and self._holds_secret(told, keys=False)
         return self.may_hold_secret(event)
 

@@ -28,6 +28,7 @@ def chosen_rollouts(
     *,
     dropped: bool | None = None,
     errors: bool | None = None,
+    refused: bool | None = None,
     worst: bool | None = None,
     **equal: Any,
 ) -> Select[Any]:
@@ -52,6 +53,8 @@ def chosen_rollouts(
         query = query.where(table.c.dropped.is_not(None) if dropped else table.c.dropped.is_(None))
     if errors:
         query = query.where(table.c.id.in_(select(broken.c.rollout)))
+    if refused:
+        query = query.where(table.c.tool_calls_refused > 0)
     if worst is None:
         return query.order_by(table.c.step.desc(), table.c.id.desc())
     reward = table.c.reward.asc() if worst else table.c.reward.desc()
@@ -101,6 +104,38 @@ def error_counts(run_id: str) -> Select[Any]:
         .where(rollout.c.run == run_number(run_id), ~rollout.c.superseded)
         .group_by(table.c.source, table.c.error_class)
         .order_by(failed.desc(), retried.desc(), table.c.source, table.c.error_class)
+    )
+
+
+def calls_of(rollouts: Sequence[int]) -> Select[Any]:
+    """The calls of tools of some rollouts, given by their ids, in order."""
+    from sqlalchemy import select
+
+    from tenyson.telemetry.database.tables import tool_call_records as table
+
+    return select(table).where(table.c.rollout.in_(rollouts)).order_by(table.c.rollout, table.c.number)
+
+
+def call_counts(run_id: str) -> Select[Any]:
+    """How often calls of each tool of a run came to each outcome: `calls`, with the `seconds` of one on average."""
+    from sqlalchemy import func, select
+
+    from tenyson.telemetry.database.tables import rollout_records as rollout
+    from tenyson.telemetry.database.tables import tool_call_records as table
+
+    calls = func.count()
+    return (
+        select(
+            table.c.tool,
+            table.c.outcome,
+            calls.label("calls"),
+            func.avg(table.c.seconds).label("seconds"),
+            func.min(table.c.cause).label("cause"),
+        )
+        .join(rollout, rollout.c.id == table.c.rollout)
+        .where(rollout.c.run == run_number(run_id), ~rollout.c.superseded)
+        .group_by(table.c.tool, table.c.outcome)
+        .order_by(calls.desc(), table.c.tool, table.c.outcome)
     )
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tenyson.errors import TelemetryError
 from tenyson.telemetry.read.record import Row, RunRecord, columns
 from tenyson.telemetry.read.rollout_query import (
+    call_counts,
+    calls_of,
     chosen_rollouts,
     error_counts,
     errors_of,
@@ -93,13 +95,15 @@ class Store:
         sample: str | None = None,
         dropped: bool | None = None,
         errors: bool | None = None,
+        refused: bool | None = None,
         worst: bool | None = None,
         limit: int | None = 100,
     ) -> list[Row]:
         """Rollouts of a run: prompt, completion, reward and its components, advantage, and so on.
 
         The newest first, or with `worst` the lowest (True) or highest (False) reward first. `training` tells what
-        was made for training from evaluation inside RL; `errors` leaves those that something broke, also where a further try succeeded.
+        was made for training from evaluation inside RL; `errors` leaves those that something broke, also where a further try succeeded,
+        and `refused` those with refused calls of tools.
         Steps that a later attempt repeated are left out.
         """
         query = chosen_rollouts(
@@ -111,6 +115,7 @@ class Store:
             sample=sample,
             dropped=dropped,
             errors=errors,
+            refused=refused,
             worst=worst,
         )
         return readable(self._rows(query.limit(limit)), run_id)
@@ -122,6 +127,14 @@ class Store:
     def error_counts(self, run_id: str) -> list[Row]:
         """How often each class of error broke rollouts of a run: for good (`failed`), or with a further try (`retried`)."""
         return self._rows(error_counts(run_id))
+
+    def tool_calls(self, rollouts: Sequence[int]) -> list[Row]:
+        """The calls of tools of some rollouts, given by their ids: turn, tool, outcome, cause, seconds."""
+        return self._rows(calls_of(rollouts))
+
+    def call_counts(self, run_id: str) -> list[Row]:
+        """How often calls of each tool of a run came to each outcome (`calls`), with the mean `seconds` and one `cause`."""
+        return self._rows(call_counts(run_id))
 
     def count_rollouts(self, run_id: str, **chosen: Any) -> int:
         """How many `rollouts` would return without a limit. `chosen`: as for it."""
