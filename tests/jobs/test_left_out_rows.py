@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from trl import GRPOTrainer
@@ -9,6 +11,7 @@ from trl import GRPOTrainer
 from tenyson.config.checks.trl_arguments import GRPO as GRPO_ARGUMENTS
 from tenyson.jobs.rl import RLJob
 from tenyson.jobs.trainers import rollout_trainer
+from tenyson.jobs.trainers.grpo.left_out import LeftOutMixin
 from tenyson.tasks import Environment, Observation, Reward, Sample, TaskPlugin
 
 pytestmark = pytest.mark.train
@@ -113,3 +116,66 @@ def test_the_gradient_is_that_of_the_other_groups_alone(configure, monkeypatch, 
             assert torch.allclose(ours[step, loss], expected, rtol=1e-3, atol=1e-6 * largest), loss
         else:
             assert torch.equal(ours[step, loss], expected), loss
+
+
+class Divided:
+    """What TRL's losses divide by, on one of two processes: rows, tokens of a micro-batch, or tokens of a generation."""
+
+    leaves_out = True
+
+    def __init__(self, loss, flags, elsewhere):
+        """`elsewhere`: what the other process hands over, in order."""
+        self.loss_type, self.flags = loss, flags
+        others = iter(elsewhere)
+        gather = lambda mine: torch.stack([mine.float(), torch.tensor(float(next(others)))])  # noqa: E731
+        self.accelerator = SimpleNamespace(num_processes=2, gather=gather)
+
+    def is_left_out(self):
+        return self.flags
+
+    def with_further(self, values):
+        return values
+
+    def _compute_loss(self, model, inputs):
+        mask = inputs["completion_mask"]
+        assert len(mask) == 4, "TRL gathers metrics of as many rows from each process"
+        sums, tokens = (inputs["values"] * mask).sum(dim=1), mask.sum(dim=1)
+        match self.loss_type:
+            case "grpo":
+                return (sums / tokens.clamp(min=1)).mean()
+            case "bnpo":
+                return sums.sum() / tokens.sum().clamp(min=1)
+            case _:
+                return sums.sum() / inputs["num_items_in_batch"].clamp(min=1) * 2
+
+
+class Process(LeftOutMixin, Divided):
+    """One of two."""
+
+
+@pytest.mark.parametrize("loss", ["grpo", "bnpo", "dapo"])
+@pytest.mark.parametrize("second", [[True, True, False, False], [True] * 4])
+def test_processes_that_are_left_with_other_numbers_of_rows_count_by_these(loss, second):
+    """The mean over two processes, as DDP takes it, is what the rows that are left come to."""
+    draw = torch.Generator().manual_seed(0)
+    values = torch.rand(2, 4, 3, generator=draw)
+    long = torch.tensor([3, 1, 2, 3])
+    mask = (torch.arange(3) < long.unsqueeze(1)).long()
+    flags = [[False] * 4, second]
+    kept = [~torch.tensor(one) for one in flags]
+    handed = [(int((mask * one.unsqueeze(1)).sum()), one.float().mean().item()) for one in kept]
+    found = []
+    for place in range(2):
+        process = Process(loss, flags[place], handed[1 - place])
+        batch = {"completion_mask": mask, "values": values[place], "num_items_in_batch": torch.tensor(18)}
+        process.leave_out(batch)
+        found.append(process._compute_loss(None, batch))
+    rows = torch.cat([values[place][kept[place]] for place in range(2)])
+    masks = torch.cat([mask[one] for one in kept])
+    sums, tokens = (rows * masks).sum(dim=1), masks.sum(dim=1)
+    if loss == "bnpo":  # of each process's own, by how many rows it is left with
+        own = [(values[at] * mask)[kept[at]].sum() / max(1, mask[kept[at]].sum()) for at in range(2)]
+        expected = sum(one * len(mask[at]) for one, at in zip(own, kept, strict=True)) / len(rows)
+    else:
+        expected = (sums / tokens).mean() if loss == "grpo" else sums.sum() / tokens.sum()
+    assert torch.stack(found).mean().item() == pytest.approx(float(expected), rel=1e-5)
