@@ -86,7 +86,7 @@ def test_rollouts_with_refused_calls_are_shown_with_what_the_model_was_told(reco
     [
         "text",
         [1],
-        [call("guessed")],
+        [call("x" * 17)],
         [call(["answered"])],
         [{**call("answered"), "name": None}],
         [{**call("answered"), "turn": -1}],

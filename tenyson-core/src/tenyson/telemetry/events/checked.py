@@ -11,14 +11,14 @@ from dataclasses import MISSING, Field, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tenyson.plugins.job_kind import LONGEST_PHASE
-from tenyson.tasks.rollout import CallOutcome
 from tenyson.telemetry.events.events import Event
 
 MOST_INTEGER = (1 << 63) - 1
 MOST_TIME = 1e11
 """Seconds since the epoch: the year 5138."""
 MOST_DEPTH = 50
-_OUTCOMES = get_args(CallOutcome)
+LONGEST_OUTCOME = 16
+"""Of a call of a tool: letters that its column holds."""
 MOST_VALUES = 10_000
 
 _Check = Callable[[Any], bool]
@@ -154,7 +154,8 @@ def _are_tool_calls(value: Any) -> bool:
             isinstance(one, Mapping)
             and all(_is_text(one.get(name)) for name in ("name", "cause"))
             and _is_count(one.get("turn"))
-            and one.get("outcome") in _OUTCOMES
+            and _is_text(outcome := one.get("outcome"))
+            and len(outcome) <= LONGEST_OUTCOME
             and _is_number_or_none(one.get("seconds"))
             for one in value
         )
