@@ -90,6 +90,10 @@ def _is_phase(value: Any) -> bool:
     return value.__class__ is str and 0 < len(value) <= LONGEST_PHASE
 
 
+def _is_outcome(value: Any) -> bool:
+    return value.__class__ is str and 0 < len(value) <= LONGEST_OUTCOME
+
+
 def _are_numbers(value: Any) -> bool:
     return value.__class__ is dict and len(value) <= MOST_VALUES and all(map(_is_number, value.values()))
 
@@ -154,8 +158,7 @@ def _are_tool_calls(value: Any) -> bool:
             isinstance(one, Mapping)
             and all(_is_text(one.get(name)) for name in ("name", "cause"))
             and _is_count(one.get("turn"))
-            and _is_text(outcome := one.get("outcome"))
-            and len(outcome) <= LONGEST_OUTCOME
+            and _is_outcome(one.get("outcome"))
             and _is_number_or_none(one.get("seconds"))
             for one in value
         )
