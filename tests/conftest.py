@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import re
 import signal
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,36 @@ if not ON_CI:  # where Hypothesis has a profile of its own
     # Cores are shared: how long an example takes says nothing of the code.
     settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("here")
+
+
+WHOLLY_TRAIN = re.compile(r"^pytestmark = (?:pytest\.mark\.train$|\[pytest\.mark\.train,)", re.MULTILINE)
+"""How a file says that all of its tests train."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files of which `-m` leaves nothing are not imported: each worker would, and some import torch."""
+    words = config.option.markexpr.split()
+    if "or" in words or not collection_path.match("test_*.py"):
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    if words[:2] == ["not", "train"] and WHOLLY_TRAIN.search(text):
+        return True
+    return True if words[:1] == ["train"] and "mark.train" not in text else None
+
+
+IMPORTED = pytest.StashKey[list[str]]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note what the collection alone has imported."""
+    heavy = ("torch", "transformers", "datasets", "peft", "trl", "vllm")
+    session.config.stash[IMPORTED] = [name for name in heavy if name in sys.modules]
+
+
+@pytest.fixture
+def imported_by_collection(pytestconfig: pytest.Config) -> list[str]:
+    """Training libraries that some test file, or what it uses, imports at its top."""
+    return pytestconfig.stash[IMPORTED]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
