@@ -50,6 +50,13 @@ class Task(TaskPlugin):
         self.begun += 1
         return Game(self.begun)
 
+    def state(self):
+        """What preflight plays before the first step does not count."""
+        return {"begun": self.begun}
+
+    def restore(self, state):
+        self.begun = state["begun"]
+
     def rewards(self):
         return [Reward("length", lambda rollout: float(len(rollout.text) % 3))]
 
