@@ -25,7 +25,7 @@ def test_the_examples_of_the_page_play(renderer, tmp_path, monkeypatch):
     for block in (agent, *rest):
         exec(compile(block, "train-your-agent.md", "exec"), space)
     monkeypatch.chdir(tmp_path)
-    main = "import sys\nquestion = json.load(sys.stdin)['prompt'][0]['content']\nprint(shop(openai.OpenAI(), question))\n"
+    [main] = [block for block in rest if "__main__" in block]
     (tmp_path / "shop.py").write_text(agent + main)
     for task in (space["Shopping"](), space["ShoppingByCommand"]()):
         samples = list(task.rl_samples("train", 0))[:1]
