@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from tenyson.cli.pipelines.model_costs import ModelCost, cost_data, model_costs
 from tenyson.cli.terminal.table import print_table, reading_width
 from tenyson.cloud.backend import cost_in_words
 from tenyson.config.checks.endpoint import asks_endpoint
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
     from tenyson.jobs.spec import JobSpec
     from tenyson.pipeline.graph.policy import FailurePolicy
     from tenyson.pipeline.graph.selection import Selection
+    from tenyson.tasks.plugin import TaskPlugin
 
 
 def plan_data(
-    selection: Selection, backend: BaseBackend, specs: Mapping[str, JobSpec], policy: FailurePolicy
+    selection: Selection,
+    backend: BaseBackend,
+    specs: Mapping[str, JobSpec],
+    tasks: Mapping[str, TaskPlugin],
+    policy: FailurePolicy,
 ) -> dict[str, Any]:
     """A plan as JSON-safe data, with what one attempt of each step would cost, and how many there are at most."""
     plan = selection.plan
@@ -51,6 +57,7 @@ def plan_data(
                 "memory_bytes": memory.total if (memory := memory_of(step, plan)) else None,
                 "attempts": attempts_on(backend, policy),
                 "estimate": vars(backend.estimate(specs[step.label])),
+                "models": cost_data(model_costs(step, specs[step.label], tasks[step.label], attempts=1)),
                 "config": step.config,
             }
             for step in plan.steps
@@ -62,6 +69,7 @@ def print_plan(
     selection: Selection,
     backend: BaseBackend,
     specs: Mapping[str, JobSpec],
+    tasks: Mapping[str, TaskPlugin],
     policy: FailurePolicy,
     console: Console,
 ) -> None:
@@ -70,6 +78,9 @@ def print_plan(
     chosen = selection.anew != ()
     attempts, budget = attempts_on(backend, policy), backend.budget_usd
     console.print(Text(f"{plan.title} on backend {backend.name}: nothing is started", style="bold"))
+    asked = {
+        step.label: model_costs(step, specs[step.label], tasks[step.label], attempts) for step in plan.steps
+    }
     rows = []
     for step in plan.steps:
         estimate = backend.estimate(specs[step.label])
@@ -79,7 +90,12 @@ def print_plan(
             model_in_words(step),
             work(step),
             memory_in_words(step, plan),
-            cost_in_words(estimate, attempts=attempts, budget=budget),
+            "; ".join(
+                [
+                    cost_in_words(estimate, attempts=attempts, budget=budget),
+                    *(f"{one.who}: {one.short}" for one in asked[step.label] if isinstance(one, ModelCost)),
+                ]
+            ),
             *([selection.how(step.label)] if chosen else []),
         )
         rows.append(row)
@@ -101,6 +117,11 @@ def print_plan(
                 f"{name} {size / GIB:.1f} ({how})" for name, (size, how) in memory.parts.items()
             )
             console.print(Text(f"memory of {step.label}, in GiB: {parts}", style="dim"), soft_wrap=True)
+    times = f", {attempts} attempts" if attempts > 1 else ""
+    for label, costs in asked.items():
+        for one in costs:
+            said = one if isinstance(one, str) else one.sentence
+            console.print(Text(f"cost of {label}{times}: {said}", style="dim"), soft_wrap=True)
 
 
 def graph(plan: Plan) -> Tree:

@@ -157,9 +157,9 @@ def run(
     specs = {one.label: one.spec for one in definitions}
     if dry_run:
         if as_json:
-            print_json(plan_data(selection, made, specs, policy))
+            print_json(plan_data(selection, made, specs, tasks, policy))
         else:
-            print_plan(selection, made, specs, policy, Console(highlight=False))
+            print_plan(selection, made, specs, tasks, policy, Console(highlight=False))
         return 0
     for spec in specs.values():
         made.validate(spec)

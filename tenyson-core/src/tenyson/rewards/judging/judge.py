@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import math
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tenyson.errors import MissingDependencyError, TaskError
@@ -22,6 +22,18 @@ from tenyson.rewards.reading.truth import Truth, truth_of
 from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
 from tenyson.tasks.verdict import Judged, Verdict
+
+QUESTION_TIMES = 2
+"""How often a question is put at most: again where its answer cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedReward(Reward):
+    """A reward for which a model is asked."""
+
+    model: JudgeModel
+    questions: int
+    """Calls for a rollout at most; with `group`, for a rollout and another one of its group."""
 
 
 def judge(
@@ -101,9 +113,18 @@ def judge(
         found = dict(zip(pairs, await _all([compared(*pair) for pair in pairs]), strict=True))
         return [_standing(place, found, places) for place in places]
 
-    if pairwise:
-        return Reward(name, by_pairs, weight, group=True, seconds=seconds, check=asker.check)
-    return Reward(name, by_rubric if rubric else by_label, weight, seconds=seconds, check=asker.check)
+    function: Callable[..., Any] = by_pairs if pairwise else by_rubric if rubric else by_label
+    questions = QUESTION_TIMES * len(rubric or [name])
+    return JudgedReward(
+        name,
+        function,
+        weight,
+        group=pairwise,
+        seconds=seconds,
+        check=asker.check,
+        model=model,
+        questions=questions,
+    )
 
 
 def _standing(
