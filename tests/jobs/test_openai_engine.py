@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from tests.fakes.chat_server import ChatServer, tool_call
 
-from tenyson.errors import ConfigError, EndpointError, TaskError, TenysonError
+from tenyson.errors import ConfigError, EndpointError, TenysonError
 from tenyson.jobs.eval import EvalJob
 from tenyson.jobs.rl import RLJob
+from tenyson.jobs.runtime.finding import PreflightError
 from tenyson.jobs.sft import SFTJob
 from tenyson.tasks import Environment, Observation, Reward, Sample, TaskPlugin
 from tenyson.tasks.load import load_task
@@ -413,7 +414,7 @@ def test_a_task_whose_agent_plays_is_refused(asking, server):
         EvalJob(asking(), Agentic()).run()
 
 
-def test_a_task_that_raises_still_fails_as_with_other_engines(asking, server):
+def test_a_task_that_raises_is_found_before_anybody_is_asked(asking, server):
     class Broken(TaskPlugin):
         name = "broken"
 
@@ -426,8 +427,9 @@ def test_a_task_that_raises_still_fails_as_with_other_engines(asking, server):
         def rewards(self):
             return [Reward("none", lambda rollout: 0.0)]
 
-    with pytest.raises(TaskError, match="no world"):
+    with pytest.raises(PreflightError, match="no world"):
         EvalJob(asking(rollouts={"retries": 0}), Broken()).run()
+    assert server.requests == []
 
 
 def test_the_key_is_nowhere_and_nothing_is_left(asking, server, echo, tmp_path, monkeypatch):
