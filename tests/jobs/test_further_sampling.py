@@ -45,11 +45,11 @@ def further(monkeypatch):
     import tenyson.jobs.checkpoints.same_training
     import tenyson.jobs.models.generation_defaults  # noqa: F401
     from tenyson.engines.decoding import sampler
-    from tenyson.jobs.trainers import rollout_trainer
+    from tenyson.jobs.trainers.grpo import generation
 
     monkeypatch.setitem(DRAWN, NAME, 0.0)
     monkeypatch.setitem(sampler.PENALTIES, NAME, lower_what_was_written)
-    for module in (engine, rollout_trainer):
+    for module in (engine, generation):
         monkeypatch.setattr(module, "Sampling", FurtherSampling)
 
 

@@ -33,8 +33,7 @@ def choose_precision(config: Config, arguments: Any, source: ModelSource, checkp
     decided = config.model.dtype != "auto" or {"bf16", "fp16"} & config.trl.keys()
     if decided or arguments.deepspeed or arguments.fsdp:
         return ""
-    before = _recorded(checkpoint) if checkpoint else None
-    chosen = _worthwhile(arguments, source) if checkpoint is None else before
+    chosen = _worthwhile(arguments, source) if checkpoint is None else _recorded(checkpoint)
     if chosen is None or chosen == arguments.bf16:
         return ""
     arguments.bf16, arguments.mixed_precision = chosen, "bf16" if chosen else "no"

@@ -6,19 +6,17 @@ Shape legend: B completions on this process; F reward functions.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from datasets import Dataset
 from trl import GRPOTrainer
-from trl.models import unwrap_model_for_generation
 
-from tenyson.engines.engine import DRAWN, Reply, Sampling
+from tenyson.engines.engine import Reply
 from tenyson.engines.play import Trajectory, play
 from tenyson.engines.renderers import Renderer
 from tenyson.engines.rollouts.scoring import Scored, score_all
-from tenyson.engines.transformers import KeptTurns, generate_replies
+from tenyson.engines.transformers import KeptTurns
 from tenyson.errors import TaskError
 from tenyson.jobs.checkpoints.buffer import pack_batches, unpack_batches
 from tenyson.jobs.checkpoints.emergency import EmergencyMixin
@@ -29,11 +27,12 @@ from tenyson.jobs.data.trl_inputs import dataset_of, reward_function
 from tenyson.jobs.job import JobContext
 from tenyson.jobs.trainers.diagnosis import Batch, Diagnosis
 from tenyson.jobs.trainers.grpo.broken_rollouts import BrokenRolloutsMixin, NothingLeftError
+from tenyson.jobs.trainers.grpo.generation import GenerationMixin
 from tenyson.jobs.trainers.grpo.left_out import LeftOutMixin
 from tenyson.jobs.trainers.grpo.length_groups import LengthGroupsMixin
 from tenyson.jobs.trainers.grpo.policy_mixin import PolicyMixin
 from tenyson.jobs.trainers.sampler import EpochSampler
-from tenyson.tasks.checks import current_samples, has_agent
+from tenyson.tasks.checks import current_samples
 from tenyson.tasks.metrics.metric import Metric
 from tenyson.tasks.metrics.scoring import rewards_of
 from tenyson.tasks.rollout import Rollout
@@ -48,6 +47,7 @@ _ODD = "Correct the task; a rollout may hold any text. A run that has a checkpoi
 
 class RolloutTrainer(
     LeftOutMixin,
+    GenerationMixin,
     PolicyMixin,
     BrokenRolloutsMixin,
     LengthGroupsMixin,
@@ -222,54 +222,6 @@ class RolloutTrainer(
         """The weighted sum of F rewards; one that says nothing counts as 0."""
         weights: list[float] = self.reward_weights.tolist()
         return sum(weight * (value or 0.0) for weight, value in zip(weights, values, strict=True))
-
-    def sampling(self) -> Sampling:
-        """How every rollout is drawn.
-
-        TRL's arguments decide, since `trl` takes precedence over `generation`; `generation` decides what TRL has no argument for.
-        """
-        configured = Sampling.from_config(self._context.config.generation, self._renderer.stop_token_ids)
-        theirs = {name: getattr(self.args, name) for name in DRAWN if hasattr(self.args, name)}
-        # What TRL leaves open is off, whatever `generation` says.
-        acting = {name: DRAWN[name] if value is None else value for name, value in theirs.items()}
-        acting |= {
-            "max_new_tokens": self.args.max_completion_length,
-            "logprobs": has_agent(self._context.task),
-        }
-        return replace(configured, **acting)
-
-    def sampling_arguments(self) -> dict[str, Any]:
-        """What the engine gets beyond that."""
-        engine_args = {} if self.use_vllm or self.policy else self._context.config.engine_args
-        found = engine_args | (self.args.generation_kwargs or {})
-        if self.args.cache_implementation:
-            found["cache_implementation"] = self.args.cache_implementation
-        return found
-
-    def _generate_transformers(self, prompts: list[list[int]], turn: int) -> list[Reply]:
-        with (
-            unwrap_model_for_generation(
-                self.model_wrapped,
-                self.accelerator,
-                gather_deepspeed3_params=self.args.ds3_gather_for_generation,
-                gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
-            ) as model,
-            self._dist.summon_full_params(self.model_wrapped, recurse=False),
-        ):
-            arguments = self.sampling_arguments()
-            if self._turns and (turns := self._turns.of(model, arguments, begins=turn == 0)):
-                return turns.generate(prompts, self.sampling())
-            return generate_replies(model, prompts, self.sampling(), self._renderer.pad_token_id, **arguments)
-
-    def _generate_vllm(self, prompts: list[list[int]], turn: int) -> list[Reply]:  # noqa: ARG002
-        _, ids, logprobs, _ = self.vllm_generation.generate(prompts=prompts, images=None, num_generations=1)
-        stops = self._renderer.stop_token_ids
-        return [
-            Reply(
-                list(reply), "stop" if reply and reply[-1] in stops else "length", [row[0] for row in scores]
-            )
-            for reply, scores in zip(ids, logprobs, strict=True)
-        ]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         training = self.model.training
