@@ -4,8 +4,7 @@ It counts steps, writes real checkpoints, resumes from the latest, and saves and
 The value of step N depends on every step before it, so a log tells whether any was lost or done twice.
 
 Of `task.args`: steps, seconds (of a step), save_every, pad (bytes in each checkpoint), fail_at (the step at which it fails),
-reads (whether it logs the sum of its input model), records (whether it sends each step to the configured telemetry), until (a file
-of this machine: the last step waits until it is there).
+reads (whether it logs the sum of its input model), records (whether it sends each step to the configured telemetry).
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from tenyson.telemetry.control.file import has_notice
 
 DEFAULTS = {
     "steps": 20, "seconds": 0.1, "save_every": 5, "pad": 0, "fail_at": 0, "reads": False, "records": False,
-    "until": "",
 }  # fmt: skip
 
 
@@ -85,8 +83,6 @@ class Ticking:
             if self.stop:
                 return self._stopped()
             time.sleep(self.wanted["seconds"])
-            if self.step == self.wanted["steps"] - 1 and not Path(self.wanted["until"]).exists():
-                continue
             self.step += 1
             self.value = _next(self.value, self.step)
             _print(_line(self.step, self.value))
