@@ -27,6 +27,13 @@ LONGEST = 200_000
 """Characters of an observation, or of a tool's result. One that is longer fits no context, and tokenising it takes minutes."""
 
 
+def overrides(task: TaskPlugin, hook: str) -> bool:
+    """Whether a task has a hook of its own, in its class or set on the object."""
+    from tenyson.tasks.plugin import TaskPlugin
+
+    return getattr(getattr(task, hook), "__func__", None) is not getattr(TaskPlugin, hook)
+
+
 def check_sample(sample: Any, hook: str, number: int) -> Sample:
     """The sample that `hook` yields as its `number`-th, from 0. Raises: TaskError, which names sample and message."""
     if not isinstance(sample, Sample):
@@ -69,9 +76,7 @@ def current_samples(
 
     Raises: TaskError.
     """
-    from tenyson.tasks.plugin import TaskPlugin
-
-    if type(task).current_sample is TaskPlugin.current_sample:
+    if not overrides(task, "current_sample"):
         return list(samples)
     hook = f"current_sample() of the task {task_name(task)}"
     task.restore(agree(dict(task.state())))
@@ -88,9 +93,7 @@ def current_samples(
 
 def offered(task: TaskPlugin, sample: Sample) -> list[Tool]:
     """The tools of one rollout. Raises: TaskError."""
-    from tenyson.tasks.plugin import TaskPlugin
-
-    if type(task).tools is TaskPlugin.tools:
+    if not overrides(task, "tools"):
         return []
     hook, where = f"tools() of the task {task_name(task)}", f" on sample {sample.id}"
     with user_code(hook, where):
@@ -107,9 +110,7 @@ def with_tools(task: TaskPlugin, sample: Sample) -> Sample:
 
 def has_agent(task: TaskPlugin) -> bool:
     """Whether an agent of the task's own plays its rollouts."""
-    from tenyson.tasks.plugin import TaskPlugin
-
-    return getattr(task.agent, "__func__", None) is not TaskPlugin.agent
+    return overrides(task, "agent")
 
 
 def plays_on(task: TaskPlugin, samples: Sequence[Sample]) -> bool:
@@ -125,9 +126,7 @@ def plays_on(task: TaskPlugin, samples: Sequence[Sample]) -> bool:
 
 def _has_environment(task: TaskPlugin, sample: Sample) -> bool:
     """In a thread, as rollouts do it: a `close` that hangs costs some seconds."""
-    from tenyson.tasks.plugin import TaskPlugin
-
-    if type(task).environment is TaskPlugin.environment:
+    if not overrides(task, "environment"):
         return False
     made: list[Environment | None] = []
     known = Event()

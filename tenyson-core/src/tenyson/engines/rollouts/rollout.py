@@ -24,6 +24,7 @@ from tenyson.tasks.checks import (
     check_info,
     check_observation,
     offered,
+    overrides,
     respond,
 )
 from tenyson.tasks.environment import Environment, Observation
@@ -255,7 +256,7 @@ class Game:
     def _opened(self) -> Generator[Wanted, Any, Environment | None]:
         """The environment, made and reset; None for a single turn."""
         task, sample = self._task, self.sample
-        if type(task).environment is TaskPlugin.environment:
+        if not overrides(task, "environment"):
             return None
         hook, where = f"environment() of the task {task_name(task)}", f" on sample {sample.id}"
         found = yield from self._called(lambda: task.environment(self.sample), hook, where, _close_late)

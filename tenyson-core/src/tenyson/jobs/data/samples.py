@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import TaskError
 from tenyson.plugins.job_kinds import job_kind
-from tenyson.tasks.checks import check_sample, with_tools
+from tenyson.tasks.checks import check_sample, overrides, with_tools
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.sample import Sample
 from tenyson.tasks.usercode import iterate, refuse_coroutine, task_name, user_code
@@ -207,7 +207,7 @@ def _source(sample: Sample) -> str:
 
 
 def _keeps(task: TaskPlugin, sample: Sample, tokenizer: Any) -> bool:
-    if type(task).keep_sample is TaskPlugin.keep_sample:
+    if not overrides(task, "keep_sample"):
         return True
     what, where = f"keep_sample() of the task {task_name(task)}", f" on sample {sample.id}"
     with user_code(what, where):

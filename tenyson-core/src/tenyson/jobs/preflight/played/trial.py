@@ -18,7 +18,7 @@ from tenyson.jobs.preflight.played.tried_environment import broken_off, unclosed
 from tenyson.jobs.preflight.played.tried_rewards import try_rewards
 from tenyson.jobs.preflight.played.tried_tools import ToolTrial
 from tenyson.jobs.runtime.finding import Finding
-from tenyson.tasks.checks import current_samples, has_agent
+from tenyson.tasks.checks import current_samples, has_agent, overrides
 from tenyson.tasks.metrics.scoring import rewards_of
 from tenyson.tasks.plugin import TaskPlugin
 from tenyson.tasks.rollout import Rollout
@@ -115,7 +115,7 @@ class _Trial:
 
     def _make_up(self, sample: Sample) -> None:
         """A rollout of a completion that calls tools, which are not called for it."""
-        if type(self.task).environment is not TaskPlugin.environment:
+        if overrides(self.task, "environment"):
             return  # only the environment could say what it knows at the end
         calls = sum(len(one.get("tool_calls") or ()) for one in sample.completion)
         info = {"tool_calls": calls, "tool_calls_refused": 0}
