@@ -53,6 +53,7 @@ test-fast: $(VENV)/.installed-test
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python tests/soak/mutate.py
+	TENYSON_JOURNAL_EXAMPLES=500 $(BIN)/python -m pytest tests/pipeline/test_journal_model.py
 	$(BIN)/python tests/soak/kill_training.py --seeds 50
 	$(BIN)/python tests/soak/kill_resume.py --kills 100
 	$(BIN)/python tests/soak/resume_matrix.py

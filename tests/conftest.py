@@ -8,12 +8,15 @@ import os
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.fakes import warm
 
 # Subprocesses inherit these; torch reads the first one when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -50,6 +53,8 @@ LONGEST_FIRST = [
 ]  # fmt: skip
 
 ON_CI = os.environ.get("CI") == "true"
+COLD = bool(os.environ.get("TENYSON_TESTS_COLD"))
+"""Whether all processes of tests are new interpreters."""
 
 if not ON_CI:  # where Hypothesis has a profile of its own
     # Cores are shared: how long an example takes says nothing of the code.
@@ -92,6 +97,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     root = Path(__file__).parents[1]
     ranks = {root / name: rank for rank, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+WARM = pytest.StashKey[ExitStack]()
+SERVER = pytest.StashKey["warm.Server"]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Within a test that trains, and is not `cold`, Tenyson's processes start warm."""
+    config = item.config
+    if item.get_closest_marker("train") is None or item.get_closest_marker("cold") is not None or COLD:
+        return (yield)
+    if WARM not in config.stash:
+        config.stash[WARM] = ExitStack()
+        folder = Path(config.stash[WARM].enter_context(tempfile.TemporaryDirectory()))
+        config.stash[SERVER] = config.stash[WARM].enter_context(warm.serving(folder))
+    with warm.warm_processes(config.stash[SERVER]):
+        return (yield)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the server of warm processes."""
+    if WARM in config.stash:
+        config.stash[WARM].close()
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,7 @@ def test_the_example_task_gives_what_a_task_should() -> None:
 
 
 @pytest.mark.train
+@pytest.mark.cold
 def test_the_example_learns_as_the_tutorial_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tutorial's commands: nothing right at first, some after SFT, most after RL."""
     monkeypatch.chdir(tmp_path)

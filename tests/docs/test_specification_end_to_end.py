@@ -15,7 +15,7 @@ import yaml
 
 from tenyson.runner import make_job
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.cold]
 
 TASK = Path(__file__).parents[1] / "tasks" / "echo_task.py"
 

@@ -113,6 +113,7 @@ def test_the_shape_of_a_model_in_the_hubs_cache_is_known(tmp_path):
 
 
 @pytest.mark.train
+@pytest.mark.cold
 def test_the_parameters_of_a_real_model_are_counted_right(tmp_path):
     """Read from config.json alone, the count agrees with the model's own but for its norms."""
     from transformers import AutoModelForCausalLM

@@ -104,6 +104,7 @@ def test_a_second_signal_ends_it_without_waiting_for_anything(tmp_path):
 
 
 @pytest.mark.train
+@pytest.mark.cold
 def test_ctrl_c_on_this_machine_ends_a_job_that_still_imports_and_leaves_a_stopped_result(tmp_path):
     """Through the manager: nobody waits for the grace, which is for a step that is to be saved."""
     from tenyson.cloud.local.backend import LocalManager
@@ -135,6 +136,7 @@ def test_ctrl_c_on_this_machine_ends_a_job_that_still_imports_and_leaves_a_stopp
 
 
 @pytest.mark.train
+@pytest.mark.cold
 def test_reading_samples_is_before_the_first_step_and_the_run_is_recorded_as_stopped(tmp_path, configure):
     """Whatever comes before training: its telemetry is closed, and says how the run ended."""
     sections = configure("run")

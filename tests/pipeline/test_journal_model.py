@@ -244,9 +244,12 @@ class JournalModel(RuleBasedStateMachine):
 
 
 # Where bugs are planted, it is enough to find them: they need not be made small.
-PHASES = (Phase.generate,) if os.environ.get("HYPOTHESIS_PROFILE") == "planted" else tuple(Phase)
+PLANTED = os.environ.get("HYPOTHESIS_PROFILE") == "planted"
+PHASES = (Phase.generate,) if PLANTED else tuple(Phase)
+# `make soak` asks for more.
+EXAMPLES = int(os.environ.get("TENYSON_JOURNAL_EXAMPLES", "80" if PLANTED else "20"))
 JournalModel.TestCase.settings = settings(
-    max_examples=80,
+    max_examples=EXAMPLES,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -278,17 +278,24 @@ class CheckpointMixin(ExtensionMixin):
             super()._load_callback_state()  # type: ignore[misc]
 
     def _run_epoch(self, **arguments: Any) -> None:
-        if self._to_restore is not None:
-            self._restore_numbers(read_about(self._to_restore).get("trainer_state_not_finite"))
-            self._find_best(self._to_restore)
+        self._restore_all()
         if self.state.global_step >= self.state.max_steps:
             # A finished run that is resumed: transformers would train one step more.
             self.control.should_training_stop = True
             return
-        if self._to_restore is not None:
-            self._restore(self._to_restore)
-            self._to_restore = None
         super()._run_epoch(**arguments)  # type: ignore[misc]
+
+    def _finalize_training(self, *arguments: Any) -> Any:
+        self._restore_all()  # for a run whose epochs are all over: its mean loss is that of all its steps
+        return super()._finalize_training(*arguments)  # type: ignore[misc]
+
+    def _restore_all(self) -> None:
+        """Put back, once, what the checkpoint keeps beyond what transformers restores by itself."""
+        checkpoint, self._to_restore = self._to_restore, None
+        if checkpoint is not None:
+            self._restore_numbers(read_about(checkpoint).get("trainer_state_not_finite"))
+            self._find_best(checkpoint)
+            self._restore(checkpoint)
 
     def resume(self, checkpoint: Path | None) -> Any:
         """Train, from a checkpoint where there is one; what transformers' `train` returns."""

@@ -1,0 +1,334 @@
+"""Warm processes: Tenyson's commands as forks of one process that has imported the training libraries.
+
+A new interpreter needs ten seconds of a core for these imports, and the tests that train start hundreds. Within `warm_processes`, a
+`subprocess.Popen` of this interpreter that runs Tenyson is a fork of a server that has imported them once: a process of its own with
+its own streams, folder, environment and signals, whose own processes start warm as well. What the libraries read from the environment
+when they are imported must be equal; where it is not, and for all other commands, a new interpreter starts.
+
+What it cannot show is the start itself: which modules a command imports and in which order, signals in between, its memory. Tests of
+these are marked `cold`. So are those that signal a process group they share with what they started, since a fork belongs to the
+server's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import random
+import runpy
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).parents[1]
+MODULES = ("tenyson", "tenyson.runner", "tenyson.cloud.local.supervisor")
+TENYSON = str(Path(sys.executable).with_name("tenyson"))
+IMPORT_TIME = (
+    "ACCELERATE", "CUDA", "DATASETS", "HF_", "HOME", "HUGGINGFACE", "KMP_", "LANG", "LC_", "LD_", "MALLOC", "MKL_", "OMP_", "OPENBLAS",
+    "PYTHON", "PYTORCH", "TOKENIZERS", "TORCH", "TRANSFORMERS", "TRL_", "VLLM", "XDG_",
+)  # fmt: skip
+"""How variables begin that an interpreter or a library reads once."""
+UNBUFFERED = "PYTHONUNBUFFERED"
+LENGTH = struct.Struct("!q")
+MOST_FDS = 16
+Popen = subprocess.Popen
+
+
+class Server:
+    """The process that is forked, and what is asked of it."""
+
+    def __init__(self, address: str, environment: Mapping[str, str]) -> None:
+        self.address = address
+        self._environment = read_at_import(environment)
+
+    def takes(self, command: Any, environment: Mapping[str, str]) -> bool:
+        """Whether a copy of it does the same as a new interpreter."""
+        if isinstance(command, (str, bytes, os.PathLike)) or len(command) < 2:
+            return False
+        return (
+            what_runs([os.fsdecode(word) for word in command]) is not None
+            and read_at_import(environment) == self._environment
+        )
+
+    def start(self, request: dict[str, Any], fds: Sequence[int]) -> tuple[int, socket.socket]:
+        """A copy's process id, and where its exit status will come from."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self.address)
+        body = json.dumps(request).encode()
+        socket.send_fds(connection, [LENGTH.pack(len(body))], fds)
+        connection.sendall(body)
+        return LENGTH.unpack(_exactly(connection, LENGTH.size))[0], connection
+
+
+SERVER: Server | None = None
+SERVED = False
+"""Whether this process is a copy itself."""
+
+
+def read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(IMPORT_TIME) and name != UNBUFFERED
+    }
+
+
+def what_runs(command: Sequence[str]) -> tuple[str, list[str]] | None:
+    """The module or script of a command that can start warm, and its `sys.argv`."""
+    if command[0] == TENYSON:
+        return "tenyson", list(command)
+    words = [word for place, word in enumerate(command) if (place, word) != (1, "-u")]
+    if words[0] != sys.executable:
+        return None
+    if words[1] == "-m" and len(words) > 2:
+        return (words[2], words[2:]) if words[2] in MODULES else None
+    return (words[1], words[1:]) if words[1].endswith(".py") and TESTS in Path(words[1]).parents else None
+
+
+class WarmPopen(Popen):  # type: ignore[type-arg]
+    """A `Popen` whose process may be a copy of the server."""
+
+    _told: socket.socket | None = None
+
+    def _execute_child(  # type: ignore[no-untyped-def]
+        self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell,
+        p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, restore_signals, gid, gids, uid, umask,
+        start_new_session, process_group,
+    ):  # fmt: skip
+        environment = {
+            os.fsdecode(k): os.fsdecode(v) for k, v in (os.environ if env is None else env).items()
+        }
+        plain = not (shell or executable or preexec_fn or gid or gids or uid) and close_fds
+        # Whoever ends a group means all that was started in it, and a copy belongs to the server's.
+        plain = plain and (not SERVED or start_new_session or process_group >= 0)
+        if SERVER is None or not plain or not SERVER.takes(args, environment):
+            super()._execute_child(
+                args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell,
+                p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, restore_signals, gid, gids, uid, umask,
+                start_new_session, process_group,
+            )  # fmt: skip
+            return
+        folder = Path(cwd or ".").absolute()
+        if not folder.is_dir():
+            raise FileNotFoundError(2, "No such file or directory", str(cwd))
+        streams = [
+            given if given != -1 else number for number, given in enumerate((p2cread, c2pwrite, errwrite))
+        ]
+        request = {
+            "command": [os.fsdecode(word) for word in args],
+            "cwd": str(folder),
+            "env": environment,
+            "session": bool(start_new_session),
+            "group": process_group,
+            "umask": umask,
+            "fds": [0, 1, 2, *pass_fds],
+        }
+        self.pid, self._told = SERVER.start(request, [*streams, *pass_fds])
+        self._child_created = True
+        self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
+
+    def _internal_poll(self, *args: Any, **kwargs: Any) -> int | None:
+        if self._told is None:
+            return super()._internal_poll(*args, **kwargs)  # type: ignore[misc,no-any-return]
+        if self.returncode is None and (status := self._status(0)) is not None:
+            self._handle_exitstatus(status)  # type: ignore[attr-defined]
+        return self.returncode
+
+    def _try_wait(self, wait_flags: int) -> tuple[int, int]:
+        if self._told is None:
+            return super()._try_wait(wait_flags)  # type: ignore[misc,no-any-return]
+        status = self._status(0 if wait_flags else None)
+        return (0, 0) if status is None else (self.pid, status)
+
+    def _status(self, seconds: float | None) -> int | None:
+        assert self._told is not None
+        if not select.select([self._told], [], [], seconds)[0]:
+            return None
+        with self._told:
+            return int(LENGTH.unpack(_exactly(self._told, LENGTH.size))[0])
+
+
+@contextlib.contextmanager
+def warm_processes(server: Server) -> Iterator[None]:
+    """Let Tenyson's commands be copies of the server."""
+    global SERVER
+    SERVER, subprocess.Popen = server, WarmPopen  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        SERVER, subprocess.Popen = None, Popen  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """Start the server, and end it."""
+    address = str(folder / "warm")
+    environment = dict(os.environ)
+    # The allocator of Arrow starts a thread otherwise.
+    arrow = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+    process = Popen([sys.executable, __file__, address], env=environment | arrow, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n", "the server of warm processes did not start"
+        yield Server(address, environment)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def serve(address: str) -> None:
+    """Import, and fork for each request, for ever."""
+    global SERVER, SERVED
+    server = Server(address, os.environ)  # before the libraries set variables of theirs
+    _import_training_libraries()
+    assert len(list(Path("/proc/self/task").iterdir())) == 1, (
+        "a fork has none of the threads that an import started"
+    )
+    SERVER, SERVED, subprocess.Popen = server, True, WarmPopen  # type: ignore[misc]
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # What the copies never free need not be looked at, and so not be copied, by theirs.
+    gc.collect()
+    gc.freeze()
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(address)
+    listening.listen(64)
+    print("ready", flush=True)
+    while True:
+        connection, _ = listening.accept()
+        if not os.fork():
+            listening.close()
+            _wait_for_a_copy(connection)
+        connection.close()
+
+
+def _wait_for_a_copy(connection: socket.socket) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    length, fds, _, _ = socket.recv_fds(connection, LENGTH.size, MOST_FDS)
+    request = json.loads(_exactly(connection, LENGTH.unpack(length)[0]))
+    child = os.fork()
+    if not child:
+        status = 120
+        try:
+            _become(request, fds)
+            status = _run(request["command"])
+            threading._shutdown()  # type: ignore[attr-defined]
+            sys.modules["atexit"]._run_exitfuncs()
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except BaseException:
+            os.write(2, traceback.format_exc().encode())
+        finally:
+            os._exit(status)
+    for fd in fds:
+        os.close(fd)
+    connection.sendall(LENGTH.pack(child))
+    _, status = os.waitpid(child, 0)
+    with contextlib.suppress(OSError):
+        connection.sendall(LENGTH.pack(status))
+    os._exit(0)
+
+
+def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
+    """What a new process has of its own."""
+    if request["session"]:
+        os.setsid()
+    if request["group"] >= 0:
+        os.setpgid(0, request["group"])
+    if request["umask"] >= 0:
+        os.umask(request["umask"])
+    # Out of the way of the numbers that they are to have.
+    beyond = max([*request["fds"], *fds]) + 1
+    os.set_blocking(fds[0], os.get_blocking(fds[0]))
+    moved = [os.dup2(fd, beyond + place, inheritable=False) for place, fd in enumerate(fds)]
+    os.closerange(3, beyond)
+    for fd, number in zip(moved, request["fds"], strict=True):
+        os.dup2(fd, number)
+    os.closerange(beyond, beyond + 1024)
+    os.environ.clear()
+    os.environ.update(request["env"])
+    time.tzset()
+    os.chdir(request["cwd"])
+    tempfile.tempdir = None
+    random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+    sys.stdin = sys.__stdin__ = os.fdopen(0, encoding="utf-8", closefd=False)
+    unbuffered = bool(request["env"].get(UNBUFFERED)) or "-u" in request["command"][:2]
+    sys.stdout = sys.__stdout__ = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stdout.reconfigure(line_buffering=os.isatty(1), write_through=unbuffered)
+    sys.stderr = sys.__stderr__ = os.fdopen(
+        2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False
+    )
+
+
+def _run(command: Sequence[str]) -> int:
+    what, sys.argv = what_runs(command) or ("", [])
+    try:
+        if what.endswith(".py"):
+            sys.path[0] = str(Path(what).parent)
+            runpy.run_path(what, run_name="__main__")
+        else:
+            sys.path[0] = str(Path.cwd())
+            if what != "tenyson":
+                sys.modules.pop(what, None)
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+    except SystemExit as told:
+        if told.code is None or isinstance(told.code, int):
+            return told.code or 0
+        print(told.code, file=sys.stderr)
+        return 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _import_training_libraries() -> None:
+    import datasets
+    import peft
+    import torch
+    import transformers
+
+    from tenyson.jobs.trainers.trl_import import import_grpo
+
+    import_grpo(vllm=False)
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+    from trl import DPOTrainer, SFTTrainer
+
+    import tenyson.cli.main
+    import tenyson.jobs.eval
+    import tenyson.jobs.rl
+    import tenyson.jobs.sft
+
+    used = (AutoModelForCausalLM, AutoTokenizer, DPOTrainer, LlamaForCausalLM, PreTrainedTokenizerFast)
+    assert all((datasets, peft, torch, transformers, tenyson, SFTTrainer, *used))
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        more = connection.recv(size - len(found))
+        if not more:
+            raise ConnectionError("the server of warm processes ended")
+        found += more
+    return found
+
+
+if __name__ == "__main__":
+    # Copies find the patched class in this module by its own name.
+    sys.path[0] = str(TESTS.parent)
+    from tests.fakes import warm
+
+    warm.serve(sys.argv[1])
