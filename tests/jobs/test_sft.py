@@ -181,6 +181,20 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(configure, echo, los
     assert losses("resumed") == losses("whole")[10:]
 
 
+@pytest.mark.parametrize("ends", [{"max_steps": 6}, {"max_steps": None, "epochs": 1}])
+def test_a_run_that_was_killed_after_its_last_checkpoint_keeps_its_mean_loss(configure, echo, events, ends):
+    """Nothing is left to train, and the mean is still that of all its steps."""
+    training = {**QUICK, **ends, "save_steps": 2}
+    config = configure("run", training=training)
+    SFTJob(config, echo).run()
+    SFTJob(configure("run", training={**training, "resume_from_checkpoint": "latest"}), echo).run()
+    means = [
+        one["values"]["train_loss"] for one in events("run", "MetricsLogged") if "train_loss" in one["values"]
+    ]
+    assert len(means) == 2
+    assert means[0] == means[1] > 0
+
+
 def test_latest_resumes_from_the_newest_checkpoint_of_this_run(configure, echo, events):
     """`latest` is what a person types after a crash."""
     training = {**QUICK, "max_steps": 10, "save_steps": 5}
