@@ -126,7 +126,7 @@ def test_an_answer_of_several_turns_learns_no_user_message(configure, task):
     """TRL would learn the whole answer."""
     from tenyson.config.load import parse_config
     from tenyson.engines.renderers import Renderer
-    from tenyson.jobs.data.preferences import read_preferences
+    from tenyson.jobs.data.dpo_pairs import read_preferences
     from tenyson.jobs.models.model import load_tokenizer, resolve_model
     from tenyson.jobs.trainers.dpo_trainer import PreferenceCollator
     from tenyson.tasks.preference import PreferenceSample

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tenyson.jobs.data.preferences import read_preferences
+from tenyson.jobs.data.dpo_pairs import read_preferences
 from tenyson.jobs.job import Job, JobContext, Outcome
 
 if TYPE_CHECKING:

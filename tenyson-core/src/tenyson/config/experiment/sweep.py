@@ -1,6 +1,6 @@
 """Sweeps, of which a matrix is the only kind: how a file writes one, what can be wrong with it, and the cells it comes to.
 
-Add a further kind of sweep here; a new key for it goes into `model` as well. How steps multiply by cells is
+Add a further kind of sweep here; a new key for it goes into `schema` as well. How steps multiply by cells is
 `tenyson.pipeline.graph.expand`.
 """
 

@@ -20,7 +20,7 @@ from tenyson.engines.renderers.replies import Replies
 from tenyson.engines.renderers.reply_format import QUESTION, find_format
 from tenyson.engines.renderers.template import ChatTemplate
 from tenyson.engines.renderers.tokenizer_facts import tokenizer_facts
-from tenyson.engines.renderers.tool_calls import ToolFormat, find_tool_format
+from tenyson.engines.renderers.tool_formats import ToolFormat, find_tool_format
 from tenyson.errors import ModelError
 from tenyson.tasks.sample import Message, Sample, ToolCall
 

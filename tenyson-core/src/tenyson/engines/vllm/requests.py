@@ -118,12 +118,26 @@ class Answering:
 
 
 def sampling_parameters(sampling: Sampling) -> dict[str, Any]:
-    """Arguments of vllm.SamplingParams, each that draws or ends among them; the seed aside."""
+    """Arguments of vllm.SamplingParams, each that draws or ends among them; the seed aside.
+
+    Raises: EngineError: vLLM has no parameter of that name.
+    """
+    from vllm import SamplingParams
+
+    drawn = {name: getattr(sampling, name) for name in DRAWN}
+    known = SamplingParams.__struct_fields__
+    for name, value in drawn.items():
+        if name not in known and value != DRAWN[name]:
+            raise EngineError(
+                f"vLLM cannot draw with {name}: {value}",
+                place=f"generation.{name}",
+                next_step="Leave it out, or set generation.engine: transformers.",
+            )
     return {
         # Off; a field of `Sampling` of the same name takes precedence.
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
-        **{name: getattr(sampling, name) for name in DRAWN},
+        **{name: value for name, value in drawn.items() if name in known},
         "max_tokens": sampling.max_new_tokens,
         "stop_token_ids": list(sampling.stop_token_ids),
         # vLLM would end on every EOS token of the checkpoint's generation config too.

@@ -16,7 +16,7 @@ from tenyson.jobs.runtime.finding import Finding
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
     from tenyson.engines.renderers import Renderer
-    from tenyson.jobs.data.preferences import Preferences
+    from tenyson.jobs.data.dpo_pairs import Preferences
     from tenyson.jobs.models.model import ModelSource
 
 
@@ -31,7 +31,7 @@ class DPOPreflight(Preflight):
 
     def samples(self, examined: Examined) -> Iterator[Finding]:
         """As DPOJob checks them."""
-        from tenyson.jobs.data.preferences import read_preferences
+        from tenyson.jobs.data.dpo_pairs import read_preferences
 
         one = examined
         splits = [

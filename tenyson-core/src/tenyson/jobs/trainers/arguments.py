@@ -136,4 +136,5 @@ def trl_vllm_kwargs(
         given: the user's, which take precedence over `generation`.
     """
     ends = {"stop_token_ids": list(stop_token_ids), "ignore_eos": True}
-    return beyond_trl(config) | dict(given or {}) | ends
+    drawn = {name: value for name, value in beyond_trl(config).items() if value != DRAWN[name]}
+    return drawn | dict(given or {}) | ends
