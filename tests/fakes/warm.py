@@ -34,6 +34,7 @@ from typing import Any
 
 TESTS = Path(__file__).parents[1]
 MODULES = ("tenyson", "tenyson.runner", "tenyson.cloud.local.supervisor")
+MAIN = "import sys; from tenyson.cli.main import main; sys.exit(main())"
 TENYSON = str(Path(sys.executable).with_name("tenyson"))
 IMPORT_TIME = (
     "ACCELERATE", "CUDA", "DATASETS", "HF_", "HOME", "HUGGINGFACE", "KMP_", "LANG", "LC_", "LD_", "MALLOC", "MKL_", "OMP_", "OPENBLAS",
@@ -41,6 +42,11 @@ IMPORT_TIME = (
 )  # fmt: skip
 """How variables begin that an interpreter or a library reads once."""
 UNBUFFERED = "PYTHONUNBUFFERED"
+SET_MEANWHILE = (
+    "HF_DATASETS_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_PROGRESS_BARS", "KMP_BLOCKTIME", "LD_LIBRARY_PATH", "LD_PRELOAD",
+    "PYTORCH_NVML", "TORCHINDUCTOR_", "TRL_EXPERIMENTAL_SILENCE", "VLLM_", UNBUFFERED,
+)  # fmt: skip
+"""Those of them that a process has set by itself once it has trained or generated; a fork is to see them, and needs no more."""
 LENGTH = struct.Struct("!q")
 MOST_FDS = 16
 Popen = subprocess.Popen
@@ -81,7 +87,7 @@ def read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith(IMPORT_TIME) and name != UNBUFFERED
+        if name.startswith(IMPORT_TIME) and not name.startswith(SET_MEANWHILE)
     }
 
 
@@ -94,6 +100,8 @@ def what_runs(command: Sequence[str]) -> tuple[str, list[str]] | None:
         return None
     if words[1] == "-m" and len(words) > 2:
         return (words[2], words[2:]) if words[2] in MODULES else None
+    if words[1] == "-c":
+        return ("tenyson", ["-c", *words[3:]]) if words[2] == MAIN else None
     return (words[1], words[1:]) if words[1].endswith(".py") and TESTS in Path(words[1]).parents else None
 
 

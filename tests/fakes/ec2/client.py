@@ -13,6 +13,8 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parents[3]
 FAKE_RUNNER = REPOSITORY / "tests/cloud/stand_in_runner.py"
+COMPILED = "/var/cache/uv/compiled"
+"""In machines. Each has another environment of the same packages: compiling torch and the like once more takes half a minute."""
 UV_CACHE = Path(os.environ.get("TENYSON_TEST_UV_CACHE", "/var/tmp/tenyson-test-uv"))
 
 
@@ -53,6 +55,7 @@ class StandIn:
                 "OMP_WAIT_POLICY": "passive",
                 "HF_HUB_OFFLINE": "1",
                 "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
+                "PYTHONPYCACHEPREFIX": COMPILED,
                 **(environment or {}),
             },
         }

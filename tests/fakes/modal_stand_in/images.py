@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from modal_proto import api_pb2 as api
-from tests.fakes.ec2.client import UV_CACHE
+from tests.fakes.ec2.client import COMPILED, UV_CACHE
 from tests.fakes.modal_stand_in.functions import Functions
 from tests.fakes.modal_stand_in.objects import BUILDER
 
@@ -36,6 +36,7 @@ FIRST = {
     "UV_CACHE_DIR": CACHE,
     "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
     "LANG": "C.UTF-8",
+    "PYTHONPYCACHEPREFIX": COMPILED,
 }
 
 
