@@ -162,7 +162,9 @@ class WarmPopen(Popen):  # type: ignore[type-arg]
 
     def _status(self, seconds: float | None) -> int | None:
         assert self._told is not None
-        if not select.select([self._told], [], [], seconds)[0]:
+        waiting = select.poll()  # which, unlike select, takes a descriptor of any number
+        waiting.register(self._told, select.POLLIN)
+        if not waiting.poll(None if seconds is None else 1000 * seconds):
             return None
         with self._told:
             return int(LENGTH.unpack(_exactly(self._told, LENGTH.size))[0])

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ class Steered:
             )
 
     def sql(self, query, *values):
-        with sqlite3.connect(self.folder / "t.db", timeout=30) as connection:
+        with closing(sqlite3.connect(self.folder / "t.db", timeout=30)) as connection:
             return connection.execute(query, values).fetchall()
 
     def wait_for(self, condition, seconds=120.0):
