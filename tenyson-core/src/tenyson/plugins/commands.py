@@ -8,7 +8,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import BrokenPluginError, DuplicatePluginError, TenysonError
-from tenyson.plugins.discovery import allow_list, describe, distribution, installed
+from tenyson.plugins.discovery import allow_list, describe, distribution, entry_points, installed
 from tenyson.plugins.failure import one_line
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def command_points() -> list[metadata.EntryPoint]:
 
     With an allow-list, those of distributions that provide an allowed plugin, and those named in it.
     """
-    points = sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name)
+    points = sorted(entry_points(GROUP), key=lambda point: point.name)
     names = allow_list()
     if names is None:
         return points

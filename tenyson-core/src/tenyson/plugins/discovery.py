@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 GROUP = "tenyson"
 """The one entry-point group. An entry point's name is a name that a user types."""
@@ -23,9 +27,29 @@ FIRST_PARTY = {
 """Distributions of this project by plugin name, for the pip line of an error."""
 
 
+def entry_points(group: str) -> metadata.EntryPoints:
+    """The entry points of a group, by a scan of all distributions that is repeated only where a folder of `sys.path` has changed."""
+    found: metadata.EntryPoints = _scan(tuple((path, _changed(path)) for path in sys.path)).select(
+        group=group
+    )
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def _scan(_folders: tuple[tuple[str, float], ...]) -> Any:
+    return metadata.entry_points()
+
+
+def _changed(path: str) -> float:
+    try:
+        return Path(path).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def installed() -> list[metadata.EntryPoint]:
     """All allowed plugins: core first, then by name."""
-    points = [point for point in metadata.entry_points(group=GROUP) if allowed(point.name)]
+    points = [point for point in entry_points(GROUP) if allowed(point.name)]
     return sorted(points, key=lambda point: (point.name != CORE, point.name, distribution(point)))
 
 

@@ -184,7 +184,7 @@ class PluginManager:
         match = nearest(name, names)
         if match:
             hints.append(f"Did you mean {match!r}?")
-        installed_names = {point.name for point in metadata.entry_points(group=discovery.GROUP)}
+        installed_names = {point.name for point in discovery.entry_points(discovery.GROUP)}
         if name in installed_names and not discovery.allowed(name):
             hints.append("It is installed, but TENYSON_PLUGINS leaves it out.")
         elif name in discovery.FIRST_PARTY and name not in installed_names:
