@@ -39,7 +39,7 @@ help:
 	@echo "make clean      remove what these targets made, but for runs and reports"
 
 demo: $(VENV)/.installed-demo
-	@echo "the pipeline takes about 6 minutes on two cores, 3 with AVX-512"
+	@echo "the pipeline takes 6 to 8 minutes on two cores, 3 with AVX-512"
 	$(BIN)/tenyson run --task wordle
 
 test: $(VENV)/.installed-test
