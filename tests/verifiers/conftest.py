@@ -23,7 +23,9 @@ def verifiers_python(shared_cache: Path) -> Path:
             pip = [sys.executable, "-m", "pip", "-qq", "--disable-pip-version-check", "--python", python]
             _run(*pip, "install", "--no-compile", "verifiers==0.4.0", "uv")
             site = next((folder / "venv" / "lib").glob("python*/site-packages"))
-            (site / "tests.pth").write_text(f"{Path(__file__).parent}\n")
+            # Before it first starts: a process of it keeps the path that it began with, for all tests of a worker.
+            recipe = Path(__file__).parents[2] / "docs/examples/small_letters"
+            (site / "tests.pth").write_text(f"{Path(__file__).parent}\n{recipe}\n")
             (folder / "made").touch()
     return python
 

@@ -42,8 +42,6 @@ def test_a_step_of_the_recipe_trains_on_its_environment(
 ) -> None:
     """Preflight and one step of two rollouts: each starts a process."""
     monkeypatch.setenv("TENYSON_CACHE", str(shared_cache))
-    site = next((verifiers_python.parents[1] / "lib").glob("python*/site-packages"))
-    (site / "recipe.pth").write_text(f"{EXAMPLES / 'small_letters'}\n")
     config = dict(recipe.steps[1].config)
     task = load_task("verifiers", {**config["task"]["args"], "python": str(verifiers_python)})
     training = {"max_steps": 1, "batch_size": 2, "num_generations": 2, "preflight_groups": 0}
