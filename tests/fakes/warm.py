@@ -96,7 +96,7 @@ def what_runs(command: Sequence[str]) -> tuple[str, list[str]] | None:
     if command[0] == TENYSON:
         return "tenyson", list(command)
     words = [word for place, word in enumerate(command) if (place, word) != (1, "-u")]
-    if words[0] != sys.executable:
+    if words[0] != sys.executable or len(words) < 2:
         return None
     if words[1] == "-m" and len(words) > 2:
         return (words[2], words[2:]) if words[2] in MODULES else None
@@ -202,7 +202,7 @@ def serve(address: str) -> None:
     """Import, and fork for each request, for ever."""
     global SERVER, SERVED
     server = Server(address, os.environ)  # before the libraries set variables of theirs
-    _import_training_libraries()
+    _import_libraries()
     assert len(list(Path("/proc/self/task").iterdir())) == 1, (
         "a fork has none of the threads that an import started"
     )
@@ -260,7 +260,6 @@ def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
         os.umask(request["umask"])
     # Out of the way of the numbers that they are to have.
     beyond = max([*request["fds"], *fds]) + 1
-    os.set_blocking(fds[0], os.get_blocking(fds[0]))
     moved = [os.dup2(fd, beyond + place, inheritable=False) for place, fd in enumerate(fds)]
     os.closerange(3, beyond)
     for fd, number in zip(moved, request["fds"], strict=True):
@@ -305,17 +304,12 @@ def _run(command: Sequence[str]) -> int:
     return 0
 
 
-def _import_training_libraries() -> None:
-    import datasets
-    import peft
-    import torch
-    import transformers
+def _import_libraries() -> None:
+    from tests.fakes.forked import import_training_libraries
 
-    from tenyson.jobs.trainers.trl_import import import_grpo
-
-    import_grpo(vllm=False)
+    import_training_libraries()
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
-    from trl import DPOTrainer, SFTTrainer
+    from trl import DPOTrainer
 
     import tenyson.cli.main
     import tenyson.jobs.eval
@@ -323,7 +317,7 @@ def _import_training_libraries() -> None:
     import tenyson.jobs.sft
 
     used = (AutoModelForCausalLM, AutoTokenizer, DPOTrainer, LlamaForCausalLM, PreTrainedTokenizerFast)
-    assert all((datasets, peft, torch, transformers, tenyson, SFTTrainer, *used))
+    assert all((tenyson, *used))
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
