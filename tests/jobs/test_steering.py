@@ -67,7 +67,7 @@ class Steered:
             )
 
     def sql(self, query, *values):
-        with closing(sqlite3.connect(self.folder / "t.db", timeout=30)) as connection:
+        with closing(sqlite3.connect(self.folder / "t.db", timeout=30)) as connection, connection:
             return connection.execute(query, values).fetchall()
 
     def wait_for(self, condition, seconds=120.0):
