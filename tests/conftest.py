@@ -100,6 +100,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 WARM = pytest.StashKey[ExitStack]()
+FROZEN = pytest.StashKey[int]()
 SERVER = pytest.StashKey["warm.Server"]()
 
 
@@ -109,12 +110,21 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     config = item.config
     if item.get_closest_marker("train") is None or item.get_closest_marker("cold") is not None or COLD:
         return (yield)
+    _freeze_modules(config)
     if WARM not in config.stash:
         config.stash[WARM] = ExitStack()
         folder = Path(config.stash[WARM].enter_context(tempfile.TemporaryDirectory()))
         config.stash[SERVER] = config.stash[WARM].enter_context(warm.serving(folder))
     with warm.warm_processes(config.stash[SERVER]):
         return (yield)
+
+
+def _freeze_modules(config: pytest.Config) -> None:
+    """Every training ends with a collection of garbage, which takes a second where it looks at all training libraries."""
+    if len(sys.modules) > config.stash.get(FROZEN, 0) + 100:
+        gc.collect()
+        gc.freeze()
+        config.stash[FROZEN] = len(sys.modules)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
