@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.fakes.waiting import wait_for
 
@@ -71,3 +72,26 @@ def test_processes_of_a_warm_process_are_warm_where_their_groups_are_their_own()
     for own, warm in (("session", True), ("group", True), ("none", False)):
         done = run("nested", own, stdin=subprocess.DEVNULL)
         assert json.loads(done.stdout)["torch"] == warm, own
+
+
+def test_the_ranks_of_torchrun_are_warm_and_descend_from_it():
+    """Whoever kills it with all its descendants, as a preemption does, leaves nothing behind."""
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        SCRIPT,
+        "wait",
+    ]
+    with subprocess.Popen(launch, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert [process.stdout.readline() for _ in range(2)] == [b"waiting\n"] * 2
+        own = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+        ranks = [pid for pid in own if os.getsid(pid) == pid and pid != process.pid]
+        assert len(ranks) == 2
+        assert all(b"warm.py" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in ranks)
+        for pid in own:
+            os.kill(pid, signal.SIGKILL)
+        assert process.wait(10) == -signal.SIGKILL
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in own))

@@ -13,6 +13,8 @@ server's.
 from __future__ import annotations
 
 import contextlib
+import copy
+import ctypes
 import gc
 import json
 import os
@@ -30,10 +32,11 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 TESTS = Path(__file__).parents[1]
-MODULES = ("tenyson", "tenyson.runner", "tenyson.cloud.local.supervisor")
+TORCHRUN = "torch.distributed.run"
+MODULES = ("tenyson", "tenyson.runner", "tenyson.cloud.local.supervisor", TORCHRUN)
 MAIN = "import sys; from tenyson.cli.main import main; sys.exit(main())"
 TENYSON = str(Path(sys.executable).with_name("tenyson"))
 IMPORT_TIME = (
@@ -44,9 +47,10 @@ IMPORT_TIME = (
 UNBUFFERED = "PYTHONUNBUFFERED"
 SET_MEANWHILE = (
     "HF_DATASETS_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_PROGRESS_BARS", "KMP_BLOCKTIME", "LD_LIBRARY_PATH", "LD_PRELOAD",
-    "PYTORCH_NVML", "TORCHINDUCTOR_", "TRL_EXPERIMENTAL_SILENCE", "VLLM_", UNBUFFERED,
+    "PYTORCH_NVML", "TORCHELASTIC_", "TORCHINDUCTOR_", "TORCH_NCCL_", "TRL_EXPERIMENTAL_SILENCE", "VLLM_", UNBUFFERED,
 )  # fmt: skip
 """Those of them that a process has set by itself once it has trained or generated; a fork is to see them, and needs no more."""
+PR_SET_PDEATHSIG = 1
 LENGTH = struct.Struct("!q")
 MOST_FDS = 16
 Popen = subprocess.Popen
@@ -58,6 +62,12 @@ class Server:
     def __init__(self, address: str, environment: Mapping[str, str]) -> None:
         self.address = address
         self._environment = read_at_import(environment)
+
+    def moved(self, address: str) -> Server:
+        """The same process at another address."""
+        other = copy.copy(self)
+        other.address = address
+        return other
 
     def takes(self, command: Any, environment: Mapping[str, str]) -> bool:
         """Whether a copy of it does the same as a new interpreter."""
@@ -202,19 +212,29 @@ def serve(address: str) -> None:
     """Import, and fork for each request, for ever."""
     global SERVER, SERVED
     server = Server(address, os.environ)  # before the libraries set variables of theirs
+    subprocess.Popen = WarmPopen  # type: ignore[misc]  # before torchrun takes its own name for it
     _import_libraries()
     assert len(list(Path("/proc/self/task").iterdir())) == 1, (
         "a fork has none of the threads that an import started"
     )
-    SERVER, SERVED, subprocess.Popen = server, True, WarmPopen  # type: ignore[misc]
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    SERVER, SERVED = server, True
     # What the copies never free need not be looked at, and so not be copied, by theirs.
     gc.collect()
     gc.freeze()
+    listening = _listen(address)
+    print("ready", flush=True)
+    _fork_for_each_request(listening)
+
+
+def _listen(address: str) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(address)
     listening.listen(64)
-    print("ready", flush=True)
+    return listening
+
+
+def _fork_for_each_request(listening: socket.socket) -> NoReturn:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         connection, _ = listening.accept()
         if not os.fork():
@@ -248,6 +268,22 @@ def _wait_for_a_copy(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
         connection.sendall(LENGTH.pack(status))
     os._exit(0)
+
+
+def _serve_own_children() -> None:
+    """From now on, what this process starts descends from it, as whoever ends torchrun with all its children expects."""
+    global SERVER
+    assert SERVER is not None
+    parent = os.getpid()
+    address = f"{SERVER.address}-{parent}"
+    listening = _listen(address)
+    if not os.fork():
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == parent:
+            _fork_for_each_request(listening)
+        os._exit(0)
+    listening.close()
+    SERVER = SERVER.moved(address)
 
 
 def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
@@ -284,6 +320,8 @@ def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
 
 def _run(command: Sequence[str]) -> int:
     what, sys.argv = what_runs(command) or ("", [])
+    if what == TORCHRUN:
+        _serve_own_children()
     try:
         if what.endswith(".py"):
             sys.path[0] = str(Path(what).parent)
