@@ -100,22 +100,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 WARM = pytest.StashKey[ExitStack]()
+SERVERS = pytest.StashKey[dict[bool, "warm.Server"]]()
 FROZEN = pytest.StashKey[int]()
-SERVER = pytest.StashKey["warm.Server"]()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Within a test that trains, and is not `cold`, Tenyson's processes start warm."""
-    config = item.config
-    if item.get_closest_marker("train") is None or item.get_closest_marker("cold") is not None or COLD:
+    """Within a test that is not `cold`, Tenyson's processes start warm."""
+    if item.get_closest_marker("cold") is not None or COLD:
         return (yield)
-    _freeze_modules(config)
-    if WARM not in config.stash:
-        config.stash[WARM] = ExitStack()
-        folder = Path(config.stash[WARM].enter_context(tempfile.TemporaryDirectory()))
-        config.stash[SERVER] = config.stash[WARM].enter_context(warm.serving(folder))
-    with warm.warm_processes(config.stash[SERVER]):
+    trains = item.get_closest_marker("train") is not None
+    if trains:
+        _freeze_modules(item.config)
+    servers = item.config.stash.setdefault(SERVERS, {})
+    if trains not in servers:
+        running = item.config.stash.setdefault(WARM, ExitStack())
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
+        servers[trains] = running.enter_context(warm.serving(folder, trains=trains))
+    with warm.warm_processes(servers[trains]):
         return (yield)
 
 
@@ -128,7 +130,7 @@ def _freeze_modules(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the server of warm processes."""
+    """End the servers of warm processes."""
     if WARM in config.stash:
         config.stash[WARM].close()
 

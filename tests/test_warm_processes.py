@@ -95,3 +95,15 @@ def test_the_ranks_of_torchrun_are_warm_and_descend_from_it():
             os.kill(pid, signal.SIGKILL)
         assert process.wait(10) == -signal.SIGKILL
         wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in own))
+
+
+@pytest.mark.parametrize(
+    ("module", "warm"), [("quite_new_module.py", True), ("colorsys.py", False), ("sitecustomize.py", False)]
+)
+def test_a_folder_of_modules_that_replace_none_may_be_added(tmp_path, module, warm):
+    """As PYTHONPATH does."""
+    (tmp_path / module).touch()
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    told = json.loads(run("0", env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.DEVNULL).stdout)
+    assert told["torch"] == warm
+    assert str(tmp_path) in told["path"]

@@ -41,6 +41,7 @@ def connect(aws, record, keys=None):
     return Connection(address, port=2222, user="root", key=key, host_keys=keys or instance.host_keys())
 
 
+@pytest.mark.slow
 def test_a_machine_is_a_namespace_of_its_own_with_a_real_sshd(aws, machine):
     """Its processes, its name, its files; nothing of the checkout is seen there, and nothing that is written there is seen here."""
     connection = connect(aws, machine)
@@ -53,6 +54,7 @@ def test_a_machine_is_a_namespace_of_its_own_with_a_real_sshd(aws, machine):
     connection.close()
 
 
+@pytest.mark.slow
 def test_a_fleet_with_a_known_token_gives_the_known_answer_and_another_request_is_refused(aws, tmp_path):
     """True ClientToken semantics."""
     record = launch(aws, f"token-{tmp_path}")
@@ -66,6 +68,7 @@ def test_a_fleet_with_a_known_token_gives_the_known_answer_and_another_request_i
     end(aws, record)
 
 
+@pytest.mark.slow
 def test_the_metadata_service_refuses_questions_without_a_token(aws, machine):
     """IMDSv2: a session first; no notice until there is one."""
     address = aws.ec2.state["machines"][machine.instance_id]["address"]
@@ -81,6 +84,7 @@ def test_the_metadata_service_refuses_questions_without_a_token(aws, machine):
     assert b'"action": "terminate"' in urllib.request.urlopen(question, timeout=5).read()
 
 
+@pytest.mark.slow
 def test_a_shutdown_from_within_ends_the_machine_as_its_behaviour_says(aws, tmp_path):
     """terminate, with the reason that EC2 gives."""
     record = launch(aws, f"shutdown-{tmp_path}")
@@ -97,6 +101,7 @@ def test_a_shutdown_from_within_ends_the_machine_as_its_behaviour_says(aws, tmp_
     )
 
 
+@pytest.mark.slow
 def test_an_impostor_at_a_machines_address_has_another_host_key(aws, machine, tmp_path):
     """Which is what pinning is for."""
     other = launch(aws, f"other-{tmp_path}")

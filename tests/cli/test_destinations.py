@@ -88,6 +88,7 @@ def test_a_second_name_of_a_file_sees_the_new_contents(folder):
     assert Path("two").read_text().startswith(HEADER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/proc/self/fd/1"])
 def test_a_dash_is_standard_output(folder, name):
     """The rows alone are there, and what is told goes to stderr; a file that stdout is appended to keeps what it has."""
@@ -104,6 +105,7 @@ def test_a_dash_is_standard_output(folder, name):
     assert not Path("-").exists()
 
 
+@pytest.mark.slow
 def test_a_device_is_written_to(folder):
     """/dev/null takes everything; /dev/full is one line and status 2."""
     before = Path("/dev/null").stat()

@@ -100,6 +100,7 @@ def test_a_terminal_of_hardly_any_columns_is_no_error(grid, columns):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_the_cells_of_a_grid_can_be_told_apart_in_a_pipe_and_on_a_terminal(grid):
     """Of the plan, the results, the steps and the runs: every name is there in full, and no line is too wide."""
     texts = [call("run", "exp.yaml", "--dry-run").stdout, call("run", "exp.yaml", "--run-id", "p").stdout]

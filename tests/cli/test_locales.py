@@ -98,6 +98,7 @@ def test_what_an_encoding_lacks_is_replaced(folder, encoding, word):
             assert (done.stdout + done.stderr).isascii()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [

@@ -156,6 +156,7 @@ def test_the_bash_script_completes():
     assert done.stdout == "local\n", done.stderr
 
 
+@pytest.mark.slow
 def test_completion_of_commands_options_and_names():
     """Names of plugins are asked for when the shell asks."""
     assert complete("tenyson p", 1) == ["pipelines", "pause", "presets", "plugins"]

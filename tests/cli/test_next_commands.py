@@ -98,6 +98,7 @@ def next_of(tenyson, run):
     return shlex.split(command)[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", ["adapter", "model"])
 def test_what_was_trained_is_evaluated_by_the_command_that_show_prints(tenyson, left):
     """LoRA or all weights: the evaluation runs under a name of its own, on what the training left."""
@@ -113,6 +114,7 @@ def test_what_was_trained_is_evaluated_by_the_command_that_show_prints(tenyson, 
     assert Path("outputs/p-first-eval/job_result.json").exists()
 
 
+@pytest.mark.slow
 def test_after_a_failed_step_next_continues_its_pipeline(tenyson):
     """Not a single run in the step's folder, which the pipeline would not know; and the log's tail holds no marked line."""
     Path("exp.yaml").write_text(EXPERIMENT.replace("DO", "crash"))

@@ -72,6 +72,7 @@ def call(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", [gone_pipe, gone_terminal, full_disk])
 def test_a_controller_whose_output_is_gone_runs_all_steps(folder, gone):
     """The exit status is the pipeline's: neither stdout nor stderr has a say in it."""
@@ -82,6 +83,7 @@ def test_a_controller_whose_output_is_gone_runs_all_steps(folder, gone):
     assert [step["state"] for step in data["steps"]] == ["DONE", "DONE"]
 
 
+@pytest.mark.slow
 def test_a_controller_outlives_its_terminal(folder):
     """Its window is closed, or the connection ends: SIGHUP stops no pipeline, and the later steps run."""
     process, terminal = pty.fork()
@@ -95,6 +97,7 @@ def test_a_controller_outlives_its_terminal(folder):
     assert [step["state"] for step in data["steps"]] == ["DONE", "DONE"]
 
 
+@pytest.mark.slow
 def test_closed_standard_streams_are_not_taken_by_the_next_file(folder):
     """`>&- 2>&-`: else a database would be opened as descriptor 2, and a child's error message written into it."""
     done = call("/bin/sh", "-c", f"{TENYSON} run exp.yaml --run-id p >&- 2>&-")
@@ -102,6 +105,7 @@ def test_closed_standard_streams_are_not_taken_by_the_next_file(folder):
     assert Path("tenyson_telemetry.db").read_bytes().startswith(b"SQLite format 3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["pipelines"], ["presets"], ["--help"], ["completion", "bash"]])
 def test_a_reading_command_whose_reader_left_ends_with_0(folder, arguments):
     """As `tenyson runs | head` does, with nothing on stderr."""
@@ -144,6 +148,7 @@ import os; os._exit(0)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gone", "follower"), [(gone_pipe, "plain"), (full_disk, "plain"), (full_disk, "odd")]
 )
@@ -160,6 +165,7 @@ def test_a_manager_whose_output_is_gone_returns_the_jobs_own_results(folder, gon
     assert "No space left" not in why
 
 
+@pytest.mark.slow
 def test_a_failure_that_cannot_be_logged_is_decided_on_all_the_same(folder):
     """failures.log on a full disk, and nobody on stderr: the pipeline continues as --on-failure says."""
     Path("exp.yaml").write_text(EXPERIMENT.replace("./a_task.py", "./a_task.py, args: {do: crash}"))

@@ -83,6 +83,7 @@ def tenyson(project, monkeypatch, capsys):
     return call
 
 
+@pytest.mark.slow
 def test_listings_say_how_many_they_leave_out(tenyson):
     """Runs, rollouts, metrics and pipelines, with the option that shows the rest; nothing is said where all are shown."""
     assert "20 of 62 runs; --limit 62 shows all" in tenyson("runs")[1]

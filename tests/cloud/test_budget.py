@@ -81,6 +81,7 @@ class Spot(RemoteBackend):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hours", "budget", "launched"),
     [

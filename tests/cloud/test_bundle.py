@@ -38,6 +38,7 @@ def test_what_is_installed_from_source_goes_as_wheels_and_the_rest_as_pins(monke
     assert "tenyson/cloud/remote/ssh/machine/watchdog.sh" in zipfile.ZipFile(wheel).namelist()
 
 
+@pytest.mark.slow
 def test_the_environments_name_changes_with_its_contents_only(monkeypatch):
     """So that it is made once."""
     monkeypatch.setenv("TENYSON_HOME", "/var/tmp/tenyson-test-home")
@@ -46,6 +47,7 @@ def test_the_environments_name_changes_with_its_contents_only(monkeypatch):
     assert "vllm" in str(make_bundle(spec(generation={"engine": "vllm"}), ["tenyson-aws"]).requirements)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "extras"),
     [

@@ -64,6 +64,7 @@ def wait_for_the_installation(machine):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_second_installer_waits_for_the_first_and_takes_its_work(machine):
     """As after a connection that broke: the first goes on, and the second must not clear away what it makes."""
     tool(machine, "tools/uv", UV, seconds=2)
@@ -74,6 +75,7 @@ def test_a_second_installer_waits_for_the_first_and_takes_its_work(machine):
     assert log(machine) == ["venv", "pip"]
 
 
+@pytest.mark.slow
 def test_what_a_killed_installer_left_running_is_waited_for_and_its_half_is_made_anew(machine):
     """uv is a process of its own: it may outlive the script."""
     tool(machine, "tools/uv", UV, seconds=2)

@@ -27,6 +27,7 @@ def lingering(job, **args):
     return made
 
 
+@pytest.mark.slow
 def test_a_job_that_does_not_exit_is_a_success_if_its_result_says_so(job, tmp_path, grace):
     """Its pipeline does not hang; the log says what was done."""
     begun = time.monotonic()
@@ -38,6 +39,7 @@ def test_a_job_that_does_not_exit_is_a_success_if_its_result_says_so(job, tmp_pa
     wait_for(lambda: not LocalBackend(tmp_path, RUNNER)._alive(handle), seconds=20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "code"), [("stopped", 130), ("failed", 1)])
 def test_a_stop_and_a_failure_stand_as_well(job, tmp_path, grace, status, code):
     """Whatever the result says: exit statuses are as if it had exited."""
@@ -58,6 +60,7 @@ def test_a_job_that_is_asked_to_end_after_its_result_and_hears_nothing_keeps_its
     assert (seen.exit_code, seen.reason) == (0, None)
 
 
+@pytest.mark.slow
 def test_a_job_that_still_brings_its_telemetry_home_is_not_ended(job, tmp_path, grace):
     """A database may be away for a minute; the marker says that the job is at work."""
     result = LocalManager(tmp_path, runner=RUNNER).run(lingering(job, closing=True, seconds=4))
@@ -65,6 +68,7 @@ def test_a_job_that_still_brings_its_telemetry_home_is_not_ended(job, tmp_path, 
     assert "does not exit" not in (tmp_path / "job" / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_the_result_of_an_earlier_attempt_ends_nothing(job, tmp_path, grace):
     """Only what was written since this job began counts."""
     made = lingering(job, seconds=0)

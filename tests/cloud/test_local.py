@@ -83,6 +83,7 @@ def test_secrets_in_the_log_are_struck_from_the_failure_reason(manager, job, mon
     assert "canary-5f2a8c1d" not in result.failure_reason
 
 
+@pytest.mark.cold
 def test_the_command_line_of_a_job_holds_its_flags_and_nothing_else(manager, job, tmp_path):
     """What is on a command line can be read by every user of the machine."""
     handle = manager.backend.submit(job("wait").spec())

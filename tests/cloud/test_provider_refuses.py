@@ -129,6 +129,7 @@ print(result.status, result.failure_reason)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "environment", "begins"),
     [

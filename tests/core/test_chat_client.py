@@ -44,6 +44,7 @@ def refusal(server: ChatServer, **settings) -> EndpointError:
     return caught.value
 
 
+@pytest.mark.slow
 def test_an_answer_has_text_tokens_and_cost(server):
     answer, totals = ask(server, prices=Prices(prompt=1.0, completion=10.0), sampling={"temperature": 0.5})
     assert (answer.text, answer.finish_reason, answer.model) == ("hello there", "stop", "tiny-2026-11-01")
@@ -108,6 +109,7 @@ def test_a_conversation_with_tools_goes_out_in_the_apis_form(server):
     assert lost == {"role": "user", "content": "unreadable"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["500", "503", "429", "408", "drop", "cut", "garbage", "odd"])
 def test_what_may_pass_is_tried_again(server, fault):
     server.faults.append(fault)
@@ -161,6 +163,7 @@ def test_patience_ends_with_what_was_wrong(server):
     assert "tried 2 times" in str(error)
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_none_is_bought_three_times_at_most(server):
     server.faults.extend(["garbage"] * 20)
     error = refusal(server)
@@ -177,6 +180,7 @@ def test_an_answer_without_end_costs_its_request_and_no_memory(server, monkeypat
     assert (error.kind, "it is longer than" in str(error)) == ("answer", True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [5, {"a": 1}, ["a"], [{"text": 3}], [{"thinking": 3}]])
 def test_odd_contents_are_no_answers_or_empty_ones(server, content):
     server.answer = lambda body: {"content": content, "usage": "none", "tool_calls": "none", "logprobs": 3}
@@ -272,6 +276,7 @@ def test_where_nobody_listens_the_address_is_told():
     assert url in str(caught.value)
 
 
+@pytest.mark.slow
 def test_half_a_surrogate_costs_its_own_request_only(server):
     assert refusal(server, messages=[{"role": "user", "content": "\ud800"}]).kind == "request"
     server.answer = lambda body: "half \ud800"

@@ -285,6 +285,7 @@ def test_a_fork_of_the_caller_has_a_process_of_its_own(make: Make) -> None:
     assert worker.pid == pid
 
 
+@pytest.mark.slow
 def test_no_process_thread_or_file_stays_behind(make: Make) -> None:
     """However a worker ends: told to, or forgotten."""
 

@@ -15,6 +15,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 SCRIPTS = ["generate_schema.py", "generate_answers.py", "generate_backends.py", "generate_types.py"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_generated_page_is_up_to_date(script: str) -> None:
     """The schema is that of the code; the answers are what `tenyson sql` says of the example database."""

@@ -6,6 +6,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 from tenyson import errors
 from tenyson.core import run_folder
 
@@ -25,6 +27,7 @@ def sources() -> list[Path]:
     )
 
 
+@pytest.mark.slow
 def test_names_in_a_runs_folder_are_written_once():
     """`tenyson.core.run_folder` alone says how a file in a run's folder is called."""
     names = {
@@ -53,6 +56,7 @@ def test_a_samples_prompt_becomes_tokens_in_one_place():
     assert not found
 
 
+@pytest.mark.slow
 def test_the_tree_of_errors_is_complete():
     """Every error that core derives from TenysonError is in the docstring of `tenyson.errors`."""
     bases = {

@@ -81,6 +81,7 @@ def _findings_in(path: str) -> list[tuple[int, str, str]]:
     return _findings((ROOT / path).read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_no_banned_phrase_in_sources_and_docs() -> None:
     """Each finding names file and line, and says what to write instead."""
     told = [

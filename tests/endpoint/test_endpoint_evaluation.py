@@ -116,6 +116,7 @@ def doctor(folder: Path, url: str, key: str | None, *arguments: str) -> subproce
     )
 
 
+@pytest.mark.slow
 def test_doctor_asks_something_tiny_and_shows_prompts(folder):
     with ChatServer(key=KEY) as server:
         done = doctor(folder, server.url, KEY)
@@ -125,6 +126,7 @@ def test_doctor_asks_something_tiny_and_shows_prompts(folder):
         assert len(server.requests) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "arguments", "said"),
     [

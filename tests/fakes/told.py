@@ -24,6 +24,7 @@ else:
         "name": __name__,
         "torch": "torch" in sys.modules,
         "drawn": random.random(),
+        "path": sys.path,
     }
     print(json.dumps(told))
     print("to stderr", file=sys.stderr)

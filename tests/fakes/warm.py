@@ -1,8 +1,9 @@
-"""Warm processes: Tenyson's commands as forks of one process that has imported the training libraries.
+"""Warm processes: Tenyson's commands as forks of one process that has imported what they need.
 
-A new interpreter needs ten seconds of a core for these imports, and the tests that train start hundreds. Within `warm_processes`, a
-`subprocess.Popen` of this interpreter that runs Tenyson is a fork of a server that has imported them once: a process of its own with
-its own streams, folder, environment and signals, whose own processes start warm as well. What the libraries read from the environment
+A new interpreter needs half a second of a core for a command's imports and ten for those of a training, and the tests start
+thousands. Within `warm_processes`, a `subprocess.Popen` of this interpreter that runs Tenyson is a fork of a server that has imported
+them once: a process of its own with its own streams, folder, environment and signals, whose own processes start warm as well. There
+is a server for tests that train, and one for the others, which has no training library. What the libraries read from the environment
 when they are imported must be equal; where it is not, and for all other commands, a new interpreter starts.
 
 What it cannot show is the start itself: which modules a command imports and in which order, signals in between, its memory. Tests of
@@ -16,8 +17,10 @@ import contextlib
 import copy
 import ctypes
 import gc
+import importlib.util
 import json
 import os
+import pkgutil
 import random
 import runpy
 import select
@@ -35,15 +38,19 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 TESTS = Path(__file__).parents[1]
+SCRIPTS = (TESTS, TESTS.parent / "benchmarks")
 TORCHRUN = "torch.distributed.run"
 MODULES = ("tenyson", "tenyson.runner", "tenyson.cloud.local.supervisor", TORCHRUN)
 MAIN = "import sys; from tenyson.cli.main import main; sys.exit(main())"
 TENYSON = str(Path(sys.executable).with_name("tenyson"))
+ROOMS = ("cli", "cloud", "config", "core", "pipeline", "plugins", "reporting", "runner", "tasks", "telemetry")
+LIGHT = ("LANG", "LC_", "LD_", "MALLOC", "PYTHON")
 IMPORT_TIME = (
-    "ACCELERATE", "CUDA", "DATASETS", "HF_", "HOME", "HUGGINGFACE", "KMP_", "LANG", "LC_", "LD_", "MALLOC", "MKL_", "OMP_", "OPENBLAS",
-    "PYTHON", "PYTORCH", "TOKENIZERS", "TORCH", "TRANSFORMERS", "TRL_", "VLLM", "XDG_",
+    *LIGHT, "ACCELERATE", "CUDA", "DATASETS", "HF_", "HOME", "HUGGINGFACE", "KMP_", "MKL_", "OMP_", "OPENBLAS",
+    "PYTORCH", "TOKENIZERS", "TORCH", "TRANSFORMERS", "TRL_", "VLLM", "XDG_",
 )  # fmt: skip
-"""How variables begin that an interpreter or a library reads once."""
+"""How variables begin that an interpreter, or a library, reads once."""
+PATH = "PYTHONPATH"
 UNBUFFERED = "PYTHONUNBUFFERED"
 SET_MEANWHILE = (
     "HF_DATASETS_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_PROGRESS_BARS", "KMP_BLOCKTIME", "LD_LIBRARY_PATH", "LD_PRELOAD",
@@ -59,9 +66,10 @@ Popen = subprocess.Popen
 class Server:
     """The process that is forked, and what is asked of it."""
 
-    def __init__(self, address: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, address: str, environment: Mapping[str, str], *, trains: bool) -> None:
         self.address = address
-        self._environment = read_at_import(environment)
+        self._read = IMPORT_TIME if trains else LIGHT
+        self._environment = self._read_at_import(environment)
 
     def moved(self, address: str) -> Server:
         """The same process at another address."""
@@ -73,10 +81,22 @@ class Server:
         """Whether a copy of it does the same as a new interpreter."""
         if isinstance(command, (str, bytes, os.PathLike)) or len(command) < 2:
             return False
+        folders = added_folders(environment, self._environment)
+        asked = self._read_at_import(environment)
+        asked.pop(PATH, None)
         return (
             what_runs([os.fsdecode(word) for word in command]) is not None
-            and read_at_import(environment) == self._environment
+            and asked == {name: value for name, value in self._environment.items() if name != PATH}
+            and folders is not None
+            and not any(may_replace(entry) for folder in folders for entry in Path(folder).glob("*"))
         )
+
+    def _read_at_import(self, environment: Mapping[str, str]) -> dict[str, str]:
+        return {
+            name: value
+            for name, value in environment.items()
+            if name.startswith(self._read) and not name.startswith(SET_MEANWHILE)
+        }
 
     def start(self, request: dict[str, Any], fds: Sequence[int]) -> tuple[int, socket.socket]:
         """A copy's process id, and where its exit status will come from."""
@@ -93,12 +113,18 @@ SERVED = False
 """Whether this process is a copy itself."""
 
 
-def read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in environment.items()
-        if name.startswith(IMPORT_TIME) and not name.startswith(SET_MEANWHILE)
-    }
+def added_folders(environment: Mapping[str, str], server: Mapping[str, str]) -> list[str] | None:
+    """What one PYTHONPATH has before another; None where that is not all in which they differ."""
+    own = [folder for folder in server.get(PATH, "").split(os.pathsep) if folder]
+    asked = [folder for folder in environment.get(PATH, "").split(os.pathsep) if folder]
+    here = len(asked) - len(own)
+    return asked[:here] if here >= 0 and asked[here:] == own else None
+
+
+def may_replace(entry: Path) -> bool:
+    """Whether a new interpreter might import this instead of what the server has imported."""
+    name = entry.name.partition(".")[0]
+    return name.isidentifier() and (name.endswith("customize") or importlib.util.find_spec(name) is not None)
 
 
 def what_runs(command: Sequence[str]) -> tuple[str, list[str]] | None:
@@ -112,7 +138,8 @@ def what_runs(command: Sequence[str]) -> tuple[str, list[str]] | None:
         return (words[2], words[2:]) if words[2] in MODULES else None
     if words[1] == "-c":
         return ("tenyson", ["-c", *words[3:]]) if words[2] == MAIN else None
-    return (words[1], words[1:]) if words[1].endswith(".py") and TESTS in Path(words[1]).parents else None
+    ours = words[1].endswith(".py") and any(folder in Path(words[1]).parents for folder in SCRIPTS)
+    return (words[1], words[1:]) if ours else None
 
 
 class WarmPopen(Popen):  # type: ignore[type-arg]
@@ -192,28 +219,31 @@ def warm_processes(server: Server) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """Start the server, and end it."""
+def serving(folder: Path, *, trains: bool) -> Iterator[Server]:
+    """Start a server, and end it."""
     address = str(folder / "warm")
     environment = dict(os.environ)
     # The allocator of Arrow starts a thread otherwise.
     arrow = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
-    process = Popen([sys.executable, __file__, address], env=environment | arrow, stdout=subprocess.PIPE)
+    command = [sys.executable, __file__, address, *(["trains"] if trains else [])]
+    process = Popen(command, env=environment | arrow, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n", "the server of warm processes did not start"
-        yield Server(address, environment)
+        yield Server(address, environment, trains=trains)
     finally:
         process.kill()
         process.wait()
 
 
-def serve(address: str) -> None:
+def serve(address: str, *, trains: bool) -> None:
     """Import, and fork for each request, for ever."""
     global SERVER, SERVED
-    server = Server(address, os.environ)  # before the libraries set variables of theirs
+    server = Server(address, os.environ, trains=trains)  # before the libraries set variables of theirs
     subprocess.Popen = WarmPopen  # type: ignore[misc]  # before torchrun takes its own name for it
-    _import_libraries()
+    _import_commands()
+    if trains:
+        _import_libraries()
     assert len(list(Path("/proc/self/task").iterdir())) == 1, (
         "a fork has none of the threads that an import started"
     )
@@ -247,10 +277,13 @@ def _wait_for_a_copy(connection: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     length, fds, _, _ = socket.recv_fds(connection, LENGTH.size, MOST_FDS)
     request = json.loads(_exactly(connection, LENGTH.unpack(length)[0]))
+    ready, told = os.pipe()
     child = os.fork()
     if not child:
         status = 120
         try:
+            _leave_group(request)
+            os.write(told, b".")
             _become(request, fds)
             status = _run(request["command"])
             threading._shutdown()  # type: ignore[attr-defined]
@@ -261,8 +294,9 @@ def _wait_for_a_copy(connection: socket.socket) -> None:
             os.write(2, traceback.format_exc().encode())
         finally:
             os._exit(status)
-    for fd in fds:
+    for fd in (*fds, told):
         os.close(fd)
+    os.read(ready, 1)  # whoever is told its number may end its group at once
     connection.sendall(LENGTH.pack(child))
     _, status = os.waitpid(child, 0)
     with contextlib.suppress(OSError):
@@ -286,12 +320,15 @@ def _serve_own_children() -> None:
     SERVER = SERVER.moved(address)
 
 
-def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
-    """What a new process has of its own."""
+def _leave_group(request: dict[str, Any]) -> None:
     if request["session"]:
         os.setsid()
     if request["group"] >= 0:
         os.setpgid(0, request["group"])
+
+
+def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
+    """What a new process has of its own."""
     if request["umask"] >= 0:
         os.umask(request["umask"])
     # Out of the way of the numbers that they are to have.
@@ -301,6 +338,7 @@ def _become(request: dict[str, Any], fds: Sequence[int]) -> None:
     for fd, number in zip(moved, request["fds"], strict=True):
         os.dup2(fd, number)
     os.closerange(beyond, beyond + 1024)
+    sys.path[1:1] = added_folders(request["env"], os.environ) or []
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()
@@ -342,6 +380,16 @@ def _run(command: Sequence[str]) -> int:
     return 0
 
 
+def _import_commands() -> None:
+    """All that a command may use before it loads a job."""
+    import tenyson
+
+    for module in pkgutil.walk_packages(tenyson.__path__, "tenyson."):
+        if module.name.split(".")[1] in ROOMS and "migrations." not in module.name:
+            importlib.import_module(module.name)
+    importlib.import_module("sqlalchemy.dialects.sqlite")
+
+
 def _import_libraries() -> None:
     from tests.fakes.forked import import_training_libraries
 
@@ -349,7 +397,6 @@ def _import_libraries() -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
     from trl import DPOTrainer
 
-    import tenyson.cli.main
     import tenyson.jobs.eval
     import tenyson.jobs.rl
     import tenyson.jobs.sft
@@ -373,4 +420,4 @@ if __name__ == "__main__":
     sys.path[0] = str(TESTS.parent)
     from tests.fakes import warm
 
-    warm.serve(sys.argv[1])
+    warm.serve(sys.argv[1], trains=sys.argv[2:] == ["trains"])

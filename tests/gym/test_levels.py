@@ -32,6 +32,7 @@ def level(task: ReasoningGymTask) -> int:
     return int(task.state()["chain_sum"]["level"])
 
 
+@pytest.mark.slow
 def test_a_level_rises_falls_and_stays_with_the_share_of_solved_rollouts() -> None:
     """Where it stays, counting begins again."""
     task = made()

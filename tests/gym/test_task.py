@@ -56,6 +56,7 @@ def test_the_name_alone_finds_the_task() -> None:
     assert list(task.sources) == ["chain_sum"]
 
 
+@pytest.mark.slow
 def test_samples_are_the_same_in_another_process_with_another_hash_seed() -> None:
     """isomorphic_strings takes letters out of sets, and their order follows the hash seed; runs are paired by id."""
     code = (
@@ -91,6 +92,7 @@ def test_the_random_state_of_the_caller_is_left_alone() -> None:
     assert (random.getstate(), numpy.random.get_state()[1].tolist()) == before
 
 
+@pytest.mark.slow
 def test_training_has_no_question_of_evaluation_even_where_there_are_few() -> None:
     """Two summands of one digit make 190 questions, so two ranges of indices share many."""
     task = ReasoningGymTask(
@@ -147,6 +149,7 @@ def test_the_answer_is_what_stands_in_the_last_tags() -> None:
         assert scores(task, say(sample, text)) == {"accuracy": accuracy, "format": form}, text
 
 
+@pytest.mark.slow
 def test_extraction_agrees_with_the_package() -> None:
     """Text by text, also where tags are nested, repeated or left open."""
     from reasoning_gym.utils import extract_answer
@@ -191,6 +194,7 @@ def test_the_system_prompt_is_a_name_or_a_text(prompt: str | None, begins: str) 
     assert system["content"].startswith(begins)
 
 
+@pytest.mark.slow
 def test_a_mixture_has_the_proportions_of_its_weights_and_metrics_by_data_set() -> None:
     """In every part of the list, so that a job that reads some of it has them too."""
     task = ReasoningGymTask(

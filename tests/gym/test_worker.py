@@ -37,6 +37,7 @@ def score(own: Worker, name: str, answer: str, seconds: float = 5) -> float:
     return own.score(name, {"seed": 1, "size": 10}, 0, str(entry(own, name)["digest"]), answer, seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(guards.PYTHON | guards.MATHS))
 def test_no_answer_is_run_as_python(name: str, own: Worker, tmp_path: Path) -> None:
     """reasoning-gym's own scorers call eval on these."""
@@ -51,6 +52,7 @@ def test_no_answer_is_run_as_python(name: str, own: Worker, tmp_path: Path) -> N
     assert not mark.exists()
 
 
+@pytest.mark.slow
 def test_every_scorer_that_evaluates_text_is_guarded() -> None:
     """A later version of the package may have more of them."""
     import reasoning_gym  # noqa: F401
@@ -86,6 +88,7 @@ def test_maths_passes_the_guard_and_python_does_not() -> None:
         assert not guards.is_maths(text), text
 
 
+@pytest.mark.slow
 def test_an_answer_that_takes_for_ever_is_worth_nothing(own: Worker) -> None:
     """9**9**9**9 is computed by sympy until the limit; the worker serves the next request."""
     began = time.monotonic()
@@ -95,6 +98,7 @@ def test_an_answer_that_takes_for_ever_is_worth_nothing(own: Worker) -> None:
     assert score(own, "puzzle24", str(right)) == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced(own: Worker) -> None:
     """It is no fault of the answer, which gets its score."""
     right = str(entry(own, "chain_sum")["answer"])
@@ -104,6 +108,7 @@ def test_a_worker_that_is_killed_is_replaced(own: Worker) -> None:
     assert own.process.ended == 1
 
 
+@pytest.mark.slow
 def test_an_entry_that_is_not_made_in_time_is_an_error(own: Worker) -> None:
     """No score is invented for it; the message says what to change."""
     with pytest.raises(TaskError, match=r"futoshiki.*time limit") as error:
@@ -111,12 +116,14 @@ def test_an_entry_that_is_not_made_in_time_is_an_error(own: Worker) -> None:
     assert "entry_seconds" in str(error.value)
 
 
+@pytest.mark.slow
 def test_an_answer_is_scored_against_its_own_entry_only(own: Worker) -> None:
     """Samples of another version of the package have another digest."""
     with pytest.raises(TaskError, match="does not repeat itself"):
         own.score("gcd", {"seed": 1, "size": 10}, 0, "00000000", "1", 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "texts"),
     [("complex_arithmetic", ["nan", "nan + nani"]), ("game_of_life_halting", ["x", "maybe"])],
@@ -141,6 +148,7 @@ def test_threads_share_a_worker() -> None:
         assert set(pool.map(right, task.rl_samples("train", 0))) == {1.0}
 
 
+@pytest.mark.slow
 def test_the_worker_has_no_secrets_and_ends_with_its_parent() -> None:
     """Its environment is a list of names, and its pipe closes with a parent that is killed."""
     code = (
@@ -162,6 +170,7 @@ def test_the_worker_has_no_secrets_and_ends_with_its_parent() -> None:
     raise AssertionError("the worker is still there")
 
 
+@pytest.mark.slow
 def test_neither_the_task_nor_its_module_imports_reasoning_gym() -> None:
     """It takes matplotlib, sympy and a second or more, all of it in the worker."""
     code = (

@@ -262,6 +262,7 @@ def laptop(tmp_path_factory):
     return str(script)
 
 
+@pytest.mark.slow
 def test_on_a_laptop_without_torch_what_needs_none_is_checked_and_the_rest_is_named(laptop, write, tmp_path):
     """Groups, memory and disk, names that are Tenyson's own; a missing torch is no fault of a job that runs elsewhere."""
     training = {"batch_size": 8, "num_generations": 8}
@@ -296,6 +297,7 @@ def test_on_a_laptop_without_torch_what_needs_none_is_checked_and_the_rest_is_na
     assert found["memory"][1].startswith("about "), "and is estimated all the same"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "check", "severity"),
     [
@@ -349,6 +351,7 @@ def examined(laptop, tmp_path):
     return of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sections", "jobs"),
     [
@@ -391,6 +394,7 @@ def experiment(tmp_path):
     return of
 
 
+@pytest.mark.slow
 def test_all_steps_of_an_experiment_are_examined(examined, experiment):
     """Those that take up what an earlier one trains are examined on the model that it starts from, with its adapter."""
     steps = examined(experiment(name="Qwen/Qwen3-0.6B"))

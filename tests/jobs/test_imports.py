@@ -80,6 +80,7 @@ assert seen["is_vllm_available"]()
     assert "vllm" in imported_by(code, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_controller_of_a_pipeline_imports_no_training_library(tmp_path):
     """It waits for its jobs, and may do so on a laptop; TRL's arguments are checked by the steps."""
     runner = [sys.executable, str(Path(__file__).parents[1] / "cloud" / "stand_in_runner.py")]

@@ -49,6 +49,7 @@ def test_published_shapes_give_the_published_number_of_parameters():
     assert {name: dims.parameters / 1e9 for name, dims in KNOWN.items()} == pytest.approx(PUBLISHED, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.may_skip(reason="the weights come in a package of its own")
 def test_a_published_shape_is_that_of_the_real_weights():
     """SmolLM2-135M, as its GGUF file tells."""

@@ -52,6 +52,7 @@ def metadata_of(result) -> dict:
     return json.loads((Path(result.local_output_dir) / "results.json").read_text())["metadata"]
 
 
+@pytest.mark.slow
 def test_a_single_turn_is_asked_recorded_and_measured(asking, server, echo, events):
     server.answer = lambda body: body["messages"][-1]["content"] * 3
     prices = {"prompt_usd": 1.0, "completion_usd": 2.0}
@@ -90,6 +91,7 @@ def test_what_is_configured_is_what_is_sent(asking, server, echo):
     assert sent == {"model": "tiny", "max_tokens": 20, "reasoning_effort": "low", **given}
 
 
+@pytest.mark.slow
 def test_seeds_are_of_rollout_and_turn_alone(asking, server, climb):
     """Whatever the order in which answers come."""
     for run_id, seconds in (("one", 0.0), ("two", 0.01)):
@@ -121,6 +123,7 @@ def test_turns_of_an_environment_are_played(asking, server, climb, events):
     assert roles == ["user", "assistant", "user", "assistant", "user"]
 
 
+@pytest.mark.slow
 def test_tools_are_offered_called_and_answered(asking, server, events):
     """By id; a call that cannot be read is told to the model, as with a model of our own."""
 
@@ -287,6 +290,7 @@ def test_a_stop_keeps_whole_batches_and_gives_the_others_up(asking, server, echo
     assert len(server.requests) < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answered", [0, 1])
 def test_a_stop_does_not_wait_for_an_endpoint_that_hangs(asking, server, echo, answered):
     """Neither before the first rollout nor later."""
@@ -457,6 +461,7 @@ def test_the_key_is_nowhere_and_nothing_is_left(asking, server, echo, tmp_path, 
     ]
 
 
+@pytest.mark.slow
 def test_no_training_library_is_imported(asking, tmp_path):
     """An evaluation of an endpoint runs where torch is not installed."""
     config = tmp_path / "config.json"

@@ -40,6 +40,7 @@ def repository(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_the_commit_and_what_differs_from_it_are_recorded(repository):
     """A hash of the changes, not the changes; none for a clean tree, nothing outside of a repository."""
     clean = gather({}, folder=repository)

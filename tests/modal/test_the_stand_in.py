@@ -105,6 +105,7 @@ def test_a_function_runs_in_a_container_of_its_own_with_its_secret_and_without_t
     wait_for(lambda: state_of(modal, app_id) == "stopped", seconds=10)
 
 
+@pytest.mark.slow
 def test_a_layer_is_made_once_for_its_content(modal, probe):
     """The second app finds the image."""
     probe.call("echo", "one")[0].get(timeout=60)
@@ -120,6 +121,7 @@ def test_an_image_that_cannot_be_made_is_told_with_the_builds_words(probe):
         probe.call("echo", "never")
 
 
+@pytest.mark.slow
 def test_what_was_not_committed_is_lost_with_the_container(modal, probe):
     """And what was committed is there for others."""
     call, _ = probe.call("write", "one", True)
@@ -130,6 +132,7 @@ def test_what_was_not_committed_is_lost_with_the_container(modal, probe):
     assert probe.committed(modal) == {"one"}
 
 
+@pytest.mark.slow
 def test_a_preempted_input_is_delivered_again_after_a_keyboard_interrupt(modal, probe):
     """Not counted as a retry."""
     call, _ = probe.call("wait", 60)
@@ -154,6 +157,7 @@ def test_failures_and_time_limits_use_up_the_retries(modal, probe):
     assert [modal.cloud.call(one.object_id)["deliveries"] for one in (failed, late)] == [2, 2]
 
 
+@pytest.mark.slow
 def test_a_cancelled_call_raises_in_its_body(modal, probe):
     """Without its container being ended for it."""
     call, _ = probe.call("wait", 60)
@@ -164,12 +168,14 @@ def test_a_cancelled_call_raises_in_its_body(modal, probe):
     assert wait_for(lambda: modal.cloud.call(call.object_id)["status"] != "running")
 
 
+@pytest.mark.slow
 def test_an_app_that_is_not_detached_ends_with_its_client(modal, probe):
     """At once."""
     _, app_id = probe.call("echo", "here", detach=False)
     assert state_of(modal, app_id) == "stopped"
 
 
+@pytest.mark.slow
 def test_an_expired_result_is_told_as_such(modal, probe):
     """Not as one that is still to come."""
     call, _ = probe.call("echo", "old")
@@ -204,6 +210,7 @@ def test_a_file_of_a_volume_is_read_whole_and_in_ranges(modal, probe, tmp_path):
     assert [entry.path for entry in volume.listdir("/", recursive=True)] == ["folder", "folder/big"]
 
 
+@pytest.mark.slow
 def test_a_reply_that_is_lost_makes_no_second_call(modal, probe):
     """The client says again which one it meant."""
     before = len(modal.cloud.calls())

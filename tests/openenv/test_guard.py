@@ -7,9 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 FROZEN = "import os, signal; held = bytearray(400 << 20); os.kill(os.getpid(), signal.SIGSTOP)"
 
 
+@pytest.mark.slow
 def test_a_frozen_command_is_gone_once_its_guard_has_ended() -> None:
     """SIGTERM does not reach it, and a process with much memory takes a moment to die."""
     command = [sys.executable, "-P", "-m", "tenyson_openenv.guard", sys.executable, "-c", FROZEN]

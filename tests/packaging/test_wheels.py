@@ -64,6 +64,7 @@ also_wrong: int = WordleTask().name
 )
 
 
+@pytest.mark.slow
 def test_every_wheel_is_typed_licensed_and_holds_its_own_module_alone(wheels: dict[str, Path]) -> None:
     """py.typed, the licence, a description; no file of another package, no tests, no caches."""
     modules = {
@@ -88,6 +89,7 @@ def test_every_wheel_is_typed_licensed_and_holds_its_own_module_alone(wheels: di
         assert len(about.split("\n\n", 1)[1]) > 200, f"{package} has no README to speak of"
 
 
+@pytest.mark.slow
 def test_files_that_are_not_python_are_in_the_wheels(wheels: dict[str, Path]) -> None:
     """Every file under src/ is in the wheel: templates, presets, word lists."""
     root = Path(__file__).parents[2]

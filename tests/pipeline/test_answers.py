@@ -66,6 +66,7 @@ def test_an_answer_that_is_typed_while_the_database_is_away_is_stored_once_it_is
     assert "Traceback" not in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_an_answer_by_sql_has_the_time_at_which_it_was_acted_on(tmp_path, request, database):
     """Also one that was not possible; so the report's waits stand still once they are over."""

@@ -19,6 +19,7 @@ def project(tmp_path):
     return project
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("--run-id", "exp")])
 def test_the_same_command_twice_at_once_is_one_pipeline(project, words):
     """Without a database before them; the second one names who is at work, and starts nothing."""
@@ -38,6 +39,7 @@ def test_the_same_command_twice_at_once_is_one_pipeline(project, words):
         assert len(journal.pipelines()) == 1
 
 
+@pytest.mark.slow
 def test_two_attaches_that_try_again_at_once_try_each_step_once(project):
     """Between looking for what failed and taking the pipeline, the other command has opened it again."""
     (project.folder / "hold-sft").unlink()
@@ -55,6 +57,7 @@ def test_two_attaches_that_try_again_at_once_try_each_step_once(project):
     assert project.starts == ["exp-sft", "exp-after", "exp-after"]
 
 
+@pytest.mark.slow
 def test_one_name_in_two_databases_is_worked_on_by_one_at_a_time(project):
     """They have one folder: the second command says who works there for which database, before it starts a job."""
     first = project.start("run", "exp.yaml", "--run-id", "exp", TENYSON_DB_URL="sqlite:///./one.db")
@@ -68,6 +71,7 @@ def test_one_name_in_two_databases_is_worked_on_by_one_at_a_time(project):
     assert project.starts == ["exp-sft", "exp-after"]
 
 
+@pytest.mark.slow
 def test_a_job_that_runs_for_another_database_is_not_shared(project):
     """The same settings and the same run: who recorded it elsewhere would have a result without a record."""
     (project.folder / "job.yaml").write_text(

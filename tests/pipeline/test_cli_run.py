@@ -96,6 +96,7 @@ def test_a_mistake_is_one_clear_message_and_status_2(tenyson, tmp_path, argument
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_backend_that_does_not_know_its_user_says_so_before_anything_runs(tenyson, tmp_path):
     """Status 1, and the next step."""
     nobody = {"MODAL_CONFIG_PATH": str(tmp_path / "none"), "MODAL_TOKEN_ID": "", "MODAL_TOKEN_SECRET": ""}

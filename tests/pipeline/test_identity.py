@@ -17,6 +17,7 @@ def project(tmp_path):
     return Project(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_result_whose_folder_another_databases_run_took_is_not_reused(project):
     """Of two runs of one name, the later one has the folder: the step is run again, and its own model is evaluated."""
     trained = project.write("{label: sft, job: sft}")
@@ -36,6 +37,7 @@ def test_a_result_whose_folder_another_databases_run_took_is_not_reused(project)
     assert "nothing changed since again-after" in project.run("run", "exp.yaml", "--run-id", "third", TENYSON_DB_URL="sqlite:///./one.db")[1]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_single_job_of_the_name_of_a_step_is_not_taken_for_that_step(project):
     """It may have the name: then the step is no longer there, and is run again."""
     project.run("run", project.write(), "--run-id", "exp")
@@ -51,6 +53,7 @@ def test_a_single_job_of_the_name_of_a_step_is_not_taken_for_that_step(project):
     assert project.measured("third-after") == 0.1
 
 
+@pytest.mark.slow
 def test_a_step_that_is_done_hands_on_its_own_model_or_none(project):
     """Its folder was taken while the pipeline waited: the next step fails and says so, and --again trains it again."""
     project.write()
@@ -70,6 +73,7 @@ def test_a_step_that_is_done_hands_on_its_own_model_or_none(project):
     assert project.measured("exp-after") == 0.1
 
 
+@pytest.mark.slow
 def test_a_job_that_ended_unseen_and_lost_its_folder_is_not_the_run_that_has_it_now(project):
     """The controller was killed, the job ended, another run came: attach says that, and where the old files are."""
     project.write("{label: sft, job: sft}")
@@ -85,6 +89,7 @@ def test_a_job_that_ended_unseen_and_lost_its_folder_is_not_the_run_that_has_it_
     assert project.states("exp") == {"sft": "FAILED"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["weights", "result"])
 def test_a_model_that_was_changed_in_its_place_is_not_the_steps_result(project, damage):
     """Neither other weights nor another result under the same names."""
@@ -99,6 +104,7 @@ def test_a_model_that_was_changed_in_its_place_is_not_the_steps_result(project, 
     assert "again-sft" in project.starts
 
 
+@pytest.mark.slow
 def test_names_that_could_mean_two_things_are_refused(project):
     """PIPELINE-LABEL is the whole name of no other pipeline, and the run of no other; a status 2, and nothing starts."""
     project.write("{label: sft-big, job: sft}", name="long.yaml")
@@ -113,6 +119,7 @@ def test_names_that_could_mean_two_things_are_refused(project):
     assert project.starts == ["exp-sft-big"]
 
 
+@pytest.mark.slow
 def test_a_journal_of_an_earlier_version_is_checked_by_its_results(project):
     """It kept no sums: the same result file is the same run, another one is not."""
     project.run("run", project.write("{label: sft, job: sft}"), "--run-id", "exp")

@@ -47,6 +47,7 @@ def ask(journal, lease):
         entry.wait("one", 1, JobResult("one", "failed", 1.0), None, ("restart", "abort"))
 
 
+@pytest.mark.slow
 def test_the_first_answer_stands_whoever_writes_it(journal):
     """By the journal or by SQL that forgets to ask whether it was answered; an unknown word is refused."""
     ask(journal, Lease.acquire(journal, "p"))
@@ -117,6 +118,7 @@ def test_a_lease_that_ran_out_is_taken_and_the_old_holder_may_write_nothing(jour
         pass
 
 
+@pytest.mark.slow
 def test_a_lease_that_is_kept_is_renewed_in_time(journal):
     """For as long as it is entered."""
     with Lease.acquire(journal, "p", seconds=3.0, holder=FAR):
@@ -184,6 +186,7 @@ def test_a_database_without_pipelines_says_so(tmp_path):
     assert not (tmp_path / "missing.db").exists()
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_is_one_error_of_its_own(postgres_programs, capfd):
     """What a controller waits for, and a command ends with."""
     server = postgres_programs()

@@ -46,6 +46,7 @@ def test_after_a_lost_database_a_step_runs_anew_and_the_old_jobs_result_is_not_t
     assert "max_steps: 3" in (tmp_path / "outputs" / "z-sft" / "earlier" / "1" / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_a_job_that_still_runs_for_a_lost_database_is_adopted_only_for_the_same_settings(run, tmp_path):
     """Else the step fails, and says what runs there."""
     backend = LocalManager(tmp_path / "outputs", runner=RUNNER).backend

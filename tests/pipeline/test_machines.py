@@ -24,6 +24,7 @@ def project(tmp_path):
     return project
 
 
+@pytest.mark.slow
 def test_a_machine_that_got_another_name_goes_on_with_its_jobs(project):
     """A laptop on another network: the job that runs is found again, and is started once."""
     project.killed("run", "exp.yaml", "--run-id", "exp", at="exp-sft")

@@ -49,6 +49,7 @@ def as_an_earlier_version_wrote(folder, begun):
         file.write_text(json.dumps({k: v for k, v in process.items() if k not in ("machine", "folder")}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("version", "command"), [("of today", ("run", "exp.yaml")), ("earlier", ("attach", "exp"))]
 )
@@ -71,6 +72,7 @@ def test_a_moved_project_goes_on_with_what_ended_meanwhile(project, version, com
     assert project.starts == ["exp-sft", "exp-after"]
 
 
+@pytest.mark.slow
 def test_a_project_that_is_moved_under_a_running_job_finds_it_again(project):
     """Its paths are relative, and its process keeps the folder: the job is adopted in the new place."""
     moved(interrupted(project))
@@ -82,6 +84,7 @@ def test_a_project_that_is_moved_under_a_running_job_finds_it_again(project):
     assert project.starts == ["exp-sft", "exp-after"]
 
 
+@pytest.mark.slow
 def test_a_copy_asks_and_the_original_is_left_alone(project, tmp_path):
     """Without an answer nothing starts; with --here the copy is a pipeline of its own, and the original's job runs to its end."""
     interrupted(project)
@@ -109,6 +112,7 @@ def test_a_copy_asks_and_the_original_is_left_alone(project, tmp_path):
     assert project.starts == ["exp-sft", "exp-after"]
 
 
+@pytest.mark.slow
 def test_a_single_job_in_a_copy_takes_no_job_of_the_original_for_its_own(project, tmp_path):
     """The process that the copied folder names works in the original."""
     (project.folder / "job.yaml").write_text(
@@ -130,6 +134,7 @@ def test_a_single_job_in_a_copy_takes_no_job_of_the_original_for_its_own(project
     assert project.starts == ["x-one"]
 
 
+@pytest.mark.slow
 def test_a_shared_journal_finds_the_project_that_was_moved_and_says_where_it_is_not(project, tmp_path):
     """Its file is elsewhere: the runs' folders tell which folder is the project, from any other one says where it was."""
     shared = {"TENYSON_DB_URL": f"sqlite:///{tmp_path}/shared.db"}
@@ -150,6 +155,7 @@ def test_a_shared_journal_finds_the_project_that_was_moved_and_says_where_it_is_
     assert (status, f"working in {project.folder}" in said) == (0, True), said
 
 
+@pytest.mark.slow
 def test_what_the_journal_keeps_of_a_job_is_relative_to_the_project(project):
     """Handles and results name no folder above it, so that a moved database is read without being rewritten."""
     project.run("run", "exp.yaml", "--run-id", "exp")

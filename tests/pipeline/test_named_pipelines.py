@@ -135,6 +135,7 @@ print(run_pipeline([step("one", Mine())], Cloud(), db_url="sqlite:///journal.db"
 """
 
 
+@pytest.mark.slow
 def test_a_script_that_gives_a_task_of_its_own_is_not_run_a_second_time_to_look_at_its_code(tmp_path):
     """It may have no `if __name__ == "__main__"`."""
     (tmp_path / "script.py").write_text(SCRIPT)

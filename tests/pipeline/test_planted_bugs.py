@@ -32,6 +32,7 @@ def run(detector, source):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_there_are_enough_of_them():
     """At least ten, and both detectors have some."""
     assert len(PATCHES) >= 10

@@ -101,6 +101,7 @@ def test_the_same_command_finds_the_pipeline_of_the_release_before(restored):
     assert len(restored.query("SELECT id FROM pipelines")) == 2
 
 
+@pytest.mark.slow
 def test_a_script_ends_the_pipeline_that_it_has_begun_with_the_release_before(restored):
     """It takes its unfinished pipeline over: nothing that is done runs again."""
     (restored.folder / "repaired").touch()

@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 
+import pytest
 from tests.fakes.file_backend import FileBackend
 
 from tenyson.cloud import manager
@@ -57,6 +58,7 @@ def test_a_machine_that_is_taken_back_is_replaced_without_a_question_and_that_is
     assert "at most 20 times per step (--preemptions)" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_jobs_of_a_pipeline_running_and_attach_finds_them(tmp_path, monkeypatch, capfd):
     """The pipeline is stopped, its step still runs, and the next controller adopts it: one start."""
     monkeypatch.setattr("tenyson.pipeline.control.interruption.DETACH_SECONDS", 0.5)

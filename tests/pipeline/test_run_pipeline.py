@@ -61,6 +61,7 @@ def used_config(tmp_path, run_id):
     return yaml.safe_load((tmp_path / run_id / "config.yaml").read_text())
 
 
+@pytest.mark.slow
 def test_steps_run_in_order_and_all_results_come_back(cloud, step):
     """A plain tuple of four is a step as well."""
     outcome = run_pipeline([step("one"), tuple(step("two"))[:4]], cloud)
@@ -106,6 +107,7 @@ def test_resume_is_not_offered_where_there_is_no_checkpoint(cloud, step):
     assert ask.asked == [("one", ("restart", "continue", "abort"))]
 
 
+@pytest.mark.slow
 def test_a_failed_step_can_fail_again_and_is_asked_about_again(cloud, step):
     """It waits for a decision each time."""
     ask = answers("restart", "restart", "continue")
@@ -264,6 +266,7 @@ def decide_later(url, answer):
     return subprocess.Popen([sys.executable, "-c", code, answer, url], stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_waiting_without_a_terminal_waits_for_an_answer_from_elsewhere(
     cloud, step, capfd, monkeypatch, journal_url
 ):
@@ -282,6 +285,7 @@ def test_waiting_without_a_terminal_waits_for_an_answer_from_elsewhere(
     assert "one: continue, as" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "status", "ran"), [("x\nc\n", "failed", ["one", "two"]), ("abort\n", "failed", ["one"])]
 )
@@ -295,6 +299,7 @@ def test_a_person_answers_at_the_terminal(cloud, step, typed, status, ran, monke
     os.close(master)
 
 
+@pytest.mark.slow
 def test_an_answer_from_elsewhere_ends_the_question_at_the_terminal(cloud, step, monkeypatch, journal_url):
     """The first answer stands, wherever it comes from; nobody has typed anything."""
     master, slave = pty.openpty()
@@ -326,6 +331,7 @@ def test_a_decision_in_sql_counts_and_the_first_answer_stands(cloud, step, journ
     assert len(refused) == 1
 
 
+@pytest.mark.slow
 def test_retry_has_a_budget_and_then_asks(cloud, step, tmp_path):
     """Failures are tried again with growing pauses; once the budget is spent, a person decides."""
     ask = answers("abort")
@@ -400,6 +406,7 @@ print(run_pipeline([step("one", "slow"), step("two", "succeed")], LocalManager(r
         shutil.rmtree(tmp_path / "outputs")
 
 
+@pytest.mark.slow
 def test_branches_run_side_by_side_within_the_limit(cloud, step):
     """Steps without a need of each other; never more than max_parallel at once."""
 

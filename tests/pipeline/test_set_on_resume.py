@@ -27,6 +27,7 @@ def config(project, run_id):
     return yaml.safe_load((project.folder / "outputs" / run_id / "config.yaml").read_text())
 
 
+@pytest.mark.slow
 def test_set_on_resume_changes_what_is_still_to_run_and_nothing_that_is_done(project):
     """Also a step that ran after the one that failed, and is run again with it; what is done is named, with what it keeps."""
     (project.folder / "fail-sft").touch()
@@ -54,6 +55,7 @@ def test_set_on_resume_changes_what_is_still_to_run_and_nothing_that_is_done(pro
     assert "step sft: training.batch_size: was 4 when exp was begun, and is 2 now" in said
 
 
+@pytest.mark.slow
 def test_what_was_not_set_for_all_steps_may_not_differ_in_a_step_that_is_done(project):
     """The file was edited: its difference is named, and nothing starts."""
     (project.folder / "fail-sft").touch()
@@ -69,6 +71,7 @@ def test_what_was_not_set_for_all_steps_may_not_differ_in_a_step_that_is_done(pr
     assert project.starts == begun
 
 
+@pytest.mark.slow
 def test_an_edited_file_may_train_otherwise_where_only_evaluations_are_done(project):
     """Shared settings of training are in every step; an evaluation that is done has never read them."""
     (project.folder / "fail-sft").touch()
@@ -101,6 +104,7 @@ def test_an_evaluation_does_not_run_again_for_what_only_a_training_reads(project
     assert "four-sft" not in project.starts
 
 
+@pytest.mark.slow
 def test_inputs_that_an_earlier_version_stored_are_compared_by_what_counts_now(project):
     """It counted every section: `why` does not name one as gone that is no longer counted."""
     assert project.run("run", "exp.yaml", "--run-id", "one")[0] == 0

@@ -140,6 +140,7 @@ def test_anything_but_success_is_an_error_and_no_redirect_is_followed(server, st
     assert len(server.received) == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_is_silent_or_drips_is_cut_off_in_time(server):
     """The limit is on the whole, not on each byte."""
 
@@ -164,6 +165,7 @@ class Failing:
         return JobResult(job.config["run"]["id"], "failed", 1.0, failure_reason="on purpose")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pipeline", "label"),
     [

@@ -117,6 +117,7 @@ def test_check_loads_commands_too_and_knows_what_each_kind_must_be(odd):
     assert broken == {}
 
 
+@pytest.mark.slow
 def test_presets_warns_of_tasks_that_are_none_and_lists_the_others(odd):
     """Of one task by name, the same words are the error."""
     done = odd.tenyson("presets")
@@ -130,6 +131,7 @@ def test_presets_warns_of_tasks_that_are_none_and_lists_the_others(odd):
     assert (named.returncode, named.stderr.count("error:"), "Traceback" in named.stderr) == (2, 1, False)
 
 
+@pytest.mark.slow
 def test_a_command_that_raises_is_named(odd):
     """Also one in a group; where it leaves by itself, its exit status stands."""
     for arguments, words in ((["tool", "divide"], "ZeroDivisionError"), (["number"], "no click command")):

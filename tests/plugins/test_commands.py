@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 
 def test_plugins_lists_kind_name_distribution_and_version(hello):
     """One row for each entry."""
@@ -26,6 +28,7 @@ def test_plugins_json_is_the_same_list(hello):
     } in entries
 
 
+@pytest.mark.slow
 def test_check_exits_with_1_if_something_is_broken(hello):
     """And lists what is fine beside it."""
     hello.install("acme-broken", {"broken": "broken_plugin"}, {"broken_plugin": "raise RuntimeError('boom')"})
@@ -68,6 +71,7 @@ def test_presets_of_an_unknown_task_is_the_users_mistake(hello):
 COMMAND = "import click\n@click.command()\ndef greet():\n    click.echo('hello from a plugin')\n"
 
 
+@pytest.mark.slow
 def test_a_plugin_adds_a_command(hello):
     """The group `tenyson.commands`; `tenyson plugins` lists it."""
     hello.install("acme-greet", {}, {"greet_command": COMMAND}, commands={"greet": "greet_command:greet"})
@@ -90,6 +94,7 @@ def test_a_command_that_cannot_be_loaded_is_one_line(hello):
     assert hello.tenyson("--help").returncode == 0
 
 
+@pytest.mark.slow
 def test_completion_knows_the_names_of_plugins(hello):
     """Through the protocol that the completion script speaks."""
     words = {"_TENYSON_COMPLETE": "bash_complete", "COMP_WORDS": "tenyson run --task he", "COMP_CWORD": "3"}

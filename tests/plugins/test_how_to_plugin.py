@@ -27,6 +27,7 @@ def tenyson(site, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_the_plugin_of_the_page_is_listed_and_healthy(installed):
     """With its distribution and version."""
     row = next(line for line in tenyson(installed, "plugins").stdout.splitlines() if "parity" in line)

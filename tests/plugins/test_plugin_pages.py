@@ -26,6 +26,7 @@ def files_of(page):
     return blocks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_plugin_of_the_page_keeps_its_contract(page, tmp_path):
     """Copied as it stands, and run with pytest."""

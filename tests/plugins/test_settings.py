@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 TASK = str(Path(__file__).parents[1] / "tasks" / "echo_task.py")
 PLUGIN = """
 from tenyson.plugins import BackendEntry, EngineEntry, SinkEntry, hookimpl
@@ -54,6 +56,7 @@ class Bare:
 """
 
 
+@pytest.mark.slow
 def test_settings_of_plugins_are_checked_with_line_key_and_nearest_name(site):
     """With a strict model, with one that ignores unknown keys, with one whose code breaks, and with none at all."""
     site.install("acme", {"acme": "acme_plugin"}, {"acme_plugin": PLUGIN, "acme_parts": PARTS})

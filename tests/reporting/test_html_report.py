@@ -45,6 +45,7 @@ def hostile(url):
     ]
 
 
+@pytest.mark.slow
 def test_hostile_completions_are_inert_and_nothing_is_asked_of_the_network(jobs, tmp_path, spy):
     """Scripts, handlers, frames, styles, links and escape sequences are shown as the text that they are."""
     url, asked = spy
@@ -78,6 +79,7 @@ def test_hostile_completions_are_inert_and_nothing_is_asked_of_the_network(jobs,
     assert "&lt;iframe" in body
 
 
+@pytest.mark.slow
 def test_plots_are_inside_and_squares_are_boxes(jobs, tmp_path):
     """Curves as images in the file, drawn; coloured squares as boxes of the page."""
     stages = [jobs.training("sft", "sft", loss=[3.0, 2.0, 1.0]), jobs.evaluation("after", 0.6)]

@@ -33,6 +33,7 @@ def test_pairing_narrows_the_interval_where_samples_differ_much() -> None:
     assert unpaired.value == pytest.approx(paired.value)
 
 
+@pytest.mark.slow
 def test_the_bootstrap_interval_holds_the_truth_about_95_times_in_100() -> None:
     """Coverage over 200 simulated pairs of evaluations of 80 games each lies between 90% and 99%."""
     draw = random.Random(7)

@@ -118,6 +118,7 @@ os._exit(0)
     )
 
 
+@pytest.mark.slow
 def test_the_latest_value_comes_from_the_runs_summary(wandb_server: str, tmp_path: Path) -> None:
     """Specification: attach_wandb_latest_value(placeholder, run_path, metric_name)."""
     pytest.importorskip("wandb")
@@ -125,6 +126,7 @@ def test_the_latest_value_comes_from_the_runs_summary(wandb_server: str, tmp_pat
     assert "value 0.25" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_metric_that_the_run_lacks_is_missing(wandb_server: str, tmp_path: Path) -> None:
     """An unknown metric is an error that lists what the run has."""
     pytest.importorskip("wandb")

@@ -67,6 +67,7 @@ def test_threads_share_at_most_as_many_processes_as_there_are_cores() -> None:
     assert 1 <= len(_children() - before) <= (os.cpu_count() or 1)
 
 
+@pytest.mark.slow
 @pytest.mark.may_skip("reads /proc")
 @linux
 @pytest.mark.parametrize("how", ["exit", "kill", "fork"])

@@ -279,6 +279,7 @@ def test_a_budget_of_calls_is_never_exceeded_by_questions_at_once(cache):
         assert sqlite3.connect(cache).execute("SELECT count(*) FROM answers").fetchone() == (5,)
 
 
+@pytest.mark.slow
 def test_a_run_that_moves_to_another_machine_takes_its_answers_along(folder, monkeypatch, tmp_path):
     """Those in its folder, without those whose line a kill has cut off."""
     rollouts = [rollout(f"please {number}") for number in range(4)]
@@ -409,6 +410,7 @@ def test_a_judge_may_be_asked_on_several_event_loops():
         assert len(server.requests) == 2
 
 
+@pytest.mark.slow
 def test_processes_of_one_run_share_its_answers_and_its_budget(folder, tmp_path):
     """As under torchrun: two of them ask about the same replies at the same time, and write long answers."""
     code = (

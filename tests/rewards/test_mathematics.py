@@ -66,6 +66,7 @@ def test_what_is_not_is_worth_nothing(equals, reply: str, answer: str) -> None:
     assert equals(replied(reply, answer)) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reply",
     [
@@ -83,6 +84,7 @@ def test_an_answer_that_cannot_be_computed_ends(equals, reply: str) -> None:
     assert equals(replied("\\boxed{5}", "5")) == 1.0
 
 
+@pytest.mark.slow
 def test_threads_get_what_a_single_one_gets(equals) -> None:
     """math-verify's own limits need the main thread; ours do not."""
     rollouts = [

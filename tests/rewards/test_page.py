@@ -16,6 +16,7 @@ PAGE = (Path(__file__).parents[2] / "docs/reference/rewards.md").read_text(encod
 EXTRACTIONS = {"after", "boxed", "fenced", "last_line", "matching", "tag", "whole"}
 
 
+@pytest.mark.slow
 @pytest.mark.may_skip("programs are isolated by Linux")
 @pytest.mark.skipif(sys.platform != "linux", reason="programs are isolated by Linux")
 def test_the_examples_of_the_page_run() -> None:

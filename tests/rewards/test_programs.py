@@ -32,6 +32,7 @@ def program(source: str, tests: object = None) -> object:
     return replied(f"Here:\n```python\n{source}\n```\nDone.", tests=OK if tests is None else tests)
 
 
+@pytest.mark.slow
 def test_a_program_prints_what_is_expected_for_each_input() -> None:
     """Blanks at line ends and blank lines at the end make no difference; `partial` counts the share."""
     tests = [
@@ -72,6 +73,7 @@ def test_a_program_that_ends_before_its_test_fails(source: str) -> None:
     assert CODE(program(source, ["assert f(2) == 4"])) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source",
     [
@@ -175,6 +177,7 @@ sys.exit()
     assert CODE(program("import numpy; print('ok')")) == 0.0
 
 
+@pytest.mark.slow
 def test_a_program_without_isolation_has_its_limits_still() -> None:
     """Also what it started in the background ends with it."""
     reward = rewards.code(isolated=False, seconds=2)
@@ -208,6 +211,7 @@ def _open_files() -> Counter[str]:
     return found
 
 
+@pytest.mark.slow
 def test_nothing_of_a_program_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No folder, however deep or unreadable, no thread, no open file, no process."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

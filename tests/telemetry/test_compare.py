@@ -83,6 +83,7 @@ def test_samples_of_one_name_with_other_prompts_are_no_pairs(compare):
 ENDPOINT = {"generation": {"engine": "openai"}, "endpoint": {"url": "http://host/v1"}}
 
 
+@pytest.mark.slow
 def test_a_model_behind_a_url_is_paired_by_the_ids_of_the_same_task(compare):
     """Its prompts are recorded without a chat template. Another task's ids are no pairs."""
     before = evaluation(range(20), lambda number: number % 2, prompt="<user>what is {}?<model>")

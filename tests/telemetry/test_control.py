@@ -77,6 +77,7 @@ class Heard(BaseSink):
         pass
 
 
+@pytest.mark.slow
 def test_the_specified_command_stops_a_run_from_another_process(start, db_url):
     """Specification, telemetry: `python -m tenyson.core.control --run-id ... --db-url ...`."""
     stop, _ = start(db_url)
@@ -108,6 +109,7 @@ def test_only_the_named_run_stops(start, sqlite_url):
     assert not stop_1.requested
 
 
+@pytest.mark.slow
 def test_second_stop_request_is_a_no_op(start, sqlite_url):
     """It says so, before the run has seen the first one and after."""
     assert start(sqlite_url)
@@ -124,6 +126,7 @@ def test_second_stop_request_is_a_no_op(start, sqlite_url):
         assert connection.execute("SELECT count(*) FROM run_controls").fetchone() == rows
 
 
+@pytest.mark.slow
 def test_a_resumed_run_does_not_obey_the_stop_that_ended_it(start, db_url):
     """A stop is aimed at one attempt; a new request stops the new attempt."""
     stop, poller = start(db_url)
@@ -157,6 +160,7 @@ def test_a_request_while_the_run_still_loads_counts(sqlite_url):
         assert wait_for(lambda: stop.requested)
 
 
+@pytest.mark.slow
 def test_a_request_before_the_run_starts_does_not_count(start, sqlite_url):
     """It is recorded, and the command says that no such run is known."""
     start(sqlite_url, "another")
@@ -313,6 +317,7 @@ def test_what_cannot_be_done_is_rejected_with_a_reason(steered, verb, argument, 
     assert not steered.controls.stop.requested
 
 
+@pytest.mark.slow
 def test_the_same_key_asks_once(steered):
     """A script that is run again does not extend twice."""
     assert ask(steered.url, "run-1", "extend", argument=5, key="morning").recorded
@@ -363,6 +368,7 @@ def test_what_is_open_at_the_end_is_answered(start, sqlite_url):
     assert row == ("rejected", "the run ended before it could")
 
 
+@pytest.mark.slow
 def test_no_request_is_lost_that_comes_while_the_loop_answers_another():
     """The poller's thread takes up while the loop's does and answers: every step is added, and every row answered."""
     before = sys.getswitchinterval()

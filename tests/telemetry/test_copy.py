@@ -22,6 +22,7 @@ def row(**given):
     return tuple(given.get(column.name) for column in rollout_records.columns)
 
 
+@pytest.mark.slow
 def test_a_value_that_does_not_fit_is_a_data_error_and_leaves_the_connection_usable(engine):
     with engine.connect() as connection:
         with pytest.raises(DataError), connection.begin():

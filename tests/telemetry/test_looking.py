@@ -43,6 +43,7 @@ def tenyson(tmp_path, arithmetic):
     return call
 
 
+@pytest.mark.slow
 def test_runs_can_be_filtered_and_sorted(tenyson):
     """By kind, name, status and time; newest first unless said otherwise."""
 
@@ -143,6 +144,7 @@ def test_metrics_are_a_table_csv_json_or_a_drawing(tenyson):
     assert "there are kl, learning_rate, loss, reward" in tenyson("metrics", "sums-rl", "beauty", fails=True)
 
 
+@pytest.mark.slow
 def test_rollouts_worst_best_of_a_step_a_group_or_a_sample(tenyson):
     """With reward components, advantage, and why they were not trained on."""
 
@@ -165,6 +167,7 @@ def test_rollouts_worst_best_of_a_step_a_group_or_a_sample(tenyson):
     assert "has no such rollouts" in tenyson("rollouts", "sums-sft", fails=True)
 
 
+@pytest.mark.slow
 def test_what_became_of_the_same_sample_can_be_seen(tenyson):
     """--diff STEP1 STEP2."""
     said = tenyson("rollouts", "sums-rl", "--diff", 3, 24)
@@ -211,6 +214,7 @@ def test_what_a_model_wrote_is_stored_raw_and_printed_without_what_a_terminal_ob
         assert "<U+202E>gnp.exe" in said
 
 
+@pytest.mark.slow
 def test_names_and_reasons_in_the_database_are_printed_without_what_a_terminal_obeys(
     tenyson, tmp_path, make_config
 ):
@@ -256,6 +260,7 @@ def test_names_and_reasons_in_the_database_are_printed_without_what_a_terminal_o
         assert "\x1b" not in tenyson(*command, url=url, fails=True), command
 
 
+@pytest.mark.slow
 def test_compare_pairs_by_sample_and_tests_for_chance(tenyson):
     """Interval and p-value; the same run against itself differs in nothing."""
     found = json.loads(tenyson("compare", "eval-before", "eval-after", "--json"))["metrics"]["reward"]
@@ -296,6 +301,7 @@ def test_sql_reads_and_changes_nothing(tenyson, arithmetic, tmp_path, query):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_sql_on_postgres_reads_and_changes_nothing(tenyson, make_config, tmp_path, postgres_url):
     """The session is read only, and one statement is taken at a time."""
     from recording import UID, rollout, started
@@ -316,6 +322,7 @@ def test_sql_on_postgres_reads_and_changes_nothing(tenyson, make_config, tmp_pat
     assert "longer than 0.5 s" in said
 
 
+@pytest.mark.slow
 def test_sql_on_postgres_fetches_no_more_than_it_prints(tenyson, make_config, tmp_path, postgres_url):
     """Of a thousand million rows, those of --limit, long before all could have come."""
     from recording import UID, started
@@ -331,6 +338,7 @@ def test_sql_on_postgres_fetches_no_more_than_it_prints(tenyson, make_config, tm
     assert "Seq Scan" in tenyson("sql", "EXPLAIN SELECT * FROM runs", url=postgres_url)
 
 
+@pytest.mark.slow
 def test_sql_says_the_same_of_either_database(tenyson, make_config, tmp_path, sqlite_url, postgres_url):
     """JSON as JSON, and truth values as 1 and 0, in tables and CSV."""
     from recording import UID, rollout, started
@@ -376,6 +384,7 @@ def test_grep_looks_through_all_rollouts(tenyson, make_config, tmp_path):
     assert [row["completion"] for row in hay] == ["hay"] * 3
 
 
+@pytest.mark.slow
 def test_sql_has_a_time_limit_and_a_limit_of_rows(tenyson):
     """A query that would never end is ended."""
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -387,6 +396,7 @@ def test_sql_has_a_time_limit_and_a_limit_of_rows(tenyson):
     assert "rollout_records" in tenyson("sql", "--tables")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["parquet", "jsonl", "csv"])
 def test_export_loses_nothing(tenyson, tmp_path, form):
     """Every rollout, with its texts whole."""

@@ -62,6 +62,7 @@ def strict(text):
     return json.loads(text, parse_constant=refuse)
 
 
+@pytest.mark.slow
 def test_a_diverged_run_shows_its_steps_to_the_end(tenyson):
     """In the table, the CSV file and the JSON; steps without a number are shown as such, not left out."""
     table = [line.split() for line in tenyson("metrics", "diverged", "loss", "grad_norm").splitlines()]
@@ -91,6 +92,7 @@ def test_a_rollout_with_a_component_that_is_not_finite_is_shown(tenyson):
     assert "judge inf" in tenyson("rollouts", "before", "--best", 8)
 
 
+@pytest.mark.slow
 def test_json_is_strict_whatever_the_numbers(tenyson, tmp_path):
     """What `float()` reads back stands in quotes; bare NaN is no JSON."""
     assert strict(tenyson("rollouts", "before", "--sample", "s0", "--json"))[0]["components"] == {
@@ -105,6 +107,7 @@ def test_json_is_strict_whatever_the_numbers(tenyson, tmp_path):
     assert [row["value"] for row in rows if row["name"] == "loss"] == [2.0, 1.0, "NaN", "NaN", "NaN"]
 
 
+@pytest.mark.slow
 def test_a_result_that_is_not_finite_is_listed_and_can_be_asked_for(tenyson):
     """It is no number that a bound holds for."""
     assert tenyson("runs", "--name", "diverged").split()[-2:] == ["loss", "nan"]
@@ -113,6 +116,7 @@ def test_a_result_that_is_not_finite_is_listed_and_can_be_asked_for(tenyson):
     assert strict(tenyson("runs", "--name", "diverged", "--json"))[0]["metrics"] == {"loss": "NaN"}
 
 
+@pytest.mark.slow
 def test_a_comparison_leaves_out_what_is_not_finite_and_says_so(tenyson):
     """No difference is nan, and none is certain because of it."""
     found = strict(tenyson("compare", "before", "after", "--json"))["metrics"]

@@ -84,6 +84,7 @@ def migrated(url):
     return versions
 
 
+@pytest.mark.slow
 def test_a_migrated_database_has_the_shape_of_a_new_one(before_versions, tmp_path, request):
     """Tables, columns, indexes and views."""
     assert migrated(before_versions) == ("0001", schema.HEAD)
@@ -153,6 +154,7 @@ def test_a_job_goes_on_in_a_migrated_database(before_versions, make_config, tmp_
     assert request_stop(before_versions, "run-1").recorded
 
 
+@pytest.mark.slow
 def test_processes_that_migrate_at_once_do_it_once(before_versions):
     """Under a lock; the others find it done."""
     command = [TENYSON, "telemetry", "migrate", "--db-url", before_versions]
@@ -162,6 +164,7 @@ def test_processes_that_migrate_at_once_do_it_once(before_versions):
     assert said == [f"schema 0001 -> {schema.HEAD}", *[f"schema {schema.HEAD}: nothing to do"] * 3]
 
 
+@pytest.mark.slow
 def test_a_migration_that_breaks_off_leaves_the_old_database(before_versions, monkeypatch):
     """All of it is one transaction."""
     before = shape(before_versions)

@@ -104,6 +104,7 @@ def test_what_a_writer_has_not_moved_into_the_file_is_read_and_left_there(record
     writer.communicate(timeout=30)
 
 
+@pytest.mark.slow
 def test_a_copy_with_its_log_but_without_the_logs_index_is_read(recorded, capsys):
     """As `cp t.db t.db-wal` makes it; no index is left there."""
     subprocess.run([sys.executable, "-c", WRITER, recorded / "t.db", "dies"], stdout=subprocess.DEVNULL)
@@ -113,6 +114,7 @@ def test_a_copy_with_its_log_but_without_the_logs_index_is_read(recorded, capsys
     assert _state(recorded) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log", [False, True])
 def test_a_folder_that_may_not_be_written_can_be_read(recorded, log, tmp_path):
     """A read-only mount or another user's folder, also where a killed writer has left its log."""
@@ -177,6 +179,7 @@ def test_a_report_is_written_from_a_database_that_is_only_read(recorded, tmp_pat
     assert _state(recorded) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement",
     [
@@ -205,6 +208,7 @@ def test_sql_asks_sqlite_for_its_schema(recorded, capsys):
         assert main(["sql", query, "--db-url", url]) == 0, capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_sql_on_postgres_is_one_statement_that_only_reads(make_config, tmp_path, postgres_url, capsys):
     """Whatever the text is: it cannot leave its transaction, write, or reach the server and other sessions by functions."""
     import psycopg
@@ -299,6 +303,7 @@ def test_a_user_without_the_reading_role_reads_with_its_own_rights(
         connection.execute("DROP ROLE plain_reader")
 
 
+@pytest.mark.slow
 def test_readers_of_postgres_keep_the_options_of_the_url(make_config, tmp_path, postgres_url, capsys):
     """A search path in the URL names the schema that is written and the one that is read; reading stays read-only."""
     import psycopg

@@ -46,6 +46,7 @@ def recovered(db_url, run_dir, **options):
     return done
 
 
+@pytest.mark.slow
 def test_what_a_dead_process_left_is_stored_and_its_files_go(db_url, tmp_path):
     """Its attempt is marked as failed, since nobody wrote how it ended."""
     left_behind(tmp_path, [started(), began(0)], [metrics(1), rollout()])
@@ -253,6 +254,7 @@ def test_an_event_that_the_database_refuses_stops_no_other(make_config, tmp_path
     assert "events are not in the database" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_database_of_an_older_schema_keeps_no_job_from_running(make_config, tmp_path, sqlite_url, capfd):
     """The job spools and names the command; after it, everything arrives."""
     path = Path(sqlite_url.removeprefix("sqlite:///"))

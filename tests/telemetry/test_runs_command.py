@@ -121,6 +121,7 @@ def stored_with_folders(make_config, tmp_path, number):
         (folder / "config.yaml").write_text("task: {name: echo}\n")
 
 
+@pytest.mark.slow
 def test_a_run_that_the_database_knows_is_not_read_from_its_folder(tenyson, make_config, tmp_path):
     """However new the folder's files are, and however many runs there are: rows are the database's, and YAML is not
     even imported.
@@ -225,6 +226,7 @@ def test_stop_asks_a_run_to_stop(tenyson, database):
     assert "already been requested" in tenyson("stop", "late").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv takes root's right to read everything")
 def test_what_may_not_be_read_hides_nothing_else(tmp_path):
     """Folders, spools and files of another user: the runs are listed and shown with what can be read of them."""

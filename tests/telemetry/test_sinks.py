@@ -293,6 +293,7 @@ def test_the_value_of_a_secret_lands_nowhere(tmp_path):
     assert "login with *** *** *** *** failed" in done.stdout
 
 
+@pytest.mark.slow
 def test_wandb_offline_writes_a_run_that_can_be_synced(tmp_path):
     """`wandb_url` is the file:// URL of the folder that `wandb sync` takes; steps that repeat are all kept."""
     pytest.importorskip("wandb")
@@ -334,6 +335,7 @@ def read_records(path):
     return records
 
 
+@pytest.mark.slow
 def test_wandb_mode_of_the_environment_goes_before_the_configuration(tmp_path):
     """WANDB_MODE=disabled writes nothing and has no URL."""
     pytest.importorskip("wandb")
@@ -343,6 +345,7 @@ def test_wandb_mode_of_the_environment_goes_before_the_configuration(tmp_path):
     assert list(tmp_path.rglob("*.wandb")) == []
 
 
+@pytest.mark.slow
 def test_wandb_without_a_key_is_an_error_before_the_start(tmp_path):
     """It names the variable, and does not wait for somebody to type a key."""
     pytest.importorskip("wandb")
@@ -357,6 +360,7 @@ def test_wandb_without_a_key_is_an_error_before_the_start(tmp_path):
     assert "WANDB_API_KEY" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_missing_wandb_names_the_pip_line(tmp_path):
     """Run where wandb cannot be imported."""
     code = "import sys; sys.modules['wandb'] = None\n" + OFFLINE_RUN

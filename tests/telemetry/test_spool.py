@@ -38,6 +38,7 @@ def test_a_batch_is_one_write_and_is_there_at_once(tmp_path, monkeypatch):
     assert payloads(tmp_path) == [batch]
 
 
+@pytest.mark.slow
 def test_a_torn_end_hides_nothing_before_it(tmp_path):
     """The file cut at every byte of its last record: what is whole is read, and no more."""
     spooled = writer(tmp_path)

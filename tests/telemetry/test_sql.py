@@ -242,6 +242,7 @@ def test_processes_that_create_and_fill_one_database_at_once_lose_nothing(db_url
     assert {row["run_id"]: (row["n"], row["total"]) for row in counts} == dict.fromkeys(names, (500, 250.0))
 
 
+@pytest.mark.slow
 def test_a_writer_waits_while_another_process_holds_the_lock(make_config, sqlite_url, tmp_path):
     """A lock of four seconds delays rows; it loses none, and `write` does not wait for it."""
     sink = SqlSink(make_config(telemetry={"db_url": sqlite_url}), tmp_path)
@@ -260,6 +261,7 @@ def test_a_writer_waits_while_another_process_holds_the_lock(make_config, sqlite
     assert rows(sqlite_url, "SELECT count(*) AS n FROM sft_metrics") == [{"n": 100}]
 
 
+@pytest.mark.slow
 def test_a_database_that_fails_later_gets_everything_once_it_is_back(
     make_config, sqlite_url, tmp_path, capfd
 ):
@@ -321,6 +323,7 @@ def test_the_sql_sink_without_a_url_says_what_to_set(make_config, tmp_path):
         open_telemetry(make_config(telemetry={"sinks": ["sql"]}), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_missing_postgres_driver_names_the_pip_line(tmp_path):
     """Run where psycopg cannot be imported."""
     code = (

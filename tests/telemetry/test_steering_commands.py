@@ -72,6 +72,7 @@ def test_a_run_that_nobody_knows_is_not_asked(tenyson, record, url, verb):
     assert asked(url) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", ["success", "stopped", "failed"])
 def test_a_run_that_has_ended_is_not_asked(tenyson, record, url, status):
     """Nobody would ever answer the row; the second time says the same as the first."""
@@ -141,6 +142,7 @@ def test_the_specified_command_refuses_extend_without_steps(record, url):
     assert asked(url) == []
 
 
+@pytest.mark.slow
 def test_the_specified_command_says_each_time_that_the_run_has_ended(record, url):
     """A second request is not told as one that is still waited for."""
     record("sums-rl", "success")

@@ -98,6 +98,7 @@ def site_folder(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_it_gets_every_event_in_order(job, tmp_path):
     """Chosen in `telemetry.sinks` by its name."""
     assert job().stdout.strip() == "{} {}"
@@ -119,6 +120,7 @@ def test_its_settings_are_checked_by_its_own_model(site_folder, tmp_path):
     assert "break_at" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_one_that_fails_is_muted_with_one_warning_and_counted(job, tmp_path):
     """The job goes on, the other sinks get everything, and the record says what is missing."""
     done = job(at=2)
@@ -144,6 +146,7 @@ def test_one_that_fails_is_muted_with_one_warning_and_counted(job, tmp_path):
     assert "telemetry sink acme did not record" in shown.stdout
 
 
+@pytest.mark.slow
 def test_on_other_ranks_only_sinks_that_say_so_are_opened(job, tmp_path):
     """`sql` records on every rank, a sink of the default kind on rank 0."""
     assert job(rank=1).stdout.strip() == "{} {}"

@@ -64,6 +64,7 @@ def test_each_call_is_a_row_with_what_came_of_it(recorded):
     assert found == [{"number": number, **one} for number, one in enumerate(CALLS)]
 
 
+@pytest.mark.slow
 def test_rollouts_with_refused_calls_are_shown_with_what_the_model_was_told(recorded, tmp_path):
     """`tenyson rollouts --refused`: how often each tool's calls came to what, then the rollouts."""
     command = ("rollouts", "run-1", "--refused", "--db-url", recorded)

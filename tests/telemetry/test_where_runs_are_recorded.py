@@ -54,6 +54,7 @@ READING = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_with_a_database_of_its_own_is_found_by_every_command(record, capsys):
     """By its folder, beside a database that holds the pipeline alone; the database that was read is named."""
     _journal()
@@ -143,6 +144,7 @@ def test_a_database_that_moved_with_its_project_is_found(record, project, monkey
     assert "away.db" in said
 
 
+@pytest.mark.slow
 def test_a_pipeline_in_python_records_where_the_command_line_does(project):
     """In its own database, unless a configuration names another one, or none by null; no password gets into configurations."""
     from tenyson.config.schema import Config

@@ -183,6 +183,7 @@ class TestBroken(TaskContract):
 """
 
 
+@pytest.mark.slow
 def test_a_task_that_breaks_the_contract_is_told_where(tmp_path, pytester_run):
     """Samples of two splits alike, ids that change, a reward that raises."""
     told = pytester_run(tmp_path, BROKEN.format(apart=False))
@@ -222,6 +223,7 @@ class TestPreferences(TaskContract):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chosen", "rejected", "fault"),
     [
@@ -285,6 +287,7 @@ class TestForgetful(SinkContract):
 """
 
 
+@pytest.mark.slow
 def test_a_sink_that_records_nothing_breaks_the_contract(tmp_path, pytester_run):
     """Also where its author does not say how to read what it recorded."""
     told = pytester_run(tmp_path, FORGETFUL)
@@ -373,6 +376,7 @@ class TestMute(ChatEngineContract):
 """
 
 
+@pytest.mark.slow
 def test_a_chat_engine_that_breaks_its_contract_is_told_where(tmp_path, pytester_run):
     """Text that cannot be written, limits that mean nothing, messages that grow, replies that never come, other errors."""
     told = pytester_run(tmp_path, MUTE)

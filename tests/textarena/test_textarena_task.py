@@ -123,6 +123,7 @@ def test_the_same_seed_and_replies_are_the_same_game_for_every_rollout_of_a_grou
         assert all(messages == alone.messages for messages in pool.map(again, range(16)))
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_in_the_middle_of_a_game_is_replaced() -> None:
     """The game is played again from its replies, and continues where it was."""
     task = TextArenaTask(env="PigDice-v0", seat="first", **SMALL)
@@ -150,6 +151,7 @@ def test_an_invalid_move_is_data() -> None:
     assert len(rollout.messages) == 3
 
 
+@pytest.mark.slow
 def test_a_game_that_raises_on_a_reply_counts_it_as_an_invalid_move() -> None:
     """ "[١ 1]" is digits to a regular expression and to int, so Nim takes it; a broken game is planted instead."""
     task = TextArenaTask(**NIM, seat="first", **SMALL)
@@ -278,6 +280,7 @@ def test_without_a_game_there_are_presets_but_no_samples() -> None:
         list(TextArenaTask(**NIM).rl_samples("test", 0))
 
 
+@pytest.mark.slow
 def test_no_game_reaches_the_network_nor_the_environment_of_the_trainer() -> None:
     """Connections raise in the worker, and its variables are a list of names."""
     code = (
@@ -305,6 +308,7 @@ def test_no_game_reaches_the_network_nor_the_environment_of_the_trainer() -> Non
     assert "games are played offline" in done.stderr
 
 
+@pytest.mark.slow
 def test_neither_the_task_nor_its_module_imports_textarena() -> None:
     """It takes openai, nltk and a second, all of it in the worker."""
     code = (
@@ -317,6 +321,7 @@ def test_neither_the_task_nor_its_module_imports_textarena() -> None:
     assert said.strip() == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

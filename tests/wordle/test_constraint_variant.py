@@ -28,6 +28,7 @@ def test_it_has_no_environment_and_shows_a_board_that_hides_the_secret(task):
         assert sample.data["secret"] not in sample.prompt[-1]["content"].replace(" ", "")
 
 
+@pytest.mark.slow
 def test_a_guess_that_agrees_with_all_marks_earns_one(task):
     """The secret always does; an earlier guess never does; neither does a non-word."""
     for sample in list(task.rl_samples("train", 0))[:100]:

@@ -61,6 +61,7 @@ def test_only_the_secret_itself_is_all_green(word):
     assert feedback(word, word) == SOLVED
 
 
+@pytest.mark.slow
 def test_agrees_with_an_independent_implementation():
     """textarena's Wordle gives the same marks on 60,000 pairs of words, half of them with repeated letters."""
     nltk = pytest.importorskip("nltk", reason="the independent implementation needs nltk")

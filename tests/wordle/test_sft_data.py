@@ -21,6 +21,7 @@ TASKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", TASKS)
 def test_every_conversation_is_a_won_game_in_the_tasks_own_words(arguments):
     """Played again against a fresh environment, the replies bring exactly the answers of the conversation, no reply
@@ -52,6 +53,7 @@ def test_nothing_the_model_reads_holds_the_secret(arguments):
         assert secret in WORDING or not any(secret in spelt(text) for text in read)
 
 
+@pytest.mark.slow
 def test_training_games_use_train_secrets_only():
     """And the eval split uses what `eval_secrets` says."""
     for choice in ("held_out", "train"):
@@ -75,6 +77,7 @@ def test_poor_turns_are_seen_but_not_taught():
     assert "unknown" in illegal, "recovering from a non-word is part of it"
 
 
+@pytest.mark.slow
 def test_openers_vary():
     """A model that always opens alike meets few states."""
     for arguments in ({"sft_games": 200, "noise": 0}, {"sft_games": 200, "noise": 0, "solver": "entropy"}):

@@ -69,6 +69,7 @@ def test_the_exact_solver_refuses_a_long_list():
         ExactSolver(load("scowl"))
 
 
+@pytest.mark.slow
 def test_baselines_stand_in_order():
     """Random play hardly ever wins; consistent play mostly does; random play may repeat itself."""
     lexicon = load("scowl")

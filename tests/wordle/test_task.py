@@ -42,6 +42,7 @@ def test_samples_and_info_are_json(chat, compact):
         json.dumps([sample.data, list(sample.prompt), dict(environment.info())])
 
 
+@pytest.mark.slow
 def test_the_curriculum_begins_in_mid_play():
     """With at most as many candidates as asked for, unless four guesses left more; the board can be played on."""
     task = WordleTask(start_candidates=[0, 4])
@@ -128,6 +129,7 @@ def test_presets_are_valid_and_tiny_comes_first():
                 assert batch % config.training.num_generations == 0
 
 
+@pytest.mark.slow
 def test_every_evaluation_of_a_preset_measures_the_same_games():
     """Else the stages could not be paired by secret."""
     for preset in WordleTask.presets().values():

@@ -81,6 +81,7 @@ def test_slices_name_split_repeated_letters_and_traps():
     assert not {"traps", "duplicate_letters"} & set(lexicon.slices("audio"))
 
 
+@pytest.mark.slow
 def test_a_users_own_list_is_read_by_path(tmp_path):
     """Comments and blank lines are skipped, case does not matter, and its hash is stored with results."""
     file = tmp_path / "mine.txt"
