@@ -61,7 +61,7 @@ def show(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
         click.echo(dump_config(loaded), nl=False)
 
 
-@config.command()
+@config.command(short_help="Check a configuration or an experiment file.")
 @_file
 @_set
 @click.option(

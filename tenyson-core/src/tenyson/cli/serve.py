@@ -23,7 +23,7 @@ KEY = "TENYSON_API_KEY"
 @click.command()
 @click.argument("model", metavar="RUN|MODEL")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port  [default: any that is free]")
-@click.option("--engine", help="Engine that generates  [default: generation.engine]")
+@click.option("--engine", help="Engine that generates the replies  [default: generation.engine]")
 @click.option(
     "--output-dir", default="./outputs", show_default=True, help="Folder that holds the run folders."
 )

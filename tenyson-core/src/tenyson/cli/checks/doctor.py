@@ -45,7 +45,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan", "fine": "green"
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Number of processes under torchrun.",
+    help="Number of processes that torchrun will start.",
 )
 @click.option(
     "--samples", type=click.IntRange(0), default=2, show_default=True, help="Decoded samples to show."

@@ -37,9 +37,15 @@ if TYPE_CHECKING:
     metavar="STEP",
     help="Kill after this step. Repeatable  [default: half-way]",
 )
-@click.option("--kills", type=click.IntRange(1), metavar="N", help="Kill after N random steps.")
-@click.option("--seed", default=0, show_default=True, help="Of these.")
-@click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="Under torchrun.")
+@click.option("--kills", type=click.IntRange(1), metavar="N", help="Kill N times, after random steps.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the random steps.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Number of processes that torchrun starts.",
+)
 @click.option(
     "--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Keep the runs here."
 )

@@ -16,7 +16,7 @@ def telemetry() -> None:
     """Recover events that a killed run had not stored, or migrate a database."""
 
 
-@telemetry.command()
+@telemetry.command(short_help="Store the events that killed runs left behind.")
 @click.argument(
     "folders", nargs=-1, type=click.Path(file_okay=False, path_type=Path), metavar="[RUN FOLDER]..."
 )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("pipeline", default="latest")
-@click.option("--again", is_flag=True, help="Try steps that failed again, from their latest checkpoints.")
+@click.option("--again", is_flag=True, help="Retry the steps that failed, from their latest checkpoints.")
 @click.option(
     "--on-failure",
     type=click.Choice(list(get_args(OnFailure))),

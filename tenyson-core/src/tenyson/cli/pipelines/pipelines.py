@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("pipeline", required=False)
 @click.option(
-    "--limit", default=20, show_default=True, type=click.IntRange(min=1), help="How many, the newest first."
+    "--limit",
+    default=20,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Show at most this many, the newest first.",
 )
 @as_json
 @db_url

@@ -87,7 +87,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="How often to replace a preempted or lost machine; with --on-failure retry, or wait on rented machines.",
 )
-@click.option("--edited-code", type=click.Choice(["use", "stop"]), help="As for `tenyson attach`.")
+@click.option(
+    "--edited-code",
+    type=click.Choice(["use", "stop"]),
+    help="What to do if the task's code changed since the pipeline was begun.",
+)
 @grace_option
 @click.option("--dry-run", is_flag=True, help="Print what would run and what it would cost; start nothing.")
 @json_option("Print the outcome as JSON on stdout, and nothing else there.")

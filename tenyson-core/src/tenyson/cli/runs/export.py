@@ -41,7 +41,7 @@ Rows = Iterator[list[dict[str, Any]]]
     "-o",
     "--output",
     metavar="FILE|-",
-    help="File, or - for standard output  [default: RUN-WHAT.FORM, here]",
+    help="File, or - for standard output  [default: RUN-WHAT.FORMAT, here]",
 )
 def export(run: str, db_url: str | None, output_dir: Path, form: str, what: str, output: str | None) -> None:
     """Write the rollouts or the metrics of a run to a file: texts in full, JSON columns as JSON text."""

@@ -31,7 +31,12 @@ LONGEST_TAIL = 8 << 20
 @options.output_dir
 @click.option("-f", "--follow", is_flag=True, help="Follow the log until the run ends, or Ctrl-C.")
 @click.option(
-    "-n", "--lines", default=50, show_default=True, type=click.IntRange(min=0), help="The last so many."
+    "-n",
+    "--lines",
+    default=50,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Show this many of the last lines.",
 )
 def logs(run: str, db_url: str | None, output_dir: Path, follow: bool, lines: int) -> None:
     """Show the log of a run: its own messages and the output of libraries."""
