@@ -6,6 +6,8 @@ import functools
 import re
 from typing import Any, Literal
 
+from tenyson.rewards.reading.latex import as_latex, same_words
+
 
 def search(pattern: str, flags: int, text: str, group: int | str) -> str | None:
     """The group of the last match of a pattern."""
@@ -56,9 +58,12 @@ def equal(gold: str, reply: str, boxed: bool) -> Literal["equal", "different", "
 
     targets = (LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig())
     read = functools.partial(parse, extraction_config=targets, parsing_timeout=None)
+    gold, reply = as_latex(gold), as_latex(reply)
     right = read(_enclosed(gold))
     if not right:
         return "no gold"
+    if boxed and same_words(gold, reply):
+        return "equal"
     answer = read(_enclosed(reply) if boxed else reply)
     # The right answer comes first: the comparison is not symmetric.
     return "equal" if answer and verify(right, answer, timeout_seconds=None) else "different"
