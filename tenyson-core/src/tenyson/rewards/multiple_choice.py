@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,12 @@ from tenyson.tasks.reward import Reward
 from tenyson.tasks.rollout import Rollout
 
 _ANSWER = re.compile(
-    r"\b(?:answer|choice|option)\b[*_ \t]{0,9}(?:(?:is|would be|must be)\b|[:=])(?:[*_ \t]{0,9}\b(?:option|choice)\b)?",
+    r"(?:\b(?:answer|choice|option|antwort|respuesta|réponse|resposta|risposta|ответ)\b|答案|答え|정답)[\"'*_ \t]{0,9}"
+    r"(?:(?:is|would be|must be|ist|es|est|é|è)\b|[:=是为は은])(?:[*_ \t]{0,9}\b(?:option|choice)\b)?",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(
+    r"[)\]*_` ]{0,5}(?:(?:is|was|seems|looks)\s{1,3})?(?:not|wrong|incorrect|false|isn['\u2019]t|wasn['\u2019]t|can['\u2019]t|cannot)\b",
     re.IGNORECASE,
 )
 _LATEX = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\{([^{}]{0,200})\}")
@@ -70,8 +76,11 @@ class _Reader:
         self._places = {option: place for place, option in enumerate(options)}
         one = "|".join(re.escape(option) for option in sorted(options, key=len, reverse=True))
         wrapped = rf"[(\[*_`\"' ]{{0,5}}(?P<letter>{one})(?![\w'\u2019])"
-        self._first = re.compile(rf"\s{{0,9}}{wrapped}(?P<rest>.{{0,60}})", re.IGNORECASE | re.DOTALL)
-        self._closed = re.compile(r"[)\]*_`\"' ]{0,5}(?:[.,:;)\]\n\-]|$)")
+        self._first = re.compile(
+            rf"\s{{0,9}}(?P<told>(?:option|choice|answer)\s{{1,3}})?{wrapped}(?P<rest>.{{0,60}})",
+            re.IGNORECASE | re.DOTALL,
+        )
+        self._closed = re.compile(r"[)\]*_`\"' ]{0,5}(?:[.,:;)\]}\n\-]|$)")
         self._reason = re.compile(r"[)\]*_` ]{0,5}(?:because|since|as|for|which|with)\b", re.IGNORECASE)
         self._other = re.compile(
             rf"[)\]*_` ]{{0,5}}(?:,|/|&|\bor\b|\band\b|, ?or\b)\s{{0,3}}[(\[*_`]{{0,5}}(?:{one})(?![\w'\u2019])"
@@ -80,6 +89,7 @@ class _Reader:
 
     def reply(self, reply: str, named: list[str]) -> int | None:
         """The option that a whole reply picks."""
+        reply = unicodedata.normalize("NFKC", reply)
         for extract in (boxed, tag("answer")):
             if (part := extract(reply)) is not None:
                 return self.answer(part, named)
@@ -87,7 +97,7 @@ class _Reader:
         for match in _ANSWER.finditer(reply):
             end = match.end()
         if end is not None:
-            part = reply[end:].lstrip("*_: \t\n").partition("\n")[0]
+            part = reply[end:].lstrip("*_: \t\n\"'").partition("\n")[0]
             if (place := self.answer(part, named)) is not None or self._several(part):
                 return place
         if (place := self.answer(reply, named)) is not None or self._several(reply):
@@ -100,9 +110,10 @@ class _Reader:
         text = _LATEX.sub(r"\1", text)
         if found := self._first.match(text):
             letter, rest = found["letter"], found["rest"]
-            if self._other.match(rest):
+            if self._other.match(rest) or _DENIED.match(rest):
                 return None
-            if self._closed.match(rest) or (letter.isupper() and self._goes_on(letter, rest)):
+            told = found["told"] is not None
+            if self._closed.match(rest) or (letter.isupper() and (told or self._goes_on(letter, rest))):
                 return self._places[letter.upper()]
         said = normalize(text[:10_000])
         return named.index(said) if said in named else None
