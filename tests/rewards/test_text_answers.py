@@ -150,6 +150,13 @@ def test_a_number_may_be_near() -> None:
         ("It is\n\nC", "C"),
         ("<think>Is it A? No.</think>B", "B"),
         ("B", ["A", "B"]),
+        ("\uff08B\uff09", "B"),
+        ("\u7b54\u6848\u662fB", "B"),
+        ("La respuesta es B", "B"),
+        ('{"reason": "A is bad", "answer": "C"}', "C"),
+        ("Option (A) is right", "A"),
+        ("Option B is incorrect, so the answer is C", "C"),
+        ("B is wrong. The correct one is C", "C"),
     ],
 )
 def test_an_option_is_read_however_it_is_named(reply: str, answer: object) -> None:
@@ -165,6 +172,7 @@ def test_an_option_is_read_however_it_is_named(reply: str, answer: object) -> No
         ("The answer is A or B", "A"),
         ("Answer: A, B", "A"),
         ("Because", "B"),
+        ("B isn't it", "B"),
         ("", "A"),
         ("E", "A"),
     ],
