@@ -6,7 +6,7 @@ import functools
 import re
 from typing import Any, Literal
 
-from tenyson.rewards.reading.latex import as_latex, same_words
+from tenyson.rewards.helper.latex import as_latex, same_words
 
 
 def search(pattern: str, flags: int, text: str, group: int | str) -> str | None:
