@@ -182,7 +182,7 @@ def test_a_killed_and_resumed_training_is_the_same_to_the_bit(tmp_path, case, se
         ("identical", "identical_pairs", "error", "64 of 64 train pairs have the same chosen and rejected answer"),
         ("one identical", "identical_pairs", "warning", "1 of 64 train pairs have the same chosen and rejected answer"),
         ("empty", "empty_answer", "error", "1 of 64 train pairs have a chosen answer with an empty reply (first: sample train/0)"),
-        ("overlap", "overlap", "warning", "64 of 64 eval prompts are also in train (first: sample eval/0)"),
+        ("overlap", "overlap", "warning", "64 of 64 eval prompts are also in train (first: sample eval/0, as train/"),
     ],
 )  # fmt: skip
 def test_pairs_that_teach_nothing_or_measure_nothing_are_told(

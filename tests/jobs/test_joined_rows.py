@@ -63,7 +63,7 @@ def test_a_model_that_reads_across_samples_trains_padded_and_the_log_says_why(tm
     from tenyson.testing.tiny import build
 
     build(tmp_path, 0)
-    rows = [[2, 5, 3, 5, 1], *[[2, 6, 3, 6, 6, 1]] * 14, [2, 7, 3, *[7] * 90, 1]]
+    rows = token_rows([[2, 5, 3, 5, 1], *[[2, 6, 3, 6, 6, 1]] * 14, [2, 7, 3, *[7] * 90, 1]])
     config = parse_config({"model": {"name": str(tmp_path)}})
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert decide(config, arguments(), DIMS, rows, model).joined
@@ -78,6 +78,15 @@ def test_a_model_that_reads_across_samples_trains_padded_and_the_log_says_why(tm
     assert "this model's attention reads across samples of a row" in refused.reason
     model.forward = lambda input_ids: forward(input_ids=input_ids)
     assert "this model cannot read them (TypeError" in decide(config, arguments(), DIMS, rows, model).reason
+
+
+def token_rows(rows):
+    from tenyson.jobs.data.token_rows import TokenRows
+
+    found = TokenRows()
+    for ids in rows:
+        found.append(ids, [1] * len(ids))
+    return found
 
 
 def arguments(**given):
@@ -105,6 +114,6 @@ def test_the_arithmetic_counts_padding_and_attention_across_samples():
 )
 def test_rows_are_not_joined_where_their_width_or_order_has_a_meaning(given):
     """Packing fills rows itself, noise goes by the width of a row, and one sample has nothing to join."""
-    rows = [[1] * length for length in (80, 2, 2, 2, 2, 2, 2, 2)]
+    rows = token_rows([[1] * length for length in (80, 2, 2, 2, 2, 2, 2, 2)])
     config = parse_config({"model": {"name": "m"}})
     assert decide(config, arguments(**given), DIMS, rows, None).joined is False

@@ -13,6 +13,7 @@ from tenyson.config.checks.endpoint import asks_endpoint
 from tenyson.core.run_folder import CONFIG
 
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
+_LONGEST_PATH = 1000
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?=[~$])")
 _ALWAYS = (("run", "output_dir"),)
 _MAYBE = (
@@ -68,7 +69,8 @@ def relative_to_file(config: Mapping[str, Any], file: str | Path) -> dict[str, A
     """`config`, read from `file`, with its relative paths written so that they hold in the working directory.
 
     Those are `run.output_dir`; `task.module` where it is a file; and `model.name`, `model.adapter` and
-    `training.resume_from_checkpoint` where they begin with `./` or `../`, or are a folder beside the file.
+    `training.resume_from_checkpoint` where they begin with `./` or `../`, or are a folder beside the file; and what `task.args`
+    names that exists beside the file.
     """
     folder = Path(file).expanduser().parent
     if folder.resolve() == Path.cwd().resolve() or _is_record(config, Path(file)):
@@ -88,7 +90,33 @@ def relative_to_file(config: Mapping[str, Any], file: str | Path) -> dict[str, A
         )
         if beside:
             changed[section] = {**changed[section], key: _from_here(folder / value)}
+    task = changed.get("task")
+    if isinstance(task, Mapping) and isinstance(task.get("args"), Mapping):
+        changed["task"] = {**task, "args": _arguments_from_here(task["args"], folder)}
     return changed
+
+
+def names_a_file(value: Any, folder: Path | None = None) -> Path | None:
+    """The file or folder that an argument of a task names, looked for in `folder` or here; None where it names none.
+
+    A bare word that is a folder by chance is a word.
+    """
+    if not isinstance(value, str) or not value or len(value) > _LONGEST_PATH:
+        return None
+    path = Path(value).expanduser() if folder is None else folder / value
+    return path if is_regular(path) or ("/" in value and is_folder(path)) else None
+
+
+def _arguments_from_here(value: Any, folder: Path) -> Any:
+    """Arguments of a task, in which the names of files beside the configuration hold in the working directory."""
+    if isinstance(value, Mapping):
+        return {key: _arguments_from_here(item, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_arguments_from_here(item, folder) for item in value]
+    if isinstance(value, str) and value and value[0] in "~$/":
+        return value
+    found = names_a_file(value, folder)
+    return value if found is None else _from_here(found)
 
 
 def _is_record(config: Mapping[str, Any], file: Path) -> bool:

@@ -78,12 +78,13 @@ class SFTJob(Job):
         if type(self).trainer_class is not SFTJob.trainer_class:  # its loss may need rows of one sample
             return
         arguments, path = run.arguments, run.prepared.source.path
-        joining = decide(context.config, arguments, find_dims({"name": path}), train.ids, model)
+        joining = decide(context.config, arguments, find_dims({"name": path}), train.rows, model)
         if joining.reason:
             context.say(f"rows: {joining.reason}")
         if joining.joined:
             arguments.padding_free = True
-            # Rows are cut already, and TRL refuses a limit here that it would not keep.
+        if not arguments.packing:
+            # Rows are cut already. TRL would look at each of them again, and refuses a limit that joined rows would not keep.
             arguments.max_length = None
 
     def trainer_class(self) -> type[Any]:

@@ -4,7 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tenyson.plugins import BackendEntry, EngineEntry, JobKind, ReportHelperEntry, SinkEntry, hookimpl
+from tenyson.plugins import (
+    BackendEntry,
+    EngineEntry,
+    JobKind,
+    ReportHelperEntry,
+    SinkEntry,
+    TaskEntry,
+    hookimpl,
+)
+
+
+@hookimpl
+def tenyson_tasks() -> Iterable[TaskEntry]:
+    """The task of core: a file of one's own."""
+    return [
+        TaskEntry(
+            name="dataset",
+            summary="Files (JSONL, CSV, Parquet) and data sets of the Hub",
+            load="tenyson.tasks.dataset.task:DatasetTask",
+            settings="tenyson.tasks.dataset.settings:DatasetSettings",
+        )
+    ]
 
 
 @hookimpl

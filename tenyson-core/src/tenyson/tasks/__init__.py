@@ -1,5 +1,6 @@
 """What is learnt: the vocabulary of a task. Plain Python; nothing here imports torch."""
 
+from tenyson.core.finding import Finding
 from tenyson.tasks.agent import AgentCommand, Endpoint
 from tenyson.tasks.environment import Environment, Observation
 from tenyson.tasks.metrics.metric import Metric
@@ -16,6 +17,7 @@ __all__ = [
     "AgentCommand",
     "Endpoint",
     "Environment",
+    "Finding",
     "Message",
     "Metric",
     "Observation",

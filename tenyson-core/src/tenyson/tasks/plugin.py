@@ -6,9 +6,10 @@ from abc import ABC
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+from tenyson.core.constructor import constructor_arguments
+from tenyson.core.finding import Finding
 from tenyson.errors import TaskError
 from tenyson.tasks.agent import Endpoint
-from tenyson.tasks.arguments import constructor_arguments
 from tenyson.tasks.environment import Environment
 from tenyson.tasks.metrics.metric import Metric
 from tenyson.tasks.preference import PreferenceSample
@@ -135,6 +136,17 @@ class TaskPlugin(ABC):
     def provenance(self) -> Mapping[str, str]:
         """Names and hashes of the data behind the task; stored with every result."""
         return {}
+
+    def samples_key(self, split: str, seed: int) -> str | None:
+        """What the samples of a split follow from, such as a hash of their file and settings: equal keys mean equal samples.
+
+        None: unknown. With a key SFT takes rows that an earlier start has rendered without reading the samples again.
+        """
+        return None
+
+    def findings(self) -> Iterable[Finding]:
+        """What is odd about the samples that the hooks above have yielded so far: preflight reports it before the first step."""
+        return ()
 
     @classmethod
     def presets(cls) -> Mapping[str, Preset]:

@@ -56,5 +56,5 @@ def why(step: str, pipeline: str, db_url: str | None) -> int:
         return 0
     click.echo(f"{step} of {record.id} was run: it differs from {other.run_id} ({when}) in")
     for difference in found:
-        click.echo(f"  {in_words(difference)}")
+        click.echo(f"  {in_words(difference, last.spec.config)}")
     return 0

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from tenyson.cloud.remote.bundle import owner_of
 from tenyson.config.checks.endpoint import asks_endpoint
+from tenyson.config.paths import names_a_file
 from tenyson.core.run_folder import ADAPTER, CONFIG, MODEL, RunFolder
 from tenyson.errors import BackendError
 from tenyson.jobs.checkpoints.publication import check, newest_first, point_to
@@ -83,12 +84,22 @@ def _named(spec: JobSpec) -> Iterator[Path]:
         yield from newest_checkpoint(spec.folder)
     elif resume := resume_reference(spec.config):
         yield from _found(str(resume), spec)
+    yield from _argument_files((spec.config.get("task") or {}).get("args"))
     yield from _used_verdicts(RunFolder(spec.folder))
     file, _, _ = spec.task.partition(".py:")
     path = Path(f"{file}.py" if ".py:" in spec.task else spec.task)
     if path.suffix == ".py" and path.is_file():
         yield path
     yield from _loose_modules(spec)
+
+
+def _argument_files(value: Any) -> Iterator[Path]:
+    """Files and folders that a task's arguments name."""
+    if isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _argument_files(item)
+    elif (path := names_a_file(value)) is not None:
+        yield path
 
 
 def _used_verdicts(folder: RunFolder) -> Iterator[Path]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from tenyson.errors import ModelError, TaskError
-from tenyson.jobs.data.conversations import EXAMPLES, Conversations
+from tenyson.jobs.data.conversations import Conversations
+from tenyson.jobs.data.rendered_rows import EXAMPLES
 from tenyson.jobs.data.samples import extent, read_samples
 from tenyson.tasks.checks import check_messages
 from tenyson.tasks.preference import PreferenceSample
@@ -99,12 +100,11 @@ def read_preferences(
             )
         kept = [(ids[:max_length], mask[:max_length]) for ids, mask in whole]
         if not all(any(mask) for _, mask in kept):
-            pairs.chosen.dropped += 1
-            pairs.rejected.dropped += 1
+            pairs.chosen.count_dropped(pair.id)
+            pairs.rejected.count_dropped(pair.id)
             continue
         for rows, (ids, mask) in zip((pairs.chosen, pairs.rejected), kept, strict=True):
-            rows.ids.append(ids)
-            rows.labels.append([token if learn else -100 for token, learn in zip(ids, mask, strict=True)])
+            rows.rows.append(ids, mask)
         pairs.prompts.append(prompt)
         pairs.names.append(pair.id)
         for answer, messages in (("chosen", pair.chosen), ("rejected", pair.rejected)):
@@ -157,7 +157,7 @@ def _take(
     rows.read += 1
     rows.longest = max(rows.longest, len(ids))
     if max_length is not None and len(ids) > max_length:
-        rows.cut += 1
+        rows.count_cut(sample.id)
     elif len(rows.examples) < EXAMPLES:
         rows.examples.append((sample, ids))
     return ids, mask

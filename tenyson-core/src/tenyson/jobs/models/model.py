@@ -154,9 +154,11 @@ class explained:
 
 
 def _find(name: str, output_dir: str) -> str:
-    if Path(name).expanduser().is_dir():
-        return str(Path(name).expanduser())
-    folder = RunFolder.of(output_dir, name)
+    given = Path(name).expanduser()
+    is_run = RunFolder(given).config.is_file()
+    if given.is_dir() and not is_run:
+        return str(given)
+    folder = RunFolder(given) if is_run else RunFolder.of(output_dir, name)
     if folder.model.is_dir():
         return str(folder.model)
     if folder.path.is_dir():
@@ -171,9 +173,11 @@ def _find(name: str, output_dir: str) -> str:
 
 
 def _find_adapter(adapter: str, config: Config) -> str:
-    if Path(adapter).expanduser().is_dir():
-        return str(Path(adapter).expanduser())
-    folder = RunFolder.of(config.run.output_dir, adapter)
+    given = Path(adapter).expanduser()
+    is_run = RunFolder(given).config.is_file()
+    if given.is_dir() and not is_run:
+        return str(given)
+    folder = RunFolder(given) if is_run else RunFolder.of(config.run.output_dir, adapter)
     if folder.adapter.is_dir():
         return str(folder.adapter)
     if folder.path.is_dir():

@@ -20,6 +20,7 @@ def check_conversations(
     rows: Conversations, renderer: Renderer, tokenizer: Any, config: Config, context_length: int | None
 ) -> Iterator[Finding]:
     """All checks of one split. `context_length`: tokens that the model can read at once, where that is known."""
+    yield from rows.findings
     yield from _lengths(rows, config)
     yield from _readable(rows, context_length)
     yield from _ends(rows, renderer)
@@ -43,21 +44,26 @@ def _lengths(rows: Conversations, config: Config) -> Iterator[Finding]:
             "length",
             "warning",
             f"{rows.cut} of {rows.read} {rows.split} samples are longer than training.max_length = {longest} and were cut, so "
-            f"their last reply does not end; {rows.dropped} had nothing left to learn and were dropped",
+            f"their last reply does not end{_named(rows.cut_names)}; {rows.dropped} had nothing left to learn and were dropped"
+            f"{_named(rows.dropped_names)}",
             f"Raise training.max_length to {rows.longest} to keep all of them whole.",
         )
     elif rows.dropped:
         yield Finding(
             "length",
             "warning",
-            f"{rows.dropped} of {rows.read} {rows.split} samples have nothing to learn and were dropped",
+            f"{rows.dropped} of {rows.read} {rows.split} samples have nothing to learn and were dropped{_named(rows.dropped_names)}",
             "Check the completions that the task gives.",
         )
 
 
+def _named(names: list[str]) -> str:
+    return f" (first: {', '.join(names)})" if names else ""
+
+
 def _readable(rows: Conversations, context_length: int | None) -> Iterator[Finding]:
-    lengths = [len(ids) for ids in rows.ids]
-    over = sum(length > context_length for length in lengths) if context_length else 0
+    lengths = rows.rows.lengths()
+    over = int((lengths > context_length).sum()) if context_length else 0
     if over:
         yield Finding(
             "length",
@@ -69,9 +75,9 @@ def _readable(rows: Conversations, context_length: int | None) -> Iterator[Findi
 
 
 def _ends(rows: Conversations, renderer: Renderer) -> Iterator[Finding]:
-    stops = set(renderer.stop_token_ids)
-    without = sum(not any(label in stops for label in labels) for labels in rows.labels)
-    if without == len(rows.labels):
+    total = len(rows.rows)
+    without = total - rows.rows.rows_with(renderer.stop_token_ids)
+    if without == total:
         yield Finding(
             "eos",
             "error",
@@ -82,14 +88,14 @@ def _ends(rows: Conversations, renderer: Renderer) -> Iterator[Finding]:
         yield Finding(
             "eos",
             "warning",
-            f"{without} of {len(rows.labels)} {rows.split} rows train no stop token",
+            f"{without} of {total} {rows.split} rows train no stop token",
             "Look at the decoded samples of `tenyson doctor`.",
         )
 
 
 def _beginnings(rows: Conversations, tokenizer: Any) -> Iterator[Finding]:
     bos = tokenizer.bos_token_id
-    if bos is not None and any(ids[:2] == [bos, bos] for ids in rows.ids):
+    if bos is not None and rows.rows.begin_with([bos, bos]):
         yield Finding(
             "double_bos",
             "error",

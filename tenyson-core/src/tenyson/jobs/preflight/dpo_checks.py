@@ -117,9 +117,11 @@ def _without_text(pairs: Preferences) -> Iterator[Finding]:
 
 
 def _overlap(train: Preferences, evaluation: Preferences) -> Iterator[Finding]:
-    seen = set(_prompts(train))
+    seen = dict(zip(_prompts(train), train.names, strict=True))
     shared = [
-        name for name, prompt in zip(evaluation.names, _prompts(evaluation), strict=True) if prompt in seen
+        f"{name}, as {seen[prompt]}"
+        for name, prompt in zip(evaluation.names, _prompts(evaluation), strict=True)
+        if prompt in seen
     ]
     if shared:
         yield Finding(

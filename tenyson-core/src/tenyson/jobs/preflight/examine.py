@@ -16,7 +16,7 @@ from tenyson.errors import TenysonError
 from tenyson.jobs.job import Job, JobContext
 from tenyson.jobs.preflight.engine import require_engine
 from tenyson.jobs.preflight.job_checks import Examined, Preflight
-from tenyson.jobs.preflight.report import Segments
+from tenyson.jobs.preflight.report import Segments, check_task
 from tenyson.jobs.preflight.shared_checks import check_machine
 from tenyson.jobs.runtime.finding import Finding, let_pass
 from tenyson.jobs.runtime.quiet import missing_libraries, quiet_libraries
@@ -158,6 +158,7 @@ class Examination:
         )  # fmt: skip
         try:
             self.findings += self._preflight.samples(examined)
+            self.findings += check_task(self.job.task)
         finally:
             self.samples = examined.decoded
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from tenyson.errors import TaskError
 from tenyson.jobs.runtime.finding import Finding, PreflightError, let_pass
+from tenyson.tasks.usercode import iterate, shown, task_name
 from tenyson.telemetry.events import strict_json
 
 if TYPE_CHECKING:
     from tenyson.engines.renderers import Renderer
     from tenyson.jobs.data.conversations import Conversations
     from tenyson.jobs.job import JobContext
+    from tenyson.tasks.plugin import TaskPlugin
 
 
 Segments = list[tuple[str, bool]]
@@ -30,7 +33,7 @@ def settle(
     Raises:
         PreflightError: there are errors.
     """
-    found = let_pass(findings, context.config.run.allow)
+    found = let_pass([*findings, *check_task(context.task)], context.config.run.allow)
     if context.world.leads:
         strict_json.write(
             context.folder.preflight,
@@ -42,6 +45,15 @@ def settle(
     for one in warnings:
         context.say(f"{one.check}: {one.cause}. {one.next_step}".rstrip(), "warning")
     return [asdict(one) for one in warnings]
+
+
+def check_task(task: TaskPlugin) -> Iterator[Finding]:
+    """What a task has to say of the samples that were read. Raises: TaskError: its hook raises, or yields something else."""
+    hook = f"findings() of the task {task_name(task)}"
+    for found in iterate(hook, task.findings):
+        if not isinstance(found, Finding):
+            raise TaskError(f"{hook} holds {shown(found)}, which is no Finding")
+        yield found
 
 
 def add(context: JobContext, finding: Finding, warnings: list[dict[str, Any]]) -> None:
@@ -58,13 +70,17 @@ def add(context: JobContext, finding: Finding, warnings: list[dict[str, Any]]) -
 
 def segments(rows: Conversations, renderer: Renderer, number: int = 2) -> list[Segments]:
     """The first rows, decoded piece by piece."""
-    found = []
-    for ids, labels in zip(rows.ids[:number], rows.labels, strict=False):
-        pieces: list[tuple[list[int], bool]] = []
-        for token, label in zip(ids, labels, strict=True):
-            learnt = label != -100
-            if not pieces or pieces[-1][1] != learnt:
-                pieces.append(([], learnt))
-            pieces[-1][0].append(token)
-        found.append([(renderer.raw(piece), learnt) for piece, learnt in pieces])
-    return found
+    return [
+        pieces_of(ids, [int(label != -100) for label in labels], renderer)
+        for ids, labels in zip(rows.ids[:number], rows.labels, strict=False)
+    ]
+
+
+def pieces_of(ids: Sequence[int], mask: Sequence[int], renderer: Renderer) -> Segments:
+    """A row of T ids with T ones and zeros, decoded piece by piece with whether each is learnt."""
+    pieces: list[tuple[list[int], bool]] = []
+    for token, learnt in zip(ids, map(bool, mask), strict=True):
+        if not pieces or pieces[-1][1] != learnt:
+            pieces.append(([], learnt))
+        pieces[-1][0].append(token)
+    return [(renderer.raw(piece), learnt) for piece, learnt in pieces]

@@ -1,31 +1,17 @@
-"""A finding: one thing that a check has to say."""
+"""What findings do to a job: errors stop it, unless `run.allow` names their check."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
+from tenyson.core.finding import Finding, Severity
 from tenyson.errors import TenysonError
 
-Severity = Literal["error", "warning", "info"]
+__all__ = ["REFUSALS", "Finding", "PreflightError", "Severity", "let_pass"]
+
 REFUSALS = ("processes", "engine", "arguments", "model", "checkpoint", "samples")
 """What no job can do without; `tenyson doctor` tells it as findings, and nothing lets it pass."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found."""
-
-    check: str
-    """Its name, such as "eos"; `run.allow` takes it."""
-    severity: Severity
-    """An error stops the job; a warning is kept with the results; an info is only shown."""
-    cause: str
-    next_step: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.check}: {self.cause}" + (f"\n  {self.next_step}" if self.next_step else "")
 
 
 def let_pass(findings: Iterable[Finding], allowed: Iterable[str]) -> list[Finding]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tenyson.config.schema import Config
+    from tenyson.jobs.data.token_rows import TokenRows
     from tenyson.jobs.models.dims import Dims
 
 WORTH = 0.8
@@ -29,14 +30,12 @@ class Joining:
     """In words; empty where nobody needs to be told."""
 
 
-def decide(
-    config: Config, arguments: Any, dims: Dims | None, rows: Sequence[Sequence[int]], model: Any
-) -> Joining:
+def decide(config: Config, arguments: Any, dims: Dims | None, rows: TokenRows, model: Any) -> Joining:
     """Whether the rows of a batch are joined.
 
     Args:
         arguments: TRL's, as they are before.
-        rows: R token sequences of the training split.
+        rows: of the training split.
         model: runs three short forward passes, unless its kernel reads the samples' boundaries.
     """
     trl = config.trl
@@ -47,10 +46,10 @@ def decide(
     if arguments.deepspeed or arguments.fsdp:  # the weights are not whole before training
         return Joining(False, "")
     flash = str(getattr(model.config, "_attn_implementation", "")).startswith("flash")
-    share = arithmetic([len(row) for row in rows], batch, dims, flash=flash)
+    share = arithmetic(rows.lengths().tolist(), batch, dims, flash=flash)
     if share > WORTH:
         return Joining(False, "")
-    if not flash and (fault := _mixes(model, rows)):
+    if not flash and (fault := _mixes(model, rows.ids)):
         return Joining(
             False, f"rows are padded, though joined ones need {share:.0%} of the arithmetic: {fault}"
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenyson.config.checks.endpoint import asks_endpoint
+from tenyson.config.paths import names_a_file
 from tenyson.core.run_folder import RunFolder
 from tenyson.errors import PipelineError, TenysonError
 from tenyson.jobs.spec import JobSpec
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _ELSEWHERE = ("telemetry", "wandb", "hub", "backend")
 _NAMES = ("id", "output_dir", "allow")
 _BY_ITS_DIGEST = "by its digest"
-_LONGEST_PATH = 1000
 
 
 class NothingStoredError(PipelineError):
@@ -138,11 +138,8 @@ def _by_digest(value: Any, name: str, made_from: dict[str, str]) -> Any:
         return {key: _by_digest(item, f"{name}.{key}", made_from) for key, item in value.items()}
     if isinstance(value, list):
         return [_by_digest(item, f"{name}.{place}", made_from) for place, item in enumerate(value)]
-    if not isinstance(value, str) or not value or len(value) > _LONGEST_PATH:
-        return value
-    path = Path(value).expanduser()
-    # A bare word that is a folder here by chance is a word.
-    if not (path.is_file() or ("/" in value and path.is_dir())):
+    path = names_a_file(value)
+    if path is None:
         return value
     made_from[name] = digest(path)
     return _BY_ITS_DIGEST
@@ -167,18 +164,30 @@ def nearest(attempt: AttemptRecord, earlier: Iterable[AttemptRecord]) -> Attempt
     return min(earlier, key=distance, default=None)
 
 
-def in_words(difference: tuple[str, Any, Any]) -> str:
-    """One line about a difference."""
+def in_words(difference: tuple[str, Any, Any], config: Mapping[str, Any]) -> str:
+    """One line about a difference. `config`: of the job whose inputs they are now, which names the files."""
     key, before, now = difference
     section, _, name = key.partition(".")
     if section in ("task_source", "job_source", "factory_source"):
         happened = "is new" if before is None else "is gone" if now is None else "was edited"
         return f"{name} {happened}"
     if section == "made_from":
-        return f"what {name} refers to has other contents"
+        file = _value_at(config, name)
+        return f"what {name} refers to has other contents" + (f": {file}" if file else "")
     if section == "versions":
         return f"{name} was {before or 'not installed'}, is {now or 'not installed'}"
     return f"{name or key} was {before!r}, is {now!r}"
+
+
+def _value_at(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        if isinstance(config, Mapping):
+            config = config.get(part)
+        elif isinstance(config, list) and part.isdigit() and int(part) < len(config):
+            config = config[int(part)]
+        else:
+            return None
+    return config
 
 
 def _is_there(attempt: AttemptRecord) -> bool:

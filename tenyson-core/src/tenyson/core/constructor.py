@@ -1,4 +1,4 @@
-"""The arguments of a task's constructor by name, read off the call itself: whatever the constructor does with them."""
+"""The arguments of a constructor by name, read off the call itself: whatever the constructor does with them."""
 
 from __future__ import annotations
 
