@@ -92,6 +92,7 @@ FROZEN = {
         "AgentCommand",
         "Endpoint",
         "Environment",
+        "Finding",
         "Message",
         "Metric",
         "Observation",

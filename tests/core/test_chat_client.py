@@ -304,7 +304,9 @@ def test_a_request_can_be_given_up_and_nothing_stays(server):
     client.close()
     assert waiting.cancelled()
     # The server is this process's too: what it starts for a request is not the client's.
-    started = [thread.name for thread in set(threading.enumerate()) - before if "process_request" not in thread.name]
+    started = [
+        thread.name for thread in set(threading.enumerate()) - before if "process_request" not in thread.name
+    ]
     assert started == []
 
 

@@ -1,4 +1,4 @@
-"""The experiment file that a one-line command stands for: written beside its results, so that the next step is to edit it."""
+"""The experiment file behind a one-line command: written beside its results, so that the next step is to edit it."""
 
 from __future__ import annotations
 

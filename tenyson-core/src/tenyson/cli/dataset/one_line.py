@@ -92,7 +92,7 @@ def train(context: click.Context, /, data: tuple[str, ...], **options: Any) -> i
     tenyson train data.csv --model ./model --column prompt=question --column completion=answer
 
     DATA is a file (JSONL, JSON, CSV, Parquet), a folder of them, or a data set of the Hub; `tenyson data DATA` shows how it is
-    read. The configuration that the line stands for is printed, and written as a file to edit.
+    read. The configuration behind the line is printed, and written as a file to edit.
     """
     from tenyson.cli.dataset.recipes import train_document
 

@@ -1,4 +1,4 @@
-"""Recipes: the experiment that a one-line command stands for, with defaults that suit models of up to some billion parameters."""
+"""Recipes: the experiment behind a one-line command, with defaults that suit models of up to some billion parameters."""
 
 from __future__ import annotations
 

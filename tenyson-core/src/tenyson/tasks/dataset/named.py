@@ -21,7 +21,7 @@ _MAKERS = ("after", "fenced", "matching", "tag")
 
 
 def reward_of(given: str | Mapping[str, Any]) -> Reward:
-    """The reward that a name, or a mapping with `reward` and options, stands for.
+    """The reward that a name, or a mapping with `reward` and options, means.
 
     Raises: ValueError: there is none of that name, or it does not take these options. MissingDependencyError.
     """

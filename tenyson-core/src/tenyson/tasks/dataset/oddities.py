@@ -17,7 +17,7 @@ NAMED = 3
 _INVISIBLE = re.compile(
     "[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u200b\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffd]"
 )
-"""Control characters, zero-width ones, marks of direction, and what stands for a character that was lost."""
+"""Control characters, zero-width ones, marks of direction, and the replacement character."""
 
 
 class Oddities:
@@ -163,7 +163,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "Write the file with line ends of Unix (\\n), its texts included.",
     ),
     "odd_characters": (
-        "characters that are invisible, or stand for one that was lost, in the text of {rows}",
+        "characters that are invisible, or replace one that was lost, in the text of {rows}",
         "Look at these rows; clean them if the characters are not meant.",
     ),
     "duplicates": (
