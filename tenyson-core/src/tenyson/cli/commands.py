@@ -6,6 +6,11 @@ from tenyson.cli.lazy import LazyCommand
 from tenyson.telemetry.control.verbs import TABLE
 
 COMMANDS = {
+    "new": LazyCommand(
+        "tenyson.cli.extend.new:new",
+        "Write a task, an experiment, a report or a plugin to begin with.",
+        group="Start and continue",
+    ),
     "run": LazyCommand(
         "tenyson.cli.pipelines.run:run",
         "Run an experiment file, a task's preset pipeline, or one job.",
@@ -144,7 +149,7 @@ COMMANDS = {
         group="Configuration and plugins",
     ),
     "plugins": LazyCommand(
-        "tenyson.cli.plugins:plugins",
+        "tenyson.cli.extend.plugins:plugins",
         "List what the installed plugins provide.",
         group="Configuration and plugins",
         only_prints=True,
@@ -179,7 +184,9 @@ ELSEWHERE = {
     "diff": "`tenyson compare BEFORE AFTER` compares two runs",
     "plot": "`tenyson metrics RUN --plot` plots curves",
     "tasks": "`tenyson plugins` lists what is installed, `tenyson presets` the presets of tasks",
-    "init": "write an experiment file, or use a preset; `tenyson presets` lists them",
+    "init": "`tenyson new experiment NAME` writes an experiment file; `tenyson presets` lists presets",
+    "create": "`tenyson new --help` says what can be written to begin with",
+    "scaffold": "`tenyson new --help` says what can be written to begin with",
     "validate": "`tenyson config check FILE` checks a file, `tenyson doctor --config FILE` a job",
     "help": "`tenyson --help` lists the commands, `tenyson COMMAND --help` explains one",
     "version": "`tenyson --version`",

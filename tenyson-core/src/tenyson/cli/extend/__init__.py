@@ -1,0 +1,1 @@
+"""Commands for whoever extends Tenyson: `new` and `plugins`."""

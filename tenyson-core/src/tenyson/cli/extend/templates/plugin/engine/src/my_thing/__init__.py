@@ -1,0 +1,1 @@
+"""The engine my-thing of Tenyson: a chain of tokens, which needs no model."""

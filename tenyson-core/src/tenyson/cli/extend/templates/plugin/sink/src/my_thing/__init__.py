@@ -1,0 +1,1 @@
+"""The sink my-thing of Tenyson: metrics as a CSV file."""

@@ -1,0 +1,1 @@
+"""The task my-thing of Tenyson: sort three letters."""
