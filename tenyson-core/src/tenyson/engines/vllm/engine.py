@@ -114,12 +114,12 @@ def _merge(spec: EngineSpec, directory: Path) -> str:
     import torch
     from transformers import AutoTokenizer
 
-    from tenyson.engines.adapter import put_adapter
+    from tenyson.engines.adapter import merge, put_adapter
     from tenyson.engines.loading import load_causal_lm
 
     source: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
     model = load_causal_lm(spec.model, dtype="float32", load_args=spec.load_args, **source)
-    merged = put_adapter(model, str(spec.adapter)).merge_and_unload()
+    merged = merge(put_adapter(model, str(spec.adapter)))
     dtype = dtype_of(spec.dtype, on_gpu=torch.cuda.is_available())
     merged.to(torch.bfloat16 if dtype == "bfloat16" else torch.float32).save_pretrained(directory)
     AutoTokenizer.from_pretrained(spec.model, **source).save_pretrained(directory)

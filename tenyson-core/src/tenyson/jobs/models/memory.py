@@ -165,13 +165,15 @@ def training_parts(
 
 
 def trainable_parameters(dims: Dims, config: Mapping[str, Any]) -> int:
-    """T: LoRA of rank r on every linear map (8 where the configuration does not say), or all of P."""
+    """T: LoRA of rank r on every linear map (8 where the configuration does not say) and whole embeddings, or all of P."""
     if not _is_adapted(config):
         return dims.parameters
     rank = (config.get("peft") or {}).get("r")
     if not isinstance(rank, int):
         rank = 8  # PEFT's default; what is no number it refuses itself
-    return dims.layers * sum(rank * (a + b) for a, b in dims.linear)
+    whole = set((config.get("peft") or {}).get("modules_to_save") or ()) & {"embed_tokens", "lm_head"}
+    embeddings = dims.vocabulary * dims.hidden * (min(1, len(whole)) if dims.tied else len(whole))
+    return dims.layers * sum(rank * (a + b) for a, b in dims.linear) + embeddings
 
 
 def engine_limit(engine_args: Mapping[str, Any], trl: Mapping[str, Any]) -> int | None:

@@ -170,7 +170,11 @@ def _unmatched(peft: Mapping[str, Any], model: Any) -> tuple[str, str, str] | No
             return "trainable_token_indices", cause, ""
     if tokens and getattr(model.config, "tie_word_embeddings", False):
         cause = "this model ties lm_head to its embeddings, and TRL reads lm_head's own weights"
-        return "trainable_token_indices", cause, "modules_to_save: [embed_tokens] trains them all"
+        return (
+            "trainable_token_indices",
+            cause,
+            "modules_to_save: [embed_tokens] with ensure_weight_tying: true trains all of both",
+        )
     return None
 
 

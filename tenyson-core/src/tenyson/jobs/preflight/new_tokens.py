@@ -26,17 +26,25 @@ def check_new_tokens(config: Config, source: ModelSource, tokenizer: Any) -> Ite
     inputs = model.get_input_embeddings()
     layer = next(name for name, module in model.named_modules() if module is inputs).rpartition(".")[2]
     ids = tokenizer.convert_tokens_to_ids(tokens)
-    if _trains(adapter, layer, ids):
-        return
     tied = getattr(model.config, "tie_word_embeddings", False)
+    reads = _names(adapter, "modules_to_save", layer) or set(ids) <= _rows(adapter, layer)
+    writes = (
+        reads and adapter.get("ensure_weight_tying")
+        if tied
+        else _names(adapter, "modules_to_save", "lm_head")
+    )
+    if reads and writes:
+        return
     shown = ", ".join(map(repr, tokens[:3])) + (" ..." if len(tokens) > 3 else "")
+    both = f"[{layer}] and peft.ensure_weight_tying: true" if tied else f"[{layer}, lm_head]"
+    rows = "" if tied or reads else f", peft.trainable_token_indices: {ids} to train reading them alone"
     yield Finding(
         "new_tokens",
         "warning",
-        f"the adapter does not train the embeddings of {shown}, which stay the mean of the others",
-        f"Set peft.modules_to_save: [{layer}], or train all weights."
-        if tied
-        else f"Set peft.trainable_token_indices: {ids}, or peft.modules_to_save: [{layer}], or train all weights.",
+        f"the adapter trains neither reading {shown} nor writing it: their embeddings stay the mean of the others"
+        if not reads
+        else f"the adapter trains reading {shown}, and not writing it: their rows of lm_head stay the mean of the others",
+        f"Set peft.modules_to_save: {both}{rows}, or train all weights.",
     )
 
 
@@ -50,11 +58,11 @@ def _adapter(config: Config, source: ModelSource) -> Mapping[str, Any] | None:
         return {}
 
 
-def _trains(adapter: Mapping[str, Any], layer: str, ids: list[int]) -> bool:
-    for key in ("modules_to_save", "target_modules"):
-        named = adapter.get(key) or ()
-        if any(one.rpartition(".")[2] == layer for one in ([named] if isinstance(named, str) else named)):
-            return True
+def _names(adapter: Mapping[str, Any], key: str, layer: str) -> bool:
+    named = adapter.get(key) or ()
+    return any(one.rpartition(".")[2] == layer for one in ([named] if isinstance(named, str) else named))
+
+
+def _rows(adapter: Mapping[str, Any], layer: str) -> set[int]:
     rows = adapter.get("trainable_token_indices") or ()
-    rows = rows.get(layer, ()) if isinstance(rows, Mapping) else rows
-    return set(ids) <= set(rows)
+    return set(rows.get(layer, ()) if isinstance(rows, Mapping) else rows)
