@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from tenyson.config.checks.load_arguments import ATTRIBUTES_REFUSED, LOAD_HONOURED, LOAD_OWNED, LOAD_REFUSED
 from tenyson.config.checks.passthrough import OWNED
 from tenyson.config.checks.relevance import readers
 from tenyson.config.checks.supported import ENGINE_REFUSED, PEFT_NEEDS, PEFT_REFUSED, VLLM_IN_RL
@@ -102,6 +103,8 @@ def _without_effect() -> str:
     refused += [
         (f"engine_args, trl.generation_kwargs: `{name}`", *words) for name, words in ENGINE_REFUSED.items()
     ]
+    load = [(f"`{name}`", "has a key of its own", key) for name, key in LOAD_OWNED.items()]
+    load += [(f"`{name}`", *words) for name, words in {**LOAD_REFUSED, **ATTRIBUTES_REFUSED}.items()]
     needs = [f"`peft.{name}` acts only with {_either(needed)}." for name, needed in PEFT_NEEDS.items()]
     handed = ", ".join(f"`{name}`" for name in sorted(VLLM_IN_RL))
     return (
@@ -119,6 +122,12 @@ def _without_effect() -> str:
         + " ".join(needs)
         + f"\n\nIn RL with vLLM, `engine_args` may hold {handed}; others are refused. On a "
         "CPU only `max_model_len` and `model_impl` act, and the rest are refused.\n"
+        "\n### What model.load_args takes\n\n"
+        f"Of `from_pretrained`: {', '.join(f'`{name}`' for name in sorted(LOAD_HONOURED))}. Beside them every attribute of the "
+        "model's own configuration (config.json), but for these:\n\n"
+        "| refused | because it | instead |\n| --- | --- | --- |\n"
+        + "\n".join(f"| {name} | {cause} | {use.removeprefix('use ')} |" for name, cause, use in load)
+        + "\n"
     )
 
 

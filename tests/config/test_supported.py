@@ -55,7 +55,7 @@ def test_every_argument_of_the_installed_libraries_is_ruled_on(table):
         ("sft", {"trl": {"completion_only_loss": False}}, "trl.completion_only_loss: means nothing here: the assistant's"),
         ("sft", {"trl": {"shuffle_dataset": True}}, "trl.shuffle_dataset: has no effect without training.packing"),
         ("sft", {"trl": {"packing_strategy": "bfd"}}, "trl.packing_strategy: has no effect without training.packing"),
-        ("sft", {"trl": {"model_init_kwargs": {}}}, "(use model.dtype, model.attn_implementation or model.revision)"),
+        ("sft", {"trl": {"model_init_kwargs": {}}}, "(use model.load_args, model.dtype or model.attn_implementation)"),
         ("sft", {"trl": {"chat_template_path": "x"}}, "trl.chat_template_path: would change the tokenizer"),
         ("sft", {"trl": {"eos_token": "x"}}, "trl.eos_token: would change the tokenizer"),
         ("sft", {"trl": {"pad_token": "x"}}, "trl.pad_token: would change the tokenizer"),

@@ -17,6 +17,8 @@ class HubServer:
     def __init__(self) -> None:
         self.commits: dict[str, list[tuple[str, str, dict[str, bytes]]]] = {}
         """By repository: commit id, message, files."""
+        self.private: dict[str, bool] = {}
+        """By repository, as it was asked for."""
         self.tokens: list[str | None] = []
         self.failures = 0
         """So many commits are answered with 503."""
@@ -76,6 +78,7 @@ class HubServer:
             name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
             if name in self.commits:
                 return 409, _json({"error": "exists", "url": f"{self.url}/{name}"}), {}
+            self.private[name] = asked.get("private", False) or asked.get("visibility") == "private"
             self._commit(name, "initial commit", {})
             return 200, _json({"url": f"{self.url}/{name}"}), {}
         if path == "/api/validate-yaml":

@@ -100,11 +100,12 @@ def verify(folder: Path, case: tuple[str, dict[str, Any], dict[str, Any]]) -> di
     """The verdict of `tenyson verify-resume`.
 
     A case is the kind of job, sections of its configuration (with `task`, a file; `adapter`, whether it continues one of SFT;
-    `engine`; `factory_args` of the model), and its training (with `kill`, a step, and `processes`).
+    `engine`; `factory_args`, `load_args` and `new_tokens` of the model), and its training (with `kill`, a step, and `processes`).
     """
     job, sections, training = case[0], dict(case[1]), dict(case[2])
     kill, processes = training.pop("kill"), training.pop("processes", 1)
     model = {"factory": TINY, "factory_args": sections.pop("factory_args", {})}
+    model |= {key: sections.pop(key) for key in ("load_args", "new_tokens") if key in sections}
     if sections.pop("adapter", False):
         model["adapter"] = str(train_adapter(folder))
     config = {

@@ -60,7 +60,17 @@ COMMANDS = {
     "serve": LazyCommand(
         "tenyson.cli.serve:serve",
         "Serve a model to programs that use the openai package.",
-        group="Start and continue",
+        group="Use a model",
+    ),
+    "merge": LazyCommand(
+        "tenyson.cli.models.merge:merge",
+        "Merge a run's adapter into its base model.",
+        group="Use a model",
+    ),
+    "push": LazyCommand(
+        "tenyson.cli.models.push:push",
+        "Push what a run trained to the Hub, with a card.",
+        group="Use a model",
     ),
     "pipelines": LazyCommand(
         "tenyson.cli.pipelines.pipelines:pipelines",

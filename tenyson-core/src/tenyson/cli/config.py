@@ -152,7 +152,10 @@ def _check_plugins(loaded: Config, document: Document) -> list[Problem]:
 def _check_job(loaded: Config, job: str, document: Document) -> list[Problem]:
     from tenyson.config.checks.passthrough import passthrough_problems
     from tenyson.config.checks.relevance import irrelevant_keys
+    from tenyson.jobs.runtime.quiet import quiet_bitsandbytes
     from tenyson.plugins.job_kinds import JOB_KINDS, job_kind
+
+    quiet_bitsandbytes()
 
     kind, kinds = job_kind(job), JOB_KINDS.values()
     return irrelevant_keys(loaded, kind, kinds, document) + passthrough_problems(loaded, kind, document)

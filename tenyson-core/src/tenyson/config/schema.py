@@ -75,6 +75,12 @@ class ModelConfig(Section):
     """Attention kernel of transformers, such as "sdpa" or "flash_attention_2"."""
     trust_remote_code: bool = False
     """Whether code that comes with the model may run."""
+    load_args: dict[str, Any] = {}
+    """Further arguments of transformers' `from_pretrained` and attributes of the model's configuration, verbatim, such as
+    {quantization_config: {load_in_4bit: true, bnb_4bit_quant_type: nf4}} or {rope_parameters: {...}}."""
+    new_tokens: list[str] = []
+    """Tokens that the model is given if it lacks them, such as ["<think>", "</think>"], each one token of a text from then on. Their
+    embeddings begin with the mean of the others."""
     chat_template_kwargs: dict[str, Any] = {}
     """Variables of the chat template, such as {enable_thinking: false}: the same in SFT, RL and evaluation."""
     system: Literal["template", "merge"] = "template"
@@ -82,6 +88,14 @@ class ModelConfig(Section):
     `merge` puts them before the first user message."""
     allow_other_template: bool = False
     """Whether weights may be used with another chat template, tokenizer or set of stop tokens than they were trained with."""
+
+    @field_validator("new_tokens")
+    @classmethod
+    def _tokens(cls, value: list[str]) -> list[str]:
+        for token in value:
+            if not token.strip() or value.count(token) > 1:
+                raise ValueError(f"{token!r} is {'given twice' if token.strip() else 'no token'}")
+        return value
 
     @field_validator("chat_template_kwargs")
     @classmethod

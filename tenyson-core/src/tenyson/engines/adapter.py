@@ -49,6 +49,22 @@ def put_adapter(model: Any, folder: str, *, trainable: bool = False) -> Any:
     return adapted
 
 
+def merge(adapted: Any) -> Any:
+    """The model with its adapter added to its weights, and PEFT gone.
+
+    Raises: whatever PEFT raises of a kind of layer that it cannot merge, or of weights that are not finite afterwards.
+    """
+    import torch
+
+    model = adapted.merge_and_unload(safe_merge=True)
+    inputs, outputs = model.get_input_embeddings(), model.get_output_embeddings()
+    tied = outputs is not None and getattr(model.config, "tie_word_embeddings", False)
+    if tied and not torch.equal(inputs.weight, outputs.weight):
+        # A trained embedding is no longer lm_head's, and the file of a tied model would hold one of the two.
+        model.config.tie_word_embeddings = model.config.get_text_config().tie_word_embeddings = False
+    return model
+
+
 def verify_adapter(model: Any, adapter: str, path: Path) -> None:
     """Compare an adapter on a model with its file.
 

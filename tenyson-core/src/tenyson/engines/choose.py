@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.config.checks.load_arguments import beyond_vllm
 from tenyson.engines.chat.guarded_chat_engine import GuardedChatEngine
 from tenyson.engines.engine import Engine, EngineSpec
 from tenyson.engines.guard import GuardedEngine
@@ -28,12 +30,14 @@ class EngineChoice:
     reason: str
 
 
-def choose_engine(requested: str, model: str) -> EngineChoice:
-    """Resolve `generation.engine` for a model directory or Hub name."""
+def choose_engine(requested: str, model: str, load_args: Mapping[str, Any] | None = None) -> EngineChoice:
+    """Resolve `generation.engine` for a model directory or Hub name, which is loaded as `model.load_args` says."""
     if requested != "auto":
         return EngineChoice(requested, "the configuration names it")
     if find_spec("vllm") is None:
         return EngineChoice("transformers", "vllm is not installed")
+    if name := beyond_vllm(load_args or {}):
+        return EngineChoice("transformers", f"vllm does not load a model by model.load_args.{name}")
     size = _weight_bytes(Path(model))
     if size is not None and size < _SMALL_BYTES:
         return EngineChoice("transformers", f"the model has only {size / 2**20:.1f} MiB of weights")

@@ -88,6 +88,10 @@ class EngineSpec:
     """auto, float32, bfloat16 or float16."""
     trust_remote_code: bool = False
     """Whether code that comes with the model may run."""
+    attn_implementation: str | None = None
+    """Attention kernel of transformers; vLLM has its own."""
+    load_args: Mapping[str, Any] = field(default_factory=dict)
+    """`model.load_args` of the configuration: how transformers loads the model. An engine that cannot heed one refuses it."""
     seed: int = 0
     """Of the whole run; a call of `generate` has its own."""
     batch_size: int = 256

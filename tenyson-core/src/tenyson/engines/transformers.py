@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tenyson.engines.engine import EngineSpec, Reply, Sampling, dtype_of
-from tenyson.engines.weights import require_all_weights
+from tenyson.engines.loading import load_causal_lm
 from tenyson.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class TransformersEngine:
 
     def __init__(self, spec: EngineSpec) -> None:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
         on_gpu = torch.cuda.is_available()
         dtype = dtype_of(spec.dtype, on_gpu=on_gpu)
@@ -175,15 +175,20 @@ class TransformersEngine:
         tokenizer = AutoTokenizer.from_pretrained(spec.model, **source)
         pad = tokenizer.pad_token_id
         self._pad_token_id = int(pad if pad is not None else tokenizer.eos_token_id)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            spec.model, dtype=dtype, output_loading_info=True, **source
+        model = load_causal_lm(
+            spec.model,
+            dtype=dtype,
+            attn_implementation=spec.attn_implementation,
+            load_args=spec.load_args,
+            **source,
         )
-        require_all_weights(report, spec.model)
         if spec.adapter is not None:
             from tenyson.engines.adapter import put_adapter
 
             model = put_adapter(model, spec.adapter)
-        self._model = model.to("cuda" if on_gpu else "cpu").eval()
+        device = torch.device("cuda" if on_gpu else "cpu")
+        # What bitsandbytes has quantised is there, and must not be moved.
+        self._model = (model if model.device.type == device.type else model.to(device)).eval()
         self._turns = KeptTurns().of(self._model, self._arguments, begins=True) if spec.turns > 1 else None
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Reply]:

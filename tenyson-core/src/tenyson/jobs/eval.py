@@ -107,7 +107,7 @@ class EvalJob(Job):
 
         config, kind = context.config, context.kind
         one = prepare(context)
-        choice = choose_engine(config.generation.engine, one.source.path)
+        choice = choose_engine(config.generation.engine, one.source.path, config.model.load_args)
         context.say(f"engine {choice.name}: {choice.reason}")
         check_passthrough(config, kind, engine=choice.name)
         prompts = eval_prompts(context.task, config, one.tokenizer, context=context)
@@ -183,6 +183,8 @@ class EvalJob(Job):
             adapter=source.adapter,
             dtype=config.model.dtype,
             trust_remote_code=config.model.trust_remote_code,
+            attn_implementation=config.model.attn_implementation,
+            load_args=config.model.load_args,
             seed=config.run.seed,
             batch_size=config.evaluation.batch_size,
             args=config.engine_args,

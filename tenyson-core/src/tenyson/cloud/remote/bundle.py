@@ -27,6 +27,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.requirements import Requirement
 
 from tenyson.cloud.remote.task_code import EXTRAS, rewards_with_extras
+from tenyson.config.checks.quantization import PACKAGES, method_of, quantization_of
 from tenyson.core.files.digest import file_sha256
 from tenyson.errors import BackendError
 from tenyson.jobs.preflight.machine import TESTED
@@ -159,6 +160,8 @@ def _extras(config: Mapping[str, Any]) -> list[str]:
         "postgres": str(telemetry.get("db_url") or "").startswith("postgres"),
         "zstd": bool(settings.get("compress")),
     }
+    if given := quantization_of((config.get("model") or {}).get("load_args") or {}):
+        needs |= {package: method == method_of(given) for method, package in PACKAGES.items()}
     return [name for name, needed in needs.items() if needed]
 
 

@@ -240,9 +240,14 @@ def _adapter(config: Config, document: Document) -> Iterator[Problem]:
         )
     for name in ("target_modules", "modules_to_save"):
         value = peft.get(name)
-        if "lm_head" in ([value] if isinstance(value, str) else value if isinstance(value, list) else []):
+        # As a module of its own, which modules_to_save makes it, its weights are the ones that are trained.
+        if name == "target_modules" and "lm_head" in (
+            [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        ):
             cause = "TRL computes probabilities from lm_head's own weights, so an adapter on it would not be trained"
-            yield document.problem(("peft", name), cause, "leave lm_head out")
+            yield document.problem(
+                ("peft", name), cause, "leave lm_head out, or name it in peft.modules_to_save"
+            )
         if value in ([], "") and name == "target_modules":
             yield document.problem(("peft", name), "names no module", "such as all-linear")
     if str(peft.get("task_type", "CAUSAL_LM")).upper() != "CAUSAL_LM":

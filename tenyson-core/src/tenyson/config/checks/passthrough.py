@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenyson.config.checks.engine_arguments import engine_arguments, sampling_arguments
 from tenyson.config.checks.impossible import impossible_values
+from tenyson.config.checks.load_arguments import load_argument_problems
 from tenyson.config.checks.supported import (
     ENGINE_REFUSED,
     PEFT_HONOURED,
@@ -104,6 +105,7 @@ def passthrough_problems(
         found += engine_args_problems(config, document, engine)
     if plays and isinstance(given := config.trl.get("generation_kwargs"), dict):
         found += _of_engine(("trl", "generation_kwargs"), given, engine, config, document)
+    found += load_argument_problems(config, kind, document, engine=engine)
     named = {problem.key for problem in found}
     found += [one for one in impossible_values(config, kind, document) if one.key not in named]
     named = {problem.key for problem in found}

@@ -33,8 +33,8 @@ PEFT_REFUSED: Mapping[str, tuple[str, str]] = {
     "eva_config": (_DATA_DRIVEN, ""),
     "corda_config": (_DATA_DRIVEN, ""),
     "lora_ga_config": (_DATA_DRIVEN, ""),
-    "use_qalora": ("is for quantised models, which Tenyson does not train", ""),
-    "qalora_group_size": ("is for quantised models, which Tenyson does not train", ""),
+    "use_qalora": ("is for weights quantised by GPTQ, which are not trained here", ""),
+    "qalora_group_size": ("is for weights quantised by GPTQ, which are not trained here", ""),
 }
 """Arguments that are refused: why, and what to use instead."""
 

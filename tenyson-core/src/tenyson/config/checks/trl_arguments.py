@@ -86,7 +86,7 @@ TRAINER_REFUSED: Refused = {
     ),
     "hub_revision": ("means nothing here: Tenyson pushes itself", "use hub.repo_id"),
     "local_rank": ("is set by torchrun", ""),
-    "model_init_kwargs": (_LOADED, "use model.dtype, model.attn_implementation or model.revision"),
+    "model_init_kwargs": (_LOADED, "use model.load_args, model.dtype or model.attn_implementation"),
     "project": ("means nothing here: trackers are sinks", "use telemetry.sinks or wandb.project"),
     "trackio_bucket_id": ("means nothing here: trackers are sinks", "use telemetry.sinks"),
     "trackio_space_id": ("means nothing here: trackers are sinks", "use telemetry.sinks"),

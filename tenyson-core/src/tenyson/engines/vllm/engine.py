@@ -10,7 +10,7 @@ from typing import Any
 from tenyson.engines.adapter import PROBE_IDS, TENSORS
 from tenyson.engines.engine import EngineSpec, dtype_of
 from tenyson.engines.vllm.requests import Answering, Requests
-from tenyson.engines.vllm.start import start_vllm
+from tenyson.engines.vllm.start import require_loadable, start_vllm
 from tenyson.errors import EngineError
 
 
@@ -18,7 +18,7 @@ class VllmEngine(Answering):
     """Holds a vLLM instance in this process.
 
     On a CPU an adapter is merged into a temporary copy of the model first: LoRA requests are about six times slower
-    there. On a GPU the adapter is served as a LoRA request.
+    there. On a GPU the adapter is served as a LoRA request, unless it holds embeddings or whole modules, which vLLM does not take.
 
     Raises:
         MissingDependencyError: vllm is not installed.
@@ -36,9 +36,11 @@ class VllmEngine(Answering):
         model = spec.model
         # Of what is drawn from, as the transformers engine reports them.
         arguments: dict[str, Any] = {"logprobs_mode": "processed_logprobs"}
-        if spec.adapter is not None and on_gpu:
+        serves = on_gpu and spec.adapter is not None and _is_plain(spec.adapter)
+        if spec.adapter is not None and serves:
             arguments |= {"enable_lora": True, "max_lora_rank": max(8, _rank(spec.adapter))}
         elif spec.adapter is not None:
+            require_loadable(spec)
             self._scratch = Path(tempfile.mkdtemp(prefix="tenyson-merged-"))
             model = _merge(spec, self._scratch)
         try:
@@ -46,7 +48,7 @@ class VllmEngine(Answering):
         except Exception:
             self._remove_scratch()
             raise
-        if spec.adapter is not None and on_gpu:
+        if spec.adapter is not None and serves:
             from vllm.lora.request import LoRARequest
 
             self._lora = LoRARequest("adapter", 1, spec.adapter)
@@ -100,16 +102,24 @@ def _rank(adapter: str) -> int:
     return int(PeftConfig.from_pretrained(adapter).r)
 
 
+def _is_plain(adapter: str) -> bool:
+    from peft import PeftConfig
+
+    config = PeftConfig.from_pretrained(adapter)
+    return not (config.modules_to_save or config.trainable_token_indices)
+
+
 def _merge(spec: EngineSpec, directory: Path) -> str:
     """Write the model with its adapter merged in. Merged in float32: in bfloat16 small updates are rounded away."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    from tenyson.engines.adapter import put_adapter
+    from tenyson.engines.adapter import merge, put_adapter
+    from tenyson.engines.loading import load_causal_lm
 
     source: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
-    model = AutoModelForCausalLM.from_pretrained(spec.model, dtype=torch.float32, **source)
-    merged = put_adapter(model, str(spec.adapter)).merge_and_unload()
+    model = load_causal_lm(spec.model, dtype="float32", load_args=spec.load_args, **source)
+    merged = merge(put_adapter(model, str(spec.adapter)))
     dtype = dtype_of(spec.dtype, on_gpu=torch.cuda.is_available())
     merged.to(torch.bfloat16 if dtype == "bfloat16" else torch.float32).save_pretrained(directory)
     AutoTokenizer.from_pretrained(spec.model, **source).save_pretrained(directory)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tenyson.config.checks.load_arguments import attributes, beyond_vllm
 from tenyson.engines.engine import EngineSpec
-from tenyson.errors import EngineError, MissingDependencyError
+from tenyson.errors import ConfigError, EngineError, MissingDependencyError
 
 
 def start_vllm(spec: EngineSpec, model: str, dtype: str, **arguments: Any) -> Any:
@@ -16,8 +17,10 @@ def start_vllm(spec: EngineSpec, model: str, dtype: str, **arguments: Any) -> An
 
     Raises:
         MissingDependencyError: vllm is not installed.
+        ConfigError: it cannot load the model as `model.load_args` says.
         EngineError: vLLM cannot start with this model.
     """
+    require_loadable(spec)
     import torch
 
     on_gpu = torch.cuda.is_available()
@@ -44,6 +47,8 @@ def start_vllm(spec: EngineSpec, model: str, dtype: str, **arguments: Any) -> An
         # Not the checkpoint's own defaults for sampling: they would hold wherever a parameter is left open.
         "generation_config": "vllm",
     }
+    if changed := attributes(spec.load_args):
+        given["hf_overrides"] = changed
     try:
         with _process_unchanged():
             return vllm.LLM(model=model, **(given | arguments | spec.args))
@@ -52,6 +57,15 @@ def start_vllm(spec: EngineSpec, model: str, dtype: str, **arguments: Any) -> An
             f"vLLM cannot start with {spec.model}: {error}",
             next_step="Set generation.engine: transformers, or change engine_args.",
         ) from error
+
+
+def require_loadable(spec: EngineSpec) -> None:
+    """Refuse load arguments that vLLM would not heed. Raises: ConfigError."""
+    if name := beyond_vllm(spec.load_args):
+        raise ConfigError(
+            f"model.load_args.{name} is for transformers: vLLM would load another model",
+            next_step="Use generation.engine: transformers.",
+        )
 
 
 @contextmanager

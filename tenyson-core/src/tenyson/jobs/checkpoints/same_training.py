@@ -7,7 +7,6 @@ is, what it logs and when it saves may always change.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from enum import Enum
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenyson.engines.engine import DRAWN
 from tenyson.errors import ModelError
+from tenyson.jobs.models.identity import weights_identity
 from tenyson.jobs.models.integrity import read_about, read_object
 from tenyson.telemetry.events import strict_json
 
@@ -80,7 +80,6 @@ _ANOTHER = (
 """What no resume can take: the checkpoint's tensors are of other things."""
 _OLD = ("r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "bias")
 """What an adapter's own configuration tells of a checkpoint that has no record."""
-_EDGE = 2**20
 
 Changes = dict[str, tuple[Any, Any]]
 """What differs, by key: before and now."""
@@ -91,6 +90,7 @@ def training_record(
 ) -> dict[str, Any]:
     """All that decides how the state changes, by key: what a checkpoint keeps."""
     record: dict[str, Any] = {"job": kind.name, "task": task, "model.dtype": config.model.dtype}
+    record["model.load_args"] = _plain(config.model.load_args)
     ruled: TrlArguments | None = kind.part("arguments")
     for name, key in {**_ARGUMENTS, **(ruled.decisive if ruled else {})}.items():
         if hasattr(arguments, name):
@@ -116,7 +116,9 @@ def training_record(
             if model.factory
             else None
         )
-        record["model"] = _plain(built) or _identity(source.path) or f"{source.path}:{source.revision or ''}"
+        record["model"] = (
+            _plain(built) or weights_identity(source.path) or f"{source.path}:{source.revision or ''}"
+        )
     return record
 
 
@@ -222,19 +224,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str) and value.endswith("_fused"):
         value = value.removesuffix("_fused")  # the same optimizer, computed otherwise
     return strict_json.restore(json.loads(strict_json.dumps(value, default=strict_json.plain)))
-
-
-def _identity(path: str) -> str | None:
-    """Of a directory's weights: their names, sizes and both ends. A project may have moved; a name on the Hub says it itself."""
-    files = sorted(Path(path).glob("*.safetensors")) if Path(path).is_dir() else []
-    if not files:
-        return None
-    whole = hashlib.sha256()
-    for file in files:
-        size = file.stat().st_size
-        whole.update(f"{file.name}:{size}\0".encode())
-        with file.open("rb") as content:
-            whole.update(content.read(_EDGE))
-            content.seek(max(0, size - _EDGE))
-            whole.update(content.read(_EDGE))
-    return f"weights {whole.hexdigest()[:16]}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenyson.config.checks.load_arguments import attributes
 from tenyson.errors import ConfigError, Problem
 from tenyson.jobs.runtime.refusals import refusals
 
@@ -93,7 +94,9 @@ def _linear_modules(source: ModelSource) -> set[str] | None:
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(
-                AutoConfig.from_pretrained(source.path, revision=source.revision)
+                AutoConfig.from_pretrained(
+                    source.path, revision=source.revision, **attributes(source.load_args)
+                )
             )
     except Exception:
         return None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tenyson.config.checks.quantization import bytes_each, method_of, quantization_of
 from tenyson.jobs.models.dims import Dims
 from tenyson.plugins.job_kinds import job_kind
 
@@ -99,7 +100,7 @@ def eval_memory(dims: Dims, config: Mapping[str, Any], facts: Facts) -> MemoryEs
     if _engine(config, facts) == "vllm":
         at_once = min(at_once, QUEUED)
     cache = _cache(dims, at_once * _conversation(config, facts), width)
-    return MemoryEstimate({"weights": _weights(dims, width), "KV cache": cache})
+    return MemoryEstimate({"weights": _weights(dims, width, config), "KV cache": cache})
 
 
 def rl_memory(dims: Dims, config: Mapping[str, Any], facts: Facts) -> MemoryEstimate:
@@ -147,7 +148,7 @@ def training_parts(
         reference: a reference model is needed; under an adapter that is the model without it.
     """
     training, width = config["training"], _width(config)
-    parts = {"weights": _weights(dims, width)}
+    parts = {"weights": _weights(dims, width, config, trains=True)}
     trainable = trainable_parameters(dims, config)
     parts["gradients"] = (trainable * 4, f"{_count(trainable)} trainable x 4 bytes")
     parts["optimizer"] = (trainable * 8, f"{_count(trainable)} trainable x 8 bytes")
@@ -164,13 +165,15 @@ def training_parts(
 
 
 def trainable_parameters(dims: Dims, config: Mapping[str, Any]) -> int:
-    """T: LoRA of rank r on every linear map (8 where the configuration does not say), or all of P."""
+    """T: LoRA of rank r on every linear map (8 where the configuration does not say) and whole embeddings, or all of P."""
     if not _is_adapted(config):
         return dims.parameters
     rank = (config.get("peft") or {}).get("r")
     if not isinstance(rank, int):
         rank = 8  # PEFT's default; what is no number it refuses itself
-    return dims.layers * sum(rank * (a + b) for a, b in dims.linear)
+    whole = set((config.get("peft") or {}).get("modules_to_save") or ()) & {"embed_tokens", "lm_head"}
+    embeddings = dims.vocabulary * dims.hidden * (min(1, len(whole)) if dims.tied else len(whole))
+    return dims.layers * sum(rank * (a + b) for a, b in dims.linear) + embeddings
 
 
 def engine_limit(engine_args: Mapping[str, Any], trl: Mapping[str, Any]) -> int | None:
@@ -188,8 +191,16 @@ def _width(config: Mapping[str, Any], *, trains: bool = True) -> int:
     return _BYTES.get(config["model"]["dtype"], 4 if trains and not _is_adapted(config) else 2)
 
 
-def _weights(dims: Dims, width: int) -> tuple[int, str]:
-    return dims.parameters * width, f"{_count(dims.parameters)} parameters x {width} bytes"
+def _weights(dims: Dims, width: int, config: Mapping[str, Any], *, trains: bool = False) -> tuple[int, str]:
+    given = quantization_of(config["model"].get("load_args") or {})
+    if given is None:
+        return dims.parameters * width, f"{_count(dims.parameters)} parameters x {width} bytes"
+    linear = dims.layers * sum(a * b for a, b in dims.linear)
+    rest, each = dims.parameters - linear, bytes_each(given)
+    # What stays as it was is made float32 for training (peft.prepare_model_for_kbit_training), but under torchao.
+    width = 4 if trains and method_of(given) != "torchao" else width
+    words = f"{_count(linear)} quantised x {each:.3g} bytes, {_count(rest)} x {width} bytes"
+    return int(linear * each) + rest * width, words
 
 
 def _conversation(config: Mapping[str, Any], facts: Facts) -> int:

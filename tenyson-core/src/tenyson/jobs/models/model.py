@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
-import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenyson.core.files.cache_folder import cache_folder
+from tenyson.config.checks.load_arguments import attributes
 from tenyson.core.files.digest import file_sha256
 from tenyson.core.run_folder import RunFolder
-from tenyson.engines.weights import require_all_weights
+from tenyson.engines.loading import is_quantised, load_causal_lm
 from tenyson.errors import ModelError, TenysonError
+from tenyson.jobs.models.built import built_model
 from tenyson.jobs.models.integrity import require_readable
 
 if TYPE_CHECKING:
@@ -34,6 +31,8 @@ class ModelSource:
     revision: str | None
     adapter: str | None
     """A directory."""
+    load_args: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """`model.load_args` of the configuration."""
 
 
 def resolve_model(config: Config) -> ModelSource:
@@ -48,7 +47,13 @@ def resolve_model(config: Config) -> ModelSource:
     for place in filter(None, (path, adapter)):
         if Path(place).is_dir():
             require_readable(Path(place))
-    return ModelSource(path, model.revision, adapter)
+    source = ModelSource(path, model.revision, adapter, model.load_args)
+    if not model.new_tokens:
+        return source
+    from tenyson.jobs.models.new_tokens import with_new_tokens
+
+    with explained(path):
+        return with_new_tokens(source, model.new_tokens, trust_remote_code=model.trust_remote_code)
 
 
 def load_tokenizer(source: ModelSource, *, trust_remote_code: bool = False) -> Any:
@@ -78,21 +83,24 @@ def load_tokenizer(source: ModelSource, *, trust_remote_code: bool = False) -> A
 def load_model(
     source: ModelSource, config: ModelConfig, *, dtype: str, trainable_adapter: bool = False
 ) -> Any:
-    """The model on the CPU, with the adapter of `source` on it if there is one."""
-    import torch
-    from transformers import AutoModelForCausalLM
+    """The model, with the adapter of `source` on it if there is one; a quantised one as an adapter is trained on it.
 
-    arguments: dict[str, Any] = {
-        "dtype": getattr(torch, dtype),
-        "trust_remote_code": config.trust_remote_code,
-    }
-    if config.attn_implementation:
-        arguments["attn_implementation"] = config.attn_implementation
+    On the CPU, unless it is quantised by bitsandbytes.
+    """
     with explained(source.path):
-        model, report = AutoModelForCausalLM.from_pretrained(
-            source.path, revision=source.revision, output_loading_info=True, **arguments
+        model = load_causal_lm(
+            source.path,
+            dtype=dtype,
+            revision=source.revision,
+            trust_remote_code=config.trust_remote_code,
+            attn_implementation=config.attn_implementation,
+            load_args=source.load_args,
         )
-        require_all_weights(report, source.path)
+    if is_quantised(model):
+        from peft import prepare_model_for_kbit_training
+
+        # The Trainer enables gradient checkpointing itself, with the arguments that it has for it.
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     if source.adapter is None:
         return model
     from tenyson.engines.adapter import put_adapter
@@ -120,7 +128,9 @@ def context_length(source: ModelSource) -> int | None:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(source.path, revision=source.revision)
+        config = AutoConfig.from_pretrained(
+            source.path, revision=source.revision, **attributes(source.load_args)
+        )
     except Exception:  # loading the model will say why
         return None
     longest = getattr(config, "max_position_embeddings", None)
@@ -217,26 +227,12 @@ def download(reference: str, token_env: str) -> str:
 def _build(model: ModelConfig, seed: int) -> str:
     factory = _factory(str(model.factory))
     recipe = [model.factory, model.factory_args, seed, _source_hash(factory)]
-    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-    final = cache_folder() / "models" / key
-    if final.is_dir():
-        return str(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=final.parent))
     try:
-        factory(draft, seed, **model.factory_args)
-        draft.rename(final)
+        return built_model(recipe, lambda draft: factory(draft, seed, **model.factory_args))
     except TypeError as error:
         raise ModelError(
             f"{model.factory} refuses model.factory_args: {error}", place="model.factory_args"
         ) from error
-    except OSError:
-        # Another process built the same model first; any other trouble with the disk is real.
-        if not final.is_dir():
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return str(final)
 
 
 def _factory(name: str) -> Callable[..., None]:

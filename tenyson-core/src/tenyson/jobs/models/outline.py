@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from tenyson.config.checks.load_arguments import attributes
 from tenyson.jobs.models.model import ModelSource
 
 
@@ -21,7 +22,10 @@ def outline(source: ModelSource, *, trust_remote_code: bool = False, attention: 
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(
-        source.path, revision=source.revision, trust_remote_code=trust_remote_code
+        source.path,
+        revision=source.revision,
+        trust_remote_code=trust_remote_code,
+        **attributes(source.load_args),
     )
     arguments = {"attn_implementation": attention} if attention else {}
     with torch.device("meta"):

@@ -74,7 +74,7 @@ def open_served(config: Config) -> Served:
     source = resolve_model(config)
     tokenizer = load_tokenizer(source, trust_remote_code=config.model.trust_remote_code)
     renderer = open_renderer(tokenizer, generation_eos(source), config.model)
-    choice = choose_engine(config.generation.engine, source.path)
+    choice = choose_engine(config.generation.engine, source.path, config.model.load_args)
     size = config.evaluation.batch_size
     spec = EngineSpec(
         model=source.path,
@@ -82,6 +82,8 @@ def open_served(config: Config) -> Served:
         adapter=source.adapter,
         dtype=config.model.dtype,
         trust_remote_code=config.model.trust_remote_code,
+        attn_implementation=config.model.attn_implementation,
+        load_args=config.model.load_args,
         seed=config.run.seed,
         batch_size=size,
         turns=config.generation.max_turns,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tenyson.jobs.models.memory import Facts
 from tenyson.jobs.preflight.conversations import check_conversations
 from tenyson.jobs.preflight.job_checks import Examined, Preflight
+from tenyson.jobs.preflight.new_tokens import check_new_tokens
 from tenyson.jobs.preflight.report import Segments, segments
 from tenyson.jobs.preflight.shared_checks import check_machine
 from tenyson.jobs.runtime.finding import Finding
@@ -72,6 +73,7 @@ def check_preferences(
         yield from _without_text(pairs)
     if len(splits) == 2:
         yield from _overlap(*splits)
+    yield from check_new_tokens(config, source, tokenizer)
     longest = max(rows.longest for pairs in splits for rows in (pairs.chosen, pairs.rejected))
     yield from check_machine(config, job, source.path, memory, Facts(row=longest, context=context))
 

@@ -47,7 +47,9 @@ def resolve_engine(
             return training_engine(config, elsewhere=elsewhere, processes=processes)[0]
         except ConfigError:
             return None
-    return None if elsewhere and requested == "auto" else choose_engine(requested, model).name
+    if elsewhere and requested == "auto":
+        return None
+    return choose_engine(requested, model, config.model.load_args).name
 
 
 def training_engine(config: Config, *, elsewhere: bool = False, processes: int = 1) -> tuple[str, str]:
@@ -73,6 +75,8 @@ def training_engine(config: Config, *, elsewhere: bool = False, processes: int =
         )
     if requested == "transformers":
         return requested, "the configuration names it"
+    if requested == "auto" and config.model.load_args:
+        return "transformers", "vLLM in RL does not load a model as model.load_args says"
     if elsewhere or on_gpu():
         if requested == "vllm":
             return requested, "the configuration names it"

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from tenyson.config.checks.load_arguments import attribute_problems
+from tenyson.config.checks.quantization import PACKAGES, QUANTIZATION, method_of, quantization_of
+from tenyson.config.document import Document
 from tenyson.config.explain import did_you_mean
-from tenyson.errors import ConfigError, ModelError, Problem
+from tenyson.errors import ConfigError, MissingDependencyError, ModelError, Problem
 from tenyson.jobs.models.outline import embedded_tokens, learnt_positions, outline, try_outline
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ def require_fitting(
     if kind.trains:
         _require_machine(config)
         _require_attention(config, source)
+    _require_load_args(config, source)
     model = try_outline(source, trust_remote_code=config.model.trust_remote_code)
     if model is None:
         return
@@ -59,6 +63,19 @@ def _require_machine(config: Config) -> None:
     if config.trl.get("activation_offloading") and not torch.accelerator.is_available():
         cause = "moves activations from an accelerator's memory, and there is no accelerator here"
         raise _refused("trl.activation_offloading", cause, "leave it out")
+
+
+def _require_load_args(config: Config, source: ModelSource) -> None:
+    given, trust = source.load_args, config.model.trust_remote_code
+    document = Document("", {})
+    if found := list(
+        attribute_problems(given, source.path, source.revision, document, trust_remote_code=trust)
+    ):
+        raise ConfigError(found)
+    package = PACKAGES.get(method_of(quantization_of(given) or {}))
+    if quantization_of(given) and package and find_spec(package) is None:
+        key = f"model.load_args.{QUANTIZATION}"
+        raise MissingDependencyError(package, needed_for=key, install=f"tenyson-core[{package}]")
 
 
 def _require_attention(config: Config, source: ModelSource) -> None:
@@ -101,8 +118,8 @@ def _require_embeddings(tokenizer: Any, renderer: Renderer, model: Any, source: 
         raise ModelError(
             f"the tokenizer has {len(wrong)} tokens beyond the {size} that the model has embeddings for: {shown}",
             place=source.path,
-            next_step="Use the tokenizer that came with the model, or resize its embeddings (resize_token_embeddings) and "
-            "save both.",
+            next_step="Use the tokenizer that came with the model, or name them in model.new_tokens, which gives them embeddings "
+            "(resize_token_embeddings).",
         )
 
 
@@ -153,7 +170,11 @@ def _unmatched(peft: Mapping[str, Any], model: Any) -> tuple[str, str, str] | No
             return "trainable_token_indices", cause, ""
     if tokens and getattr(model.config, "tie_word_embeddings", False):
         cause = "this model ties lm_head to its embeddings, and TRL reads lm_head's own weights"
-        return "trainable_token_indices", cause, "modules_to_save: [embed_tokens] trains them all"
+        return (
+            "trainable_token_indices",
+            cause,
+            "modules_to_save: [embed_tokens] with ensure_weight_tying: true trains all of both",
+        )
     return None
 
 

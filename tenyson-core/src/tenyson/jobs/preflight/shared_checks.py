@@ -11,6 +11,7 @@ from tenyson.jobs.models.memory import NOTHING, Facts
 from tenyson.jobs.preflight.conversations import check_conversations
 from tenyson.jobs.preflight.engine import on_gpu, resolve_engine
 from tenyson.jobs.preflight.machine import check_disk, check_memory, check_versions
+from tenyson.jobs.preflight.new_tokens import check_new_tokens
 from tenyson.jobs.preflight.played.groups import check_count
 from tenyson.jobs.preflight.played.known_answers import check_rewards
 from tenyson.jobs.preflight.played.prompts import (
@@ -48,6 +49,7 @@ def check_sft(
     context = context_length(source)
     for rows in splits:
         yield from check_conversations(rows, renderer, tokenizer, config, context)
+    yield from check_new_tokens(config, source, tokenizer)
     facts = Facts(row=max(rows.longest for rows in splits), context=context)
     yield from check_machine(config, job, source.path, memory, facts)
 
@@ -84,6 +86,7 @@ def check_played(
         if not any(one.severity == "error" for one in found):
             yield from check_rewards(task, samples, renderer, config)
         yield from check_loss(config)
+        yield from check_new_tokens(config, source, renderer.tokenizer)
     facts = Facts(
         prompt=max(lengths),
         turns=turns,

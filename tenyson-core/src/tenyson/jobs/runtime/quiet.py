@@ -53,5 +53,12 @@ def quiet_libraries() -> None:
         lambda record: "sequence length is longer than" not in record.getMessage()
     )
     transformers.utils.logging.disable_progress_bar()
+    quiet_bitsandbytes()
     if datasets := sys.modules.get("datasets"):
         datasets.disable_progress_bars()
+
+
+def quiet_bitsandbytes() -> None:
+    """On a CPU it says that it finds no faster kernels on the Hub, and that it casts its inputs at each call."""
+    for name in ("backends.cpu.ops", "autograd._functions"):
+        logging.getLogger(f"bitsandbytes.{name}").setLevel(logging.ERROR)

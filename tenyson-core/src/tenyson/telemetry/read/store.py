@@ -220,6 +220,18 @@ class Store:
         )
         return self._rows(query.order_by(table.c.id))
 
+    def made_from(self, run_id: str) -> list[str]:
+        """Names of the runs that name this one as what they were made from, the oldest first."""
+        from sqlalchemy import func, select
+
+        from tenyson.telemetry.database.tables import lineage as table
+
+        query = select(table.c.run_id, func.min(table.c.id).label("first")).where(
+            table.c.source_run_id == run_id, table.c.run_id != run_id
+        )
+        rows = self._rows(query.group_by(table.c.run_id))
+        return [row["run_id"] for row in sorted(rows, key=lambda row: row["first"])]
+
     def requests(self, run_id: str) -> list[Row]:
         """What was asked of a run; without attempts' own rows, and what expired."""
         from sqlalchemy import select

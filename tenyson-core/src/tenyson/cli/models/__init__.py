@@ -1,0 +1,1 @@
+"""Commands that take a run's trained model further: merge and push."""
