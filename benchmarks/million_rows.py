@@ -26,7 +26,9 @@ def write(path: Path, rows: int) -> None:
         for number in range(rows):
             total = draw.randrange(10**6)
             turns = [("user", f"{number} and {total} are how many?"), ("assistant", str(number + total))]
-            file.write(json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]}) + "\n")
+            file.write(
+                json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]}) + "\n"
+            )
 
 
 def start(folder: Path, name: str, data: Path, rows: int) -> float:
@@ -41,10 +43,22 @@ def start(folder: Path, name: str, data: Path, rows: int) -> float:
     file = folder / f"{name}.yaml"
     file.write_text(json.dumps(config))
     task = "tenyson.tasks.dataset.task:DatasetTask"
-    command = [sys.executable, "-m", "tenyson.runner", "--job-type", "sft", "--config", str(file), "--task-module", task]
+    command = [
+        sys.executable,
+        "-m",
+        "tenyson.runner",
+        "--job-type",
+        "sft",
+        "--config",
+        str(file),
+        "--task-module",
+        task,
+    ]
     environment = {**os.environ, "TENYSON_CACHE": str(folder / "cache")}
     begun = time.monotonic()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     events = folder / "outputs" / name / "events.jsonl"
     try:
         while not (events.is_file() and '"loss"' in events.read_text(encoding="utf-8")):
@@ -67,7 +81,10 @@ def main() -> None:
         write(many, rows)
         write(few, 64)
         for name, data, number in (("few", few, 64), ("first", many, rows), ("second", many, rows)):
-            print(f"{name:8} {number:>9,} rows  {start(folder, name, data, number):6.1f} s to the first step", flush=True)
+            print(
+                f"{name:8} {number:>9,} rows  {start(folder, name, data, number):6.1f} s to the first step",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
