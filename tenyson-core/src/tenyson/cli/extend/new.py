@@ -82,7 +82,7 @@ def experiment(name: str, to: Path) -> None:
         wanted.pop()
     file = _write(read(*wanted), to, spelling)[0]
     if len(wanted) == 1:
-        click.echo(f"{own_task} is there already, and is the task of {file}", err=True)
+        click.echo(f"{own_task} already exists, and is the task of {file}", err=True)
     _next(f"tenyson run {_typed(file)}")
 
 

@@ -84,7 +84,7 @@ def merge_adapter(config: Config, to: Path, *, dtype: str | None = None) -> Merg
 def _require_free(to: Path) -> None:
     if to.exists() or to.is_symlink():
         raise ModelError(
-            "is there already, and nothing is overwritten", place=str(to), next_step="Name a new directory."
+            "already exists, and nothing is overwritten", place=str(to), next_step="Name a new directory."
         )
 
 
