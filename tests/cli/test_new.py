@@ -151,7 +151,7 @@ def test_an_experiment_takes_the_task_that_is_there(tmp_path):
     file.write_text(file.read_text() + "\n# mine\n")
     done = tenyson("new", "experiment", "sorting", cwd=tmp_path)
     assert done.stdout == "sorting.yaml\n\ntenyson run ./sorting.yaml\n"
-    assert "sorting_task.py is there already, and is the task of sorting.yaml" in done.stderr
+    assert "sorting_task.py already exists, and is the task of sorting.yaml" in done.stderr
     assert file.read_text().endswith("# mine\n")
 
 

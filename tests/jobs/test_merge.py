@@ -129,7 +129,7 @@ def test_what_cannot_be_merged_is_refused_and_nothing_is_written(train, merge, t
     taken = tmp_path / "taken"
     taken.mkdir()
     status, said = merge("sft", taken)
-    assert (status, "is there already, and nothing is overwritten" in said) == (2, True), said
+    assert (status, "already exists, and nothing is overwritten" in said) == (2, True), said
     assert merge("nobody", tmp_path / "merged")[0] == 2
     quantised = tmp_path / "quantised"
     build(quantised, 0)
