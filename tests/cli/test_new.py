@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -50,12 +50,13 @@ def test_every_hook_has_a_kind():
 
 @pytest.mark.parametrize("kind", TESTED)
 def test_a_new_plugin_passes_its_own_tests_and_lint(tmp_path, kind, mypy_cache):
-    """In an empty folder, as its CI runs them; the tests alone take less than two minutes."""
+    """In an empty folder, as its CI runs them; the tests alone take less than a minute of computing."""
     new(tmp_path, "plugin", f"acme-{kind}", "--kind", kind)
     folder = tmp_path / f"acme-{kind}"
-    began = time.monotonic()
+    began = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     tool(folder, "pytest", "-q")
-    assert time.monotonic() - began < 120
+    # Of processors: how long a shared core takes says nothing of the tests.
+    assert sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - began < 60
     tool(folder, "ruff", "check")
     tool(folder, "ruff", "format", "--check")
     tool(folder, "mypy", "--cache-dir", mypy_cache)
@@ -81,15 +82,21 @@ def test_new_plugins_are_installed_and_found(tmp_path):
         tool(folder, "python", "-m", "build", "--wheel", "--no-isolation")
         [wheel] = (folder / "dist").iterdir()
         tool(folder, "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel)
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    listed = tenyson("plugins", cwd=tmp_path, env=environment).stdout.splitlines()
+
+    def installed(*words: str) -> subprocess.CompletedProcess[str]:
+        # A new interpreter: what is installed is looked up once in a process.
+        environment = {**os.environ, "PYTHONPATH": str(site), "COLUMNS": "200"}
+        command = [sys.executable, "-m", "tenyson", *words]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    listed = installed("plugins").stdout.splitlines()
     rows = {tuple(line.split()[-2:]): line.split()[0] for line in listed}
     assert {kind: rows[f"acme-{kind}", "0.1.0"] for kind in PLUGINS} == {
         kind: kind.partition("-")[0] for kind in PLUGINS
     }
-    checked = tenyson("plugins", "--check", cwd=tmp_path, env=environment)
+    checked = installed("plugins", "--check")
     assert checked.returncode == 0, checked.stdout
-    assert "acme-task" in tenyson("presets", "acme-task", cwd=tmp_path, env=environment).stdout
+    assert "acme-task" in installed("presets", "acme-task").stdout
 
 
 @pytest.mark.train

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,7 +27,7 @@ HOSTILE = "<script>alert(1)</script> {steps} | **bold** \x1b[31m \N{SNOWMAN} `"
 class ReportHelperContract:
     """Subclass it as `Test...` and set `helper`."""
 
-    helper: ClassVar[Callable[[ReportContext], str]]
+    helper: ClassVar[staticmethod[[ReportContext], str]]
 
     def test_an_empty_pipeline_has_a_report(self, tmp_path: Path) -> None:
         """Nothing ran yet: the helper has nothing to say."""

@@ -164,7 +164,7 @@ def nearest(attempt: AttemptRecord, earlier: Iterable[AttemptRecord]) -> Attempt
     return min(earlier, key=distance, default=None)
 
 
-def in_words(difference: tuple[str, Any, Any], config: Mapping[str, Any]) -> str:
+def in_words(difference: tuple[str, Any, Any], config: Mapping[str, Any] | None = None) -> str:
     """One line about a difference. `config`: of the job whose inputs they are now, which names the files."""
     key, before, now = difference
     section, _, name = key.partition(".")
