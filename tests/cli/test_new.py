@@ -87,7 +87,7 @@ def test_new_plugins_are_installed_and_found(tmp_path):
         # A new interpreter: what is installed is looked up once in a process.
         environment = {**os.environ, "PYTHONPATH": str(site), "COLUMNS": "200"}
         command = [sys.executable, "-m", "tenyson", *words]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        return subprocess.run(command, cwd=site, env=environment, capture_output=True, text=True)
 
     listed = installed("plugins").stdout.splitlines()
     rows = {tuple(line.split()[-2:]): line.split()[0] for line in listed}
