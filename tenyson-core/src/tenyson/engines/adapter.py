@@ -54,9 +54,14 @@ def merge(adapted: Any) -> Any:
 
     Raises: whatever PEFT raises of a kind of layer that it cannot merge, or of weights that are not finite afterwards.
     """
+    import warnings
+
     import torch
 
-    model = adapted.merge_and_unload(safe_merge=True)
+    with warnings.catch_warnings():
+        # PEFT warns of what is put right below.
+        warnings.filterwarnings("ignore", message=".*no longer tied after merging")
+        model = adapted.merge_and_unload(safe_merge=True)
     inputs, outputs = model.get_input_embeddings(), model.get_output_embeddings()
     tied = outputs is not None and getattr(model.config, "tie_word_embeddings", False)
     if tied and not torch.equal(inputs.weight, outputs.weight):
