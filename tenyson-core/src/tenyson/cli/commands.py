@@ -58,7 +58,7 @@ COMMANDS = {
         group="Start and continue",
     ),
     "serve": LazyCommand(
-        "tenyson.cli.serve:serve",
+        "tenyson.cli.models.serve:serve",
         "Serve a model to programs that use the openai package.",
         group="Use a model",
     ),
@@ -154,7 +154,7 @@ COMMANDS = {
         only_prints=True,
     ),
     "config": LazyCommand(
-        "tenyson.cli.config:config",
+        "tenyson.cli.setup.config:config",
         "Check, show or describe configurations.",
         group="Configuration and plugins",
     ),
@@ -165,7 +165,7 @@ COMMANDS = {
         only_prints=True,
     ),
     "completion": LazyCommand(
-        "tenyson.cli.completion:completion",
+        "tenyson.cli.setup.completion:completion",
         "Print the completion script of a shell.",
         group="Configuration and plugins",
         only_prints=True,

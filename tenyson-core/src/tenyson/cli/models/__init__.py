@@ -1,1 +1,1 @@
-"""Commands that take a run's trained model further: merge and push."""
+"""Commands that take a trained model further: merge, push and serve."""

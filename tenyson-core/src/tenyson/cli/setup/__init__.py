@@ -1,0 +1,1 @@
+"""Configurations, checked, shown and described; completion of shells."""
